@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Configuration files from one table (inih does the lines). The table is the whole truth: what a
+ * key is called, its type, bounds, default and help; an unknown section or key, a second value
+ * for the same key, or a bad value is an error with file and line.
+ */
+#ifndef KL_CONF_INI_H
+#define KL_CONF_INI_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "proto/err.h"
+
+enum kl_ini_type {
+    KL_INI_STRING,   /* char *, malloc'ed; min and max are lengths in bytes */
+    KL_INI_PATH,     /* char *, malloc'ed; must be absolute */
+    KL_INI_NUMBER,   /* uint64_t; min to max */
+    KL_INI_DURATION, /* uint64_t, seconds; min to max */
+    KL_INI_BOOL,     /* uint64_t 0 or 1; "yes" or "no" */
+    KL_INI_CHOICE,   /* uint64_t: index of the value in choices */
+};
+
+struct kl_ini_key {
+    const char *section;
+    const char *key;
+    enum kl_ini_type type;
+    size_t offset; /* of the member in the configuration struct */
+    uint64_t min, max;
+    const char *fallback;       /* as it would stand in the file; NULL = the key must be set */
+    const char *const *choices; /* NULL-terminated, for KL_INI_CHOICE */
+    const char *help;           /* one line */
+};
+
+/* Fills `config` (zeroed by the caller) from path by the table of `count` keys. On failure
+ * everything allocated is freed again. KL_ERR_CONFIG "FILE:LINE: ..." or KL_ERR_NO_FILE. */
+enum kl_rc kl_ini_load(const char *path, const struct kl_ini_key *table, size_t count, void *config,
+                       struct kl_err *err) KL_MUST_CHECK;
+
+/* Frees the strings that kl_ini_load allocated and zeroes them. */
+void kl_ini_wipe(const struct kl_ini_key *table, size_t count, void *config);
+
+/* Prints the table as a commented sample file: what `--help-config` shows. */
+void kl_ini_print_help(const struct kl_ini_key *table, size_t count, FILE *out);
+
+#endif

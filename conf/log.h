@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Logging: one logfmt line an event, to stderr or syslog. Values are escaped, so that no peer can
+ * forge a line; a line is at most 1024 bytes and written by one write. Thread-safe.
+ *
+ *   kl_log(KL_LOG_INFO, "tmk-active", KL_STR("serial", s), KL_NUM("version", v));
+ *   -> ts=2026-01-31T12:34:56.789Z level=info event=tmk-active serial=T1 version=3
+ */
+#ifndef KL_CONF_LOG_H
+#define KL_CONF_LOG_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "proto/err.h"
+
+enum kl_log_level { KL_LOG_DEBUG, KL_LOG_INFO, KL_LOG_WARN, KL_LOG_ERROR };
+enum kl_log_target { KL_LOG_STDERR, KL_LOG_SYSLOG };
+
+struct kl_log_field {
+    const char *key;
+    const char *text; /* NULL: number is meant */
+    int64_t number;
+};
+#define KL_STR(key, text) ((struct kl_log_field){(key), (text), 0})
+#define KL_NUM(key, number) ((struct kl_log_field){(key), NULL, (int64_t)(number)})
+/* An error's name, detail and native code, as the fields rc and detail. */
+#define KL_LOG_ERR(err) KL_STR("rc", kl_rc_name((err)->rc)), KL_STR("detail", (err)->text)
+
+/* program is kept (not copied). Call before threads start; calling again changes level/target. */
+void kl_log_setup(const char *program, enum kl_log_level level, enum kl_log_target target);
+
+void kl_log_write(enum kl_log_level level, const char *event, const struct kl_log_field *fields,
+                  size_t count);
+#define kl_log(level, event, ...) \
+    kl_log_write((level), (event), (const struct kl_log_field[]){__VA_ARGS__}, \
+                 sizeof((const struct kl_log_field[]){__VA_ARGS__}) / sizeof(struct kl_log_field))
+
+#endif

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * keyloaderd.conf: what keyloaderd and keyloaderctl are told, from one table (config.c). Once
+ * loaded it is never changed.
+ */
+#ifndef KL_DAEMON_CONFIG_H
+#define KL_DAEMON_CONFIG_H
+
+#include <stdint.h>
+#include <stdio.h>
+
+#include "proto/err.h"
+
+#define KL_CONFIG_PATH "/etc/keyloader/keyloaderd.conf"
+
+struct kl_config {
+    /* [listen] */
+    char *address; /* numeric IPv4 or IPv6 */
+    uint64_t port; /* 0 = any, printed in the log */
+    /* [hsm] */
+    char *module;        /* path of the PKCS#11 module; "" = module-path of the token URI */
+    char *init_reserved; /* "" = none */
+    char *token;         /* RFC 7512 URI */
+    char *pin_source;    /* see kl_pin_read; "" = pin-source of the token URI, else prompt */
+    char *work_key, *storage_key; /* labels */
+    uint64_t workers;
+    uint64_t recycle_after; /* loads, then the worker is replaced */
+    uint64_t job_timeout;   /* seconds */
+    /* [certificates] */
+    char *root; /* PEM of AcquireRCRT: whose work certificates this loader accepts */
+    char *work; /* PEM chain, AcquireWCRT first: written by `keyloaderctl cert install` */
+    /* [store] */
+    char *store;
+    uint64_t candidate_lifetime; /* seconds */
+    /* [policy] */
+    uint64_t strength_enforce; /* 1 = enforce, 0 = warn */
+    uint64_t kcv_length;       /* bytes, 3 or 4 */
+    /* [limits] */
+    uint64_t connections, connections_per_address;
+    uint64_t message_size;      /* bytes a peer may send in one message */
+    uint64_t handshake_timeout; /* seconds from accept to the end */
+    uint64_t idle_timeout;      /* seconds between two messages */
+    uint64_t queue;             /* jobs waiting for an HSM worker */
+    uint64_t retry_after;       /* seconds told to a terminal that meets a full queue */
+    uint64_t drain_timeout;     /* seconds that SIGTERM waits for loads under way */
+    /* [log] */
+    uint64_t log_level;  /* enum kl_log_level */
+    uint64_t log_target; /* enum kl_log_target */
+};
+
+/* Loads and validates as a whole. KL_ERR_CONFIG "FILE:LINE: ...", KL_ERR_NO_FILE. */
+enum kl_rc kl_config_load(const char *path, struct kl_config *out,
+                          struct kl_err *err) KL_MUST_CHECK;
+void kl_config_wipe(struct kl_config *config);
+
+/* Every key with its default and meaning, as a file one can start from. */
+void kl_config_print_help(FILE *out);
+
+/* Reads the PIN and opens module and token as configured: what the ceremony and the HSM workers
+ * share. The caller frees *token, then *module. */
+struct kl_module;
+struct kl_token;
+enum kl_rc kl_config_open_token(const struct kl_config *config, int read_write,
+                                struct kl_module **module, struct kl_token **token,
+                                struct kl_err *err) KL_MUST_CHECK;
+
+#endif

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * keyloaderctl's commands. Each parses its own options with getopt_long (argv[0] is the command's
+ * own name, e.g. "add"), prints its result to stdout (JSON when ctl->json), and returns an rc;
+ * main() prints err once and turns the rc into the exit status.
+ */
+#ifndef KL_DAEMON_CTL_H
+#define KL_DAEMON_CTL_H
+
+#include "daemon/config.h"
+#include "proto/err.h"
+
+struct kl_ctl {
+    struct kl_config config;
+    int json;
+};
+
+typedef enum kl_rc (*kl_ctl_fn)(struct kl_ctl *ctl, int argc, char **argv, struct kl_err *err);
+
+struct kl_ctl_command {
+    const char *group; /* "terminal" */
+    const char *name;  /* "add" */
+    kl_ctl_fn fn;
+    const char *synopsis; /* "SERIAL --algorithm ALG" */
+    const char *help;     /* one line */
+};
+
+/* Tables, each ended by a NULL group; main() looks commands up in all of them. */
+extern const struct kl_ctl_command kl_ctl_key_commands[];      /* ctl_key.c: token init, key ... */
+extern const struct kl_ctl_command kl_ctl_cert_commands[];     /* ctl_cert.c: cert install, show */
+extern const struct kl_ctl_command kl_ctl_terminal_commands[]; /* ctl_terminal.c */
+extern const struct kl_ctl_command kl_ctl_tmk_commands[];      /* ctl_tmk.c */
+
+#endif

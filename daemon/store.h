@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The store: the registry of terminals, every TMK's cryptogram and state, and the audit trail.
+ * This interface knows nothing of the database behind it, and no rules: those are in life.h.
+ * Times are Unix seconds. Not thread-safe: one struct kl_store for each thread.
+ */
+#ifndef KL_DAEMON_STORE_H
+#define KL_DAEMON_STORE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "proto/alg.h"
+#include "proto/err.h"
+#include "proto/message.h"
+#include "proto/suite.h"
+
+struct kl_store;
+
+enum kl_store_mode {
+    KL_STORE_READ,   /* must exist */
+    KL_STORE_WRITE,  /* must exist */
+    KL_STORE_CREATE, /* made (mode 0600) if it does not exist */
+};
+
+/* Opens the store at path and checks its schema version. KL_ERR_STORE names path and cause. */
+enum kl_rc kl_store_open(const char *path, enum kl_store_mode mode, struct kl_store **out,
+                         struct kl_err *err) KL_MUST_CHECK;
+void kl_store_free(struct kl_store *store); /* rolls back what is open; takes NULL */
+
+/* Takes the lock that says "a daemon serves this store" (held until kl_store_free, and by the
+ * kernel's doing after any death): KL_ERR_BUSY if another daemon has it. */
+enum kl_rc kl_store_claim(struct kl_store *store, struct kl_err *err) KL_MUST_CHECK;
+
+/* One transaction at a time. Commit is durable (fsync) when it returns KL_OK; when it fails,
+ * everything since begin is undone. */
+enum kl_rc kl_store_begin(struct kl_store *store, struct kl_err *err) KL_MUST_CHECK;
+enum kl_rc kl_store_commit(struct kl_store *store, struct kl_err *err) KL_MUST_CHECK;
+void kl_store_rollback(struct kl_store *store);
+
+/* Inside a transaction: a part that can be undone alone (group commit). */
+enum kl_rc kl_store_savepoint(struct kl_store *store, struct kl_err *err) KL_MUST_CHECK;
+enum kl_rc kl_store_release(struct kl_store *store, struct kl_err *err) KL_MUST_CHECK;
+enum kl_rc kl_store_undo(struct kl_store *store, struct kl_err *err) KL_MUST_CHECK;
+
+/* ---- Terminals ---- */
+
+struct kl_terminal {
+    char serial[KL_SERIAL_MAX + 1];
+    char pinpad_serial[KL_SERIAL_MAX + 1]; /* "" = not known yet, any PIN pad */
+    enum kl_alg alg;                       /* of its TMK */
+    int blocked;
+    int64_t armed_until;    /* 0 = not armed */
+    uint32_t attempts_left; /* candidates that this arming may still make */
+    int64_t created;
+};
+
+enum kl_rc kl_store_terminal_add(struct kl_store *store, const struct kl_terminal *terminal,
+                                 struct kl_err *err) KL_MUST_CHECK; /* KL_ERR_EXISTS */
+enum kl_rc kl_store_terminal_get(struct kl_store *store, const char *serial,
+                                 struct kl_terminal *out,
+                                 struct kl_err *err) KL_MUST_CHECK; /* KL_ERR_NOT_FOUND */
+/* Writes all fields but serial and created. */
+enum kl_rc kl_store_terminal_update(struct kl_store *store, const struct kl_terminal *terminal,
+                                    struct kl_err *err) KL_MUST_CHECK;
+/* Calls fn for each terminal in order of serial until it returns other than KL_OK. */
+typedef enum kl_rc (*kl_terminal_fn)(const struct kl_terminal *terminal, void *arg,
+                                     struct kl_err *err);
+enum kl_rc kl_store_terminal_each(struct kl_store *store, kl_terminal_fn fn, void *arg,
+                                  struct kl_err *err) KL_MUST_CHECK;
+
+/* ---- TMKs ---- */
+
+/* pending -> active -> superseded; pending -> destroyed (another candidate won, or the
+ * operator) or expired. A destroyed or expired one keeps its row and MACs, so that Confirm can be
+ * answered, but its cryptogram is overwritten. */
+enum kl_tmk_state {
+    KL_TMK_PENDING = 1,
+    KL_TMK_ACTIVE = 2,
+    KL_TMK_SUPERSEDED = 3,
+    KL_TMK_DESTROYED = 4,
+    KL_TMK_EXPIRED = 5,
+};
+const char *kl_tmk_state_name(enum kl_tmk_state state);
+
+struct kl_tmk {
+    char serial[KL_SERIAL_MAX + 1];
+    uint32_t version; /* 1, 2, ... within a terminal; never used twice */
+    enum kl_tmk_state state;
+    enum kl_alg alg;
+    size_t kcv_len;
+    uint8_t kcv[KL_KCV_LEN_MAX];
+    size_t cryptogram_len; /* 0 once destroyed or expired */
+    uint8_t cryptogram[KL_CTMK_LEN_MAX];
+    uint8_t ack_mac[KL_MAC_LEN], active_mac[KL_MAC_LEN], drop_mac[KL_MAC_LEN];
+    int64_t created;
+    int64_t expires;   /* of a pending one */
+    int64_t activated; /* 0 = never */
+};
+
+enum kl_rc kl_store_tmk_add(struct kl_store *store, const struct kl_tmk *tmk,
+                            struct kl_err *err) KL_MUST_CHECK; /* KL_ERR_EXISTS */
+enum kl_rc kl_store_tmk_get(struct kl_store *store, const char *serial, uint32_t version,
+                            struct kl_tmk *out, struct kl_err *err) KL_MUST_CHECK;
+/* Writes state, activated and, for DESTROYED and EXPIRED, wipes the cryptogram. */
+enum kl_rc kl_store_tmk_set_state(struct kl_store *store, const char *serial, uint32_t version,
+                                  enum kl_tmk_state state, int64_t activated,
+                                  struct kl_err *err) KL_MUST_CHECK;
+/* The highest version ever given to the terminal, 0 if none. */
+enum kl_rc kl_store_tmk_last_version(struct kl_store *store, const char *serial, uint32_t *out,
+                                     struct kl_err *err) KL_MUST_CHECK;
+/* Calls fn for each TMK in order of serial and version; serial NULL = of all terminals;
+ * state 0 = any. fn must not write to the store. */
+typedef enum kl_rc (*kl_tmk_fn)(const struct kl_tmk *tmk, void *arg, struct kl_err *err);
+enum kl_rc kl_store_tmk_each(struct kl_store *store, const char *serial, enum kl_tmk_state state,
+                             kl_tmk_fn fn, void *arg, struct kl_err *err) KL_MUST_CHECK;
+/* Up to max pending TMKs whose expires <= now; *count is how many. */
+enum kl_rc kl_store_tmk_expired(struct kl_store *store, int64_t now, struct kl_tmk *out, size_t max,
+                                size_t *count, struct kl_err *err) KL_MUST_CHECK;
+
+/* ---- Audit ---- */
+
+/* Appends one record, in the same transaction as what it tells of. detail is logfmt, no secret. */
+enum kl_rc kl_store_audit(struct kl_store *store, int64_t now, const char *event,
+                          const char *serial, const char *detail, struct kl_err *err) KL_MUST_CHECK;
+
+#endif
