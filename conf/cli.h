@@ -36,6 +36,8 @@ enum kl_rc kl_parse_duration(const char *text, uint64_t min, uint64_t max, uint6
 /* UTC as "2026-01-31T12:34:56Z"; out holds KL_TIME_TEXT bytes. */
 #define KL_TIME_TEXT 21
 void kl_time_format(int64_t unix_time, char out[KL_TIME_TEXT]);
+/* The reverse, exactly that form (years 1970 to 9999); KL_ERR_INPUT. */
+enum kl_rc kl_time_parse(const char *text, int64_t *unix_time, struct kl_err *err) KL_MUST_CHECK;
 
 /* Reads a whole file of at most max bytes; *out is malloc'ed, NUL-terminated, the caller frees. */
 enum kl_rc kl_file_read(const char *path, size_t max, char **out, size_t *len,

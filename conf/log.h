@@ -36,4 +36,8 @@ void kl_log_write(enum kl_log_level level, const char *event, const struct kl_lo
     kl_log_write((level), (event), (const struct kl_log_field[]){__VA_ARGS__}, \
                  sizeof((const struct kl_log_field[]){__VA_ARGS__}) / sizeof(struct kl_log_field))
 
+/* Formats fields alone, "key=value key=value", as kl_log_write would; what does not fit in capacity
+ * (at least 1) is cut at a whole escape. Always NUL-terminated. Returns the length. */
+size_t kl_log_format(char *out, size_t capacity, const struct kl_log_field *fields, size_t count);
+
 #endif

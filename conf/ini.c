@@ -1,0 +1,338 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Configuration files. inih splits lines, but it also cuts long ones, drops what follows " ;",
+ * joins indented ones and stops at NUL, all without a word. So the file is read whole, each line
+ * is checked for whatever inih would hide, and inih is fed from the checked text.
+ */
+#include "conf/ini.h"
+
+#include <ini.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "conf/cli.h"
+
+#define FILE_MAX (1024 * 1024) /* bytes */
+#define LINE_LEN_MAX 1000      /* bytes without the line end */
+
+struct parse {
+    const char *path;
+    const char *text, *end; /* what inih has not asked for yet */
+    unsigned line;          /* of what inih got last */
+    const struct kl_ini_key *table;
+    size_t count;
+    unsigned *seen; /* for each key its line, 0 = not yet */
+    void *config;
+    struct kl_err *err;
+    enum kl_rc rc;
+};
+
+/* ---- Values ---- */
+
+static void *member(const struct kl_ini_key *key, void *config)
+{
+    return (char *)config + key->offset;
+}
+
+static int is_text(const struct kl_ini_key *key)
+{
+    return key->type == KL_INI_STRING || key->type == KL_INI_PATH;
+}
+
+static enum kl_rc set_text(const struct kl_ini_key *key, const char *value, void *config,
+                           struct kl_err *err)
+{
+    uint64_t max = key->type == KL_INI_PATH ? PATH_MAX - 1 : key->max;
+    uint64_t min = key->type == KL_INI_PATH ? 1 : key->min;
+    size_t len = strlen(value);
+    char *copy;
+
+    if (len < min || len > max)
+        return kl_err_set(err, KL_ERR_CONFIG, "must have %" PRIu64 " to %" PRIu64 " characters",
+                          min, max);
+    if (key->type == KL_INI_PATH && value[0] != '/')
+        return kl_err_set(err, KL_ERR_CONFIG, "'%.100s' must be an absolute path", value);
+    if (!(copy = strdup(value)))
+        return kl_err_set(err, KL_ERR_MEMORY, "out of memory");
+    *(char **)member(key, config) = copy;
+    return KL_OK;
+}
+
+static enum kl_rc find_choice(const char *const *choices, const char *value, uint64_t *out,
+                              struct kl_err *err)
+{
+    char list[160] = "";
+
+    for (uint64_t i = 0; choices[i]; i++) {
+        size_t used = strlen(list);
+
+        if (strcmp(choices[i], value) == 0) {
+            *out = i;
+            return KL_OK;
+        }
+        snprintf(list + used, sizeof(list) - used, "%s%s", i ? ", " : "", choices[i]);
+    }
+    return kl_err_set(err, KL_ERR_CONFIG, "'%.40s' must be one of %s", value, list);
+}
+
+/* A value as it stands in the file, or a fallback, into its member. */
+static enum kl_rc set_value(const struct kl_ini_key *key, const char *value, void *config,
+                            struct kl_err *err)
+{
+    static const char *const no_yes[] = {"no", "yes", NULL};
+    enum kl_rc rc = KL_ERR_INTERNAL;
+    uint64_t number = 0;
+
+    switch (key->type) {
+    case KL_INI_STRING:
+    case KL_INI_PATH:
+        return set_text(key, value, config, err);
+    case KL_INI_NUMBER:
+        rc = kl_parse_number(value, key->min, key->max, &number, err);
+        break;
+    case KL_INI_DURATION:
+        rc = kl_parse_duration(value, key->min, key->max, &number, err);
+        break;
+    case KL_INI_BOOL:
+        rc = find_choice(no_yes, value, &number, err);
+        break;
+    case KL_INI_CHOICE:
+        rc = find_choice(key->choices, value, &number, err);
+        break;
+    }
+    if (rc != KL_OK)
+        return err->rc = KL_ERR_CONFIG;
+    *(uint64_t *)member(key, config) = number;
+    return KL_OK;
+}
+
+/* ---- Lines ---- */
+
+static int is_blank(char c)
+{
+    return c == ' ' || c == '\t';
+}
+
+/* What is wrong with a line that inih would take in silence; NULL if nothing. */
+static const char *line_fault(const char *line, size_t len)
+{
+    size_t start = 0, end = len;
+
+    if (len > LINE_LEN_MAX)
+        return "the line is too long (1000 bytes at most)";
+    for (size_t i = 0; i < len; i++)
+        if (((unsigned char)line[i] < ' ' && line[i] != '\t') || line[i] == 0x7f)
+            return "the line holds a control character";
+    while (start < len && is_blank(line[start]))
+        start++;
+    while (end > start && is_blank(line[end - 1]))
+        end--;
+    if (start == end || line[start] == ';' || line[start] == '#')
+        return NULL;
+    if (start > 0)
+        return "the line is indented: a value cannot be continued on a second line";
+    if (line[0] == '[' && line[end - 1] != ']')
+        return "a section must be alone on its line, as [name]";
+    for (size_t i = 1; i < end; i++)
+        if (is_blank(line[i - 1]) && (line[i] == ';' || line[i] == '#'))
+            return "a comment must stand on a line of its own";
+    return NULL;
+}
+
+/* Only the first error is kept. */
+static void fail_line(struct parse *p, unsigned line, const char *what)
+{
+    if (p->rc == KL_OK)
+        p->rc = kl_err_set(p->err, KL_ERR_CONFIG, "%s:%u: %s", p->path, line, what);
+}
+
+static enum kl_rc check_lines(struct parse *p)
+{
+    const char *at = p->text, *stop, *fault;
+    unsigned line = 1;
+
+    if (p->end - at >= 3 && memcmp(at, "\xef\xbb\xbf", 3) == 0)
+        fail_line(p, 1, "the file begins with a byte order mark: save it as plain UTF-8");
+    for (; at < p->end && p->rc == KL_OK; at = stop + 1, line++) {
+        size_t len;
+
+        stop = memchr(at, '\n', (size_t)(p->end - at));
+        if (!stop)
+            stop = p->end;
+        len = (size_t)(stop - at);
+        if (len > 0 && at[len - 1] == '\r')
+            len--;
+        if ((fault = line_fault(at, len)))
+            fail_line(p, line, fault);
+    }
+    return p->rc;
+}
+
+/* fgets over the checked text. Lines fit: ini_max_line says so. */
+static char *next_line(char *out, int size, void *stream)
+{
+    struct parse *p = stream;
+    const char *stop;
+    size_t len;
+
+    if (p->rc != KL_OK || p->text >= p->end)
+        return NULL;
+    stop = memchr(p->text, '\n', (size_t)(p->end - p->text));
+    len = (size_t)((stop ? stop + 1 : p->end) - p->text);
+    if (len >= (size_t)size) {
+        fail_line(p, p->line + 1, "the line is too long");
+        return NULL;
+    }
+    memcpy(out, p->text, len);
+    out[len] = '\0';
+    p->text += len;
+    p->line++;
+    return out;
+}
+
+static const char *closest_fault(const struct parse *p, const char *section)
+{
+    for (size_t i = 0; i < p->count; i++)
+        if (strcmp(p->table[i].section, section) == 0)
+            return "unknown key";
+    return section[0] ? "unknown section" : "key before the first [section]";
+}
+
+/* inih's handler; it knows no line numbers, but it is called before the next line is read. */
+static int take_value(void *user, const char *section, const char *name, const char *value)
+{
+    struct parse *p = user;
+    const struct kl_ini_key *key = p->table, *end = p->table + p->count;
+
+    if (p->rc != KL_OK)
+        return 0;
+    while (key < end && (strcmp(key->section, section) != 0 || strcmp(key->key, name) != 0))
+        key++;
+    if (key == end) {
+        p->rc = kl_err_set(p->err, KL_ERR_CONFIG, "%s:%u: %s: [%s] %s", p->path, p->line,
+                           closest_fault(p, section), section, name);
+        return 0;
+    }
+    if (p->seen[key - p->table]) {
+        p->rc = kl_err_set(p->err, KL_ERR_CONFIG, "%s:%u: [%s] %s is set already, on line %u",
+                           p->path, p->line, section, name, p->seen[key - p->table]);
+        return 0;
+    }
+    p->seen[key - p->table] = p->line;
+    p->rc = set_value(key, value, p->config, p->err);
+    if (p->rc != KL_OK)
+        p->rc = kl_err_context(p->err, "%s:%u: [%s] %s", p->path, p->line, section, name);
+    return p->rc == KL_OK;
+}
+
+/* ---- Whole files ---- */
+
+static enum kl_rc set_fallbacks(struct parse *p)
+{
+    for (size_t i = 0; i < p->count && p->rc == KL_OK; i++) {
+        const struct kl_ini_key *key = &p->table[i];
+
+        if (p->seen[i])
+            continue;
+        if (!key->fallback)
+            p->rc = kl_err_set(p->err, KL_ERR_CONFIG, "%s: [%s] %s must be set", p->path,
+                               key->section, key->key);
+        else if ((p->rc = set_value(key, key->fallback, p->config, p->err)) != KL_OK)
+            p->rc = kl_err_context(p->err, "default of [%s] %s", key->section, key->key);
+    }
+    return p->rc;
+}
+
+enum kl_rc kl_ini_load(const char *path, const struct kl_ini_key *table, size_t count, void *config,
+                       struct kl_err *err)
+{
+    struct parse p = {.path = path, .table = table, .count = count, .config = config, .err = err};
+    char *text = NULL;
+    size_t len = 0;
+    int bad_line;
+
+    if ((p.rc = kl_file_read(path, FILE_MAX, &text, &len, err)) != KL_OK) {
+        if (p.rc == KL_ERR_INPUT)
+            p.rc = err->rc = KL_ERR_CONFIG;
+        return p.rc;
+    }
+    if (!(p.seen = calloc(count ? count : 1, sizeof(*p.seen)))) {
+        p.rc = kl_err_set(err, KL_ERR_MEMORY, "%s: out of memory", path);
+        goto out;
+    }
+    p.text = text;
+    p.end = text + len;
+    if (check_lines(&p) != KL_OK)
+        goto out;
+    ini_max_line = LINE_LEN_MAX + 3; /* its default is 200: too short for a path and a URI */
+    bad_line = ini_parse_stream(next_line, &p, take_value, &p);
+    if (bad_line < 0)
+        p.rc = kl_err_set(err, KL_ERR_MEMORY, "%s: out of memory", path);
+    else if (bad_line > 0)
+        fail_line(&p, (unsigned)bad_line, "must be [section], key = value, or a comment");
+    if (p.rc == KL_OK)
+        set_fallbacks(&p);
+out:
+    if (p.rc != KL_OK)
+        kl_ini_wipe(table, count, config);
+    free(p.seen);
+    free(text);
+    return p.rc;
+}
+
+void kl_ini_wipe(const struct kl_ini_key *table, size_t count, void *config)
+{
+    for (size_t i = 0; i < count; i++) {
+        char **text;
+
+        if (!is_text(&table[i]))
+            continue;
+        text = member(&table[i], config);
+        free(*text);
+        *text = NULL;
+    }
+}
+
+static void print_range(const struct kl_ini_key *key, FILE *out)
+{
+    switch (key->type) {
+    case KL_INI_NUMBER:
+        fprintf(out, " (%" PRIu64 " to %" PRIu64 ")", key->min, key->max);
+        break;
+    case KL_INI_DURATION:
+        fprintf(out, " (%" PRIu64 "s to %" PRIu64 "s; units s, m, h, d)", key->min, key->max);
+        break;
+    case KL_INI_BOOL:
+        fputs(" (yes or no)", out);
+        break;
+    case KL_INI_CHOICE:
+        fputs(" (", out);
+        for (size_t i = 0; key->choices[i]; i++)
+            fprintf(out, "%s%s", i ? ", " : "", key->choices[i]);
+        fputs(")", out);
+        break;
+    case KL_INI_PATH:
+        fputs(" (absolute path)", out);
+        break;
+    case KL_INI_STRING:
+        break;
+    }
+}
+
+void kl_ini_print_help(const struct kl_ini_key *table, size_t count, FILE *out)
+{
+    for (size_t i = 0; i < count; i++) {
+        const struct kl_ini_key *key = &table[i];
+
+        if (i == 0 || strcmp(key->section, table[i - 1].section) != 0)
+            fprintf(out, "%s[%s]\n", i ? "\n" : "", key->section);
+        fprintf(out, "# %s", key->help);
+        print_range(key, out);
+        if (!key->fallback)
+            fprintf(out, "; must be set\n%s =\n", key->key);
+        else
+            fprintf(out, "\n#%s =%s%s\n", key->key, key->fallback[0] ? " " : "", key->fallback);
+    }
+}

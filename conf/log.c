@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Log lines. A line is built on the caller's stack and leaves by one write, so that lines of
+ * several threads and processes do not mix and nothing here needs a lock.
+ */
+#include "conf/log.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <syslog.h>
+#include <time.h>
+#include <unistd.h>
+
+#define LINE_MAX_BYTES 1024 /* with the newline */
+
+static _Atomic int log_level = KL_LOG_INFO;
+static _Atomic int log_target = KL_LOG_STDERR;
+
+static const char *const level_names[] = {"debug", "info", "warn", "error"};
+
+/* A bounded line under construction; two bytes are always kept, for a closing quote and for what
+ * ends the line. */
+struct line {
+    char *text;
+    size_t used, capacity;
+    int full;
+};
+
+/* All of it or nothing: half an escape would read as something else. */
+static void put(struct line *line, const char *text, size_t len)
+{
+    if (line->full || len + 1 >= line->capacity - line->used) {
+        line->full = 1;
+        return;
+    }
+    memcpy(line->text + line->used, text, len);
+    line->used += len;
+}
+
+static void put_text(struct line *line, const char *text)
+{
+    put(line, text, strlen(text));
+}
+
+static int is_bare(const char *text)
+{
+    if (!*text)
+        return 0;
+    for (; *text; text++)
+        if (*text <= ' ' || *text > '~' || *text == '"' || *text == '=' || *text == '\\')
+            return 0;
+    return 1;
+}
+
+/* Whatever is not printable ASCII becomes an escape: no line breaks, no terminal codes. */
+static void put_value(struct line *line, const char *text)
+{
+    char piece[8];
+
+    if (is_bare(text)) {
+        put_text(line, text);
+        return;
+    }
+    put_text(line, "\"");
+    if (line->full)
+        return;
+    for (; *text && !line->full; text++) {
+        if (*text == '"' || *text == '\\')
+            snprintf(piece, sizeof(piece), "\\%c", *text);
+        else if (*text == '\n')
+            snprintf(piece, sizeof(piece), "\\n");
+        else if (*text < ' ' || *text > '~')
+            snprintf(piece, sizeof(piece), "\\x%02x", (unsigned)(unsigned char)*text);
+        else
+            snprintf(piece, sizeof(piece), "%c", *text);
+        put_text(line, piece);
+    }
+    line->text[line->used++] = '"';
+}
+
+static void put_field(struct line *line, const struct kl_log_field *field)
+{
+    char number[24];
+
+    if (line->used > 0)
+        put_text(line, " ");
+    put_text(line, field->key);
+    put_text(line, "=");
+    if (field->text) {
+        put_value(line, field->text);
+        return;
+    }
+    snprintf(number, sizeof(number), "%" PRId64, field->number);
+    put_text(line, number);
+}
+
+size_t kl_log_format(char *out, size_t capacity, const struct kl_log_field *fields, size_t count)
+{
+    struct line line = {out, 0, capacity, 0};
+
+    for (size_t i = 0; i < count; i++)
+        put_field(&line, &fields[i]);
+    out[line.used] = '\0';
+    return line.used;
+}
+
+void kl_log_setup(const char *program, enum kl_log_level level, enum kl_log_target target)
+{
+    atomic_store(&log_level, (int)level);
+    atomic_store(&log_target, (int)target);
+    if (target == KL_LOG_SYSLOG)
+        openlog(program, LOG_PID | LOG_NDELAY, LOG_DAEMON);
+}
+
+/* Syslog stamps lines itself. */
+static void put_time(struct line *line)
+{
+    struct timespec ts;
+    struct tm tm;
+    char text[40];
+    size_t len;
+
+    clock_gettime(CLOCK_REALTIME, &ts);
+    if (!gmtime_r(&ts.tv_sec, &tm))
+        return;
+    len = strftime(text, sizeof(text), "ts=%Y-%m-%dT%H:%M:%S", &tm);
+    snprintf(text + len, sizeof(text) - len, ".%03dZ", (int)(ts.tv_nsec / 1000000));
+    put_text(line, text);
+}
+
+void kl_log_write(enum kl_log_level level, const char *event, const struct kl_log_field *fields,
+                  size_t count)
+{
+    static const int priorities[] = {LOG_DEBUG, LOG_INFO, LOG_WARNING, LOG_ERR};
+    static const char cut[] = " truncated=1";
+    char text[LINE_MAX_BYTES];
+    struct line line = {text, 0, sizeof(text) - sizeof(cut), 0};
+    struct kl_log_field head[] = {KL_STR("level", level_names[level]), KL_STR("event", event)};
+    int saved = errno, to_syslog = atomic_load(&log_target) == KL_LOG_SYSLOG;
+
+    if ((int)level < atomic_load(&log_level))
+        return;
+    if (!to_syslog)
+        put_time(&line);
+    for (size_t i = 0; i < sizeof(head) / sizeof(head[0]); i++)
+        put_field(&line, &head[i]);
+    for (size_t i = 0; i < count; i++)
+        put_field(&line, &fields[i]);
+    if (line.full) {
+        memcpy(text + line.used, cut, sizeof(cut) - 1);
+        line.used += sizeof(cut) - 1;
+    }
+    if (to_syslog) {
+        syslog(priorities[level], "%.*s", (int)line.used, text);
+    } else {
+        text[line.used++] = '\n';
+        /* Nobody can be told that the log is gone. */
+        if (write(STDERR_FILENO, text, line.used) < 0)
+            errno = saved;
+    }
+    errno = saved;
+}

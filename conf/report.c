@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Reports: JSON or lines, from one value.
+ */
+#include "conf/report.h"
+
+#include <openssl/err.h>
+#include <openssl/evp.h>
+#include <openssl/x509v3.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "conf/cli.h"
+#include "proto/cert.h"
+
+static void to_hex(const uint8_t *in, size_t len, char *out)
+{
+    static const char digits[] = "0123456789abcdef";
+
+    for (size_t i = 0; i < len; i++) {
+        *out++ = digits[in[i] >> 4];
+        *out++ = digits[in[i] & 15];
+    }
+    *out = '\0';
+}
+
+enum kl_rc kl_pubkey_fingerprint(const EVP_PKEY *key, char out[KL_FINGERPRINT_TEXT],
+                                 struct kl_err *err)
+{
+    unsigned char *der = NULL, hash[32];
+    unsigned hash_len = sizeof hash;
+    int len = i2d_PUBKEY(key, &der);
+    int ok = len > 0 && EVP_Digest(der, (size_t)len, hash, &hash_len, EVP_sha256(), NULL) == 1;
+
+    OPENSSL_free(der);
+    if (!ok)
+        return kl_err_openssl(err, KL_ERR_INTERNAL, "i2d_PUBKEY", "fingerprint of a public key");
+    to_hex(hash, sizeof hash, out);
+    return KL_OK;
+}
+
+enum kl_rc kl_cert_serial_hex(const X509 *cert, char out[KL_SERIAL_HEX], struct kl_err *err)
+{
+    BIGNUM *number = ASN1_INTEGER_to_BN(X509_get0_serialNumber(cert), NULL);
+    char *hex = number ? BN_bn2hex(number) : NULL;
+    enum kl_rc rc = KL_OK;
+
+    if (!hex)
+        rc = kl_err_openssl(err, KL_ERR_CERT, "BN_bn2hex", "certificate's serial number");
+    else if (strlen(hex) >= KL_SERIAL_HEX)
+        rc = kl_err_set(err, KL_ERR_CERT, "certificate's serial number is longer than 20 bytes");
+    else
+        strcpy(out, hex);
+    OPENSSL_free(hex);
+    BN_free(number);
+    return rc;
+}
+
+enum kl_rc kl_asn1_time_unix(const ASN1_TIME *time, int64_t *out, struct kl_err *err)
+{
+    struct tm tm;
+
+    if (ASN1_TIME_to_tm(time, &tm) != 1)
+        return kl_err_openssl(err, KL_ERR_CERT, "ASN1_TIME_to_tm", "certificate's time is invalid");
+    *out = (int64_t)timegm(&tm);
+    return KL_OK;
+}
+
+static enum kl_rc time_text(const ASN1_TIME *time, char out[KL_TIME_TEXT], struct kl_err *err)
+{
+    int64_t seconds = 0;
+    enum kl_rc rc = kl_asn1_time_unix(time, &seconds, err);
+
+    if (rc == KL_OK)
+        kl_time_format(seconds, out);
+    return rc;
+}
+
+/* A key identifier, or "" if the certificate has none (or an absurdly long one). */
+static void key_id_text(const ASN1_OCTET_STRING *id, char out[KL_FINGERPRINT_TEXT])
+{
+    int len = id ? ASN1_STRING_length(id) : 0;
+
+    to_hex(id ? ASN1_STRING_get0_data(id) : NULL, len <= 32 ? (size_t)len : 0, out);
+}
+
+enum kl_rc kl_report_cert(const X509 *cert, json_t **out, struct kl_err *err)
+{
+    char serial[KL_SERIAL_HEX], subject[KL_NAME_MAX], issuer[KL_NAME_MAX];
+    char from[KL_TIME_TEXT], to[KL_TIME_TEXT];
+    char ski[KL_FINGERPRINT_TEXT], aki[KL_FINGERPRINT_TEXT], spki[KL_FINGERPRINT_TEXT];
+    char whole[KL_FINGERPRINT_TEXT];
+    unsigned char hash[32];
+    unsigned hash_len = sizeof hash;
+    X509 *c = (X509 *)cert; /* these getters cache, and so are not const in OpenSSL 3.0 */
+    EVP_PKEY *key = X509_get0_pubkey(cert);
+    enum kl_rc rc;
+
+    if (!key)
+        return kl_err_openssl(err, KL_ERR_CERT, "X509_get0_pubkey", "certificate's public key");
+    if (X509_digest(cert, EVP_sha256(), hash, &hash_len) != 1)
+        return kl_err_openssl(err, KL_ERR_INTERNAL, "X509_digest", "certificate's fingerprint");
+    to_hex(hash, sizeof hash, whole);
+    kl_cert_subject(cert, subject);
+    kl_cert_issuer(cert, issuer);
+    key_id_text(X509_get0_subject_key_id(c), ski);
+    key_id_text(X509_get0_authority_key_id(c), aki);
+    if ((rc = kl_cert_serial_hex(cert, serial, err)) != KL_OK ||
+        (rc = time_text(X509_get0_notBefore(cert), from, err)) != KL_OK ||
+        (rc = time_text(X509_get0_notAfter(cert), to, err)) != KL_OK ||
+        (rc = kl_pubkey_fingerprint(key, spki, err)) != KL_OK)
+        return rc;
+
+    json_t *report =
+        json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:b, s:s, s:s, s:s, s:s}", "serial", serial,
+                  "subject", subject, "issuer", issuer, "not_before", from, "not_after", to,
+                  "key_type", EVP_PKEY_get0_type_name(key), "key_bits", EVP_PKEY_get_bits(key),
+                  "ca", X509_check_ca(c) == 1, "subject_key_id", ski, "authority_key_id", aki,
+                  "spki_sha256", spki, "sha256", whole);
+    if (!report)
+        return kl_err_set(err, KL_ERR_MEMORY, "report of a certificate");
+    *out = report;
+    return KL_OK;
+}
+
+static void print_lines(const json_t *value, const char *name, int depth)
+{
+    int indent = depth > 0 ? (depth - 1) * 2 : 0;
+    const char *key;
+    json_t *member;
+    size_t i;
+
+    if (name)
+        printf("%*s%s:", indent, "", name);
+    if (json_is_object(value)) {
+        if (name)
+            putchar('\n');
+        json_object_foreach((json_t *)value, key, member) print_lines(member, key, depth + 1);
+    } else if (json_is_array(value)) {
+        if (name)
+            printf(json_array_size(value) > 0 ? "\n" : " none\n");
+        json_array_foreach(value, i, member)
+        {
+            print_lines(member, NULL, depth);
+            if (i + 1 < json_array_size(value))
+                putchar('\n');
+        }
+    } else if (json_is_string(value)) {
+        printf(" %s\n", json_string_value(value));
+    } else if (json_is_integer(value)) {
+        printf(" %" JSON_INTEGER_FORMAT "\n", json_integer_value(value));
+    } else {
+        printf(" %s\n", json_is_true(value) ? "yes" : "no");
+    }
+}
+
+enum kl_rc kl_report_print(json_t *report, int as_json, struct kl_err *err)
+{
+    enum kl_rc rc = KL_OK;
+
+    if (!report)
+        return kl_err_set(err, KL_ERR_MEMORY, "building the report");
+    if (!as_json)
+        print_lines(report, NULL, 0);
+    else if (json_dumpf(report, stdout, JSON_INDENT(2)) != 0 || putchar('\n') == EOF)
+        rc = kl_err_set(err, KL_ERR_IO, "cannot write to standard output");
+    json_decref(report);
+    if (rc == KL_OK && (fflush(stdout) != 0 || ferror(stdout)))
+        rc = kl_err_set(err, KL_ERR_IO, "cannot write to standard output");
+    return rc;
+}
