@@ -20,9 +20,10 @@ enum kl_pair_role {
     KL_PAIR_CA,   /* AcquireRCRT_Prk: CKA_SIGN only */
 };
 
-/* S1/S2: generates an RSA pair of 2048, 3072 or 4096 bits as private, sensitive, unextractable
- * token objects labelled `label`, CKA_ID = SHA-1 of the public key info. KL_ERR_EXISTS if there is
- * a key of that label. *public_key: the caller frees with EVP_PKEY_free. */
+/* S1/S2: generates an RSA pair of 2048, 3072 or 4096 bits as private, sensitive, unextractable,
+ * unmodifiable token objects labelled `label`, with one random CKA_ID for both (it cannot be a hash
+ * of the key, which is not known before and cannot be changed after). KL_ERR_EXISTS if there is a
+ * key of that label. *public_key: the caller frees with EVP_PKEY_free. */
 enum kl_rc kl_pair_generate(struct kl_session *session, enum kl_pair_role role, const char *label,
                             unsigned bits, EVP_PKEY **public_key, struct kl_err *err) KL_MUST_CHECK;
 

@@ -60,7 +60,8 @@ struct kl_load_out {
 };
 
 /* Runs one load. KL_ERR_VERIFY: the peer's C_rnd1_rnd2 is bad (which part is in err's text for the
- * log, never for the peer). KL_ERR_STRENGTH, KL_ERR_PROTOCOL; HSM trouble by kl_rv_err.
+ * log, never for the peer). KL_ERR_UNSUPPORTED: suite or algorithm is not in the Hello.
+ * KL_ERR_STRENGTH, KL_ERR_PROTOCOL; HSM trouble by kl_rv_err.
  * *out is written only on success. */
 enum kl_rc kl_loader_run(struct kl_loader *loader, const struct kl_load_in *in,
                          struct kl_load_out *out, struct kl_err *err) KL_MUST_CHECK;

@@ -47,6 +47,9 @@ enum kl_rc kl_op_wrap_oaep(struct kl_session *session, CK_OBJECT_HANDLE public_k
                            CK_OBJECT_HANDLE key, enum kl_oaep_hash hash, uint8_t *out,
                            size_t capacity, size_t *len, struct kl_err *err) KL_MUST_CHECK;
 
+/* For the other files of this room: OAEP with that hash, MGF1 with the same, no label. */
+CK_RSA_PKCS_OAEP_PARAMS kl_op_oaep_params(enum kl_oaep_hash hash);
+
 /* S6: C_UnwrapKey of Rnd1' straight into a derive-only AES-256 session key. What the peer's
  * bytes may have caused is KL_ERR_VERIFY. */
 enum kl_rc kl_op_unwrap_rnd1(struct kl_session *session, CK_OBJECT_HANDLE private_key,

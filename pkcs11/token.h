@@ -28,6 +28,9 @@ const char *kl_uri_module_path(const struct kl_uri *); /* borrowed; NULL if not 
 const char *kl_uri_pin_source(const struct kl_uri *);  /* borrowed; NULL if not given */
 const char *kl_uri_token(const struct kl_uri *);       /* borrowed label; NULL if not given */
 
+/* For the other files of this room: 1 if uri names the token of that slot, else 0. */
+int kl_uri_names(const struct kl_uri *uri, CK_SLOT_ID slot, const CK_TOKEN_INFO *info);
+
 /* ---- PIN ---- */
 
 /* Reads a PIN. source is NULL or "prompt" (asks on the terminal without echo, "PROMPT: "),
@@ -50,6 +53,9 @@ enum kl_rc kl_module_load(const char *path, const char *init_reserved, struct kl
 enum kl_rc kl_module_wrap(CK_FUNCTION_LIST *functions, struct kl_module **out,
                           struct kl_err *err) KL_MUST_CHECK;
 void kl_module_free(struct kl_module *module); /* C_Finalize and unload; takes NULL */
+
+/* For the other files of this room. */
+CK_FUNCTION_LIST *kl_module_functions(const struct kl_module *module);
 
 struct kl_token;
 

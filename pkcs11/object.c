@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Token objects: see object.h. */
+#include "pkcs11/object.h"
+
+#include <openssl/bn.h>
+#include <openssl/core_names.h>
+#include <openssl/param_build.h>
+#include <string.h>
+
+#include "pkcs11/rv.h"
+#include "pkcs11/tmpl.h"
+#include "proto/message.h"
+
+enum kl_rc kl_object_find(struct kl_session *session, CK_OBJECT_CLASS class, const char *label,
+                          CK_OBJECT_HANDLE *handles, size_t max, size_t *count, struct kl_err *err)
+{
+    CK_FUNCTION_LIST *f = kl_session_functions(session);
+    CK_SESSION_HANDLE s = kl_session_handle(session);
+    CK_OBJECT_HANDLE handle;
+    struct kl_tmpl tmpl;
+    size_t found = 0;
+    CK_ULONG got = 0;
+    CK_RV rv;
+
+    kl_tmpl_init(&tmpl);
+    kl_tmpl_number(&tmpl, CKA_CLASS, class);
+    kl_tmpl_bool(&tmpl, CKA_TOKEN, 1);
+    kl_tmpl_bytes(&tmpl, CKA_LABEL, label, strlen(label));
+    rv = f->C_FindObjectsInit(s, tmpl.attrs, tmpl.count);
+    if (rv != CKR_OK)
+        return kl_rv_err(err, rv, "C_FindObjectsInit", "looking for \"%s\"", label);
+    while ((rv = f->C_FindObjects(s, &handle, 1, &got)) == CKR_OK && got == 1) {
+        if (found < max)
+            handles[found] = handle;
+        if (found++ == max)
+            break;
+    }
+    (void)f->C_FindObjectsFinal(s);
+    if (rv != CKR_OK)
+        return kl_rv_err(err, rv, "C_FindObjects", "looking for \"%s\"", label);
+    *count = found;
+    return KL_OK;
+}
+
+/* Reads one number or boolean; an attribute that the token does not know reads as 0. */
+static enum kl_rc read_value(struct kl_session *session, CK_OBJECT_HANDLE object,
+                             const struct kl_demand *demand, CK_ULONG *value, const char *what,
+                             struct kl_err *err)
+{
+    CK_BBOOL flag = CK_FALSE;
+    CK_ULONG number = 0;
+    CK_ATTRIBUTE attr = {demand->type, &flag, sizeof(flag)};
+    CK_RV rv;
+
+    if (demand->is_number)
+        attr = (CK_ATTRIBUTE){demand->type, &number, sizeof(number)};
+    rv = kl_session_functions(session)->C_GetAttributeValue(kl_session_handle(session), object,
+                                                            &attr, 1);
+    if (rv == CKR_ATTRIBUTE_TYPE_INVALID) {
+        *value = 0;
+        return KL_OK;
+    }
+    if (rv != CKR_OK)
+        return kl_rv_err(err, rv, "C_GetAttributeValue", "%s: %s", what, demand->name);
+    *value = demand->is_number ? number : flag != CK_FALSE;
+    return KL_OK;
+}
+
+enum kl_rc kl_object_demand(struct kl_session *session, CK_OBJECT_HANDLE object,
+                            const struct kl_demand *demands, size_t count, const char *what,
+                            struct kl_err *err)
+{
+    for (size_t i = 0; i < count; i++) {
+        const struct kl_demand *demand = &demands[i];
+        CK_ULONG value = 0;
+        enum kl_rc rc = read_value(session, object, demand, &value, what, err);
+
+        if (rc != KL_OK)
+            return rc;
+        if (value != demand->value && demand->is_number)
+            return kl_err_set(err, KL_ERR_KEY, "%s: %s is %lu, must be %lu", what, demand->name,
+                              value, demand->value);
+        if (value != demand->value)
+            return kl_err_set(err, KL_ERR_KEY, "%s: %s is %s, must be %s", what, demand->name,
+                              value ? "true" : "false", demand->value ? "true" : "false");
+    }
+    return KL_OK;
+}
+
+static enum kl_rc rsa_public(const BIGNUM *n, const BIGNUM *e, EVP_PKEY **out, struct kl_err *err)
+{
+    OSSL_PARAM_BLD *builder = OSSL_PARAM_BLD_new();
+    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(NULL, "RSA", NULL);
+    OSSL_PARAM *params = NULL;
+    EVP_PKEY *key = NULL;
+    enum kl_rc rc = KL_OK;
+
+    if (!builder || !ctx || !OSSL_PARAM_BLD_push_BN(builder, OSSL_PKEY_PARAM_RSA_N, n) ||
+        !OSSL_PARAM_BLD_push_BN(builder, OSSL_PKEY_PARAM_RSA_E, e) ||
+        !(params = OSSL_PARAM_BLD_to_param(builder)) || EVP_PKEY_fromdata_init(ctx) != 1 ||
+        EVP_PKEY_fromdata(ctx, &key, EVP_PKEY_PUBLIC_KEY, params) != 1)
+        rc = kl_err_openssl(err, KL_ERR_KEY, "EVP_PKEY_fromdata", "not an RSA public key");
+    else
+        *out = key;
+    OSSL_PARAM_free(params);
+    EVP_PKEY_CTX_free(ctx);
+    OSSL_PARAM_BLD_free(builder);
+    return rc;
+}
+
+enum kl_rc kl_object_rsa_public(struct kl_session *session, CK_OBJECT_HANDLE object, EVP_PKEY **out,
+                                struct kl_err *err)
+{
+    uint8_t modulus[KL_RSA_MAX], exponent[8];
+    CK_ATTRIBUTE attrs[] = {
+        {CKA_MODULUS, modulus, sizeof(modulus)},
+        {CKA_PUBLIC_EXPONENT, exponent, sizeof(exponent)},
+    };
+    BIGNUM *n = NULL, *e = NULL;
+    enum kl_rc rc;
+    CK_RV rv = kl_session_functions(session)->C_GetAttributeValue(kl_session_handle(session),
+                                                                  object, attrs, 2);
+
+    if (rv != CKR_OK)
+        return kl_rv_err(err, rv, "C_GetAttributeValue", "RSA public key cannot be read");
+    n = BN_bin2bn(modulus, (int)attrs[0].ulValueLen, NULL);
+    e = BN_bin2bn(exponent, (int)attrs[1].ulValueLen, NULL);
+    if (!n || !e)
+        rc = kl_err_openssl(err, KL_ERR_MEMORY, "BN_bin2bn", "RSA public key");
+    else
+        rc = rsa_public(n, e, out, err);
+    BN_free(e);
+    BN_free(n);
+    return rc;
+}

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Finding token objects and reading their attributes. For this room only. */
+#ifndef KL_PKCS11_OBJECT_H
+#define KL_PKCS11_OBJECT_H
+
+#include <openssl/evp.h>
+#include <p11-kit/pkcs11.h>
+#include <stddef.h>
+
+#include "pkcs11/token.h"
+#include "proto/err.h"
+
+/* Finds token objects by class and label. handles holds `max`; *count may be more than max when
+ * there are more, but never by more than one. */
+enum kl_rc kl_object_find(struct kl_session *session, CK_OBJECT_CLASS class, const char *label,
+                          CK_OBJECT_HANDLE *handles, size_t max, size_t *count,
+                          struct kl_err *err) KL_MUST_CHECK;
+
+/* One attribute of an object: what it is called, and what it must be. */
+struct kl_demand {
+    CK_ATTRIBUTE_TYPE type;
+    const char *name; /* "CKA_DECRYPT" */
+    CK_ULONG value;   /* of a number; 0 or 1 of a boolean */
+    int is_number;
+};
+#define KL_DEMAND_BOOL(attr, want) \
+    { \
+        attr, #attr, want, 0 \
+    }
+#define KL_DEMAND_NUMBER(attr, want) \
+    { \
+        attr, #attr, want, 1 \
+    }
+
+/* Checks that the object has every attribute as demanded. A token that does not know a boolean
+ * attribute at all is taken to mean false. KL_ERR_KEY names the first wrong one; `what` is the key
+ * in words, e.g. "work key \"w1\"". */
+enum kl_rc kl_object_demand(struct kl_session *session, CK_OBJECT_HANDLE object,
+                            const struct kl_demand *demands, size_t count, const char *what,
+                            struct kl_err *err) KL_MUST_CHECK;
+
+/* The RSA public key that a key object (of either half) holds; the caller frees it. */
+enum kl_rc kl_object_rsa_public(struct kl_session *session, CK_OBJECT_HANDLE object, EVP_PKEY **out,
+                                struct kl_err *err) KL_MUST_CHECK;
+
+#endif

@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A TMK inside the HSM: drawn, wrapped (RFC 3394) for the terminal and for the store, unwrapped,
+ * and its key check value.
+ */
+#include "pkcs11/ops.h"
+
+#include <string.h>
+
+#include "pkcs11/rv.h"
+#include "pkcs11/tmpl.h"
+
+/* PKCS#11's names for an algorithm. */
+static CK_KEY_TYPE key_type(enum kl_alg alg)
+{
+    switch (alg) {
+    case KL_ALG_TDES2:
+        return CKK_DES2;
+    case KL_ALG_TDES3:
+        return CKK_DES3;
+    default:
+        return CKK_AES;
+    }
+}
+
+static CK_MECHANISM_TYPE generation(enum kl_alg alg, const char **name)
+{
+    switch (alg) {
+    case KL_ALG_TDES2:
+        *name = "C_GenerateKey(CKM_DES2_KEY_GEN)";
+        return CKM_DES2_KEY_GEN;
+    case KL_ALG_TDES3:
+        *name = "C_GenerateKey(CKM_DES3_KEY_GEN)";
+        return CKM_DES3_KEY_GEN;
+    default:
+        *name = "C_GenerateKey(CKM_AES_KEY_GEN)";
+        return CKM_AES_KEY_GEN;
+    }
+}
+
+static unsigned can_of(const struct kl_alg_info *info, enum kl_key_use use)
+{
+    if (use == KL_USE_UNWRAP)
+        return KL_CAN_UNWRAP;
+    return info->is_aes ? KL_CAN_SIGN : KL_CAN_ENCRYPT;
+}
+
+static void tmk_template(struct kl_tmpl *tmpl, const struct kl_alg_info *info, int token,
+                         int extractable, enum kl_key_use use)
+{
+    kl_tmpl_init(tmpl);
+    kl_tmpl_number(tmpl, CKA_CLASS, CKO_SECRET_KEY);
+    kl_tmpl_number(tmpl, CKA_KEY_TYPE, key_type(info->alg));
+    kl_tmpl_bool(tmpl, CKA_TOKEN, token);
+    kl_tmpl_bool(tmpl, CKA_PRIVATE, 1);
+    kl_tmpl_bool(tmpl, CKA_SENSITIVE, 1);
+    kl_tmpl_bool(tmpl, CKA_EXTRACTABLE, extractable);
+    kl_tmpl_can(tmpl, CKO_SECRET_KEY, can_of(info, use));
+}
+
+enum kl_rc kl_op_generate_tmk(struct kl_session *session, enum kl_alg alg, CK_OBJECT_HANDLE *out,
+                              struct kl_err *err)
+{
+    const struct kl_alg_info *info = kl_alg_info(alg);
+    const char *name;
+    CK_MECHANISM mechanism = {generation(alg, &name), NULL, 0};
+    struct kl_tmpl tmpl;
+    CK_RV rv;
+
+    if (!info)
+        return kl_err_set(err, KL_ERR_INTERNAL, "unknown TMK algorithm %d", alg);
+    /* Extractable, as it is about to be wrapped twice; the storage key is nobody's CKA_TRUSTED. */
+    tmk_template(&tmpl, info, 0, 1, KL_USE_KCV);
+    kl_tmpl_bool(&tmpl, CKA_WRAP_WITH_TRUSTED, 0);
+    if (info->is_aes)
+        kl_tmpl_number(&tmpl, CKA_VALUE_LEN, (CK_ULONG)info->key_len);
+    rv = kl_session_functions(session)->C_GenerateKey(kl_session_handle(session), &mechanism,
+                                                      tmpl.attrs, tmpl.count, out);
+    if (rv != CKR_OK)
+        return kl_rv_err(err, rv, name, "no %s TMK can be drawn", info->name);
+    return KL_OK;
+}
+
+enum kl_rc kl_op_wrap(struct kl_session *session, CK_OBJECT_HANDLE wrapping_key,
+                      CK_OBJECT_HANDLE key, uint8_t out[KL_CTMK_LEN_MAX], size_t *len,
+                      struct kl_err *err)
+{
+    CK_MECHANISM mechanism = {CKM_AES_KEY_WRAP, NULL, 0};
+    uint8_t wrapped[KL_CTMK_LEN_MAX];
+    CK_ULONG n = sizeof(wrapped);
+    CK_RV rv = kl_session_functions(session)->C_WrapKey(kl_session_handle(session), &mechanism,
+                                                        wrapping_key, key, wrapped, &n);
+
+    if (rv != CKR_OK)
+        return kl_rv_err(err, rv, "C_WrapKey(CKM_AES_KEY_WRAP)", "TMK cannot be wrapped");
+    memcpy(out, wrapped, n);
+    *len = n;
+    return KL_OK;
+}
+
+enum kl_rc kl_op_unwrap_tmk(struct kl_session *session, CK_OBJECT_HANDLE unwrapping_key,
+                            enum kl_alg alg, const uint8_t *wrapped, size_t len,
+                            enum kl_key_use use, const char *label, uint32_t version,
+                            CK_OBJECT_HANDLE *out, struct kl_err *err)
+{
+    const struct kl_alg_info *info = kl_alg_info(alg);
+    const uint8_t id[4] = {(uint8_t)(version >> 24), (uint8_t)(version >> 16),
+                           (uint8_t)(version >> 8), (uint8_t)version};
+    CK_MECHANISM mechanism = {CKM_AES_KEY_WRAP, NULL, 0};
+    struct kl_tmpl tmpl;
+    CK_RV rv;
+
+    if (!info || (use != KL_USE_KCV && use != KL_USE_UNWRAP))
+        return kl_err_set(err, KL_ERR_INTERNAL, "TMK of algorithm %d for use %d", alg, use);
+    /* RFC 3394 keeps the length, so this is the length of what comes out, too. */
+    if (len != info->key_len + 8)
+        return kl_err_set(err, KL_ERR_VERIFY, "wrapped %s key has %zu bytes instead of %zu",
+                          info->name, len, info->key_len + 8);
+    tmk_template(&tmpl, info, label != NULL, 0, use);
+    if (label) {
+        kl_tmpl_bytes(&tmpl, CKA_LABEL, label, strlen(label));
+        kl_tmpl_bytes(&tmpl, CKA_ID, id, sizeof(id));
+    }
+    rv = kl_session_functions(session)->C_UnwrapKey(kl_session_handle(session), &mechanism,
+                                                    unwrapping_key, (CK_BYTE_PTR)wrapped,
+                                                    (CK_ULONG)len, tmpl.attrs, tmpl.count, out);
+    if (rv != CKR_OK)
+        return kl_rv_err_peer(err, rv, "C_UnwrapKey(CKM_AES_KEY_WRAP)", "TMK cannot be unwrapped");
+    return KL_OK;
+}
+
+enum kl_rc kl_op_kcv(struct kl_session *session, CK_OBJECT_HANDLE key, enum kl_alg alg,
+                     size_t kcv_len, uint8_t *kcv, struct kl_err *err)
+{
+    const struct kl_alg_info *info = kl_alg_info(alg);
+    CK_FUNCTION_LIST *f = kl_session_functions(session);
+    CK_SESSION_HANDLE s = kl_session_handle(session);
+    CK_MECHANISM mechanism = {CKM_DES3_ECB, NULL, 0};
+    uint8_t zeros[16] = {0}, block[KL_MAC_LEN];
+    CK_ULONG n = sizeof(block);
+    enum kl_rc rc;
+    CK_RV rv;
+
+    if (!info || kcv_len < KL_KCV_LEN_MIN || kcv_len > KL_KCV_LEN_MAX)
+        return kl_err_set(err, KL_ERR_INTERNAL, "KCV of %zu bytes, algorithm %d", kcv_len, alg);
+    if (info->is_aes) {
+        if ((rc = kl_op_cmac(session, key, zeros, sizeof(zeros), block, err)) != KL_OK)
+            return kl_err_context(err, "KCV");
+    } else {
+        rv = f->C_EncryptInit(s, &mechanism, key);
+        if (rv == CKR_OK)
+            rv = f->C_Encrypt(s, zeros, 8, block, &n);
+        if (rv != CKR_OK)
+            return kl_rv_err(err, rv, "C_Encrypt(CKM_DES3_ECB)", "KCV");
+        if (n != 8)
+            return kl_err_set(err, KL_ERR_HSM, "KCV: C_Encrypt(CKM_DES3_ECB) gave %lu bytes", n);
+    }
+    memcpy(kcv, block, kcv_len);
+    return KL_OK;
+}

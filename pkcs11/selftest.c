@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What a token can do is learnt by doing it: mechanism lists promise what calls refuse. Before a
+ * loader serves anybody it unwraps a known key by OAEP and compares the result with OpenSSL's,
+ * checks that the work key's CKA_UNWRAP_TEMPLATE binds, and then performs whole loads with itself
+ * as the terminal (selftest_load.c).
+ */
+#include "pkcs11/suite.h"
+
+#include <openssl/core_names.h>
+#include <openssl/crypto.h>
+#include <openssl/err.h>
+#include <openssl/rsa.h>
+#include <string.h>
+
+#include "pkcs11/object.h"
+#include "pkcs11/ops.h"
+#include "pkcs11/tmpl.h"
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+/* ---- Known answers: no secrets, these keys protect nothing ---- */
+
+static const uint8_t known_rnd1[KL_RND1_LEN] = "keyloader self-test: known Rnd1";
+static const uint8_t known_label[KL_HASH_LEN] = "keyloader self-test: the label.";
+static const uint8_t known_text[] = "keyloader self-test";
+
+static enum kl_rc encrypt_oaep(EVP_PKEY *key, enum kl_oaep_hash hash, uint8_t *out, size_t *len,
+                               struct kl_err *err)
+{
+    const EVP_MD *md = hash == KL_OAEP_SHA256 ? EVP_sha256() : EVP_sha1();
+    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new(key, NULL);
+    enum kl_rc rc = KL_OK;
+
+    *len = KL_RSA_MAX;
+    if (!ctx || EVP_PKEY_encrypt_init(ctx) != 1 ||
+        EVP_PKEY_CTX_set_rsa_padding(ctx, RSA_PKCS1_OAEP_PADDING) != 1 ||
+        EVP_PKEY_CTX_set_rsa_oaep_md(ctx, md) != 1 || EVP_PKEY_CTX_set_rsa_mgf1_md(ctx, md) != 1 ||
+        EVP_PKEY_encrypt(ctx, out, len, known_rnd1, sizeof(known_rnd1)) != 1)
+        rc = kl_err_openssl(err, KL_ERR_INTERNAL, "EVP_PKEY_encrypt", "OAEP");
+    EVP_PKEY_CTX_free(ctx);
+    return rc;
+}
+
+/* AES-CMAC of known_text under AES-256-ECB(known_rnd1, known_label), as OpenSSL sees it. */
+static enum kl_rc known_mac(uint8_t mac[KL_MAC_LEN], struct kl_err *err)
+{
+    EVP_CIPHER_CTX *cipher = EVP_CIPHER_CTX_new();
+    uint8_t key[KL_HASH_LEN];
+    enum kl_rc rc = KL_OK;
+    size_t mac_len = 0;
+    int len = 0;
+
+    if (!cipher || EVP_EncryptInit_ex2(cipher, EVP_aes_256_ecb(), known_rnd1, NULL, NULL) != 1 ||
+        EVP_CIPHER_CTX_set_padding(cipher, 0) != 1 ||
+        EVP_EncryptUpdate(cipher, key, &len, known_label, sizeof(known_label)) != 1 ||
+        !EVP_Q_mac(NULL, "CMAC", NULL, "AES-256-CBC", NULL, key, sizeof(key), known_text,
+                   sizeof(known_text), mac, KL_MAC_LEN, &mac_len))
+        rc = kl_err_openssl(err, KL_ERR_INTERNAL, "EVP_Q_mac", "known answer");
+    EVP_CIPHER_CTX_free(cipher);
+    return rc;
+}
+
+/* Does the token take Rnd1 by OAEP with that hash, and derive and MAC as everybody does? */
+static enum kl_rc try_oaep(struct kl_loader *loader, enum kl_oaep_hash hash, struct kl_err *err)
+{
+    CK_OBJECT_HANDLE rnd1 = CK_INVALID_HANDLE, key = CK_INVALID_HANDLE;
+    uint8_t c_rnd1[KL_RSA_MAX], expected[KL_MAC_LEN], mac[KL_MAC_LEN];
+    size_t len = 0;
+    enum kl_rc rc;
+
+    if ((rc = encrypt_oaep(loader->public_key, hash, c_rnd1, &len, err)) != KL_OK ||
+        (rc = known_mac(expected, err)) != KL_OK ||
+        (rc = kl_op_unwrap_rnd1(loader->session, loader->work_key, hash, c_rnd1, len, &rnd1,
+                                err)) != KL_OK ||
+        (rc = kl_op_derive(loader->session, rnd1, known_label, KL_USE_MAC, &key, err)) != KL_OK ||
+        (rc = kl_op_cmac(loader->session, key, known_text, sizeof(known_text), mac, err)) != KL_OK)
+        goto out;
+    if (CRYPTO_memcmp(mac, expected, KL_MAC_LEN) != 0)
+        rc = kl_err_set(err, KL_ERR_HSM_LACKS,
+                        "OAEP, CKM_AES_ECB_ENCRYPT_DATA or CKM_AES_CMAC gives a wrong result");
+out:
+    kl_op_destroy(loader->session, &key);
+    kl_op_destroy(loader->session, &rnd1);
+    return rc;
+}
+
+static enum kl_rc choose_oaep(struct kl_loader *loader, struct kl_err *err)
+{
+    static const enum kl_oaep_hash strongest_first[] = {KL_OAEP_SHA256, KL_OAEP_SHA1};
+    enum kl_rc rc = KL_OK;
+
+    for (size_t i = 0; i < COUNT(strongest_first); i++) {
+        rc = try_oaep(loader, strongest_first[i], err);
+        if (rc == KL_OK) {
+            loader->oaep_hash = strongest_first[i];
+            return KL_OK;
+        }
+        if (rc == KL_ERR_TOKEN || rc == KL_ERR_MEMORY)
+            break;
+    }
+    return rc;
+}
+
+/* ---- CKA_UNWRAP_TEMPLATE ---- */
+
+/* Asks C_UnwrapKey for a key that the work key's template forbids, in one point only so that
+ * nothing else can be why it is refused. A token may also make a key that obeys nevertheless. */
+static enum kl_rc unwrap_against(struct kl_loader *loader, const uint8_t *c_rnd1, size_t len,
+                                 int extractable, unsigned can, struct kl_err *err)
+{
+    static const struct kl_demand demands[] = {
+        KL_DEMAND_BOOL(CKA_SENSITIVE, 1), KL_DEMAND_BOOL(CKA_EXTRACTABLE, 0),
+        KL_DEMAND_BOOL(CKA_DERIVE, 1),    KL_DEMAND_BOOL(CKA_ENCRYPT, 0),
+        KL_DEMAND_BOOL(CKA_DECRYPT, 0),   KL_DEMAND_BOOL(CKA_SIGN, 0),
+        KL_DEMAND_BOOL(CKA_VERIFY, 0),    KL_DEMAND_BOOL(CKA_WRAP, 0),
+        KL_DEMAND_BOOL(CKA_UNWRAP, 0),    KL_DEMAND_BOOL(CKA_TOKEN, 0),
+    };
+    CK_RSA_PKCS_OAEP_PARAMS params = kl_op_oaep_params(loader->oaep_hash);
+    CK_MECHANISM mechanism = {CKM_RSA_PKCS_OAEP, &params, sizeof(params)};
+    CK_OBJECT_HANDLE key = CK_INVALID_HANDLE;
+    struct kl_tmpl tmpl;
+    enum kl_rc rc;
+    CK_RV rv;
+
+    kl_tmpl_init(&tmpl);
+    kl_tmpl_number(&tmpl, CKA_CLASS, CKO_SECRET_KEY);
+    kl_tmpl_number(&tmpl, CKA_KEY_TYPE, CKK_AES);
+    kl_tmpl_bool(&tmpl, CKA_TOKEN, 0);
+    kl_tmpl_bool(&tmpl, CKA_PRIVATE, 1);
+    kl_tmpl_bool(&tmpl, CKA_SENSITIVE, 1);
+    kl_tmpl_bool(&tmpl, CKA_EXTRACTABLE, extractable);
+    kl_tmpl_can(&tmpl, CKO_SECRET_KEY, can);
+    rv = kl_session_functions(loader->session)
+             ->C_UnwrapKey(kl_session_handle(loader->session), &mechanism, loader->work_key,
+                           (CK_BYTE_PTR)c_rnd1, (CK_ULONG)len, tmpl.attrs, tmpl.count, &key);
+    if (rv != CKR_OK)
+        return KL_OK; /* refused, as it should be */
+    rc = kl_object_demand(loader->session, key, demands, COUNT(demands),
+                          "the work key's CKA_UNWRAP_TEMPLATE does not bind: a key unwrapped by it",
+                          err);
+    kl_op_destroy(loader->session, &key);
+    return rc;
+}
+
+static enum kl_rc check_unwrap_template(struct kl_loader *loader, struct kl_err *err)
+{
+    uint8_t c_rnd1[KL_RSA_MAX];
+    size_t len = 0;
+    enum kl_rc rc = encrypt_oaep(loader->public_key, loader->oaep_hash, c_rnd1, &len, err);
+
+    if (rc == KL_OK)
+        rc = unwrap_against(loader, c_rnd1, len, 1, KL_CAN_DERIVE, err);
+    if (rc == KL_OK)
+        rc = unwrap_against(loader, c_rnd1, len, 0, KL_CAN_DERIVE | KL_CAN_ENCRYPT, err);
+    return rc;
+}
+
+/* ---- All of it ---- */
+
+enum kl_rc kl_loader_selftest(struct kl_loader *loader, struct kl_err *err)
+{
+    enum kl_rc rc = choose_oaep(loader, err);
+
+    if (rc == KL_OK)
+        rc = check_unwrap_template(loader, err);
+    if (rc == KL_OK)
+        rc = kl_loader_selftest_loads(loader, err);
+    switch (rc) {
+    case KL_OK:
+        return KL_OK;
+    case KL_ERR_KEY:
+    case KL_ERR_TOKEN:
+    case KL_ERR_MEMORY:
+        break;
+    default:
+        /* However a module says that it cannot: here it was no peer that gave the input. */
+        err->rc = KL_ERR_HSM_LACKS;
+    }
+    return kl_err_context(err, "self-test");
+}

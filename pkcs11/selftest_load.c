@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The loads of the self-test: S5 to S9 with this token as loader and as the terminal's PIN pad.
+ * The terminal's keys have the terminal's uses (K_nonce encrypts, K_wrap unwraps), so both
+ * directions of every operation are tried, and a TMK made here is never anybody's.
+ */
+#include "pkcs11/suite.h"
+
+#include <openssl/crypto.h>
+#include <openssl/rsa.h>
+#include <openssl/x509.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "pkcs11/ops.h"
+
+/* A load seen from the terminal. Large, so never on the stack. */
+struct self {
+    enum kl_alg alg;
+    CK_OBJECT_HANDLE public_key, rnd1, nonce, wrap, ack, done, tmk;
+    struct kl_transcript *transcript;
+    uint8_t t0[KL_HASH_LEN], t1[KL_HASH_LEN], t2[KL_HASH_LEN];
+    uint8_t rnd2[KL_RND2_LEN];
+    uint8_t hello[KL_MSG_MAX], certificate[KL_MSG_MAX], randoms[KL_MSG_MAX];
+    size_t hello_len, certificate_len, randoms_len;
+    struct kl_msg msg; /* scratch */
+    struct kl_load_out out;
+};
+
+/* Encodes self->msg and puts it into the transcript. */
+static enum kl_rc emit(struct self *self, uint8_t *der, size_t *len, struct kl_err *err)
+{
+    enum kl_rc rc = kl_msg_encode(&self->msg, der, len, err);
+
+    return rc != KL_OK ? rc : kl_transcript_add(self->transcript, der, *len, err);
+}
+
+static enum kl_rc make_hello(struct self *self, struct kl_err *err)
+{
+    struct kl_hello hello = {
+        .version = KL_PROTOCOL_VERSION,
+        .suite_count = 1,
+        .suites = {KL_SUITE_HARDENED_RSA},
+        .alg_count = 1,
+        .algs = {(uint8_t)self->alg},
+        .serial = "SELF-TEST",
+        .pinpad_serial = "SELF-TEST",
+    };
+
+    self->msg = (struct kl_msg){.type = KL_MSG_HELLO, .u.hello = hello};
+    return emit(self, self->hello, &self->hello_len, err);
+}
+
+/* The work certificate may not be issued yet; its public key stands in for it. */
+static enum kl_rc make_certificate(struct kl_loader *loader, struct self *self, struct kl_err *err)
+{
+    struct kl_certificate certificate = {
+        .suite = KL_SUITE_HARDENED_RSA,
+        .oaep_hash = (uint8_t)loader->oaep_hash,
+        .chain_count = 1,
+    };
+    uint8_t *der = NULL;
+    int len = i2d_PUBKEY(loader->public_key, &der);
+    enum kl_rc rc;
+
+    if (len <= 0)
+        return kl_err_openssl(err, KL_ERR_INTERNAL, "i2d_PUBKEY", "public key");
+    certificate.chain[0] = (struct kl_bytes){der, (size_t)len};
+    if ((rc = kl_op_random(loader->session, certificate.nonce, sizeof(certificate.nonce), err)) ==
+        KL_OK) {
+        self->msg = (struct kl_msg){.type = KL_MSG_CERTIFICATE, .u.certificate = certificate};
+        rc = emit(self, self->certificate, &self->certificate_len, err);
+    }
+    if (rc == KL_OK)
+        rc = kl_transcript_hash(self->transcript, self->t0, err);
+    OPENSSL_free(der);
+    return rc;
+}
+
+/* S5 in the PIN pad. */
+static enum kl_rc make_randoms(struct kl_loader *loader, struct self *self, struct kl_err *err)
+{
+    struct kl_session *session = loader->session;
+    struct kl_randoms *randoms = &self->msg.u.randoms;
+    enum kl_rc rc;
+
+    self->msg = (struct kl_msg){.type = KL_MSG_RANDOMS};
+    if ((rc = kl_op_import_rsa_public(session, loader->public_key, &self->public_key, err)) !=
+            KL_OK ||
+        (rc = kl_op_generate_rnd1(session, &self->rnd1, err)) != KL_OK ||
+        (rc = kl_op_wrap_oaep(session, self->public_key, self->rnd1, loader->oaep_hash,
+                              randoms->c_rnd1, sizeof(randoms->c_rnd1), &randoms->c_rnd1_len,
+                              err)) != KL_OK ||
+        (rc = kl_op_random(session, self->rnd2, sizeof(self->rnd2), err)) != KL_OK ||
+        (rc = kl_op_random(session, randoms->iv, sizeof(randoms->iv), err)) != KL_OK ||
+        (rc = kl_loader_derive(loader, self->rnd1, self->t0, KL_PURPOSE_NONCE, KL_USE_ENCRYPT,
+                               &self->nonce, err)) != KL_OK ||
+        (rc = kl_op_gcm_encrypt(session, self->nonce, randoms->iv, self->t0, sizeof(self->t0),
+                                self->rnd2, sizeof(self->rnd2), randoms->c_rnd2, err)) != KL_OK ||
+        (rc = emit(self, self->randoms, &self->randoms_len, err)) != KL_OK)
+        return rc;
+    return kl_transcript_hash(self->transcript, self->t1, err);
+}
+
+static enum kl_rc verify_pss(EVP_PKEY *key, const struct kl_master_key *master_key,
+                             struct kl_err *err)
+{
+    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+    EVP_PKEY_CTX *pctx = NULL; /* owned by ctx */
+    enum kl_rc rc = KL_OK;
+
+    if (!ctx || EVP_DigestVerifyInit(ctx, &pctx, EVP_sha256(), NULL, key) != 1 ||
+        EVP_PKEY_CTX_set_rsa_padding(pctx, RSA_PKCS1_PSS_PADDING) != 1 ||
+        EVP_PKEY_CTX_set_rsa_mgf1_md(pctx, EVP_sha256()) != 1 ||
+        EVP_PKEY_CTX_set_rsa_pss_saltlen(pctx, KL_HASH_LEN) != 1 ||
+        EVP_DigestVerify(ctx, master_key->sig, master_key->sig_len, master_key->tbs_der.data,
+                         master_key->tbs_der.len) != 1)
+        rc = kl_err_openssl(err, KL_ERR_HSM_LACKS, "EVP_DigestVerify",
+                            "C_Sign(CKM_SHA256_RSA_PKCS_PSS) gives a wrong signature");
+    EVP_MD_CTX_free(ctx);
+    return rc;
+}
+
+/* Unwraps a cryptogram of the TMK and compares the KCV. */
+static enum kl_rc check_cryptogram(struct kl_loader *loader, struct self *self,
+                                   CK_OBJECT_HANDLE key, const uint8_t *wrapped, size_t len,
+                                   const char *what, struct kl_err *err)
+{
+    uint8_t kcv[KL_KCV_LEN_MAX];
+    enum kl_rc rc;
+
+    kl_op_destroy(loader->session, &self->tmk);
+    if ((rc = kl_op_unwrap_tmk(loader->session, key, self->alg, wrapped, len, KL_USE_KCV, NULL, 0,
+                               &self->tmk, err)) != KL_OK ||
+        (rc = kl_op_kcv(loader->session, self->tmk, self->alg, self->out.kcv_len, kcv, err)) !=
+            KL_OK)
+        return kl_err_context(err, "%s", what);
+    if (CRYPTO_memcmp(kcv, self->out.kcv, self->out.kcv_len) != 0)
+        return kl_err_set(err, KL_ERR_HSM_LACKS,
+                          "%s: CKM_AES_KEY_WRAP does not give back the key that went in", what);
+    return KL_OK;
+}
+
+/* S8 and S9 in the PIN pad, and the store's cryptogram. */
+static enum kl_rc check_master_key(struct kl_loader *loader, struct self *self, struct kl_err *err)
+{
+    const struct kl_master_key *master_key = &self->msg.u.master_key;
+    const struct kl_load_out *out = &self->out;
+    enum kl_rc rc;
+
+    if ((rc = kl_msg_decode(out->master_key, out->master_key_len, &self->msg, err)) != KL_OK ||
+        (rc = verify_pss(loader->public_key, master_key, err)) != KL_OK)
+        return rc;
+    if (CRYPTO_memcmp(master_key->tbs.rnd2, self->rnd2, KL_RND2_LEN) != 0 ||
+        CRYPTO_memcmp(master_key->tbs.t1, self->t1, KL_HASH_LEN) != 0)
+        return kl_err_set(err, KL_ERR_HSM_LACKS,
+                          "C_Decrypt(CKM_AES_GCM) gives back another text than went in");
+    if ((rc = kl_loader_derive(loader, self->rnd1, self->t0, KL_PURPOSE_WRAP, KL_USE_UNWRAP,
+                               &self->wrap, err)) != KL_OK ||
+        (rc = check_cryptogram(loader, self, self->wrap, master_key->tbs.ctmk,
+                               master_key->tbs.ctmk_len, "TMK under K_wrap", err)) != KL_OK)
+        return rc;
+    return check_cryptogram(loader, self, loader->storage_key, out->cryptogram, out->cryptogram_len,
+                            "TMK under the storage key", err);
+}
+
+/* The MAC that the terminal's PIN pad would send, and the one it would expect. */
+static enum kl_rc check_macs(struct kl_loader *loader, struct self *self, struct kl_err *err)
+{
+    const struct kl_load_out *out = &self->out;
+    uint8_t ack[KL_ACK_INPUT_MAX], done[KL_DONE_INPUT_LEN];
+    uint8_t ack_mac[KL_MAC_LEN], done_mac[KL_MAC_LEN];
+    size_t len;
+    enum kl_rc rc;
+
+    if ((rc = kl_transcript_add(self->transcript, out->master_key, out->master_key_len, err)) !=
+            KL_OK ||
+        (rc = kl_transcript_hash(self->transcript, self->t2, err)) != KL_OK ||
+        (rc = kl_loader_derive(loader, self->rnd1, self->t0, KL_PURPOSE_ACK, KL_USE_MAC, &self->ack,
+                               err)) != KL_OK ||
+        (rc = kl_loader_derive(loader, self->rnd1, self->t0, KL_PURPOSE_DONE, KL_USE_MAC,
+                               &self->done, err)) != KL_OK)
+        return rc;
+    len = kl_suite_ack_input(self->t2, out->kcv, out->kcv_len, ack);
+    kl_suite_done_input(self->t2, KL_VERDICT_ACTIVE, done);
+    if ((rc = kl_op_cmac(loader->session, self->ack, ack, len, ack_mac, err)) != KL_OK ||
+        (rc = kl_op_cmac(loader->session, self->done, done, sizeof(done), done_mac, err)) != KL_OK)
+        return rc;
+    if (CRYPTO_memcmp(ack_mac, out->ack_mac, KL_MAC_LEN) != 0 ||
+        CRYPTO_memcmp(done_mac, out->active_mac, KL_MAC_LEN) != 0)
+        return kl_err_set(err, KL_ERR_HSM_LACKS, "C_Sign(CKM_AES_CMAC) gives another MAC");
+    return KL_OK;
+}
+
+static enum kl_rc one_load(struct kl_loader *loader, enum kl_alg alg, struct kl_err *err)
+{
+    struct self *self = calloc(1, sizeof(*self));
+    struct kl_load_in in = {
+        .suite = KL_SUITE_HARDENED_RSA,
+        .alg = alg,
+        .tmk_version = 1,
+        .kcv_len = KL_KCV_LEN_MAX,
+    };
+    enum kl_rc rc;
+
+    if (!self)
+        return kl_err_set(err, KL_ERR_MEMORY, "out of memory");
+    self->alg = alg;
+    if ((rc = kl_transcript_new(&self->transcript, err)) != KL_OK ||
+        (rc = make_hello(self, err)) != KL_OK ||
+        (rc = make_certificate(loader, self, err)) != KL_OK ||
+        (rc = make_randoms(loader, self, err)) != KL_OK)
+        goto out;
+    in.hello = (struct kl_bytes){self->hello, self->hello_len};
+    in.certificate = (struct kl_bytes){self->certificate, self->certificate_len};
+    in.randoms = (struct kl_bytes){self->randoms, self->randoms_len};
+    if ((rc = kl_loader_run(loader, &in, &self->out, err)) != KL_OK ||
+        (rc = check_master_key(loader, self, err)) != KL_OK)
+        goto out;
+    rc = check_macs(loader, self, err);
+out:
+    kl_op_destroy(loader->session, &self->tmk);
+    kl_op_destroy(loader->session, &self->done);
+    kl_op_destroy(loader->session, &self->ack);
+    kl_op_destroy(loader->session, &self->wrap);
+    kl_op_destroy(loader->session, &self->nonce);
+    kl_op_destroy(loader->session, &self->rnd1);
+    kl_op_destroy(loader->session, &self->public_key);
+    kl_transcript_free(self->transcript);
+    free(self);
+    return rc;
+}
+
+enum kl_rc kl_loader_selftest_loads(struct kl_loader *loader, struct kl_err *err)
+{
+    struct kl_err too_weak = KL_ERR_INIT;
+
+    for (unsigned alg = 1; alg <= KL_ALG_COUNT; alg++) {
+        enum kl_rc rc;
+
+        if (loader->strength_enforce &&
+            kl_alg_strength(loader->key_type, loader->key_bits, alg, &too_weak) != KL_OK)
+            continue;
+        rc = one_load(loader, alg, err);
+        if (rc != KL_OK)
+            return kl_err_context(err, "load of a TMK %s", kl_alg_info(alg)->name);
+    }
+    return KL_OK;
+}
