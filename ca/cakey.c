@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The CA's private key in its two homes.
+ */
+#include "ca/cakey.h"
+
+#include <openssl/err.h>
+#include <openssl/pem.h>
+#include <openssl/pkcs12.h>
+#include <openssl/rsa.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "conf/cli.h"
+#include "pkcs11/ceremony.h"
+#include "pkcs11/keys.h"
+
+#define KEY_FILE_MAX 65536
+
+/* scrypt at N = 2^14, r = 8, p = 5: the most expensive of the usual choices that keeps within the
+ * 32 MiB that OpenSSL grants when it reads such a file. */
+#define SCRYPT_N 16384
+#define SCRYPT_R 8
+#define SCRYPT_P 5
+#define SCRYPT_SALT 16
+
+struct kl_cakey {
+    const struct kl_ca_conf *conf; /* borrowed */
+    char pem_path[PATH_MAX];
+    struct kl_module *module;
+    struct kl_token *token;
+    struct kl_session *session;
+    EVP_PKEY *pkey; /* public half (token) or the pair (file) */
+    struct kl_signer *signer;
+};
+
+void kl_cakey_free(struct kl_cakey *key)
+{
+    if (!key)
+        return;
+    kl_signer_free(key->signer);
+    EVP_PKEY_free(key->pkey);
+    kl_session_free(key->session);
+    kl_token_free(key->token);
+    kl_module_free(key->module);
+    free(key);
+}
+
+struct kl_signer *kl_cakey_signer(const struct kl_cakey *key)
+{
+    return key->signer;
+}
+
+enum kl_rc kl_ca_module(const char *given, const struct kl_uri *uri, const char **out,
+                        struct kl_err *err)
+{
+    const char *path = given && *given ? given : kl_uri_module_path(uri);
+
+    if (!path)
+        return kl_err_set(err, KL_ERR_CONFIG,
+                          "which PKCS#11 module? give --module PATH, or module-path in the URI");
+    *out = path;
+    return KL_OK;
+}
+
+static enum kl_rc new_key(const struct kl_ca_conf *conf, const char *dir, struct kl_cakey **out,
+                          struct kl_err *err)
+{
+    struct kl_cakey *key = calloc(1, sizeof *key);
+    enum kl_rc rc = KL_OK;
+
+    if (!key)
+        return kl_err_set(err, KL_ERR_MEMORY, "CA key");
+    key->conf = conf;
+    if (*conf->pem)
+        rc = kl_home_path(dir, conf->pem, key->pem_path, err);
+    if (rc == KL_OK) {
+        *out = key;
+        key = NULL;
+    }
+    kl_cakey_free(key);
+    return rc;
+}
+
+/* ---- Token ---- */
+
+static enum kl_rc open_session(struct kl_cakey *key, int read_write, struct kl_err *err)
+{
+    const struct kl_ca_conf *conf = key->conf;
+    struct kl_uri *uri = NULL;
+    struct kl_secret *pin = NULL;
+    const char *module = NULL, *source;
+    enum kl_rc rc = kl_uri_parse(conf->token, &uri, err);
+
+    if (rc == KL_OK)
+        rc = kl_ca_module(conf->module, uri, &module, err);
+    if (rc == KL_OK) {
+        source = *conf->pin_source ? conf->pin_source : kl_uri_pin_source(uri);
+        rc = kl_pin_read(source, "PIN of the CA's token", &pin, err);
+    }
+    if (rc == KL_OK)
+        rc = kl_module_load(module, *conf->init_reserved ? conf->init_reserved : NULL, &key->module,
+                            err);
+    if (rc == KL_OK)
+        rc = kl_token_open(key->module, uri, pin, read_write, &key->token, err);
+    if (rc == KL_OK)
+        rc = kl_session_open(key->token, &key->session, err);
+    kl_secret_free(pin);
+    kl_uri_free(uri);
+    return rc;
+}
+
+/* Finds the pair by label and sets pkey, unless generation has set it, and signer. */
+static enum kl_rc find_pair(struct kl_cakey *key, struct kl_err *err)
+{
+    CK_OBJECT_HANDLE handle;
+    EVP_PKEY *found = NULL;
+    enum kl_rc rc =
+        kl_pair_find(key->session, KL_PAIR_CA, key->conf->key_label, &handle, &found, err);
+
+    if (rc != KL_OK)
+        return rc;
+    EVP_PKEY_free(key->pkey);
+    key->pkey = found;
+    return kl_signer_token(key->session, handle, key->pkey, &key->signer, err);
+}
+
+static enum kl_rc generate_in_token(struct kl_cakey *key, unsigned bits, struct kl_err *err)
+{
+    enum kl_rc rc = open_session(key, 1, err);
+
+    if (rc == KL_OK)
+        rc =
+            kl_pair_generate(key->session, KL_PAIR_CA, key->conf->key_label, bits, &key->pkey, err);
+    return rc;
+}
+
+/* ---- Encrypted file ---- */
+
+/* Writes pkey to path under the passphrase. */
+static enum kl_rc write_encrypted(const char *path, EVP_PKEY *pkey, struct kl_secret *passphrase,
+                                  struct kl_err *err)
+{
+    PKCS8_PRIV_KEY_INFO *clear = EVP_PKEY2PKCS8(pkey);
+    X509_ALGOR *pbe = PKCS5_pbe2_set_scrypt(EVP_aes_256_cbc(), NULL, SCRYPT_SALT, NULL, SCRYPT_N,
+                                            SCRYPT_R, SCRYPT_P);
+    X509_SIG *sealed = NULL;
+    BIO *bio = BIO_new(BIO_s_mem());
+    char *pem;
+    enum kl_rc rc;
+
+    if (clear && pbe && bio)
+        sealed = PKCS8_set0_pbe((const char *)kl_secret_data(passphrase),
+                                (int)kl_secret_len(passphrase), clear, pbe);
+    if (!sealed || PEM_write_bio_PKCS8(bio, sealed) != 1) {
+        rc = kl_err_openssl(err, KL_ERR_INTERNAL, "PKCS8_set0_pbe", "encrypting %s", path);
+    } else {
+        long len = BIO_get_mem_data(bio, &pem);
+        rc = kl_file_write(path, pem, (size_t)len, 0600, 0, err);
+    }
+    BIO_free(bio);
+    if (!sealed) /* which owns pbe otherwise */
+        X509_ALGOR_free(pbe);
+    X509_SIG_free(sealed);
+    PKCS8_PRIV_KEY_INFO_free(clear);
+    return rc;
+}
+
+static enum kl_rc generate_file(struct kl_cakey *key, unsigned bits, struct kl_err *err)
+{
+    struct kl_secret *passphrase = NULL;
+    const char *source = *key->conf->pin_source ? key->conf->pin_source : NULL;
+    enum kl_rc rc;
+
+    if (access(key->pem_path, F_OK) == 0)
+        return kl_err_set(err, KL_ERR_EXISTS, "%s exists; a CA key is never overwritten",
+                          key->pem_path);
+    rc = kl_pin_choose(source, "Passphrase of the CA's key", &passphrase, err);
+    if (rc != KL_OK)
+        return rc;
+    if (kl_secret_len(passphrase) < KL_CA_PASSPHRASE_MIN) {
+        rc = kl_err_set(err, KL_ERR_REFUSED, "passphrase of a CA's key: at least %d bytes",
+                        KL_CA_PASSPHRASE_MIN);
+        goto out;
+    }
+    key->pkey = EVP_RSA_gen(bits);
+    rc = key->pkey ? write_encrypted(key->pem_path, key->pkey, passphrase, err)
+                   : kl_err_openssl(err, KL_ERR_INTERNAL, "EVP_RSA_gen", "CA key");
+out:
+    kl_secret_free(passphrase);
+    return rc;
+}
+
+static enum kl_rc open_file(struct kl_cakey *key, struct kl_err *err)
+{
+    const char *source = *key->conf->pin_source ? key->conf->pin_source : NULL;
+    struct kl_secret *passphrase = NULL;
+    PKCS8_PRIV_KEY_INFO *clear = NULL;
+    X509_SIG *sealed = NULL;
+    BIO *bio = NULL;
+    char *text = NULL;
+    size_t len;
+    enum kl_rc rc = kl_file_read(key->pem_path, KEY_FILE_MAX, &text, &len, err);
+
+    if (rc != KL_OK)
+        return rc;
+    bio = BIO_new_mem_buf(text, (int)len);
+    sealed = bio ? PEM_read_bio_PKCS8(bio, NULL, NULL, NULL) : NULL;
+    if (!sealed) {
+        rc = kl_err_openssl(err, KL_ERR_KEY, "PEM_read_bio_PKCS8",
+                            "%s is not an encrypted PKCS#8 file", key->pem_path);
+        goto out;
+    }
+    rc = kl_pin_read(source, "Passphrase of the CA's key", &passphrase, err);
+    if (rc != KL_OK)
+        goto out;
+    clear = PKCS8_decrypt(sealed, (const char *)kl_secret_data(passphrase),
+                          (int)kl_secret_len(passphrase));
+    key->pkey = clear ? EVP_PKCS82PKEY(clear) : NULL;
+    if (!key->pkey) {
+        rc = kl_err_openssl(err, KL_ERR_PIN, "PKCS8_decrypt", "the passphrase does not open %s",
+                            key->pem_path);
+        goto out;
+    }
+    rc = kl_signer_pkey(key->pkey, &key->signer, err);
+out:
+    PKCS8_PRIV_KEY_INFO_free(clear);
+    kl_secret_free(passphrase);
+    X509_SIG_free(sealed);
+    BIO_free(bio);
+    free(text);
+    return rc;
+}
+
+/* ---- Both ---- */
+
+void kl_cakey_discard(struct kl_cakey *key, struct kl_err *err)
+{
+    struct kl_err failure = KL_ERR_INIT;
+
+    if (*key->conf->pem) {
+        if (unlink(key->pem_path) != 0)
+            kl_err_context(err, "remove %s yourself", key->pem_path);
+    } else if (kl_pair_destroy(key->session, key->conf->key_label, &failure) != KL_OK) {
+        kl_err_context(err, "the pair \"%s\" was left in the token (%s)", key->conf->key_label,
+                       failure.text);
+    }
+    kl_cakey_free(key);
+}
+
+enum kl_rc kl_cakey_generate(const struct kl_ca_conf *conf, const char *dir, unsigned bits,
+                             struct kl_cakey **out, struct kl_err *err)
+{
+    struct kl_cakey *key = NULL;
+    enum kl_rc rc = new_key(conf, dir, &key, err);
+
+    if (rc != KL_OK)
+        return rc;
+    rc = *conf->pem ? generate_file(key, bits, err) : generate_in_token(key, bits, err);
+    if (rc != KL_OK) {
+        kl_cakey_free(key);
+        return rc;
+    }
+    rc = *conf->pem ? kl_signer_pkey(key->pkey, &key->signer, err) : find_pair(key, err);
+    if (rc != KL_OK) {
+        kl_cakey_discard(key, err);
+        return rc;
+    }
+    *out = key;
+    return KL_OK;
+}
+
+enum kl_rc kl_cakey_open(const struct kl_ca_conf *conf, const char *dir, const X509 *root,
+                         struct kl_cakey **out, struct kl_err *err)
+{
+    struct kl_cakey *key = NULL;
+    enum kl_rc rc = new_key(conf, dir, &key, err);
+
+    if (rc == KL_OK && *conf->pem)
+        rc = open_file(key, err);
+    else if (rc == KL_OK && (rc = open_session(key, 0, err)) == KL_OK)
+        rc = find_pair(key, err);
+    if (rc == KL_OK && EVP_PKEY_eq(key->pkey, X509_get0_pubkey(root)) != 1) {
+        ERR_clear_error();
+        rc = kl_err_set(err, KL_ERR_KEY, "%s is not the key that root.pem certifies",
+                        *conf->pem ? key->pem_path : conf->key_label);
+    }
+    if (rc == KL_OK) {
+        *out = key;
+        key = NULL;
+    }
+    kl_cakey_free(key);
+    return rc;
+}

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * AcquireRCRT_Prk: in a PKCS#11 token (where it signs and never leaves), or, for a CA without
+ * one, in an encrypted PKCS#8 file (PBES2: scrypt and AES-256-CBC).
+ */
+#ifndef KL_CA_CAKEY_H
+#define KL_CA_CAKEY_H
+
+#include "ca/home.h"
+#include "pkcs11/x509sign.h"
+#include "proto/err.h"
+
+#define KL_CA_PASSPHRASE_MIN 12 /* bytes, of a passphrase newly chosen */
+
+struct kl_cakey;
+
+/* Makes the pair where conf says; conf and dir are borrowed and must outlive *out. KL_ERR_EXISTS
+ * if there is one of that label or file name: no key is ever overwritten. */
+enum kl_rc kl_cakey_generate(const struct kl_ca_conf *conf, const char *dir, unsigned bits,
+                             struct kl_cakey **out, struct kl_err *err) KL_MUST_CHECK;
+
+/* Undoes kl_cakey_generate: for an init that fails later on. Frees key. If the pair cannot be
+ * removed, says so on top of what err says already. */
+void kl_cakey_discard(struct kl_cakey *key, struct kl_err *err);
+
+/* Opens the existing key and checks that it is the one that root certifies (KL_ERR_KEY). Asks for
+ * the PIN or passphrase once. */
+enum kl_rc kl_cakey_open(const struct kl_ca_conf *conf, const char *dir, const X509 *root,
+                         struct kl_cakey **out, struct kl_err *err) KL_MUST_CHECK;
+void kl_cakey_free(struct kl_cakey *key); /* takes NULL */
+
+struct kl_signer *kl_cakey_signer(const struct kl_cakey *key); /* borrowed */
+
+/* Path of the PKCS#11 module: the one given, else the URI's. Borrowed. KL_ERR_CONFIG. */
+enum kl_rc kl_ca_module(const char *given, const struct kl_uri *uri, const char **out,
+                        struct kl_err *err) KL_MUST_CHECK;
+
+#endif
