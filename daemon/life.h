@@ -34,8 +34,8 @@ enum kl_rc kl_life_admit(struct kl_store *store, const char *serial, const char 
 enum kl_rc kl_life_alarm(struct kl_store *store, const char *serial, enum kl_rc reason,
                          const char *detail, int64_t now, struct kl_err *err) KL_MUST_CHECK;
 
-/* Before MasterKey is sent: admits again (the world may have changed while the HSM worked; the
- * version must still be the next one), stores the candidate as pending, takes one from the arming's
+/* Before MasterKey is sent: admits again (the world may have changed while the HSM worked; if the
+ * version is no longer the next one, another load came first: KL_ERR_BUSY), stores the candidate as pending, takes one from the arming's
  * attempts, binds the terminal to its PIN pad if it had none. candidate: serial, version, alg, kcv,
  * cryptogram and MACs are read; state, created and expires are set here. */
 enum kl_rc kl_life_pend(struct kl_store *store, const struct kl_life_policy *policy,
@@ -49,8 +49,9 @@ enum kl_rc kl_life_pend(struct kl_store *store, const struct kl_life_policy *pol
  *   pending, but overdue or the terminal is blocked; MAC right -> expired or destroyed, and
  *                               verdict DROP (once told to drop, it can never become active);
  *   superseded, destroyed, expired; MAC right -> verdict DROP again, nothing changes.
- * KL_ERR_VERIFY: MAC or KCV is wrong (a KCV that differs is alarmed). KL_ERR_NOT_FOUND: no
- * such candidate. In both cases nothing changes and nothing is told but "refused".
+ * KL_ERR_VERIFY: MAC or KCV is wrong; err says which. KL_ERR_NOT_FOUND: no such candidate. In
+ * both cases nothing changes, nothing is told but "refused", and the caller raises the alarm
+ * (kl_life_alarm), in whatever transaction will be committed.
  * MACs and KCVs are compared in constant time. */
 struct kl_answer {
     enum kl_verdict verdict;

@@ -32,7 +32,8 @@ void kl_store_free(struct kl_store *store); /* rolls back what is open; takes NU
  * kernel's doing after any death): KL_ERR_BUSY if another daemon has it. */
 enum kl_rc kl_store_claim(struct kl_store *store, struct kl_err *err) KL_MUST_CHECK;
 
-/* One transaction at a time. Commit is durable (fsync) when it returns KL_OK; when it fails,
+/* One transaction at a time; everything below that writes needs one (KL_ERR_STORE outside of it, or
+ * when a full disk or the like has already undone it). Commit is durable (fsync) when it returns KL_OK; when it fails,
  * everything since begin is undone. */
 enum kl_rc kl_store_begin(struct kl_store *store, struct kl_err *err) KL_MUST_CHECK;
 enum kl_rc kl_store_commit(struct kl_store *store, struct kl_err *err) KL_MUST_CHECK;
@@ -123,5 +124,20 @@ enum kl_rc kl_store_tmk_expired(struct kl_store *store, int64_t now, struct kl_t
 /* Appends one record, in the same transaction as what it tells of. detail is logfmt, no secret. */
 enum kl_rc kl_store_audit(struct kl_store *store, int64_t now, const char *event,
                           const char *serial, const char *detail, struct kl_err *err) KL_MUST_CHECK;
+
+#define KL_AUDIT_EVENT_MAX 32   /* characters */
+#define KL_AUDIT_DETAIL_MAX 480 /* bytes; what is longer is cut */
+struct kl_audit {
+    uint64_t id; /* 1, 2, ... without reuse */
+    int64_t time;
+    char event[KL_AUDIT_EVENT_MAX + 1];
+    char serial[KL_SERIAL_MAX + 1]; /* "" = of no terminal */
+    char detail[KL_AUDIT_DETAIL_MAX + 1];
+};
+/* Calls fn for the last `last` records (0 = all), oldest first, until it returns other than
+ * KL_OK. */
+typedef enum kl_rc (*kl_audit_fn)(const struct kl_audit *record, void *arg, struct kl_err *err);
+enum kl_rc kl_store_audit_each(struct kl_store *store, uint64_t last, kl_audit_fn fn, void *arg,
+                               struct kl_err *err) KL_MUST_CHECK;
 
 #endif

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The store thread: runs units of work on the store in the order they were queued, as many in one
+ * transaction as are waiting, and reports each back to the loop only after the commit that made it
+ * durable. One fsync serves all loads that wait for it.
+ */
+#ifndef KL_DAEMON_COMMITTER_H
+#define KL_DAEMON_COMMITTER_H
+
+#include <event2/event.h>
+#include <sys/queue.h>
+
+#include "daemon/store.h"
+#include "proto/err.h"
+
+/* A unit of work, embedded as the first member of the caller's own struct. From submit until done
+ * it belongs to the committer; run and done must not touch anything shared but the struct. */
+struct kl_unit {
+    /* In the store thread, inside a transaction and a savepoint of its own: anything but KL_OK
+     * undoes what this unit wrote, and only that. */
+    enum kl_rc (*run)(struct kl_unit *unit, struct kl_store *store, struct kl_err *err);
+    /* In the loop thread, exactly once. unit->rc is KL_OK only if the work is durable. */
+    void (*done)(struct kl_unit *unit);
+    enum kl_rc rc;
+    struct kl_err err;
+    TAILQ_ENTRY(kl_unit) link; /* the committer's */
+};
+
+struct kl_committer;
+
+/* On success takes store (freed by kl_committer_free) and starts the thread. Callbacks run in
+ * base's loop. */
+enum kl_rc kl_committer_new(struct event_base *base, struct kl_store *store,
+                            struct kl_committer **out, struct kl_err *err) KL_MUST_CHECK;
+/* Finishes what is queued, ends the thread, reports what is still to report, closes the store.
+ * Loop thread; takes NULL. */
+void kl_committer_free(struct kl_committer *committer);
+
+/* Queues a unit. Loop thread. Never fails and never blocks on the store; the number of units is
+ * bounded by their submitters (at most one a session, and the timers'). */
+void kl_committer_submit(struct kl_committer *committer, struct kl_unit *unit);
+
+#endif

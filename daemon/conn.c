@@ -1,0 +1,311 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* A connection's socket: deadlines, framing, sending, refusing, and its end. */
+#include <event2/buffer.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+
+#include "conf/log.h"
+#include "daemon/conn_impl.h"
+#include "proto/frame.h"
+
+#define LINGER_MS 2000 /* for the peer to read our last message and close */
+
+static int64_t now_ms(void)
+{
+    struct timespec ts;
+
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+int64_t kl_conn_age_ms(const struct kl_conn *conn)
+{
+    return now_ms() - conn->started_ms;
+}
+
+/* ---- Deadlines ---- */
+
+int kl_conn_waits_for_peer(enum kl_conn_state state)
+{
+    return state == KL_CONN_FIRST || state == KL_CONN_RANDOMS || state == KL_CONN_LOADED;
+}
+
+static void arm_timer(struct kl_conn *conn)
+{
+    const struct kl_config *config = conn->service->config;
+    int64_t now = now_ms();
+    int64_t deadline = conn->started_ms + (int64_t)config->handshake_timeout * 1000;
+    struct timeval tv;
+
+    if (conn->state == KL_CONN_CLOSING) {
+        deadline = now + LINGER_MS;
+    } else if (kl_conn_waits_for_peer(conn->state)) {
+        int64_t idle = conn->heard_ms + (int64_t)config->idle_timeout * 1000;
+        deadline = idle < deadline ? idle : deadline;
+    }
+    deadline = deadline > now ? deadline - now : 0;
+    tv.tv_sec = (time_t)(deadline / 1000);
+    tv.tv_usec = (suseconds_t)(deadline % 1000) * 1000;
+    evtimer_add(conn->timer, &tv);
+}
+
+void kl_conn_enter(struct kl_conn *conn, enum kl_conn_state state)
+{
+    conn->state = state;
+    conn->heard_ms = now_ms();
+    arm_timer(conn);
+}
+
+/* ---- Sending ---- */
+
+static void half_close(struct kl_conn *conn)
+{
+    if (evbuffer_get_length(bufferevent_get_output(conn->bev)) == 0) {
+        shutdown(bufferevent_getfd(conn->bev), SHUT_WR);
+    }
+}
+
+/* Our last message is queued (or none): send it, then wait briefly for the peer to close, since
+ * closing with unread input would reset the connection and could take the message with it. */
+void kl_conn_finish(struct kl_conn *conn)
+{
+    kl_conn_enter(conn, KL_CONN_CLOSING);
+    half_close(conn);
+}
+
+enum kl_rc kl_conn_send_der(struct kl_conn *conn, const uint8_t *der, size_t len,
+                            struct kl_err *err)
+{
+    const uint8_t header[KL_FRAME_HEADER] = {(uint8_t)(len >> 8), (uint8_t)len};
+    struct evbuffer *output = bufferevent_get_output(conn->bev);
+
+    if (evbuffer_expand(output, sizeof(header) + len) != 0 ||
+        evbuffer_add(output, header, sizeof(header)) != 0 || evbuffer_add(output, der, len) != 0) {
+        return kl_err_set(err, KL_ERR_MEMORY, "output buffer");
+    }
+    return KL_OK;
+}
+
+enum kl_rc kl_conn_send(struct kl_conn *conn, const struct kl_msg *msg, struct kl_err *err)
+{
+    uint8_t der[KL_MSG_MAX];
+    size_t len;
+    enum kl_rc rc = kl_msg_encode(msg, der, &len, err);
+
+    return rc == KL_OK ? kl_conn_send_der(conn, der, len, err) : rc;
+}
+
+static struct kl_msg error_msg(const struct kl_config *config, enum kl_rc reason)
+{
+    enum kl_wire wire = kl_rc_wire(reason);
+    struct kl_msg msg = {.type = KL_MSG_ERROR};
+
+    msg.u.error.code = wire;
+    snprintf(msg.u.error.text, sizeof(msg.u.error.text), "%s", kl_wire_name(wire));
+    if (wire == KL_WIRE_BUSY || wire == KL_WIRE_INTERNAL) {
+        msg.u.error.retry_after = (uint32_t)config->retry_after;
+    }
+    return msg;
+}
+
+enum kl_rc kl_conn_error_frame(const struct kl_config *config, enum kl_rc reason, uint8_t *out,
+                               size_t *len, struct kl_err *err)
+{
+    struct kl_msg msg = error_msg(config, reason);
+
+    return kl_frame_encode(&msg, out, len, err);
+}
+
+/* What is under way for this connection comes back to nobody. */
+static void detach(struct kl_conn *conn)
+{
+    if (conn->step != NULL) {
+        conn->step->owner = NULL;
+        conn->step = NULL;
+    }
+    if (conn->ticket != NULL) {
+        kl_pool_cancel(conn->ticket);
+        conn->ticket = NULL;
+    }
+}
+
+/* The one place where a load that went wrong is logged and answered. */
+void kl_conn_refuse(struct kl_conn *conn, const struct kl_err *err)
+{
+    struct kl_msg msg = error_msg(conn->service->config, err->rc);
+    struct kl_err send_err = KL_ERR_INIT;
+
+    kl_log(KL_LOG_WARN, "refused", KL_STR("address", conn->address), KL_STR("serial", conn->serial),
+           KL_LOG_ERR(err));
+    if (kl_conn_send(conn, &msg, &send_err) != KL_OK) {
+        kl_log(KL_LOG_WARN, "send-failed", KL_LOG_ERR(&send_err));
+    }
+    kl_conn_finish(conn);
+}
+
+/* ---- Receiving ---- */
+
+static enum kl_rc read_message(struct kl_conn *conn, struct evbuffer *input, int *again,
+                               struct kl_err *err)
+{
+    uint8_t header[KL_FRAME_HEADER];
+    size_t len;
+    const uint8_t *bytes;
+    enum kl_rc rc;
+
+    *again = 0;
+    if (!kl_conn_waits_for_peer(conn->state)) {
+        return kl_err_set(err, KL_ERR_PROTOCOL, "the peer spoke before its turn");
+    }
+    if (evbuffer_copyout(input, header, sizeof(header)) < (ev_ssize_t)sizeof(header)) {
+        return KL_OK;
+    }
+    rc = kl_frame_length(header, conn->service->config->message_size, &len, err);
+    if (rc != KL_OK || evbuffer_get_length(input) < sizeof(header) + len) {
+        return rc;
+    }
+    bytes = evbuffer_pullup(input, (ev_ssize_t)(sizeof(header) + len));
+    if (bytes == NULL) {
+        return kl_err_set(err, KL_ERR_MEMORY, "input buffer");
+    }
+    rc = kl_handshake_message(conn, bytes + sizeof(header), len, err);
+    evbuffer_drain(input, sizeof(header) + len);
+    *again = rc == KL_OK;
+    return rc;
+}
+
+static void on_read(struct bufferevent *bev, void *arg)
+{
+    struct kl_conn *conn = arg;
+    struct evbuffer *input = bufferevent_get_input(bev);
+    int again = 1;
+
+    while (again && conn->state != KL_CONN_CLOSING && evbuffer_get_length(input) > 0) {
+        struct kl_err err = KL_ERR_INIT;
+        if (read_message(conn, input, &again, &err) != KL_OK) {
+            kl_conn_refuse(conn, &err);
+        }
+    }
+    if (conn->state == KL_CONN_CLOSING) {
+        evbuffer_drain(input, evbuffer_get_length(input));
+    }
+}
+
+static void on_written(struct bufferevent *bev, void *arg)
+{
+    struct kl_conn *conn = arg;
+
+    (void)bev;
+    if (conn->state == KL_CONN_CLOSING) {
+        half_close(conn);
+    }
+}
+
+static void conn_free(struct kl_conn *conn)
+{
+    detach(conn);
+    TAILQ_REMOVE(&conn->service->conns, conn, link);
+    conn->closed(conn->arg);
+    kl_exchange_free(conn->exchange);
+    event_free(conn->timer);
+    bufferevent_free(conn->bev);
+    free(conn);
+}
+
+static void on_event(struct bufferevent *bev, short what, void *arg)
+{
+    struct kl_conn *conn = arg;
+
+    (void)bev;
+    if (conn->state != KL_CONN_CLOSING) {
+        kl_log(KL_LOG_INFO, "peer-closed", KL_STR("address", conn->address),
+               KL_STR("serial", conn->serial),
+               KL_STR("how", what & BEV_EVENT_EOF ? "end of stream" : "connection error"));
+    }
+    conn_free(conn);
+}
+
+static void on_timer(evutil_socket_t fd, short what, void *arg)
+{
+    struct kl_conn *conn = arg;
+    struct kl_err err = KL_ERR_INIT;
+
+    (void)fd;
+    (void)what;
+    if (conn->state == KL_CONN_CLOSING) {
+        conn_free(conn);
+        return;
+    }
+    (void)kl_err_set(&err, KL_ERR_TIMEOUT, "%s",
+                     kl_conn_waits_for_peer(conn->state)
+                         ? "the peer was too slow"
+                         : "the load took longer than handshake-timeout");
+    kl_conn_refuse(conn, &err);
+}
+
+/* ---- Life ---- */
+
+enum kl_rc kl_conn_new(struct kl_service *service, evutil_socket_t fd, const char *address,
+                       kl_conn_closed_fn closed, void *arg, struct kl_err *err)
+{
+    struct kl_conn *conn = calloc(1, sizeof(*conn));
+    int on = 1;
+
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    if (conn != NULL) {
+        conn->bev = bufferevent_socket_new(service->base, fd, BEV_OPT_CLOSE_ON_FREE);
+        conn->timer = evtimer_new(service->base, on_timer, conn);
+    }
+    if (conn == NULL || conn->bev == NULL || conn->timer == NULL) {
+        if (conn == NULL || conn->bev == NULL) {
+            evutil_closesocket(fd);
+        } else {
+            bufferevent_free(conn->bev);
+        }
+        if (conn != NULL && conn->timer != NULL) {
+            event_free(conn->timer);
+        }
+        free(conn);
+        return kl_err_set(err, KL_ERR_MEMORY, "connection");
+    }
+    conn->service = service;
+    conn->closed = closed;
+    conn->arg = arg;
+    snprintf(conn->address, sizeof(conn->address), "%s", address);
+    conn->started_ms = now_ms();
+    /* The kernel holds what we have no use for yet: one message, no more, in our memory. */
+    bufferevent_setwatermark(conn->bev, EV_READ, 0,
+                             KL_FRAME_HEADER + service->config->message_size);
+    bufferevent_setcb(conn->bev, on_read, on_written, on_event, conn);
+    bufferevent_enable(conn->bev, EV_READ | EV_WRITE);
+    TAILQ_INSERT_TAIL(&service->conns, conn, link);
+    kl_conn_enter(conn, KL_CONN_FIRST);
+    return KL_OK;
+}
+
+void kl_conn_close_idle(struct kl_service *service)
+{
+    struct kl_conn *conn = TAILQ_FIRST(&service->conns);
+
+    while (conn != NULL) {
+        struct kl_conn *next = TAILQ_NEXT(conn, link);
+        if (conn->state == KL_CONN_FIRST) {
+            conn_free(conn);
+        }
+        conn = next;
+    }
+}
+
+void kl_conn_close_all(struct kl_service *service)
+{
+    struct kl_conn *conn;
+
+    while ((conn = TAILQ_FIRST(&service->conns)) != NULL) {
+        conn_free(conn);
+    }
+}

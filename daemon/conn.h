@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * One terminal's connection: the loader's state machine from Hello (or Confirm) to Done. Loop
+ * thread only. It owns its socket and deadlines; store and HSM work is done elsewhere and comes
+ * back by callback, or is dropped if the connection is gone by then.
+ */
+#ifndef KL_DAEMON_CONN_H
+#define KL_DAEMON_CONN_H
+
+#include <event2/util.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "daemon/config.h"
+#include "daemon/service.h"
+#include "proto/err.h"
+
+/* Called once for each connection, when it is over and about to be freed. */
+typedef void (*kl_conn_closed_fn)(void *arg);
+
+/* Serves fd, which it takes (and closes even when this fails), until the connection is over; it is
+ * then freed, and is in service->conns until then. address is the peer's, numeric, copied. */
+enum kl_rc kl_conn_new(struct kl_service *service, evutil_socket_t fd, const char *address,
+                       kl_conn_closed_fn closed, void *arg, struct kl_err *err) KL_MUST_CHECK;
+
+/* Draining: closes the connections on which no load has begun. */
+void kl_conn_close_idle(struct kl_service *service);
+void kl_conn_close_all(struct kl_service *service);
+
+/* The bytes of an Error message with its header, for peers that are turned away at accept.
+ * out holds KL_FRAME_MAX bytes. */
+enum kl_rc kl_conn_error_frame(const struct kl_config *config, enum kl_rc reason, uint8_t *out,
+                               size_t *len, struct kl_err *err) KL_MUST_CHECK;
+
+#endif

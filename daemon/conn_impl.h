@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A connection's inside, shared by conn.c (socket, deadlines, framing, end) and handshake.c (what
+ * each message does). Nobody else includes this.
+ *
+ *   FIRST --Hello--> ADMITTING --Certificate--> RANDOMS --Randoms--> HSM --> PENDING
+ *     |                                                    MasterKey --> LOADED --Loaded--+
+ *     +--Confirm----------------------------------------------------------> CONFIRMING <--+
+ *                                                                   Done --> CLOSING
+ *
+ * FIRST, RANDOMS and LOADED wait for the peer; ADMITTING, HSM, PENDING and CONFIRMING wait for
+ * the store thread or an HSM worker, and a peer that speaks meanwhile breaks the protocol. Any
+ * refusal sends Error and goes to CLOSING. Nothing is freed inside the handling of a message:
+ * only the callbacks of socket and timer free a connection.
+ */
+#ifndef KL_DAEMON_CONN_IMPL_H
+#define KL_DAEMON_CONN_IMPL_H
+
+#include <event2/bufferevent.h>
+
+#include "daemon/conn.h"
+#include "daemon/step.h"
+
+#define KL_CONN_ADDRESS_MAX 64
+
+enum kl_conn_state {
+    KL_CONN_FIRST,
+    KL_CONN_ADMITTING,
+    KL_CONN_RANDOMS,
+    KL_CONN_HSM,
+    KL_CONN_PENDING,
+    KL_CONN_LOADED,
+    KL_CONN_CONFIRMING,
+    KL_CONN_CLOSING,
+};
+
+/* What a load in progress needs; there is none before Hello, so that idle peers are cheap. */
+struct kl_exchange {
+    struct kl_hello hello;
+    struct kl_admission admission;
+    size_t hello_len, certificate_len, master_key_len;
+    uint8_t *hello_der, *certificate_der, *master_key_der;
+};
+
+struct kl_conn {
+    TAILQ_ENTRY(kl_conn) link;
+    struct kl_service *service;
+    struct bufferevent *bev;
+    struct event *timer;
+    enum kl_conn_state state;
+    int64_t started_ms;
+    int64_t heard_ms; /* when the present wait for the peer began */
+    kl_conn_closed_fn closed;
+    void *arg;
+    struct kl_exchange *exchange;
+    struct kl_step *step;     /* under way in the store thread */
+    struct kl_ticket *ticket; /* under way in an HSM worker */
+    char serial[KL_SERIAL_MAX + 1];
+    char address[KL_CONN_ADDRESS_MAX];
+};
+
+/* ---- conn.c ---- */
+
+/* Goes to the next state and sets its deadline. */
+void kl_conn_enter(struct kl_conn *conn, enum kl_conn_state state);
+/* Milliseconds since the connection was accepted. */
+int64_t kl_conn_age_ms(const struct kl_conn *conn);
+/* Queues a message, whole, for one write. */
+enum kl_rc kl_conn_send_der(struct kl_conn *conn, const uint8_t *der, size_t len,
+                            struct kl_err *err) KL_MUST_CHECK;
+enum kl_rc kl_conn_send(struct kl_conn *conn, const struct kl_msg *msg,
+                        struct kl_err *err) KL_MUST_CHECK;
+/* Our last message is queued (or none): sends it, then waits briefly for the peer to close. */
+void kl_conn_finish(struct kl_conn *conn);
+/* The one place where a load that went wrong is logged and answered with Error. */
+void kl_conn_refuse(struct kl_conn *conn, const struct kl_err *err);
+/* 1 in the states that wait for the peer. */
+int kl_conn_waits_for_peer(enum kl_conn_state state);
+
+/* ---- handshake.c ---- */
+
+/* Handles one message; anything but KL_OK is for kl_conn_refuse. der is borrowed for the call. */
+enum kl_rc kl_handshake_message(struct kl_conn *conn, const uint8_t *der, size_t len,
+                                struct kl_err *err) KL_MUST_CHECK;
+void kl_exchange_free(struct kl_exchange *exchange); /* takes NULL */
+
+#endif

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What the network process and an HSM worker process say to each other: one packet a message over
+ * a SOCK_SEQPACKET socketpair, each with a magic, a version and lengths that both ends check.
+ * Both ends are the same binary on the same host, so numbers travel in host order.
+ *
+ *   network -> worker: SETUP once, then LOAD, one at a time
+ *   worker -> network: READY or FAILED once, then a RESULT for each LOAD
+ */
+#ifndef KL_DAEMON_JOB_H
+#define KL_DAEMON_JOB_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "daemon/config.h"
+#include "pkcs11/loader.h"
+#include "proto/err.h"
+
+enum kl_job_kind {
+    KL_JOB_SETUP = 1,
+    KL_JOB_READY,
+    KL_JOB_FAILED,
+    KL_JOB_LOAD,
+    KL_JOB_RESULT,
+};
+
+#define KL_JOB_TEXT_MAX 1024 /* bytes of one configuration string, with NUL */
+#define KL_JOB_SPKI_MAX 1024 /* bytes of DER: RSA-4096 needs 550 */
+
+/* What a worker must know; never a PIN, only where it is. */
+struct kl_job_setup {
+    char module[KL_JOB_TEXT_MAX];
+    char init_reserved[KL_JOB_TEXT_MAX];
+    char token[KL_JOB_TEXT_MAX];
+    char pin_source[KL_JOB_TEXT_MAX];
+    char work_key[KL_JOB_TEXT_MAX];
+    char storage_key[KL_JOB_TEXT_MAX];
+    uint32_t strength_enforce;
+    uint32_t log_level, log_target;
+};
+
+struct kl_job_ready {
+    uint32_t oaep_hash; /* enum kl_oaep_hash */
+    uint32_t spki_len;
+    uint8_t spki[KL_JOB_SPKI_MAX]; /* AcquireWCRT_Pu as SubjectPublicKeyInfo */
+};
+
+struct kl_job_load {
+    uint64_t id;
+    uint32_t suite, alg, tmk_version, kcv_len;
+    uint32_t hello_len, certificate_len, randoms_len;
+    uint8_t bytes[3 * KL_MSG_MAX]; /* the three messages, one after another */
+};
+
+struct kl_job_result {
+    uint64_t id;
+    uint32_t fatal; /* 1: the worker gives up after this (HSM trouble); replace it */
+    struct kl_err err;
+    struct kl_load_out out; /* all zero unless err.rc is KL_OK */
+};
+
+struct kl_job {
+    uint32_t magic, version, kind, reserved;
+    union {
+        struct kl_job_setup setup;
+        struct kl_job_ready ready;
+        struct kl_err failed;
+        struct kl_job_load load;
+        struct kl_job_result result;
+    } u;
+};
+
+/* Sends one message, only the bytes that it uses. fd may be non-blocking; KL_ERR_BUSY if it would
+ * block, KL_ERR_CLOSED if the other end is gone. */
+enum kl_rc kl_job_send(int fd, struct kl_job *job, struct kl_err *err) KL_MUST_CHECK;
+
+/* Receives one message and checks every length and text in it. KL_ERR_BUSY: nothing there
+ * (non-blocking fd); KL_ERR_CLOSED: the other end is gone; KL_ERR_PROTOCOL: not a message of ours.
+ */
+enum kl_rc kl_job_receive(int fd, struct kl_job *job, struct kl_err *err) KL_MUST_CHECK;
+
+/* Fills a SETUP from the configuration. KL_ERR_CONFIG if a string is too long. */
+enum kl_rc kl_job_from_config(const struct kl_config *config, struct kl_job *job,
+                              struct kl_err *err) KL_MUST_CHECK;
+
+#endif

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * keyloaderd: the key-loading daemon. This file reads the command line and becomes either the
+ * network process (run.c) or, executed again by that with --hsm-worker, an HSM worker (worker.c).
+ */
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "conf/cli.h"
+#include "conf/log.h"
+#include "daemon/config.h"
+#include "daemon/run.h"
+#include "daemon/worker.h"
+#include "proto/secret.h"
+
+#define PROGRAM "keyloaderd"
+
+static void print_help(void)
+{
+    puts("Usage: keyloaderd [OPTION]...\n"
+         "Gives each POS terminal its own terminal master key (TMK) out of a PKCS#11 HSM.\n"
+         "\n"
+         "  -c, --config FILE   configuration (default " KL_CONFIG_PATH ")\n"
+         "  -t, --test          check configuration, certificates and store, then exit\n"
+         "      --help-config   print every configuration key with its meaning and default\n"
+         "      --help          print this help\n"
+         "      --version       print versions\n"
+         "\n"
+         "SIGTERM and SIGINT let loads under way finish (at most [limits] drain-timeout), then\n"
+         "end the daemon; a second signal ends it at once.\n"
+         "\n"
+         "Exit status: 0 after a drain; 64 usage, 66 file missing, 69 HSM or token unusable,\n"
+         "71 operating system, 74 store, 76 certificate, 77 PIN or permission, 78 configuration.");
+}
+
+static int serve(const char *path, int test)
+{
+    struct kl_config config;
+    struct kl_err err = KL_ERR_INIT;
+    enum kl_rc rc = kl_secret_setup(&err);
+
+    if (rc == KL_OK) {
+        rc = kl_config_load(path, &config, &err);
+    }
+    if (rc != KL_OK) {
+        return kl_cli_fail(PROGRAM, &err);
+    }
+    signal(SIGPIPE, SIG_IGN);
+    if (test) {
+        rc = kl_run_check(&config, &err);
+    } else {
+        kl_log_setup(PROGRAM, (enum kl_log_level)config.log_level,
+                     (enum kl_log_target)config.log_target);
+        rc = kl_run(&config, &err);
+    }
+    kl_config_wipe(&config);
+    if (rc != KL_OK) {
+        return kl_cli_fail(PROGRAM, &err);
+    }
+    if (test) {
+        printf("%s: configuration, certificates and store are fine\n", path);
+    }
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    enum { OPT_WORKER = 256, OPT_HELP_CONFIG, OPT_HELP, OPT_VERSION };
+    static const struct option options[] = {
+        {"config", required_argument, NULL, 'c'},
+        {"test", no_argument, NULL, 't'},
+        {KL_WORKER_OPTION, no_argument, NULL, OPT_WORKER},
+        {"help-config", no_argument, NULL, OPT_HELP_CONFIG},
+        {"help", no_argument, NULL, OPT_HELP},
+        {"version", no_argument, NULL, OPT_VERSION},
+        {NULL, 0, NULL, 0},
+    };
+    const char *path = KL_CONFIG_PATH;
+    int test = 0;
+    int option;
+
+    while ((option = getopt_long(argc, argv, "c:t", options, NULL)) != -1) {
+        switch (option) {
+        case 'c':
+            path = optarg;
+            break;
+        case 't':
+            test = 1;
+            break;
+        case OPT_WORKER:
+            return kl_worker_main();
+        case OPT_HELP_CONFIG:
+            kl_config_print_help(stdout);
+            return 0;
+        case OPT_HELP:
+            print_help();
+            return 0;
+        case OPT_VERSION:
+            kl_cli_version(PROGRAM);
+            return 0;
+        default:
+            return kl_cli_usage(PROGRAM, "unknown option");
+        }
+    }
+    if (optind < argc) {
+        return kl_cli_usage(PROGRAM, "unexpected argument \"%s\"", argv[optind]);
+    }
+    return serve(path, test);
+}

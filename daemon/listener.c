@@ -1,0 +1,296 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Accepting connections, within limits. */
+#include "daemon/listener.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <event2/listener.h>
+#include <netinet/in.h>
+#include <search.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "conf/log.h"
+#include "daemon/conn.h"
+#include "proto/frame.h"
+
+#define BACKLOG 1024
+#define ACCEPT_PAUSE_S 1 /* when out of descriptors */
+
+/* How many connections an address has; IPv4 as mapped IPv6. An IPv6 peer is its /64: one host
+ * owns all of that. */
+struct origin {
+    uint8_t key[16];
+    uint64_t count;
+    struct kl_listener *listener;
+};
+
+struct kl_listener {
+    struct kl_service *service;
+    struct evconnlistener *evl;
+    struct event *resume;
+    void *origins; /* tsearch tree of struct origin */
+    uint64_t open;
+    void (*drained)(void *arg);
+    void *drained_arg;
+    struct event *drained_event; /* so that the call never comes from inside kl_conn_free */
+};
+
+static int compare_origins(const void *a, const void *b)
+{
+    return memcmp(((const struct origin *)a)->key, ((const struct origin *)b)->key,
+                  sizeof(((const struct origin *)a)->key));
+}
+
+static void origin_key(const struct sockaddr *address, uint8_t key[16])
+{
+    memset(key, 0, 16);
+    if (address->sa_family == AF_INET) {
+        key[10] = key[11] = 0xff;
+        memcpy(key + 12, &((const struct sockaddr_in *)(const void *)address)->sin_addr, 4);
+        return;
+    }
+    memcpy(key, &((const struct sockaddr_in6 *)(const void *)address)->sin6_addr, 16);
+    if (!IN6_IS_ADDR_V4MAPPED((const struct in6_addr *)(const void *)key)) {
+        memset(key + 8, 0, 8);
+    }
+}
+
+/* Finds or makes the origin; NULL when out of memory. */
+static struct origin *origin_get(struct kl_listener *listener, const struct sockaddr *address)
+{
+    struct origin probe, *origin;
+    struct origin *const *found;
+
+    origin_key(address, probe.key);
+    found = tfind(&probe, &listener->origins, compare_origins);
+    if (found != NULL) {
+        return *found;
+    }
+    origin = calloc(1, sizeof(*origin));
+    if (origin == NULL) {
+        return NULL;
+    }
+    memcpy(origin->key, probe.key, sizeof(origin->key));
+    origin->listener = listener;
+    if (tsearch(origin, &listener->origins, compare_origins) == NULL) {
+        free(origin);
+        return NULL;
+    }
+    return origin;
+}
+
+static void origin_put(struct origin *origin)
+{
+    if (origin->count == 0) {
+        tdelete(origin, &origin->listener->origins, compare_origins);
+        free(origin);
+    }
+}
+
+static void report_if_drained(struct kl_listener *listener)
+{
+    if (listener->drained != NULL && listener->open == 0) {
+        event_active(listener->drained_event, EV_TIMEOUT, 0);
+    }
+}
+
+static void on_drained(evutil_socket_t fd, short what, void *arg)
+{
+    struct kl_listener *listener = arg;
+
+    (void)fd;
+    (void)what;
+    listener->drained(listener->drained_arg);
+}
+
+static void on_closed(void *arg)
+{
+    struct origin *origin = arg;
+    struct kl_listener *listener = origin->listener;
+
+    origin->count--;
+    origin_put(origin);
+    listener->open--;
+    report_if_drained(listener);
+}
+
+/* Tells the peer why, if its socket takes it at once, and closes. */
+static void turn_away(struct kl_listener *listener, evutil_socket_t fd, const char *address,
+                      const char *limit)
+{
+    uint8_t frame[KL_FRAME_MAX];
+    size_t len;
+    struct kl_err err = KL_ERR_INIT;
+
+    kl_log(KL_LOG_WARN, "turned-away", KL_STR("address", address), KL_STR("limit", limit));
+    if (kl_conn_error_frame(listener->service->config, KL_ERR_BUSY, frame, &len, &err) == KL_OK) {
+        (void)!send(fd, frame, len, MSG_DONTWAIT | MSG_NOSIGNAL);
+    }
+    evutil_closesocket(fd);
+}
+
+static void on_accept(struct evconnlistener *evl, evutil_socket_t fd, struct sockaddr *address,
+                      int address_len, void *arg)
+{
+    struct kl_listener *listener = arg;
+    const struct kl_config *config = listener->service->config;
+    struct origin *origin = origin_get(listener, address);
+    char text[INET6_ADDRSTRLEN] = "?";
+    struct kl_err err = KL_ERR_INIT;
+
+    (void)evl;
+    (void)address_len;
+    inet_ntop(address->sa_family,
+              address->sa_family == AF_INET
+                  ? (const void *)&((struct sockaddr_in *)(void *)address)->sin_addr
+                  : (const void *)&((struct sockaddr_in6 *)(void *)address)->sin6_addr,
+              text, sizeof(text));
+    if (origin == NULL) {
+        turn_away(listener, fd, text, "memory");
+        return;
+    }
+    if (listener->open >= config->connections || origin->count >= config->connections_per_address) {
+        turn_away(listener, fd, text,
+                  listener->open >= config->connections ? "connections"
+                                                        : "connections-per-address");
+        origin_put(origin);
+        return;
+    }
+    if (kl_conn_new(listener->service, fd, text, on_closed, origin, &err) != KL_OK) {
+        kl_log(KL_LOG_ERROR, "accept-failed", KL_LOG_ERR(&err));
+        origin_put(origin);
+        return;
+    }
+    origin->count++;
+    listener->open++;
+}
+
+static void on_resume(evutil_socket_t fd, short what, void *arg)
+{
+    struct kl_listener *listener = arg;
+
+    (void)fd;
+    (void)what;
+    if (listener->drained == NULL) {
+        evconnlistener_enable(listener->evl);
+    }
+}
+
+/* Out of descriptors or memory: a listening socket that stays readable would spin the loop. */
+static void on_accept_error(struct evconnlistener *evl, void *arg)
+{
+    struct kl_listener *listener = arg;
+    const struct timeval pause = {.tv_sec = ACCEPT_PAUSE_S, .tv_usec = 0};
+    int code = EVUTIL_SOCKET_ERROR();
+
+    kl_log(KL_LOG_ERROR, "accept-failed", KL_STR("detail", strerror(code)), KL_NUM("errno", code));
+    evconnlistener_disable(evl);
+    evtimer_add(listener->resume, &pause);
+}
+
+static enum kl_rc parse_address(const struct kl_config *config, struct sockaddr_storage *out,
+                                socklen_t *len, struct kl_err *err)
+{
+    struct sockaddr_in *v4 = (struct sockaddr_in *)(void *)out;
+    struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)(void *)out;
+
+    memset(out, 0, sizeof(*out));
+    if (inet_pton(AF_INET, config->address, &v4->sin_addr) == 1) {
+        v4->sin_family = AF_INET;
+        v4->sin_port = htons((uint16_t)config->port);
+        *len = sizeof(*v4);
+        return KL_OK;
+    }
+    if (inet_pton(AF_INET6, config->address, &v6->sin6_addr) == 1) {
+        v6->sin6_family = AF_INET6;
+        v6->sin6_port = htons((uint16_t)config->port);
+        *len = sizeof(*v6);
+        return KL_OK;
+    }
+    return kl_err_set(err, KL_ERR_CONFIG, "[listen] address \"%s\" is not a numeric IP address",
+                      config->address);
+}
+
+static void log_listening(struct kl_listener *listener)
+{
+    struct sockaddr_storage bound;
+    socklen_t len = sizeof(bound);
+    uint16_t port = 0;
+
+    if (getsockname(evconnlistener_get_fd(listener->evl), (struct sockaddr *)&bound, &len) == 0) {
+        /* sin_port and sin6_port stand in the same place (RFC 3493, section 3.3) */
+        port = ntohs(((struct sockaddr_in *)(void *)&bound)->sin_port);
+    }
+    kl_log(KL_LOG_INFO, "listening", KL_STR("address", listener->service->config->address),
+           KL_NUM("port", port));
+}
+
+enum kl_rc kl_listener_new(struct kl_service *service, struct kl_listener **out, struct kl_err *err)
+{
+    struct kl_listener *listener = calloc(1, sizeof(*listener));
+    struct sockaddr_storage address;
+    socklen_t len = 0;
+    enum kl_rc rc;
+
+    if (listener == NULL) {
+        return kl_err_set(err, KL_ERR_MEMORY, "listener");
+    }
+    listener->service = service;
+    rc = parse_address(service->config, &address, &len, err);
+    if (rc != KL_OK) {
+        goto fail;
+    }
+    listener->resume = evtimer_new(service->base, on_resume, listener);
+    listener->drained_event = evtimer_new(service->base, on_drained, listener);
+    if (listener->resume == NULL || listener->drained_event == NULL) {
+        rc = kl_err_set(err, KL_ERR_MEMORY, "listener");
+        goto fail;
+    }
+    listener->evl =
+        evconnlistener_new_bind(service->base, on_accept, listener,
+                                LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC | LEV_OPT_REUSEABLE,
+                                BACKLOG, (struct sockaddr *)&address, (int)len);
+    if (listener->evl == NULL) {
+        rc = kl_err_errno(err, "bind", "cannot listen on %s port %llu", service->config->address,
+                          (unsigned long long)service->config->port);
+        goto fail;
+    }
+    evconnlistener_set_error_cb(listener->evl, on_accept_error);
+    log_listening(listener);
+    *out = listener;
+    return KL_OK;
+fail:
+    kl_listener_free(listener);
+    return rc;
+}
+
+void kl_listener_drain(struct kl_listener *listener, void (*drained)(void *arg), void *arg)
+{
+    evconnlistener_free(listener->evl);
+    listener->evl = NULL;
+    listener->drained = drained;
+    listener->drained_arg = arg;
+    kl_conn_close_idle(listener->service);
+    report_if_drained(listener);
+}
+
+void kl_listener_free(struct kl_listener *listener)
+{
+    if (listener == NULL) {
+        return;
+    }
+    listener->drained = NULL;
+    kl_conn_close_all(listener->service);
+    if (listener->evl != NULL) {
+        evconnlistener_free(listener->evl);
+    }
+    if (listener->resume != NULL) {
+        event_free(listener->resume);
+    }
+    if (listener->drained_event != NULL) {
+        event_free(listener->drained_event);
+    }
+    free(listener);
+}

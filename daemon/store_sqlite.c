@@ -1,0 +1,395 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The store in SQLite: opening and checking the file, the daemon's claim on it, transactions. WAL
+ * with synchronous=FULL makes every commit one fsync, and lets operators read while a daemon
+ * writes.
+ */
+#include "daemon/store_sqlite.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define SCHEMA_VERSION 1
+#define APPLICATION_ID 0x4b4c4431 /* "KLD1" */
+#define TEXT_OF(x) #x
+#define NUMBER_TEXT(x) TEXT_OF(x)
+#define BUSY_MS 5000
+
+/* The database repeats the rules that must hold whatever a program does: one active TMK at most,
+ * no version twice, no cryptogram in a destroyed TMK, no audit record changed. */
+static const char schema[] =
+    "CREATE TABLE terminal ("
+    " serial TEXT NOT NULL PRIMARY KEY CHECK (length(serial) BETWEEN 1 AND 32),"
+    " pinpad TEXT NOT NULL CHECK (length(pinpad) <= 32),"
+    " alg INTEGER NOT NULL CHECK (alg BETWEEN 1 AND 5),"
+    " blocked INTEGER NOT NULL CHECK (blocked IN (0, 1)),"
+    " armed_until INTEGER NOT NULL CHECK (armed_until >= 0),"
+    " attempts_left INTEGER NOT NULL CHECK (attempts_left >= 0),"
+    " created INTEGER NOT NULL"
+    ") STRICT, WITHOUT ROWID;"
+    "CREATE TABLE tmk ("
+    " serial TEXT NOT NULL REFERENCES terminal (serial),"
+    " version INTEGER NOT NULL CHECK (version BETWEEN 1 AND 2147483647),"
+    " state INTEGER NOT NULL CHECK (state BETWEEN 1 AND 5),"
+    " alg INTEGER NOT NULL CHECK (alg BETWEEN 1 AND 5),"
+    " kcv BLOB NOT NULL CHECK (length(kcv) BETWEEN 3 AND 4),"
+    " cryptogram BLOB NOT NULL CHECK (length(cryptogram) <= 40),"
+    " ack_mac BLOB NOT NULL CHECK (length(ack_mac) = 16),"
+    " active_mac BLOB NOT NULL CHECK (length(active_mac) = 16),"
+    " drop_mac BLOB NOT NULL CHECK (length(drop_mac) = 16),"
+    " created INTEGER NOT NULL,"
+    " expires INTEGER NOT NULL,"
+    " activated INTEGER NOT NULL,"
+    " PRIMARY KEY (serial, version),"
+    " CHECK ((length(cryptogram) = 0) = (state IN (4, 5)))"
+    ") STRICT, WITHOUT ROWID;"
+    "CREATE UNIQUE INDEX tmk_one_active ON tmk (serial) WHERE state = 2;"
+    "CREATE INDEX tmk_pending ON tmk (expires) WHERE state = 1;"
+    "CREATE TABLE audit ("
+    " id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,"
+    " time INTEGER NOT NULL,"
+    " event TEXT NOT NULL,"
+    " serial TEXT NOT NULL,"
+    " detail TEXT NOT NULL"
+    ") STRICT;"
+    "CREATE TRIGGER audit_no_update BEFORE UPDATE ON audit"
+    " BEGIN SELECT RAISE(ABORT, 'audit records are never changed'); END;"
+    "CREATE TRIGGER audit_no_delete BEFORE DELETE ON audit"
+    " BEGIN SELECT RAISE(ABORT, 'audit records are never deleted'); END;"
+    "PRAGMA application_id = " NUMBER_TEXT(APPLICATION_ID) ";"
+                                                           "PRAGMA user_version = " NUMBER_TEXT(
+                                                               SCHEMA_VERSION) ";";
+
+/* ---- Errors ---- */
+
+enum kl_rc kl_sql_rc(int code, const char **hint)
+{
+    if (code == SQLITE_CONSTRAINT_PRIMARYKEY) {
+        *hint = "it is there already";
+        return KL_ERR_EXISTS;
+    }
+    if (code == SQLITE_CONSTRAINT_FOREIGNKEY) {
+        *hint = "the terminal is not in the store";
+        return KL_ERR_NOT_FOUND;
+    }
+    switch (code == SQLITE_IOERR_NOMEM ? SQLITE_NOMEM : code & 0xff) {
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+        *hint = "another program is writing to the store; try again";
+        return KL_ERR_BUSY;
+    case SQLITE_NOMEM:
+        *hint = "out of memory";
+        return KL_ERR_MEMORY;
+    case SQLITE_FULL:
+        *hint = "the disk is full: nothing was changed; make room";
+        return KL_ERR_STORE;
+    case SQLITE_READONLY:
+        *hint = "the store or its directory is read-only";
+        return KL_ERR_STORE;
+    case SQLITE_PERM:
+    case SQLITE_CANTOPEN:
+        *hint = "cannot be opened: check that its directory exists and may be written to";
+        return KL_ERR_STORE;
+    case SQLITE_NOTADB:
+        *hint = "is not a keyloader store";
+        return KL_ERR_STORE;
+    case SQLITE_CORRUPT:
+        *hint = "the store is damaged: restore it from a backup";
+        return KL_ERR_STORE;
+    case SQLITE_IOERR:
+        *hint = "reading or writing the disk failed: nothing was changed";
+        return KL_ERR_STORE;
+    case SQLITE_CONSTRAINT:
+        *hint = "the store refuses a change that breaks its rules";
+        return KL_ERR_STORE;
+    default:
+        *hint = "the store failed";
+        return KL_ERR_STORE;
+    }
+}
+
+enum kl_rc kl_sql_err(struct kl_store *store, const char *op, struct kl_err *err)
+{
+    int code = sqlite3_extended_errcode(store->db);
+    const char *hint;
+    enum kl_rc rc = kl_sql_rc(code, &hint);
+
+    return kl_err_native(err, rc, KL_ERR_SOURCE_SQLITE, (unsigned long)code, op, "%s: %s (%s)",
+                         store->path, hint, sqlite3_errmsg(store->db));
+}
+
+static enum kl_rc exec(struct kl_store *store, const char *sql, const char *op, struct kl_err *err)
+{
+    if (sqlite3_exec(store->db, sql, NULL, NULL, NULL) != SQLITE_OK)
+        return kl_sql_err(store, op, err);
+    return KL_OK;
+}
+
+/* ---- The file ---- */
+
+/* SQLite would make the file with the umask's mode; secrets or not, it is nobody else's. Its -wal
+ * and -shm take the mode over. */
+static enum kl_rc make_file(const char *path, struct kl_err *err)
+{
+    int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+
+    if (fd < 0 && errno == EEXIST)
+        return KL_OK;
+    if (fd < 0) {
+        kl_err_errno(err, "open", "%s: the store cannot be made", path);
+        return err->rc = KL_ERR_STORE;
+    }
+    close(fd);
+    return KL_OK;
+}
+
+/* By name: opening and closing an existing file here would drop the locks that SQLite may hold on
+ * it in this process (fcntl locks are a process's, not a descriptor's). */
+static enum kl_rc check_file(const char *path, struct kl_err *err)
+{
+    struct stat st;
+
+    if (stat(path, &st) != 0) {
+        if (errno == ENOENT)
+            return kl_err_set(err, KL_ERR_STORE,
+                              "%s: there is no store yet; keyloaderctl terminal add makes it",
+                              path);
+        kl_err_errno(err, "stat", "%s", path);
+        return err->rc = KL_ERR_STORE;
+    }
+    if (!S_ISREG(st.st_mode))
+        return kl_err_set(err, KL_ERR_STORE, "%s: the store must be a regular file", path);
+    if (st.st_mode & (S_IRWXG | S_IRWXO))
+        return kl_err_set(err, KL_ERR_STORE, "%s: mode %04o lets others at the store; chmod 600 it",
+                          path, (unsigned)(st.st_mode & 07777));
+    return KL_OK;
+}
+
+static enum kl_rc query_number(struct kl_store *store, const char *sql, int64_t *out,
+                               struct kl_err *err)
+{
+    sqlite3_stmt *stmt = NULL;
+    enum kl_rc rc = KL_OK;
+
+    if (sqlite3_prepare_v2(store->db, sql, -1, &stmt, NULL) != SQLITE_OK ||
+        sqlite3_step(stmt) != SQLITE_ROW)
+        rc = kl_sql_err(store, "sqlite3_step", err);
+    else
+        *out = sqlite3_column_int64(stmt, 0);
+    sqlite3_finalize(stmt);
+    return rc;
+}
+
+/* *fresh: the file is empty, as make_file or a creation that was cut off leaves it. */
+static enum kl_rc check_schema(struct kl_store *store, int *fresh, struct kl_err *err)
+{
+    int64_t id = 0, version = 0, objects = 0;
+    enum kl_rc rc;
+
+    if ((rc = query_number(store, "PRAGMA application_id", &id, err)) != KL_OK ||
+        (rc = query_number(store, "PRAGMA user_version", &version, err)) != KL_OK ||
+        (rc = query_number(store, "SELECT count(*) FROM sqlite_schema", &objects, err)) != KL_OK)
+        return rc;
+    *fresh = id == 0 && version == 0 && objects == 0;
+    if (*fresh)
+        return KL_OK;
+    if (id != APPLICATION_ID)
+        return kl_err_set(err, KL_ERR_STORE, "%s: is not a keyloader store", store->path);
+    if (version != SCHEMA_VERSION)
+        return kl_err_set(
+            err, KL_ERR_STORE,
+            "%s: has schema version %lld, this program knows %d; use the program that "
+            "made it",
+            store->path, (long long)version, SCHEMA_VERSION);
+    return KL_OK;
+}
+
+static enum kl_rc make_schema(struct kl_store *store, struct kl_err *err)
+{
+    int fresh;
+    enum kl_rc rc = kl_store_begin(store, err);
+
+    if (rc != KL_OK)
+        return rc;
+    /* Somebody else may have made it while we waited for the lock. */
+    rc = check_schema(store, &fresh, err);
+    if (rc == KL_OK && fresh)
+        rc = exec(store, schema, "CREATE", err);
+    if (rc == KL_OK)
+        return kl_store_commit(store, err);
+    kl_store_rollback(store);
+    return rc;
+}
+
+static enum kl_rc set_wal(struct kl_store *store, struct kl_err *err)
+{
+    sqlite3_stmt *stmt = NULL;
+    enum kl_rc rc = KL_OK;
+
+    if (sqlite3_prepare_v2(store->db, "PRAGMA journal_mode = WAL", -1, &stmt, NULL) != SQLITE_OK ||
+        sqlite3_step(stmt) != SQLITE_ROW)
+        rc = kl_sql_err(store, "journal_mode", err);
+    else if (strcmp((const char *)sqlite3_column_text(stmt, 0), "wal") != 0)
+        rc = kl_err_set(err, KL_ERR_STORE,
+                        "%s: its file system does not take SQLite's WAL mode; use a local disk",
+                        store->path);
+    sqlite3_finalize(stmt);
+    return rc;
+}
+
+static enum kl_rc configure(struct kl_store *store, struct kl_err *err)
+{
+    sqlite3_busy_timeout(store->db, BUSY_MS);
+    sqlite3_db_config(store->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
+    sqlite3_db_config(store->db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
+    return exec(store,
+                "PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA secure_delete = ON;"
+                "PRAGMA cell_size_check = ON",
+                "PRAGMA", err);
+}
+
+static enum kl_rc open_database(struct kl_store *store, enum kl_store_mode mode, struct kl_err *err)
+{
+    int flags = mode == KL_STORE_READ ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE;
+    int fresh;
+    enum kl_rc rc;
+
+    if (sqlite3_open_v2(store->path, &store->db,
+                        flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, NULL) != SQLITE_OK) {
+        if (!store->db)
+            return kl_err_set(err, KL_ERR_MEMORY, "%s: out of memory", store->path);
+        return kl_sql_err(store, "sqlite3_open_v2", err);
+    }
+    /* SQLite opens what it may not write read-only instead of failing. */
+    if (store->writable && sqlite3_db_readonly(store->db, "main") == 1)
+        return kl_err_set(err, KL_ERR_STORE, "%s: the store is read-only", store->path);
+    if ((rc = configure(store, err)) != KL_OK || (rc = check_schema(store, &fresh, err)) != KL_OK)
+        return rc;
+    if (fresh && mode != KL_STORE_CREATE)
+        return kl_err_set(err, KL_ERR_STORE,
+                          "%s: is empty; keyloaderctl terminal add makes the store", store->path);
+    if (store->writable && (rc = set_wal(store, err)) != KL_OK)
+        return rc;
+    return fresh ? make_schema(store, err) : KL_OK;
+}
+
+enum kl_rc kl_store_open(const char *path, enum kl_store_mode mode, struct kl_store **out,
+                         struct kl_err *err)
+{
+    struct kl_store *store = calloc(1, sizeof(*store));
+    enum kl_rc rc;
+
+    if (!store)
+        return kl_err_set(err, KL_ERR_MEMORY, "%s: out of memory", path);
+    store->lock_fd = -1;
+    store->writable = mode != KL_STORE_READ;
+    if (!(store->path = strdup(path))) {
+        rc = kl_err_set(err, KL_ERR_MEMORY, "%s: out of memory", path);
+        goto out;
+    }
+    if (mode == KL_STORE_CREATE && (rc = make_file(path, err)) != KL_OK)
+        goto out;
+    if ((rc = check_file(path, err)) != KL_OK || (rc = open_database(store, mode, err)) != KL_OK)
+        goto out;
+    *out = store;
+    store = NULL;
+out:
+    kl_store_free(store);
+    return rc;
+}
+
+void kl_store_free(struct kl_store *store)
+{
+    if (!store)
+        return;
+    kl_store_rollback(store);
+    for (size_t i = 0; i < KL_SQL_COUNT; i++)
+        sqlite3_finalize(store->kept[i]);
+    sqlite3_close(store->db);
+    if (store->lock_fd >= 0)
+        close(store->lock_fd);
+    free(store->path);
+    free(store);
+}
+
+enum kl_rc kl_store_claim(struct kl_store *store, struct kl_err *err)
+{
+    char path[PATH_MAX];
+    int fd;
+
+    if (store->lock_fd >= 0)
+        return KL_OK;
+    /* A file beside it, so that no lock of ours meets SQLite's own on the database. */
+    if ((size_t)snprintf(path, sizeof(path), "%s.lock", store->path) >= sizeof(path))
+        return kl_err_set(err, KL_ERR_STORE, "%.100s...: the path is too long", store->path);
+    fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0) {
+        kl_err_errno(err, "open", "%s: the store cannot be claimed", path);
+        return err->rc = KL_ERR_STORE;
+    }
+    if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+        int busy = errno == EWOULDBLOCK;
+
+        kl_err_errno(err, "flock", "%s: %s", path,
+                     busy ? "another daemon serves this store" : "the store cannot be claimed");
+        close(fd);
+        return err->rc = busy ? KL_ERR_BUSY : KL_ERR_STORE;
+    }
+    store->lock_fd = fd;
+    return KL_OK;
+}
+
+/* ---- Transactions ---- */
+
+enum kl_rc kl_store_begin(struct kl_store *store, struct kl_err *err)
+{
+    /* A writer takes the write lock at once: waiting for it is only safe before anything is read.
+     */
+    return exec(store, store->writable ? "BEGIN IMMEDIATE" : "BEGIN", "BEGIN", err);
+}
+
+enum kl_rc kl_store_commit(struct kl_store *store, struct kl_err *err)
+{
+    enum kl_rc rc;
+
+    if (sqlite3_get_autocommit(store->db))
+        return kl_err_set(err, KL_ERR_STORE,
+                          "%s: an earlier failure has already undone the transaction", store->path);
+    rc = exec(store, "COMMIT", "COMMIT", err);
+    if (rc != KL_OK)
+        kl_store_rollback(store);
+    return rc;
+}
+
+void kl_store_rollback(struct kl_store *store)
+{
+    /* It may be gone already: SQLite undoes it by itself on some errors. */
+    if (store->db && !sqlite3_get_autocommit(store->db))
+        sqlite3_exec(store->db, "ROLLBACK", NULL, NULL, NULL);
+}
+
+enum kl_rc kl_store_savepoint(struct kl_store *store, struct kl_err *err)
+{
+    /* Outside a transaction SQLite would begin one here, and commit it at the release. */
+    if (sqlite3_get_autocommit(store->db))
+        return kl_err_set(err, KL_ERR_STORE, "%s: no transaction, or it has been undone",
+                          store->path);
+    return exec(store, "SAVEPOINT part", "SAVEPOINT", err);
+}
+
+enum kl_rc kl_store_release(struct kl_store *store, struct kl_err *err)
+{
+    return exec(store, "RELEASE part", "RELEASE", err);
+}
+
+enum kl_rc kl_store_undo(struct kl_store *store, struct kl_err *err)
+{
+    return exec(store, "ROLLBACK TO part; RELEASE part", "ROLLBACK TO", err);
+}

@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The HSM worker process. After HSM trouble it reports the result and exits: the network process
+ * starts a fresh one, which finds token and keys again, rather than nursing stale handles here.
+ */
+#include "daemon/worker.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <openssl/x509.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "conf/log.h"
+#include "daemon/job.h"
+#include "pkcs11/rv.h"
+#include "pkcs11/token.h"
+#include "proto/secret.h"
+
+/* Re-executes this binary with child_fd as KL_WORKER_FD and nothing else beyond stderr. */
+static enum kl_rc execute(int child_fd, pid_t *pid, struct kl_err *err)
+{
+    char arg0[] = "keyloaderd", arg1[] = "--" KL_WORKER_OPTION;
+    char *argv[] = {arg0, arg1, NULL};
+    posix_spawn_file_actions_t actions;
+    int fail = posix_spawn_file_actions_init(&actions);
+
+    if (fail == 0) {
+        /* onto itself this clears close-on-exec (glibc 2.29) */
+        fail = posix_spawn_file_actions_adddup2(&actions, child_fd, KL_WORKER_FD);
+        if (fail == 0) {
+            fail = posix_spawn_file_actions_addclosefrom_np(&actions, KL_WORKER_FD + 1);
+        }
+        if (fail == 0) {
+            fail = posix_spawn(pid, "/proc/self/exe", &actions, NULL, argv, environ);
+        }
+        posix_spawn_file_actions_destroy(&actions);
+    }
+    if (fail != 0) {
+        errno = fail;
+        return kl_err_errno(err, "posix_spawn", "cannot start an HSM worker");
+    }
+    return KL_OK;
+}
+
+/* A packet is a whole job message, which may exceed the default send buffer. */
+static void set_up_socket(int fd)
+{
+    int size = 4 * (int)sizeof(struct kl_job);
+
+    (void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+}
+
+enum kl_rc kl_worker_spawn(int *fd, pid_t *pid, struct kl_err *err)
+{
+    int fds[2];
+    enum kl_rc rc;
+
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) != 0) {
+        return kl_err_errno(err, "socketpair", "HSM worker");
+    }
+    set_up_socket(fds[0]);
+    set_up_socket(fds[1]);
+    if (fcntl(fds[0], F_SETFL, O_NONBLOCK) != 0) {
+        rc = kl_err_errno(err, "fcntl", "HSM worker");
+        goto out;
+    }
+    rc = execute(fds[1], pid, err);
+    if (rc == KL_OK) {
+        *fd = fds[0];
+        fds[0] = -1;
+    }
+out:
+    if (fds[0] >= 0) {
+        close(fds[0]);
+    }
+    close(fds[1]);
+    return rc;
+}
+
+struct hsm {
+    struct kl_module *module;
+    struct kl_token *token;
+    struct kl_loader *loader;
+};
+
+static void hsm_close(struct hsm *hsm)
+{
+    kl_loader_free(hsm->loader);
+    kl_token_free(hsm->token);
+    kl_module_free(hsm->module);
+}
+
+static enum kl_rc hsm_open(struct hsm *hsm, struct kl_job_setup *setup, struct kl_err *err)
+{
+    const struct kl_config config = {
+        .module = setup->module,
+        .init_reserved = setup->init_reserved,
+        .token = setup->token,
+        .pin_source = setup->pin_source,
+    };
+    const struct kl_loader_config loader = {
+        .work_key = setup->work_key,
+        .storage_key = setup->storage_key,
+        .strength_enforce = setup->strength_enforce != 0,
+    };
+    enum kl_rc rc = kl_config_open_token(&config, 0, &hsm->module, &hsm->token, err);
+
+    if (rc != KL_OK) {
+        return rc;
+    }
+    return kl_loader_open(hsm->token, &loader, &hsm->loader, err);
+}
+
+static enum kl_rc send_ready(const struct hsm *hsm, struct kl_job *job, struct kl_err *err)
+{
+    uint8_t *der = NULL;
+    int len = i2d_PUBKEY(kl_loader_public(hsm->loader), &der);
+
+    memset(job, 0, sizeof(*job));
+    if (len <= 0 || len > KL_JOB_SPKI_MAX) {
+        OPENSSL_free(der);
+        return kl_err_openssl(err, KL_ERR_INTERNAL, "i2d_PUBKEY", "work key's public half");
+    }
+    job->kind = KL_JOB_READY;
+    job->u.ready.oaep_hash = kl_loader_oaep_hash(hsm->loader);
+    job->u.ready.spki_len = (uint32_t)len;
+    memcpy(job->u.ready.spki, der, (size_t)len);
+    OPENSSL_free(der);
+    return kl_job_send(KL_WORKER_FD, job, err);
+}
+
+static enum kl_rc send_failed(struct kl_job *job, const struct kl_err *cause, struct kl_err *err)
+{
+    memset(job, 0, sizeof(*job));
+    job->kind = KL_JOB_FAILED;
+    job->u.failed = *cause;
+    return kl_job_send(KL_WORKER_FD, job, err);
+}
+
+/* Runs the load in *job and sends its result; *fatal says that the HSM is in trouble. */
+static enum kl_rc serve(struct hsm *hsm, struct kl_job *job, struct kl_job *reply, int *fatal,
+                        struct kl_err *err)
+{
+    const struct kl_job_load *load = &job->u.load;
+    struct kl_job_result *result = &reply->u.result;
+    const struct kl_load_in in = {
+        .suite = (enum kl_suite)load->suite,
+        .hello = {load->bytes, load->hello_len},
+        .certificate = {load->bytes + load->hello_len, load->certificate_len},
+        .randoms = {load->bytes + load->hello_len + load->certificate_len, load->randoms_len},
+        .alg = (enum kl_alg)load->alg,
+        .tmk_version = load->tmk_version,
+        .kcv_len = load->kcv_len,
+    };
+    enum kl_rc rc;
+
+    memset(reply, 0, sizeof(*reply));
+    reply->kind = KL_JOB_RESULT;
+    result->id = load->id;
+    rc = kl_loader_run(hsm->loader, &in, &result->out, &result->err);
+    *fatal = rc != KL_OK && kl_rv_is_fatal(rc);
+    result->fatal = (uint32_t)*fatal;
+    rc = kl_job_send(KL_WORKER_FD, reply, err);
+    kl_wipe(result, sizeof(*result));
+    return rc;
+}
+
+static enum kl_rc work(struct hsm *hsm, struct kl_job *job, struct kl_job *reply,
+                       struct kl_err *err)
+{
+    int fatal = 0;
+
+    while (!fatal) {
+        enum kl_rc rc = kl_job_receive(KL_WORKER_FD, job, err);
+        if (rc != KL_OK) {
+            return rc;
+        }
+        if (job->kind != KL_JOB_LOAD) {
+            return kl_err_set(err, KL_ERR_PROTOCOL, "unexpected job of kind %u", job->kind);
+        }
+        rc = serve(hsm, job, reply, &fatal, err);
+        if (rc != KL_OK) {
+            return rc;
+        }
+    }
+    return KL_OK;
+}
+
+static enum kl_rc run(struct hsm *hsm, struct kl_job *job, struct kl_job *reply, struct kl_err *err)
+{
+    enum kl_rc rc = kl_job_receive(KL_WORKER_FD, job, err);
+
+    if (rc != KL_OK) {
+        return rc;
+    }
+    if (job->kind != KL_JOB_SETUP) {
+        return kl_err_set(err, KL_ERR_PROTOCOL, "first job is of kind %u, not SETUP", job->kind);
+    }
+    kl_log_setup("keyloaderd", (enum kl_log_level)job->u.setup.log_level,
+                 (enum kl_log_target)job->u.setup.log_target);
+    rc = hsm_open(hsm, &job->u.setup, err);
+    if (rc != KL_OK) {
+        struct kl_err cause = *err;
+        return send_failed(job, &cause, err); /* the network process logs it */
+    }
+    rc = send_ready(hsm, job, err);
+    return rc == KL_OK ? work(hsm, job, reply, err) : rc;
+}
+
+int kl_worker_main(void)
+{
+    struct kl_err err = KL_ERR_INIT;
+    struct hsm hsm = {NULL, NULL, NULL};
+    struct kl_job *job = NULL, *reply = NULL;
+    enum kl_rc rc;
+
+    /* The network process decides when to stop; a SIGINT to the terminal's group is its. */
+    signal(SIGINT, SIG_IGN);
+    signal(SIGTERM, SIG_IGN);
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (fcntl(KL_WORKER_FD, F_SETFD, FD_CLOEXEC) != 0) {
+        return kl_rc_exit_status(KL_ERR_USAGE);
+    }
+    rc = kl_secret_setup(&err);
+    if (rc != KL_OK) {
+        goto out;
+    }
+    job = calloc(1, sizeof(*job));
+    reply = calloc(1, sizeof(*reply));
+    if (job == NULL || reply == NULL) {
+        rc = kl_err_set(&err, KL_ERR_MEMORY, "job buffers");
+        goto out;
+    }
+    rc = run(&hsm, job, reply, &err);
+    if (rc == KL_ERR_CLOSED) {
+        rc = KL_OK; /* the usual end: the network process let go */
+    }
+out:
+    if (rc != KL_OK) {
+        kl_log(KL_LOG_ERROR, "worker-exit", KL_LOG_ERR(&err));
+    }
+    hsm_close(&hsm);
+    free(job);
+    free(reply);
+    return kl_rc_exit_status(rc);
+}
