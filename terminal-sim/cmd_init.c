@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* terminal-sim init: a terminal's folder and its PIN pad. */
+#include <getopt.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "conf/options.h"
+#include "terminal-sim/cmd.h"
+#include "terminal-sim/terminal.h"
+
+static const struct option options[] = {
+    {"dir", required_argument, NULL, 'd'},
+    {"serial", required_argument, NULL, 's'},
+    {"pinpad-serial", required_argument, NULL, 'S'},
+    {"root", required_argument, NULL, 'r'},
+    {"pinpad", required_argument, NULL, 'k'},
+    {"module", required_argument, NULL, 'm'},
+    {"pin-source", required_argument, NULL, 'p'},
+    {"so-pin-source", required_argument, NULL, 'o'},
+    {0},
+};
+
+static enum kl_rc take_option(int c, char *const *argv, struct kl_terminal_setup *setup,
+                              const char **kind, struct kl_err *err)
+{
+    const char **const place[128] = {
+        ['d'] = &setup->dir,
+        ['s'] = &setup->serial,
+        ['S'] = &setup->pinpad_serial,
+        ['r'] = &setup->root,
+        ['k'] = kind,
+        ['m'] = &setup->module,
+        ['p'] = &setup->pin_source,
+        ['o'] = &setup->so_pin_source,
+    };
+
+    if (c < 0 || c > 127 || !place[c])
+        return kl_options_error(c, argv, err);
+    *place[c] = optarg;
+    return KL_OK;
+}
+
+static enum kl_rc parse(int argc, char **argv, struct kl_terminal_setup *setup, struct kl_err *err)
+{
+    const char *kind = NULL;
+    enum kl_rc rc = KL_OK;
+    int c;
+
+    kl_options_begin();
+    while (!rc && (c = getopt_long(argc, argv, ":", options, NULL)) != -1)
+        rc = take_option(c, argv, setup, &kind, err);
+    if (!rc)
+        rc = kl_options_operands(argc, argv, 0, "", err);
+    if (!rc)
+        rc = kl_options_require("--dir", setup->dir, err);
+    if (!rc)
+        rc = kl_options_require("--serial", setup->serial, err);
+    if (!rc)
+        rc = kl_options_require("--pinpad-serial", setup->pinpad_serial, err);
+    if (!rc)
+        rc = kl_options_require("--root", setup->root, err);
+    if (!rc)
+        rc = kl_options_require("--pinpad", kind, err);
+    if (rc)
+        return rc;
+    if (strcmp(kind, kl_pinpad_kinds[KL_PINPAD_MEMORY]) == 0) {
+        setup->kind = KL_PINPAD_MEMORY;
+        if (setup->module || setup->pin_source || setup->so_pin_source)
+            return kl_err_set(err, KL_ERR_USAGE,
+                              "--pinpad memory takes no --module, --pin-source, --so-pin-source");
+        return KL_OK;
+    }
+    if (strcmp(kind, kl_pinpad_kinds[KL_PINPAD_TOKEN]) != 0)
+        return kl_err_set(err, KL_ERR_USAGE, "--pinpad is token or memory");
+    setup->kind = KL_PINPAD_TOKEN;
+    rc = kl_options_require("--module", setup->module, err);
+    if (!rc)
+        rc = kl_options_require("--pin-source", setup->pin_source, err);
+    if (!rc)
+        rc = kl_options_require("--so-pin-source", setup->so_pin_source, err);
+    return rc;
+}
+
+enum kl_rc kl_terminal_cmd_init(int argc, char **argv, int *status, struct kl_err *err)
+{
+    struct kl_terminal_setup setup = {0};
+    enum kl_rc rc = parse(argc, argv, &setup, err);
+
+    (void)status;
+    if (!rc)
+        rc = kl_terminal_init(&setup, err);
+    if (!rc)
+        printf("terminal %s, PIN pad %s (%s): %s\n", setup.serial, setup.pinpad_serial,
+               kl_pinpad_kinds[setup.kind], setup.dir);
+    return rc;
+}

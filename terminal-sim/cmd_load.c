@@ -1,0 +1,345 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * terminal-sim load and confirm: candidates of earlier loads are put to the loader first; then, for
+ * load, one load.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "conf/cli.h"
+#include "conf/options.h"
+#include "conf/report.h"
+#include "terminal-sim/cmd.h"
+#include "terminal-sim/drive.h"
+#include "terminal-sim/terminal.h"
+
+struct request { /* the command line */
+    const char *dir, *connect, *algorithms, *record;
+    uint64_t seconds;
+    int json, verbose, fresh, abandon;
+};
+
+struct work { /* what a command works with */
+    const struct request *request;
+    struct kl_terminal_home *terminal;
+    struct kl_pinpad *pad;
+    struct kl_terminal_params params;
+    struct kl_drive drive;
+};
+
+/* ---- Command line ---- */
+
+static const struct option load_options[] = {
+    {"dir", required_argument, NULL, 'd'},         {"connect", required_argument, NULL, 'c'},
+    {"timeout", required_argument, NULL, 't'},     {"json", no_argument, NULL, 'j'},
+    {"verbose", no_argument, NULL, 'v'},           {"fresh", no_argument, NULL, 'f'},
+    {"abandon-candidate", no_argument, NULL, 'x'}, {"algorithms", required_argument, NULL, 'a'},
+    {"record", required_argument, NULL, 'r'},      {0},
+};
+
+static const struct option confirm_options[] = {
+    {"dir", required_argument, NULL, 'd'},     {"connect", required_argument, NULL, 'c'},
+    {"timeout", required_argument, NULL, 't'}, {"json", no_argument, NULL, 'j'},
+    {"verbose", no_argument, NULL, 'v'},       {0},
+};
+
+static enum kl_rc take_option(int c, char *const *argv, struct request *request, struct kl_err *err)
+{
+    switch (c) {
+    case 'd':
+        request->dir = optarg;
+        return KL_OK;
+    case 'c':
+        request->connect = optarg;
+        return KL_OK;
+    case 'a':
+        request->algorithms = optarg;
+        return KL_OK;
+    case 'r':
+        request->record = optarg;
+        return KL_OK;
+    case 't':
+        if (kl_parse_duration(optarg, 1, KL_TERMINAL_TIMEOUT_MAX, &request->seconds, err))
+            return kl_err_set(err, KL_ERR_USAGE, "--timeout is 1s to 1h");
+        return KL_OK;
+    case 'j':
+        request->json = 1;
+        return KL_OK;
+    case 'v':
+        request->verbose = 1;
+        return KL_OK;
+    case 'f':
+        request->fresh = 1;
+        return KL_OK;
+    case 'x':
+        request->abandon = 1;
+        return KL_OK;
+    default:
+        return kl_options_error(c, argv, err);
+    }
+}
+
+static enum kl_rc parse(int argc, char **argv, const struct option *options,
+                        struct request *request, struct kl_err *err)
+{
+    enum kl_rc rc = KL_OK;
+    int c;
+
+    request->seconds = KL_TERMINAL_TIMEOUT_DEFAULT;
+    kl_options_begin();
+    while (!rc && (c = getopt_long(argc, argv, ":", options, NULL)) != -1)
+        rc = take_option(c, argv, request, err);
+    if (!rc)
+        rc = kl_options_operands(argc, argv, 0, "", err);
+    if (!rc)
+        rc = kl_options_require("--dir", request->dir, err);
+    if (!rc)
+        rc = kl_options_require("--connect", request->connect, err);
+    return rc;
+}
+
+/* "tdes2,aes128": each known and named once; NULL: everything we know. */
+static enum kl_rc parse_algorithms(const char *text, struct kl_terminal_params *params,
+                                   struct kl_err *err)
+{
+    char copy[128], *name, *save = NULL;
+    const struct kl_alg_info *info;
+    size_t i;
+
+    if (!text)
+        text = "tdes2,tdes3,aes128,aes192,aes256";
+    if (snprintf(copy, sizeof(copy), "%s", text) >= (int)sizeof(copy))
+        return kl_err_set(err, KL_ERR_USAGE, "--algorithms is too long");
+    params->alg_count = 0;
+    for (name = strtok_r(copy, ",", &save); name; name = strtok_r(NULL, ",", &save)) {
+        info = kl_alg_by_name(name);
+        if (!info)
+            return kl_err_set(err, KL_ERR_USAGE,
+                              "--algorithms: \"%s\" is unknown; there are tdes2, tdes3, aes128, "
+                              "aes192, aes256",
+                              name);
+        for (i = 0; i < params->alg_count; i++) {
+            if (params->algs[i] == info->alg)
+                return kl_err_set(err, KL_ERR_USAGE, "--algorithms names %s twice", name);
+        }
+        params->algs[params->alg_count++] = info->alg; /* distinct and known: at most 5 */
+    }
+    if (params->alg_count == 0)
+        return kl_err_set(err, KL_ERR_USAGE, "--algorithms is empty");
+    return KL_OK;
+}
+
+/* ---- Set-up ---- */
+
+static void print_trace(void *arg, const char *line)
+{
+    const struct work *work = arg;
+
+    fprintf(work->request->json ? stderr : stdout, "%s\n", line);
+}
+
+static enum kl_rc keep(void *arg, const struct kl_candidate *candidate, struct kl_err *err)
+{
+    struct work *work = arg;
+
+    return kl_terminal_keep(work->terminal, candidate, err);
+}
+
+/* Recordings hold no secret, but a session of ours: for our eyes. Never over an old one. */
+static enum kl_rc open_record(struct work *work, struct kl_err *err)
+{
+    const char *path = work->request->record;
+    int fd;
+
+    if (!path)
+        return KL_OK;
+    fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return kl_err_errno(err, "open", "--record %s", path);
+    work->drive.record = fdopen(fd, "wb");
+    if (!work->drive.record) {
+        kl_err_errno(err, "fdopen", "--record %s", path);
+        close(fd);
+        return err->rc;
+    }
+    return KL_OK;
+}
+
+static enum kl_rc set_up(struct work *work, struct kl_err *err)
+{
+    const struct request *request = work->request;
+    enum kl_rc rc = parse_algorithms(request->algorithms, &work->params, err);
+
+    if (!rc)
+        rc = kl_terminal_open(request->dir, 1, &work->terminal, err);
+    if (!rc)
+        rc = kl_terminal_open_pinpad(work->terminal, &work->pad, err);
+    if (!rc)
+        rc = kl_terminal_recover(work->terminal, work->pad, err);
+    if (rc)
+        return rc;
+    work->params.serial = kl_terminal_serial(work->terminal);
+    work->params.pinpad_serial = kl_terminal_pinpad_serial(work->terminal);
+    work->params.root = kl_terminal_root(work->terminal);
+    work->params.pad = work->pad;
+    work->params.now = time(NULL);
+    work->params.keep = keep;
+    work->params.trace = request->verbose ? print_trace : NULL;
+    work->params.arg = work;
+    work->drive.address = request->connect;
+    work->drive.seconds = request->seconds;
+    return KL_OK;
+}
+
+static void tear_down(struct work *work)
+{
+    kl_pinpad_free(work->pad);
+    kl_terminal_free(work->terminal);
+}
+
+/* ---- The work ---- */
+
+static enum kl_rc report(const struct work *work, const char *result,
+                         const struct kl_candidate *candidate, const char *subject,
+                         struct kl_err *err)
+{
+    char kcv[KL_KCV_LEN_MAX * 2 + 1];
+    json_t *root;
+
+    kl_kcv_format(candidate->loaded.kcv, candidate->loaded.kcv_len, kcv);
+    root =
+        json_pack("{s:s, s:s, s:s, s:I, s:s, s:s}", "result", result, "terminal",
+                  work->params.serial, "state", "active", "version", (json_int_t)candidate->version,
+                  "algorithm", kl_alg_info(candidate->alg)->name, "kcv", kcv);
+    if (root && subject && json_object_set_new(root, "work-certificate", json_string(subject)))
+        goto no_memory;
+    if (root && kl_terminal_pinpad_kind(work->terminal) == KL_PINPAD_MEMORY &&
+        json_object_set_new(root, "note",
+                            json_string("the PIN pad is in memory: its key is gone at exit")))
+        goto no_memory;
+    return kl_report_print(root, work->request->json, err);
+
+no_memory:
+    json_decref(root);
+    return kl_err_set(err, KL_ERR_MEMORY, "report of the load");
+}
+
+/* Puts every candidate to the loader, the youngest first: only it can be the loader's last word.
+ * *active: whether one turned out active, then as *confirmed. */
+static enum kl_rc confirm_all(struct work *work, int *active, struct kl_candidate *confirmed,
+                              struct kl_err *err)
+{
+    const struct kl_drive drive = {work->drive.address, work->drive.seconds, NULL};
+    const struct kl_candidate *list;
+    struct kl_candidate candidate;
+    enum kl_verdict verdict;
+    size_t count;
+    enum kl_rc rc;
+
+    *active = 0;
+    while (!*active && (count = kl_terminal_candidates(work->terminal, &list)) > 0) {
+        candidate = list[count - 1];
+        rc = kl_drive_run(&drive, &work->params, &candidate, &verdict, NULL, NULL, err);
+        if (!rc)
+            rc = kl_terminal_settle(work->terminal, work->pad, candidate.version, verdict, err);
+        if (rc)
+            return rc;
+        if (verdict == KL_VERDICT_ACTIVE) {
+            *confirmed = candidate;
+            *active = 1;
+        } else if (work->request->verbose) {
+            print_trace(work, "the loader voided the candidate: destroyed");
+        }
+    }
+    return KL_OK;
+}
+
+static enum kl_rc load_once(struct work *work, struct kl_err *err)
+{
+    struct kl_candidate candidate;
+    enum kl_verdict verdict;
+    char subject[KL_NAME_MAX];
+    enum kl_rc rc = open_record(work, err);
+
+    if (rc)
+        return rc;
+    rc = kl_drive_run(&work->drive, &work->params, NULL, &verdict, &candidate, subject, err);
+    if (work->drive.record && fclose(work->drive.record) != 0 && !rc)
+        rc = kl_err_errno(err, "fclose", "--record %s", work->request->record);
+    work->drive.record = NULL;
+    if (!rc)
+        rc = kl_terminal_settle(work->terminal, work->pad, candidate.version, verdict, err);
+    if (rc)
+        return rc;
+    if (verdict == KL_VERDICT_DROP)
+        return kl_err_set(err, KL_ERR_PEER,
+                          "the loader voided TMK version %" PRIu32 ": it is destroyed, the PIN pad "
+                          "keeps what it had",
+                          candidate.version);
+    return report(work, "loaded", &candidate, subject, err);
+}
+
+/* The Confirm before a load. *over: the command has done its work. */
+static enum kl_rc settle_first(struct work *work, int *over, struct kl_err *err)
+{
+    struct kl_candidate confirmed;
+    int active;
+    enum kl_rc rc = confirm_all(work, &active, &confirmed, err);
+
+    *over = 0;
+    if (rc && (work->request->abandon || (rc == KL_ERR_KEY && work->request->fresh))) {
+        fprintf(stderr, "terminal-sim: %s; going on with a fresh load\n", err->text);
+        return KL_OK;
+    }
+    if (rc || !active || work->request->fresh)
+        return rc;
+    *over = 1;
+    return report(work, "confirmed", &confirmed, NULL, err);
+}
+
+enum kl_rc kl_terminal_cmd_load(int argc, char **argv, int *status, struct kl_err *err)
+{
+    struct request request = {0};
+    struct work work = {.request = &request};
+    int over = 0;
+    enum kl_rc rc = parse(argc, argv, load_options, &request, err);
+
+    (void)status;
+    if (!rc)
+        rc = set_up(&work, err);
+    if (!rc)
+        rc = settle_first(&work, &over, err);
+    if (!rc && !over)
+        rc = load_once(&work, err);
+    tear_down(&work);
+    return rc;
+}
+
+enum kl_rc kl_terminal_cmd_confirm(int argc, char **argv, int *status, struct kl_err *err)
+{
+    struct request request = {0};
+    struct work work = {.request = &request};
+    struct kl_candidate confirmed;
+    int active = 0;
+    enum kl_rc rc = parse(argc, argv, confirm_options, &request, err);
+
+    (void)status;
+    if (!rc)
+        rc = set_up(&work, err);
+    if (!rc)
+        rc = confirm_all(&work, &active, &confirmed, err);
+    if (!rc && active)
+        rc = report(&work, "confirmed", &confirmed, NULL, err);
+    else if (!rc)
+        rc = kl_report_print(json_pack("{s:s, s:s}", "result", "nothing-to-confirm", "terminal",
+                                       work.params.serial),
+                             request.json, err);
+    tear_down(&work);
+    return rc;
+}

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* terminal-sim pinpad show: what the PIN pad holds, as far as anyone may know. */
+#include <getopt.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <string.h>
+
+#include "conf/options.h"
+#include "conf/report.h"
+#include "terminal-sim/cmd.h"
+#include "terminal-sim/terminal.h"
+
+static enum kl_rc parse(int argc, char **argv, const char **dir, int *json, struct kl_err *err)
+{
+    static const struct option options[] = {
+        {"dir", required_argument, NULL, 'd'},
+        {"json", no_argument, NULL, 'j'},
+        {0},
+    };
+    enum kl_rc rc;
+    int c;
+
+    kl_options_begin();
+    while ((c = getopt_long(argc, argv, ":", options, NULL)) != -1) {
+        if (c == 'd')
+            *dir = optarg;
+        else if (c == 'j')
+            *json = 1;
+        else
+            return kl_options_error(c, argv, err);
+    }
+    rc = kl_options_operands(argc, argv, 1, "\"show\"", err);
+    if (!rc && strcmp(argv[optind], "show") != 0)
+        rc = kl_err_set(err, KL_ERR_USAGE, "\"%s\" is unknown; there is only \"show\"",
+                        argv[optind]);
+    return rc ? rc : kl_options_require("--dir", *dir, err);
+}
+
+static json_t *describe(const struct kl_pinpad_tmk *tmk)
+{
+    char kcv[KL_KCV_LEN_MAX * 2 + 1];
+
+    kl_kcv_format(tmk->kcv, tmk->kcv_len, kcv);
+    return json_pack("{s:s, s:I, s:s, s:s}", "state", kl_pinpad_state_name(tmk->state), "version",
+                     (json_int_t)tmk->version, "algorithm", kl_alg_info(tmk->alg)->name, "kcv",
+                     kcv);
+}
+
+enum kl_rc kl_terminal_cmd_pinpad(int argc, char **argv, int *status, struct kl_err *err)
+{
+    struct kl_terminal_home *terminal = NULL;
+    struct kl_pinpad *pad = NULL;
+    struct kl_pinpad_tmk tmks[KL_PINPAD_TMK_MAX];
+    const char *dir = NULL;
+    json_t *list;
+    size_t i, count = 0;
+    int json = 0;
+    enum kl_rc rc = parse(argc, argv, &dir, &json, err);
+
+    (void)status;
+    if (!rc)
+        rc = kl_terminal_open(dir, 0, &terminal, err);
+    if (!rc)
+        rc = kl_terminal_open_pinpad(terminal, &pad, err);
+    if (!rc)
+        rc = kl_pinpad_list(pad, tmks, &count, err);
+    if (!rc) {
+        list = json_array();
+        for (i = 0; i < count; i++)
+            json_array_append_new(list, describe(&tmks[i]));
+        if (json_array_size(list) != count) { /* an append that found no memory */
+            json_decref(list);
+            list = NULL;
+        }
+        rc = kl_report_print(json_pack("{s:s, s:s, s:s, s:o}", "terminal",
+                                       kl_terminal_serial(terminal), "pinpad",
+                                       kl_terminal_pinpad_serial(terminal), "kind",
+                                       kl_pinpad_kind(pad), "tmks", list),
+                             json, err);
+    }
+    kl_pinpad_free(pad);
+    kl_terminal_free(terminal);
+    return rc;
+}

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The thin driver: a load's or a Confirm's state machine over one blocking connection. */
+#ifndef KL_TERMINAL_SIM_DRIVE_H
+#define KL_TERMINAL_SIM_DRIVE_H
+
+#include <stdint.h>
+#include <stdio.h>
+
+#include "proto/err.h"
+#include "terminal-sim/load.h"
+
+struct kl_drive {
+    const char *address; /* of the loader */
+    uint64_t seconds;    /* for the whole connection */
+    FILE *record;        /* NULL = none */
+};
+
+/* Runs the machine to its end: a load, or the Confirm of `confirm` if that is not NULL. KL_OK: a
+ * verdict is proven, and is in *verdict; it has yet to be settled. *out_candidate, if not NULL, is
+ * the candidate that it is about. subject, if not NULL, gets KL_NAME_MAX bytes. */
+enum kl_rc kl_drive_run(const struct kl_drive *drive, const struct kl_terminal_params *params,
+                        const struct kl_candidate *confirm, enum kl_verdict *verdict,
+                        struct kl_candidate *out_candidate, char *subject,
+                        struct kl_err *err) KL_MUST_CHECK;
+
+#endif

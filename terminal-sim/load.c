@@ -1,0 +1,431 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The terminal's protocol engine: S4, S5, S8, S9 and Confirm, as in load.h. */
+#include "terminal-sim/load.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "proto/secret.h"
+#include "terminal-sim/auth.h"
+#include "terminal-sim/judge.h"
+#include "terminal-sim/random.h"
+#include "terminal-sim/suite.h"
+
+enum state {
+    STATE_NEW,
+    STATE_WAIT_CERTIFICATE,
+    STATE_WAIT_MASTER_KEY,
+    STATE_WAIT_DONE, /* after Loaded or Confirm */
+    STATE_OVER,
+};
+
+struct kl_terminal_load {
+    struct kl_terminal_params params;
+    enum state state;
+    struct kl_transcript *transcript;
+    const struct kl_terminal_suite *suite; /* the chosen one */
+    struct kl_auth_work work;              /* AcquireWCRT, verified */
+    uint8_t rnd2[KL_RND2_LEN];
+    uint8_t t1[KL_HASH_LEN];
+    uint32_t version_floor;
+    int has_candidate;
+    struct kl_candidate candidate;
+    enum kl_verdict verdict;
+};
+
+/* Every suite that Hello offers, preferred first. */
+static const struct kl_terminal_suite *const suites[] = {&kl_terminal_suite_hardened_rsa};
+#define SUITE_COUNT (sizeof(suites) / sizeof(suites[0]))
+
+__attribute__((format(printf, 2, 3))) static void trace(const struct kl_terminal_load *load,
+                                                        const char *fmt, ...)
+{
+    char line[KL_NAME_MAX + 128];
+    va_list args;
+
+    if (!load->params.trace)
+        return;
+    va_start(args, fmt);
+    vsnprintf(line, sizeof(line), fmt, args);
+    va_end(args);
+    load->params.trace(load->params.arg, line);
+}
+
+/* Encodes a message that belongs to the transcript. */
+static enum kl_rc emit(struct kl_terminal_load *load, const struct kl_msg *msg,
+                       uint8_t out[KL_MSG_MAX], size_t *out_len, struct kl_err *err)
+{
+    size_t len;
+    enum kl_rc rc = kl_msg_encode(msg, out, &len, err);
+
+    if (!rc)
+        rc = kl_transcript_add(load->transcript, out, len, err);
+    if (!rc)
+        *out_len = len;
+    return rc;
+}
+
+/* ---- S4 and S5: Certificate in, Randoms out ---- */
+
+static enum kl_rc find_suite(struct kl_terminal_load *load, unsigned id, struct kl_err *err)
+{
+    size_t i;
+
+    for (i = 0; i < SUITE_COUNT; i++) {
+        if ((unsigned)suites[i]->id == id) {
+            load->suite = suites[i];
+            return KL_OK;
+        }
+    }
+    return kl_err_set(err, KL_ERR_UNSUPPORTED, "S4: the loader chose suite %u, not offered", id);
+}
+
+static enum kl_rc on_certificate(struct kl_terminal_load *load, const struct kl_msg *in,
+                                 uint8_t out[KL_MSG_MAX], size_t *out_len, struct kl_err *err)
+{
+    const struct kl_certificate *certificate = &in->u.certificate;
+    struct kl_msg randoms = {.type = KL_MSG_RANDOMS};
+    uint8_t t0[KL_HASH_LEN];
+    enum kl_rc rc = find_suite(load, certificate->suite, err);
+
+    if (!rc)
+        rc = kl_auth_verify(certificate, load->params.root, load->params.now, &load->work, err);
+    if (rc)
+        return rc;
+    trace(load, "S4 verified AcquireWCRT subject=\"%s\" key=RSA-%u chain=%zu suite=%s",
+          load->work.subject, load->work.bits, certificate->chain_count,
+          kl_suite_name(certificate->suite));
+    rc = kl_transcript_hash(load->transcript, t0, err);
+    if (!rc)
+        rc = kl_random_rnd2(load->params.pad, load->rnd2, err);
+    if (!rc)
+        rc = load->suite->randoms(load->params.pad, &load->work, certificate, t0, load->rnd2,
+                                  &randoms.u.randoms, err);
+    if (!rc)
+        rc = emit(load, &randoms, out, out_len, err);
+    if (!rc)
+        rc = kl_transcript_hash(load->transcript, load->t1, err);
+    if (rc)
+        return rc;
+    trace(load, "S5 C_rnd1_rnd2 rnd1=%zu bytes under AcquireWCRT_Pu rnd2=%zu bytes under K_nonce",
+          randoms.u.randoms.c_rnd1_len, sizeof(randoms.u.randoms.c_rnd2));
+    load->state = STATE_WAIT_MASTER_KEY;
+    return KL_OK;
+}
+
+/* ---- S8 and S9: MasterKey in, Loaded out ---- */
+
+static enum kl_rc check_master_key(struct kl_terminal_load *load, const struct kl_master_key *msg,
+                                   uint8_t kcv[KL_KCV_LEN_MAX], struct kl_err *err)
+{
+    const struct kl_judge judge = {
+        .t1 = load->t1,
+        .rnd2 = load->rnd2,
+        .serial = load->params.serial,
+        .algs = load->params.algs,
+        .alg_count = load->params.alg_count,
+        .work_type = load->work.type,
+        .work_bits = load->work.bits,
+        .version_floor = load->version_floor,
+    };
+    enum kl_rc rc = load->suite->verify(&load->work, msg, err);
+
+    if (!rc)
+        rc = kl_judge_tbs(&judge, &msg->tbs, err);
+    if (rc)
+        return rc;
+    trace(load,
+          "S8 C_ctmk_rnd2 signature=%zu bytes good, Rnd2'=Rnd2, ctmk=%zu bytes version=%" PRIu32,
+          msg->sig_len, msg->tbs.ctmk_len, msg->tbs.version);
+    rc = kl_pinpad_kcv(load->params.pad, (enum kl_alg)msg->tbs.alg, msg->tbs.ctmk,
+                       msg->tbs.ctmk_len, msg->tbs.kcv_len, kcv, err);
+    if (!rc)
+        rc = kl_judge_kcv(&msg->tbs, kcv, err);
+    return rc;
+}
+
+/* The candidate's Loaded and the MACs of its Dones, as long as the load's keys are there. */
+static enum kl_rc make_candidate(struct kl_terminal_load *load, const struct kl_tbs *tbs,
+                                 const uint8_t *kcv, struct kl_candidate *out, struct kl_err *err)
+{
+    uint8_t t2[KL_HASH_LEN];
+    struct kl_pinpad *pad = load->params.pad;
+    enum kl_rc rc = kl_transcript_hash(load->transcript, t2, err);
+
+    out->version = tbs->version;
+    out->alg = (enum kl_alg)tbs->alg;
+    if (!rc)
+        rc = load->suite->loaded(pad, t2, kcv, tbs->kcv_len, &out->loaded, err);
+    if (!rc)
+        rc = load->suite->done_mac(pad, t2, KL_VERDICT_ACTIVE, out->active_mac, err);
+    if (!rc)
+        rc = load->suite->done_mac(pad, t2, KL_VERDICT_DROP, out->drop_mac, err);
+    return rc;
+}
+
+/* PIN pad first, then the record, then (by returning) Loaded: a record never lacks its key. */
+static enum kl_rc write_candidate(struct kl_terminal_load *load, const struct kl_tbs *tbs,
+                                  const struct kl_candidate *candidate, struct kl_err *err)
+{
+    struct kl_err ignored = KL_ERR_INIT;
+    struct kl_pinpad_tmk tmk = {.version = tbs->version,
+                                .alg = candidate->alg,
+                                .kcv_len = tbs->kcv_len};
+    enum kl_rc rc;
+
+    memcpy(tmk.kcv, candidate->loaded.kcv, tbs->kcv_len);
+    rc = kl_pinpad_keep(load->params.pad, &tmk, tbs->ctmk, tbs->ctmk_len, err);
+    if (rc || !load->params.keep)
+        return rc;
+    rc = load->params.keep(load->params.arg, candidate, err);
+    /* A second failure leaves an unconfirmed key without a record: start-up destroys it. */
+    if (rc && kl_pinpad_destroy(load->params.pad, tbs->version, &ignored))
+        trace(load, "S9 the refused TMK stays in the PIN pad until the next start");
+    return rc;
+}
+
+static enum kl_rc on_master_key(struct kl_terminal_load *load, const struct kl_msg *in,
+                                uint8_t out[KL_MSG_MAX], size_t *out_len, struct kl_err *err)
+{
+    const struct kl_tbs *tbs = &in->u.master_key.tbs;
+    struct kl_candidate candidate = {0};
+    struct kl_msg loaded = {.type = KL_MSG_LOADED};
+    uint8_t kcv[KL_KCV_LEN_MAX] = {0};
+    char kcv_text[KL_KCV_LEN_MAX * 2 + 1];
+    size_t len;
+    enum kl_rc rc = check_master_key(load, &in->u.master_key, kcv, err);
+
+    if (!rc)
+        rc = make_candidate(load, tbs, kcv, &candidate, err);
+    if (rc)
+        return rc;
+    /* Everything that can fail comes before the key is written. */
+    loaded.u.loaded = candidate.loaded;
+    rc = kl_msg_encode(&loaded, out, &len, err);
+    if (!rc)
+        rc = write_candidate(load, tbs, &candidate, err);
+    if (rc)
+        return rc;
+    kl_kcv_format(kcv, tbs->kcv_len, kcv_text);
+    trace(load,
+          "S9 TMK written to the PIN pad: version=%" PRIu32 " algorithm=%s kcv=%s unconfirmed",
+          tbs->version, kl_alg_info(tbs->alg)->name, kcv_text);
+    kl_pinpad_end(load->params.pad);
+    load->candidate = candidate;
+    load->has_candidate = 1;
+    load->state = STATE_WAIT_DONE;
+    *out_len = len;
+    return KL_OK;
+}
+
+static enum kl_rc on_done(struct kl_terminal_load *load, const struct kl_msg *in,
+                          struct kl_err *err)
+{
+    enum kl_rc rc = kl_candidate_judge(&load->candidate, &in->u.done, &load->verdict, err);
+
+    if (rc)
+        return kl_err_context(err, "the candidate is kept");
+    trace(load, "Done version=%" PRIu32 " verdict=%s", load->candidate.version,
+          load->verdict == KL_VERDICT_ACTIVE ? "active" : "drop");
+    load->state = STATE_OVER;
+    return KL_OK;
+}
+
+/* ---- Public ---- */
+
+enum kl_rc kl_terminal_peer_error(const struct kl_error_msg *msg, struct kl_err *err)
+{
+    char retry[48] = "";
+    enum kl_rc rc = KL_ERR_PEER;
+
+    if (msg->code == KL_WIRE_BUSY || msg->code == KL_WIRE_INTERNAL)
+        rc = KL_ERR_BUSY;
+    else if (msg->code == KL_WIRE_TIMEOUT)
+        rc = KL_ERR_TIMEOUT;
+    if (msg->retry_after)
+        snprintf(retry, sizeof(retry), "; it says to try again in %" PRIu32 " s", msg->retry_after);
+    return kl_err_set(err, rc, "the loader answered Error %s: %s%s", kl_wire_name(msg->code),
+                      msg->text, retry);
+}
+
+enum kl_rc kl_terminal_load_new(const struct kl_terminal_params *params,
+                                struct kl_terminal_load **out, struct kl_err *err)
+{
+    struct kl_terminal_load *load;
+    enum kl_rc rc;
+
+    if (!kl_serial_ok(params->serial) || !kl_serial_ok(params->pinpad_serial))
+        return kl_err_set(err, KL_ERR_INPUT, "a serial number is 1 to %d of A-Z a-z 0-9 - . _",
+                          KL_SERIAL_MAX);
+    if (params->alg_count == 0 || params->alg_count > KL_OFFER_MAX)
+        return kl_err_set(err, KL_ERR_INPUT, "offer 1 to %d algorithms", KL_OFFER_MAX);
+    load = calloc(1, sizeof(*load));
+    if (!load)
+        return kl_err_set(err, KL_ERR_MEMORY, "no memory for a load");
+    rc = kl_transcript_new(&load->transcript, err);
+    if (rc) {
+        free(load);
+        return rc;
+    }
+    load->params = *params;
+    *out = load;
+    return KL_OK;
+}
+
+void kl_terminal_load_free(struct kl_terminal_load *load)
+{
+    if (!load)
+        return;
+    if (load->state != STATE_NEW)
+        kl_pinpad_end(load->params.pad);
+    EVP_PKEY_free(load->work.key);
+    kl_transcript_free(load->transcript);
+    kl_wipe(load, sizeof(*load));
+    free(load);
+}
+
+enum kl_rc kl_terminal_hello(struct kl_terminal_load *load, uint8_t out[KL_MSG_MAX],
+                             size_t *out_len, struct kl_err *err)
+{
+    struct kl_msg msg = {.type = KL_MSG_HELLO};
+    struct kl_hello *hello = &msg.u.hello;
+    struct kl_pinpad_tmk tmks[KL_PINPAD_TMK_MAX];
+    size_t i, count;
+    enum kl_rc rc;
+
+    if (load->state != STATE_NEW)
+        return kl_err_set(err, KL_ERR_INTERNAL, "this load has begun already");
+    rc = kl_pinpad_list(load->params.pad, tmks, &count, err);
+    if (rc)
+        return rc;
+    if (count == KL_PINPAD_TMK_MAX)
+        return kl_err_set(err, KL_ERR_REFUSED,
+                          "the PIN pad has no room for another TMK; run 'confirm' first");
+    load->version_floor = count ? tmks[count - 1].version : 0;
+    hello->version = KL_PROTOCOL_VERSION;
+    hello->suite_count = SUITE_COUNT;
+    for (i = 0; i < SUITE_COUNT; i++)
+        hello->suites[i] = (uint8_t)suites[i]->id;
+    hello->alg_count = load->params.alg_count;
+    for (i = 0; i < hello->alg_count; i++)
+        hello->algs[i] = (uint8_t)load->params.algs[i];
+    strcpy(hello->serial, load->params.serial);
+    strcpy(hello->pinpad_serial, load->params.pinpad_serial);
+    rc = emit(load, &msg, out, out_len, err);
+    if (!rc)
+        load->state = STATE_WAIT_CERTIFICATE;
+    return rc;
+}
+
+enum kl_rc kl_terminal_confirm(struct kl_terminal_load *load, const struct kl_candidate *candidate,
+                               uint8_t out[KL_MSG_MAX], size_t *out_len, struct kl_err *err)
+{
+    struct kl_msg msg = {.type = KL_MSG_CONFIRM};
+    struct kl_confirm *confirm = &msg.u.confirm;
+    enum kl_rc rc;
+
+    if (load->state != STATE_NEW)
+        return kl_err_set(err, KL_ERR_INTERNAL, "this load has begun already");
+    confirm->version = KL_PROTOCOL_VERSION;
+    strcpy(confirm->serial, load->params.serial);
+    strcpy(confirm->pinpad_serial, load->params.pinpad_serial);
+    confirm->tmk_version = candidate->version;
+    confirm->loaded = candidate->loaded;
+    rc = kl_msg_encode(&msg, out, out_len, err);
+    if (rc)
+        return rc;
+    load->candidate = *candidate;
+    load->has_candidate = 1;
+    load->state = STATE_WAIT_DONE;
+    return KL_OK;
+}
+
+static enum kl_rc dispatch(struct kl_terminal_load *load, const uint8_t *in, size_t in_len,
+                           uint8_t out[KL_MSG_MAX], size_t *out_len, struct kl_err *err)
+{
+    static const struct {
+        enum kl_msg_type expected;
+        int in_transcript;
+    } rule[] = {
+        [STATE_WAIT_CERTIFICATE] = {KL_MSG_CERTIFICATE, 1},
+        [STATE_WAIT_MASTER_KEY] = {KL_MSG_MASTER_KEY, 1},
+        [STATE_WAIT_DONE] = {KL_MSG_DONE, 0},
+    };
+    struct kl_msg msg;
+    enum kl_rc rc = kl_msg_decode(in, in_len, &msg, err);
+
+    if (rc)
+        return rc;
+    if (msg.type == KL_MSG_ERROR)
+        return kl_terminal_peer_error(&msg.u.error, err);
+    if (msg.type != rule[load->state].expected)
+        return kl_err_set(err, KL_ERR_PROTOCOL, "the loader sent %s where %s is due",
+                          kl_msg_name(msg.type), kl_msg_name(rule[load->state].expected));
+    if (rule[load->state].in_transcript)
+        rc = kl_transcript_add(load->transcript, in, in_len, err);
+    if (rc)
+        return rc;
+    if (msg.type == KL_MSG_CERTIFICATE)
+        return on_certificate(load, &msg, out, out_len, err);
+    if (msg.type == KL_MSG_MASTER_KEY)
+        return on_master_key(load, &msg, out, out_len, err);
+    return on_done(load, &msg, err);
+}
+
+/* Failed says no more than "malformed" or "refused", whatever the reason. */
+static size_t encode_failed(enum kl_rc rc, uint8_t out[KL_MSG_MAX])
+{
+    struct kl_err ignored = KL_ERR_INIT;
+    struct kl_msg failed = {.type = KL_MSG_FAILED};
+    size_t len;
+
+    failed.u.failed.reason = rc == KL_ERR_PROTOCOL ? KL_WIRE_PROTOCOL : KL_WIRE_REFUSED;
+    return kl_msg_encode(&failed, out, &len, &ignored) ? 0 : len;
+}
+
+enum kl_rc kl_terminal_step(struct kl_terminal_load *load, const uint8_t *in, size_t in_len,
+                            uint8_t out[KL_MSG_MAX], size_t *out_len, struct kl_err *err)
+{
+    enum state before = load->state;
+    struct kl_msg msg;
+    struct kl_err ignored = KL_ERR_INIT;
+    enum kl_rc rc;
+
+    *out_len = 0;
+    if (before == STATE_NEW || before == STATE_OVER)
+        return kl_err_set(err, KL_ERR_INTERNAL, "no message is due in this load");
+    rc = dispatch(load, in, in_len, out, out_len, err);
+    if (!rc)
+        return KL_OK;
+    load->state = STATE_OVER;
+    kl_pinpad_end(load->params.pad);
+    *out_len = 0;
+    /* After Loaded or Confirm there is nothing to refuse any more, and an Error ends the talk. */
+    if (before != STATE_WAIT_DONE &&
+        (kl_msg_decode(in, in_len, &msg, &ignored) || msg.type != KL_MSG_ERROR))
+        *out_len = encode_failed(rc, out);
+    return rc;
+}
+
+int kl_terminal_has_candidate(const struct kl_terminal_load *load)
+{
+    return load->has_candidate;
+}
+
+const struct kl_candidate *kl_terminal_candidate(const struct kl_terminal_load *load)
+{
+    return &load->candidate;
+}
+
+enum kl_verdict kl_terminal_verdict(const struct kl_terminal_load *load)
+{
+    return load->verdict;
+}
+
+const char *kl_terminal_work_subject(const struct kl_terminal_load *load)
+{
+    return load->work.subject;
+}

@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What every kind of PIN pad does alike: the order of calls within a load, and looking a TMK up by
+ * its version.
+ */
+#include "terminal-sim/pinpad.h"
+
+#include <stdlib.h>
+
+#include "terminal-sim/pinpad_backend.h"
+
+static enum kl_rc need_load(const struct kl_pinpad *pad, struct kl_err *err)
+{
+    if (!pad->loading)
+        return kl_err_set(err, KL_ERR_INTERNAL, "no load is under way in the PIN pad");
+    return KL_OK;
+}
+
+static enum kl_rc check_ctmk(enum kl_alg alg, size_t ctmk_len, struct kl_err *err)
+{
+    const struct kl_alg_info *info = kl_alg_info(alg);
+
+    if (!info || ctmk_len != info->key_len + 8)
+        return kl_err_set(err, KL_ERR_INTERNAL, "a wrapped TMK of the wrong length");
+    return KL_OK;
+}
+
+static int by_version(const void *a, const void *b)
+{
+    uint32_t left = ((const struct kl_pinpad_tmk *)a)->version,
+             right = ((const struct kl_pinpad_tmk *)b)->version;
+
+    return (left > right) - (left < right);
+}
+
+static enum kl_rc find(struct kl_pinpad *pad, uint32_t version, struct kl_pinpad_tmk *out,
+                       struct kl_err *err)
+{
+    struct kl_pinpad_tmk tmks[KL_PINPAD_TMK_MAX];
+    size_t i, count;
+    enum kl_rc rc = kl_pinpad_list(pad, tmks, &count, err);
+
+    if (rc)
+        return rc;
+    for (i = 0; i < count; i++) {
+        if (tmks[i].version == version) {
+            *out = tmks[i];
+            return KL_OK;
+        }
+    }
+    return kl_err_set(err, KL_ERR_NOT_FOUND, "the PIN pad holds no TMK version %u",
+                      (unsigned)version);
+}
+
+const char *kl_pinpad_state_name(enum kl_pinpad_state state)
+{
+    return state == KL_PINPAD_ACTIVE ? "active" : "unconfirmed";
+}
+
+void kl_pinpad_free(struct kl_pinpad *pad)
+{
+    if (!pad)
+        return;
+    kl_pinpad_end(pad);
+    pad->ops->free(pad);
+}
+
+const char *kl_pinpad_kind(const struct kl_pinpad *pad)
+{
+    return pad->ops->kind;
+}
+
+enum kl_rc kl_pinpad_random(struct kl_pinpad *pad, uint8_t *out, size_t len, struct kl_err *err)
+{
+    return pad->ops->random(pad, out, len, err);
+}
+
+enum kl_rc kl_pinpad_start(struct kl_pinpad *pad, EVP_PKEY *work, enum kl_oaep_hash hash,
+                           const struct kl_pinpad_labels *labels, uint8_t c_rnd1[KL_RSA_MAX],
+                           size_t *c_rnd1_len, struct kl_err *err)
+{
+    enum kl_rc rc;
+
+    kl_pinpad_end(pad);
+    if (EVP_PKEY_get_size(work) > KL_RSA_MAX)
+        return kl_err_set(err, KL_ERR_CERT, "AcquireWCRT_Pu is larger than RSA-4096");
+    rc = pad->ops->start(pad, work, hash, labels, c_rnd1, c_rnd1_len, err);
+    if (rc)
+        pad->ops->end(pad);
+    else
+        pad->loading = 1;
+    return rc;
+}
+
+enum kl_rc kl_pinpad_seal(struct kl_pinpad *pad, const uint8_t iv[KL_GCM_IV_LEN],
+                          const uint8_t t0[KL_HASH_LEN], const uint8_t rnd2[KL_RND2_LEN],
+                          uint8_t out[KL_RND2_LEN + KL_GCM_TAG_LEN], struct kl_err *err)
+{
+    enum kl_rc rc = need_load(pad, err);
+
+    return rc ? rc : pad->ops->seal(pad, iv, t0, rnd2, out, err);
+}
+
+enum kl_rc kl_pinpad_kcv(struct kl_pinpad *pad, enum kl_alg alg, const uint8_t *ctmk,
+                         size_t ctmk_len, size_t kcv_len, uint8_t kcv[KL_KCV_LEN_MAX],
+                         struct kl_err *err)
+{
+    enum kl_rc rc = need_load(pad, err);
+
+    if (!rc)
+        rc = check_ctmk(alg, ctmk_len, err);
+    if (!rc && (kcv_len < KL_KCV_LEN_MIN || kcv_len > KL_KCV_LEN_MAX))
+        rc = kl_err_set(err, KL_ERR_INTERNAL, "a KCV of the wrong length");
+    return rc ? rc : pad->ops->kcv(pad, alg, ctmk, ctmk_len, kcv_len, kcv, err);
+}
+
+enum kl_rc kl_pinpad_keep(struct kl_pinpad *pad, const struct kl_pinpad_tmk *tmk,
+                          const uint8_t *ctmk, size_t ctmk_len, struct kl_err *err)
+{
+    struct kl_pinpad_tmk tmks[KL_PINPAD_TMK_MAX], fresh = *tmk;
+    size_t i, count;
+    enum kl_rc rc = need_load(pad, err);
+
+    if (!rc)
+        rc = check_ctmk(tmk->alg, ctmk_len, err);
+    if (!rc)
+        rc = kl_pinpad_list(pad, tmks, &count, err);
+    if (rc)
+        return rc;
+    for (i = 0; i < count; i++) {
+        if (tmks[i].version == tmk->version)
+            return kl_err_set(err, KL_ERR_EXISTS, "the PIN pad already holds TMK version %u",
+                              (unsigned)tmk->version);
+    }
+    if (count == KL_PINPAD_TMK_MAX)
+        return kl_err_set(err, KL_ERR_REFUSED,
+                          "the PIN pad is full: %zu TMKs; run 'confirm' to settle those that "
+                          "await the loader's word",
+                          count);
+    fresh.state = KL_PINPAD_UNCONFIRMED;
+    return pad->ops->keep(pad, &fresh, ctmk, ctmk_len, err);
+}
+
+enum kl_rc kl_pinpad_mac(struct kl_pinpad *pad, enum kl_purpose purpose, const uint8_t *in,
+                         size_t len, uint8_t mac[KL_MAC_LEN], struct kl_err *err)
+{
+    enum kl_rc rc = need_load(pad, err);
+
+    if (!rc && purpose != KL_PURPOSE_ACK && purpose != KL_PURPOSE_DONE)
+        rc = kl_err_set(err, KL_ERR_INTERNAL, "that key computes no MAC");
+    return rc ? rc : pad->ops->mac(pad, purpose, in, len, mac, err);
+}
+
+void kl_pinpad_end(struct kl_pinpad *pad)
+{
+    if (pad->loading)
+        pad->ops->end(pad);
+    pad->loading = 0;
+}
+
+enum kl_rc kl_pinpad_list(struct kl_pinpad *pad, struct kl_pinpad_tmk out[KL_PINPAD_TMK_MAX],
+                          size_t *count, struct kl_err *err)
+{
+    enum kl_rc rc = pad->ops->list(pad, out, count, err);
+
+    if (!rc)
+        qsort(out, *count, sizeof(*out), by_version);
+    return rc;
+}
+
+enum kl_rc kl_pinpad_activate(struct kl_pinpad *pad, uint32_t version, struct kl_err *err)
+{
+    struct kl_pinpad_tmk tmk;
+    enum kl_rc rc = find(pad, version, &tmk, err);
+
+    if (rc || tmk.state == KL_PINPAD_ACTIVE)
+        return rc;
+    return pad->ops->activate(pad, &tmk, err);
+}
+
+enum kl_rc kl_pinpad_destroy(struct kl_pinpad *pad, uint32_t version, struct kl_err *err)
+{
+    struct kl_pinpad_tmk tmk;
+    enum kl_rc rc = find(pad, version, &tmk, err);
+
+    return rc ? rc : pad->ops->destroy(pad, &tmk, err);
+}

@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* terminal-sim: a POS terminal and its PIN pad, honest ("load") and otherwise ("replay"). */
+#include <stdio.h>
+#include <string.h>
+
+#include "conf/cli.h"
+#include "proto/secret.h"
+#include "terminal-sim/cmd.h"
+
+#define PROGRAM "terminal-sim"
+
+static const struct command {
+    const char *name;
+    enum kl_rc (*run)(int argc, char **argv, int *status, struct kl_err *err);
+    const char *synopsis, *help;
+} commands[] = {
+    {"init", kl_terminal_cmd_init,
+     "--dir DIR --serial SN --pinpad-serial SNP --root FILE --pinpad KIND [OPTIONS]",
+     "    Make a terminal: its folder DIR and its PIN pad.\n"
+     "    --root FILE          AcquireRCRT (PEM), the only certificate it will trust\n"
+     "    --pinpad token       a PKCS#11 token of its own, labelled SNP; with\n"
+     "      --module PATH        the PKCS#11 module. SoftHSM finds its tokens through\n"
+     "                           SOFTHSM2_CONF, which is the caller's to set, here and later\n"
+     "      --pin-source SRC     of the token's new PIN; remembered in DIR/terminal.conf\n"
+     "      --so-pin-source SRC  of its new SO PIN; not remembered\n"
+     "    --pinpad memory      keys live only as long as the process\n"},
+    {"load", kl_terminal_cmd_load, "--dir DIR --connect HOST:PORT [OPTIONS]",
+     "    Load a TMK. A candidate of an earlier, interrupted load is put to the loader first\n"
+     "    (as by 'confirm'); if that makes it the active TMK, the command is done.\n"
+     "    --algorithms LIST    offered, preferred first: tdes2,tdes3,aes128,aes192,aes256\n"
+     "    --timeout T          for each connection (default 15s)\n"
+     "    --fresh              go on with a load even if a candidate became active\n"
+     "    --abandon-candidate  go on with a load even if the loader settles nothing; the\n"
+     "                         candidate stays until a later Done proves it superseded\n"
+     "    --record FILE        write every message of the load to FILE, for 'replay'\n"
+     "    --verbose            a line for each step of the method\n"
+     "    --json               the result as JSON; --verbose goes to stderr then\n"},
+    {"confirm", kl_terminal_cmd_confirm,
+     "--dir DIR --connect HOST:PORT [--timeout T] [--verbose] [--json]",
+     "    Ask the loader what became of the candidates, and settle them.\n"},
+    {"pinpad", kl_terminal_cmd_pinpad, "show --dir DIR [--json]",
+     "    What the PIN pad holds: state, version, algorithm and KCV of each TMK. No command can\n"
+     "    read a key.\n"},
+    {"replay", kl_terminal_cmd_replay, "--connect HOST:PORT [--timeout T] FILE",
+     "    Send a recorded terminal's messages again. Exit status 0: the loader refused; 1: it\n"
+     "    accepted the replay.\n"},
+};
+#define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
+
+static void help(const struct command *only)
+{
+    size_t i;
+
+    printf("Usage: %s COMMAND [OPTIONS]\n       %s --help | --version\n\n", PROGRAM, PROGRAM);
+    for (i = 0; i < COMMAND_COUNT; i++) {
+        if (!only || only == &commands[i])
+            printf("%s %s\n%s\n", commands[i].name, commands[i].synopsis, commands[i].help);
+    }
+    printf("SRC is file:PATH (mode 0600), credential:NAME (systemd's LoadCredential=) or prompt.\n"
+           "Exit status: 0, or as in <sysexits.h>: 75 try again, 76 the loader refused or a check\n"
+           "failed, 69 no loader or no token.\n");
+}
+
+static const struct command *find(const char *name)
+{
+    size_t i;
+
+    for (i = 0; i < COMMAND_COUNT; i++) {
+        if (strcmp(commands[i].name, name) == 0)
+            return &commands[i];
+    }
+    return NULL;
+}
+
+static int wants_help(int argc, char *const *argv)
+{
+    int i;
+
+    for (i = 2; i < argc && strcmp(argv[i], "--") != 0; i++) {
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
+            return 1;
+    }
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    struct kl_err err = KL_ERR_INIT;
+    const struct command *command;
+    int status = 0;
+    enum kl_rc rc;
+
+    if (argc < 2)
+        return kl_cli_usage(PROGRAM, "no command given");
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
+        help(NULL);
+        return 0;
+    }
+    if (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "-V") == 0) {
+        kl_cli_version(PROGRAM);
+        return 0;
+    }
+    command = find(argv[1]);
+    if (!command)
+        return kl_cli_usage(PROGRAM, "unknown command \"%s\"", argv[1]);
+    if (wants_help(argc, argv)) {
+        help(command);
+        return 0;
+    }
+    rc = kl_secret_setup(&err);
+    if (!rc)
+        rc = command->run(argc - 1, argv + 1, &status, &err);
+    if (rc == KL_ERR_USAGE)
+        return kl_cli_usage(PROGRAM, "%s: %s", argv[1], err.text);
+    return rc ? kl_cli_fail(PROGRAM, &err) : status;
+}

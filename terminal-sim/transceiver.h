@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Module 102, transceiver: messages over one TCP connection, with a deadline that covers it from
+ * the look-up of the name to the last byte. Blocking; one thread.
+ */
+#ifndef KL_TERMINAL_SIM_TRANSCEIVER_H
+#define KL_TERMINAL_SIM_TRANSCEIVER_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "proto/err.h"
+#include "proto/message.h"
+
+struct kl_transceiver;
+
+/* Connects to "HOST:PORT" or "[IPV6]:PORT", trying every address of it. Everything after, too, must
+ * be over within `seconds`. record: where each message sent and received is written, as '>' or '<',
+ * its 2-byte length and its DER; borrowed; NULL = nowhere. KL_ERR_INPUT (address), KL_ERR_TIMEOUT,
+ * KL_ERR_UNAVAILABLE (nobody listens). */
+enum kl_rc kl_transceiver_open(const char *address, uint64_t seconds, FILE *record,
+                               struct kl_transceiver **out, struct kl_err *err) KL_MUST_CHECK;
+void kl_transceiver_free(struct kl_transceiver *transceiver); /* closes; takes NULL */
+
+enum kl_rc kl_transceiver_send(struct kl_transceiver *transceiver, const uint8_t *der, size_t len,
+                               struct kl_err *err) KL_MUST_CHECK;
+
+/* The next message's DER, not yet decoded. KL_ERR_CLOSED if the peer closed first, within a message
+ * or before it; KL_ERR_PROTOCOL if the frame is empty or too long. */
+enum kl_rc kl_transceiver_receive(struct kl_transceiver *transceiver, uint8_t der[KL_MSG_MAX],
+                                  size_t *len, struct kl_err *err) KL_MUST_CHECK;
+
+/* Reads one record of such a file: *direction is '>' or '<', 0 at the end of the file. KL_ERR_INPUT
+ * if it is not one. */
+enum kl_rc kl_transceiver_read_record(FILE *record, int *direction, uint8_t der[KL_MSG_MAX],
+                                      size_t *len, struct kl_err *err) KL_MUST_CHECK;
+
+#endif
