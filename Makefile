@@ -1,8 +1,13 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # Rooms become static libraries, programs link them; one folder, one library.
 #
-#   make            programs into build/bin
-#   make check      unit and integration tests        make demo   S1 to S9, shown
+#   make                    programs into build/bin (installs missing packages first; NODEPS=1 not)
+#   make check              unit and integration tests; also check-unit, check-integration
+#   make check-asan         the same under AddressSanitizer and UBSan; check-tsan: ThreadSanitizer
+#   make fuzz FUZZ_SECONDS=n   every fuzz target for n seconds
+#   make demo               S1 to S9 on a scratch folder, and three attacks that must fail
+#   make lint               formatting, static analysis, shell scripts
+#   make vectors            writes the test vectors of docs/protocol.md anew
 #   make install DESTDIR= PREFIX=/usr/local
 
 VERSION  := 0.1.0
@@ -12,13 +17,32 @@ DESTDIR  ?=
 CC       ?= cc
 SAN      ?=
 WERROR   ?=
+NODEPS   ?=
+FUZZ_SECONDS ?= 60
+CHECK_JOBS   ?= 2
+
+# ---- Packages, before pkg-config is asked for flags below ----
+
+GOALS     := $(or $(MAKECMDGOALS),all)
+NEEDS     := build $(if $(filter check% tests demo fuzz% tools vectors,$(GOALS)),test) \
+             $(if $(filter fuzz%,$(GOALS)),fuzz) $(if $(filter lint format,$(GOALS)),lint)
+DRY_RUN   := $(findstring n,$(firstword -$(MAKEFLAGS)))
+ifeq ($(NODEPS)$(DRY_RUN),)
+ifneq ($(filter-out clean,$(GOALS)),)
+$(shell .ci/deps.sh $(NEEDS) >&2)
+ifneq ($(.SHELLSTATUS),0)
+$(error packages are missing: see above, or set NODEPS=1 to go on without them)
+endif
+endif
+endif
 
 PKGS     := p11-kit-1 libcrypto libevent_core sqlite3 inih jansson libsystemd
 TESTPKGS := check
+PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 
 WARN := -Wall -Wextra -Wshadow -Wformat=2 -Wstrict-prototypes -Wmissing-prototypes -Wvla \
         -Wconversion -Wno-sign-conversion -Wpointer-arith -Wwrite-strings $(WERROR)
-HARDEN := -fstack-protector-strong -fPIE $(if $(filter gcc cc,$(notdir $(CC))),-fstack-clash-protection -fcf-protection)
+HARDEN := -fstack-protector-strong $(if $(filter gcc cc,$(notdir $(CC))),-fstack-clash-protection -fcf-protection)
 ifeq ($(SAN),)
 OPT    ?= -O2 -g
 HARDEN += -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3
@@ -28,7 +52,7 @@ SANFLAGS := -fsanitize=$(SAN) -fno-sanitize-recover=all
 endif
 
 CPPFLAGS += -I. -D_GNU_SOURCE -DKL_VERSION='"$(VERSION)"' -DOPENSSL_API_COMPAT=30000 -DOPENSSL_NO_DEPRECATED
-CFLAGS   := -std=c11 $(OPT) $(WARN) $(HARDEN) $(SANFLAGS) $(shell pkg-config --cflags $(PKGS) 2>/dev/null) -pthread
+CFLAGS   := -std=c11 $(OPT) $(WARN) $(HARDEN) $(SANFLAGS) $(PKG_CFLAGS) -pthread
 LDFLAGS  += -pie -Wl,-z,relro,-z,now -Wl,-z,noexecstack $(SANFLAGS) -pthread
 LDLIBS   := $(shell pkg-config --libs $(PKGS) 2>/dev/null)
 
@@ -41,17 +65,29 @@ room_src = $(filter-out $(MAINS),$(wildcard $(1)/*.c))
 objs     = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 libs     = $(foreach r,$(1),$(BUILD)/lib/libkl-$(r).a)
 
-UNIT  := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(wildcard tests/unit/test_*.c))
-INTEG := $(patsubst tests/integration/%.c,$(BUILD)/tests/integration/%,$(wildcard tests/integration/test_*.c))
+UNIT  := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/test_*.c))
+INTEG := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/integration/test_*.c))
+FUZZ  := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/fuzz/fuzz_*.c))
+# A PKCS#11 module is a tool named *_p11.c; the other tools are programs.
+TOOLS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(filter-out %_p11.c,$(wildcard tests/tools/*.c))) \
+         $(patsubst tests/%.c,$(BUILD)/tests/%.so,$(wildcard tests/tools/*_p11.c))
+SUPPORT := $(call objs,$(wildcard tests/support/*.c))
 
-.PHONY: all check demo clean deps install check-asan check-tsan tests
+SOURCES := $(wildcard $(addsuffix /*.[ch],$(ROOMS)) tests/*/*.[ch])
+SCRIPTS := $(wildcard .ci/run .ci/*.sh tests/*.sh)
+
+.PHONY: all deps tests tools check check-unit check-integration check-asan check-tsan fuzz fuzzers \
+        fuzz-run demo lint format vectors install clean
 .SECONDARY:
 .DELETE_ON_ERROR:
 all: $(BINS)
 
+deps:
+	.ci/deps.sh build test fuzz lint
+
 $(BUILD)/obj/%.o: %.c Makefile
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
+	$(CC) $(CPPFLAGS) $(CFLAGS) -fPIE -MMD -MP -c $< -o $@
 
 define room_rule
 $(BUILD)/lib/libkl-$(1).a: $(call objs,$(call room_src,$(1)))
@@ -71,11 +107,84 @@ $(BUILD)/bin/%:
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) $(filter %.o,$^) $(filter %.a,$^) $(LDLIBS) -o $@
 
-$(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/support/*.c)) $(call libs,daemon ca terminal-sim $(BASE))
+# ---- Tests ----
+
+TEST_LIBS := $(call libs,daemon ca terminal-sim $(BASE))
+
+$(BUILD)/tests/%_p11.so: tests/%_p11.c Makefile
+	@mkdir -p $(@D) $(dir $(BUILD)/obj/tests/$*)
+	$(CC) $(CPPFLAGS) $(CFLAGS) -fPIC -shared -MMD -MP -MF $(BUILD)/obj/tests/$*_p11.d \
+	    -Wl,-z,relro,-z,now $< -o $@
+
+$(BUILD)/tests/fuzz/%: $(BUILD)/obj/tests/fuzz/%.o $(TEST_LIBS)
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -fsanitize=fuzzer $(filter %.o,$^) $(filter %.a,$^) $(LDLIBS) -o $@
+
+$(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(SUPPORT) $(TEST_LIBS)
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) $(filter %.o,$^) $(filter %.a,$^) $(LDLIBS) $(shell pkg-config --libs $(TESTPKGS)) -o $@
 
-tests: $(UNIT) $(INTEG)
+tests: $(UNIT) $(INTEG) tools
+tools: $(TOOLS)
+
+RUN_TESTS = SAN=$(SAN) CHECK_JOBS=$(CHECK_JOBS) tests/run.sh $(BUILD)
+
+check: all tests
+	@$(RUN_TESTS) $(UNIT) $(INTEG)
+check-unit: $(UNIT) tools
+	@$(RUN_TESTS) $(UNIT)
+check-integration: all $(INTEG) tools
+	@$(RUN_TESTS) $(INTEG)
+check-asan:
+	@$(MAKE) --no-print-directory NODEPS=1 BUILD=$(BUILD)/asan SAN=address,undefined check
+check-tsan:
+	@$(MAKE) --no-print-directory NODEPS=1 BUILD=$(BUILD)/tsan SAN=thread check
+
+fuzz:
+	@$(MAKE) --no-print-directory NODEPS=1 BUILD=$(BUILD)/fuzz CC=clang \
+	    SAN=address,undefined,fuzzer-no-link FUZZ_SECONDS=$(FUZZ_SECONDS) fuzz-run
+fuzzers: $(FUZZ)
+fuzz-run: fuzzers
+	@tests/fuzz.sh $(BUILD) $(FUZZ_SECONDS) $(FUZZ)
+
+demo: all $(BUILD)/tests/tools/relay
+	@tests/demo.sh $(BUILD)
+
+vectors: $(BUILD)/tests/tools/make_vectors
+	$(BUILD)/tests/tools/make_vectors tests/data
+
+# ---- Static checks ----
+
+# One stamp a file, so that only what changed is looked at again, and -j helps.
+TIDY := $(patsubst %.c,$(BUILD)/lint/%.tidy,$(filter %.c,$(SOURCES)))
+$(BUILD)/lint/%.tidy: %.c .clang-tidy $(filter %.h,$(SOURCES))
+	@mkdir -p $(@D)
+	@echo "clang-tidy $<"
+	@clang-tidy --quiet $< -- $(CPPFLAGS) -std=c11 $(PKG_CFLAGS) 2>$@.log >$@.out || \
+	    { cat $@.out; grep -v 'warnings generated' $@.log; false; }
+	@touch $@
+
+lint:
+	clang-format --dry-run -Werror $(SOURCES)
+	shellcheck $(SCRIPTS)
+	cppcheck --quiet -j 2 --std=c11 --enable=warning,portability --inline-suppr --error-exitcode=1 \
+	    --suppress=missingIncludeSystem -I. -D__GNUC__ $(filter %.c,$(SOURCES))
+	@$(MAKE) --no-print-directory NODEPS=1 -j 2 lint-tidy
+.PHONY: lint-tidy
+lint-tidy: $(TIDY)
+
+format:
+	clang-format -i $(SOURCES)
+
+# ---- Installation ----
+
+DOC := $(DESTDIR)$(PREFIX)/share/doc/keyloader
+install: all
+	install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/bin $(DOC)/examples
+	install -m 0755 $(BUILD)/bin/keyloaderd $(BUILD)/bin/keyloaderctl $(DESTDIR)$(PREFIX)/sbin/
+	install -m 0755 $(BUILD)/bin/acquire-ca $(BUILD)/bin/terminal-sim $(DESTDIR)$(PREFIX)/bin/
+	install -m 0644 conf/keyloaderd.conf $(DOC)/examples/
+	install -m 0644 LICENSE $(wildcard README.md CHANGELOG.md docs/*.md) $(DOC)/
 
 clean:
 	rm -rf $(BUILD)

@@ -1,0 +1,455 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Peers that break the protocol, by mistake or on purpose, over raw sockets. Each is refused as
+ * docs/protocol.md says, learns nothing by it, and the daemon serves the next one.
+ */
+#include <arpa/inet.h>
+#include <check.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "proto/frame.h"
+#include "proto/message.h"
+#include "tests/support/lab.h"
+
+#define CLOSED (-1)
+
+static struct lab lab;
+
+static void found(void)
+{
+    lab_found(&lab, 2048);
+}
+
+static void abandon(void)
+{
+    lab_abandon(&lab);
+}
+
+/* A daemon with short deadlines, and terminals: T1 armed, BLOCKED, UNARMED. */
+static void begin(const char *name)
+{
+    lab_begin(&lab, name);
+    lab_set(&lab, "limits", "idle-timeout", "1s");
+    lab_set(&lab, "limits", "handshake-timeout", "2s");
+    lab_set(&lab, "limits", "connections", "8");
+    lab_set(&lab, "limits", "connections-per-address", "4");
+    lab_terminal(&lab, "T1", "tdes2");
+    lab_register(&lab, "BLOCKED", "tdes2");
+    lab_register(&lab, "UNARMED", "tdes2");
+    free(lab_ctl(&lab, "terminal", "block", "BLOCKED", NULL));
+    lab_arm(&lab, "T1", 50);
+    lab_start(&lab);
+}
+
+/* It still serves, and all that went before has left no mark on the real terminal. */
+static void end(void)
+{
+    ck_assert_int_eq(lab_load(&lab, "T1", lab.port), 0);
+    lab_agree(&lab, "T1");
+    lab_end(&lab);
+}
+
+/* ---- A peer of our own ---- */
+
+static int dial(void)
+{
+    struct sockaddr_in to = {.sin_family = AF_INET,
+                             .sin_port = htons(lab.port),
+                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct timeval limit = {.tv_sec = proc_seconds(10)};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    ck_assert_int_ge(fd, 0);
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+    ck_assert_int_eq(connect(fd, (struct sockaddr *)&to, sizeof to), 0);
+    return fd;
+}
+
+static void say(int fd, const void *data, size_t len)
+{
+    (void)!send(fd, data, len, MSG_NOSIGNAL); /* the daemon may have closed already */
+}
+
+static size_t frame_of(const struct kl_msg *msg, uint8_t out[KL_FRAME_MAX])
+{
+    struct kl_err err = KL_ERR_INIT;
+    size_t len;
+    ck_assert_msg(kl_frame_encode(msg, out, &len, &err) == KL_OK, "%s", err.text);
+    return len;
+}
+
+static void say_msg(int fd, const struct kl_msg *msg)
+{
+    uint8_t frame[KL_FRAME_MAX];
+    say(fd, frame, frame_of(msg, frame));
+}
+
+/* Reads len bytes; 0 if the daemon closes first. */
+static int hear_bytes(int fd, uint8_t *out, size_t len)
+{
+    for (size_t have = 0; have < len;) {
+        ssize_t n = recv(fd, out + have, len - have, 0);
+        if (n <= 0)
+            return 0;
+        have += (size_t)n;
+    }
+    return 1;
+}
+
+/* The daemon's next message into *out (borrowing from a static buffer): its type, or CLOSED. */
+static int hear(int fd, struct kl_msg *out)
+{
+    static uint8_t der[KL_MSG_MAX];
+    uint8_t header[KL_FRAME_HEADER];
+    struct kl_err err = KL_ERR_INIT;
+    size_t len;
+    if (!hear_bytes(fd, header, sizeof header))
+        return CLOSED;
+    ck_assert_int_eq(kl_frame_length(header, KL_MSG_MAX, &len, &err), KL_OK);
+    if (!hear_bytes(fd, der, len))
+        return CLOSED;
+    ck_assert_msg(kl_msg_decode(der, len, out, &err) == KL_OK, "%s", err.text);
+    return (int)out->type;
+}
+
+/* The daemon answers Error with that code, and closes. */
+static void expect_error(int fd, unsigned code)
+{
+    struct kl_msg msg;
+    uint8_t more;
+    ck_assert_int_eq(hear(fd, &msg), KL_MSG_ERROR);
+    ck_assert_uint_eq(msg.u.error.code, code);
+    ck_assert_int_eq(recv(fd, &more, 1, 0), 0);
+    close(fd);
+}
+
+static struct kl_msg hello_of(const char *serial)
+{
+    struct kl_msg msg = {.type = KL_MSG_HELLO};
+    struct kl_hello *hello = &msg.u.hello;
+    hello->version = KL_PROTOCOL_VERSION;
+    hello->suite_count = 1;
+    hello->suites[0] = KL_SUITE_HARDENED_RSA;
+    hello->alg_count = 2;
+    hello->algs[0] = KL_ALG_TDES2;
+    hello->algs[1] = KL_ALG_AES128;
+    snprintf(hello->serial, sizeof hello->serial, "%s", serial);
+    snprintf(hello->pinpad_serial, sizeof hello->pinpad_serial, "P%s", serial);
+    return msg;
+}
+
+static struct kl_msg randoms_of(size_t c_rnd1_len)
+{
+    struct kl_msg msg = {.type = KL_MSG_RANDOMS};
+    msg.u.randoms.c_rnd1_len = c_rnd1_len;
+    memset(msg.u.randoms.c_rnd1, 0x5a, c_rnd1_len);
+    memset(msg.u.randoms.iv, 0x11, sizeof msg.u.randoms.iv);
+    memset(msg.u.randoms.c_rnd2, 0x22, sizeof msg.u.randoms.c_rnd2);
+    return msg;
+}
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+/* ---- Malformed ---- */
+
+START_TEST(test_bad_bytes)
+{
+    static const uint8_t zero_length[] = {0, 0}, too_long[] = {0x3f, 0xff},
+                         not_der[] = {0, 5, 'G', 'E', 'T', ' ', '/'},
+                         endless[] = {0, 6, 0xa0, 0x80, 2, 1, 1, 0};
+    struct kl_msg hello = hello_of("T1");
+    uint8_t frame[KL_FRAME_MAX];
+    int fd;
+    begin("bytes");
+    size_t len = frame_of(&hello, frame);
+
+    say(fd = dial(), zero_length, sizeof zero_length);
+    expect_error(fd, KL_WIRE_PROTOCOL);
+    say(fd = dial(), too_long, sizeof too_long); /* above [limits] message-size: at once */
+    expect_error(fd, KL_WIRE_PROTOCOL);
+    say(fd = dial(), not_der, sizeof not_der);
+    expect_error(fd, KL_WIRE_PROTOCOL);
+    say(fd = dial(), endless, sizeof endless);
+    expect_error(fd, KL_WIRE_PROTOCOL);
+
+    frame[1]++; /* a byte after the one DER value */
+    frame[len] = 0;
+    say(fd = dial(), frame, len + 1);
+    expect_error(fd, KL_WIRE_PROTOCOL);
+    frame[1] -= 2; /* the value is cut off */
+    say(fd = dial(), frame, len - 1);
+    expect_error(fd, KL_WIRE_PROTOCOL);
+    frame[1]++;
+    for (size_t cut = 1; cut < len; cut += 7) { /* the peer goes away in the middle */
+        say(fd = dial(), frame, cut);
+        close(fd);
+    }
+    end();
+}
+END_TEST
+
+START_TEST(test_wrong_order)
+{
+    static const enum kl_msg_type first[] = {KL_MSG_RANDOMS, KL_MSG_LOADED, KL_MSG_FAILED,
+                                             KL_MSG_DONE};
+    struct kl_msg msg, hello = hello_of("T1"), randoms = randoms_of(256);
+    uint8_t two[2 * KL_FRAME_MAX];
+    int fd;
+    begin("order");
+    for (size_t i = 0; i < sizeof first / sizeof first[0]; i++) {
+        msg = (struct kl_msg){.type = first[i]};
+        if (first[i] == KL_MSG_RANDOMS)
+            msg = randoms;
+        if (first[i] == KL_MSG_LOADED)
+            msg.u.loaded.kcv_len = 3;
+        if (first[i] == KL_MSG_FAILED)
+            msg.u.failed.reason = KL_WIRE_REFUSED;
+        if (first[i] == KL_MSG_DONE)
+            msg.u.done = (struct kl_done){.verdict = KL_VERDICT_ACTIVE, .tmk_version = 1};
+        say_msg(fd = dial(), &msg);
+        expect_error(fd, KL_WIRE_PROTOCOL);
+    }
+    say_msg(fd = dial(), &hello);
+    ck_assert_int_eq(hear(fd, &msg), KL_MSG_CERTIFICATE);
+    say_msg(fd, &hello);
+    expect_error(fd, KL_WIRE_PROTOCOL);
+    /* Speaking out of turn: Randoms before Certificate has come. */
+    size_t len = frame_of(&hello, two);
+    len += frame_of(&randoms, two + len);
+    say(fd = dial(), two, len);
+    while (hear(fd, &msg) == KL_MSG_CERTIFICATE)
+        ;
+    ck_assert_int_eq(msg.type, KL_MSG_ERROR);
+    close(fd);
+    end();
+}
+END_TEST
+
+START_TEST(test_nothing_in_common)
+{
+    struct kl_msg msg;
+    int fd;
+    begin("common");
+    msg = hello_of("T1");
+    msg.u.hello.version = 2;
+    say_msg(fd = dial(), &msg);
+    expect_error(fd, KL_WIRE_UNSUPPORTED);
+    msg = hello_of("T1");
+    msg.u.hello.suites[0] = 200;
+    say_msg(fd = dial(), &msg);
+    expect_error(fd, KL_WIRE_UNSUPPORTED);
+    msg = hello_of("T1"); /* registered for tdes2 */
+    msg.u.hello.alg_count = 1;
+    msg.u.hello.algs[0] = KL_ALG_AES256;
+    say_msg(fd = dial(), &msg);
+    expect_error(fd, KL_WIRE_UNSUPPORTED);
+    end();
+}
+END_TEST
+
+/* ---- Refused, and all in the same words ---- */
+
+static void expect_refused(int fd, char *text)
+{
+    struct kl_msg msg;
+    ck_assert_int_eq(hear(fd, &msg), KL_MSG_ERROR);
+    ck_assert_uint_eq(msg.u.error.code, KL_WIRE_REFUSED);
+    ck_assert_uint_eq(msg.u.error.retry_after, 0);
+    if (text[0] == '\0')
+        strcpy(text, msg.u.error.text);
+    ck_assert_str_eq(text, msg.u.error.text);
+    close(fd);
+}
+
+START_TEST(test_refusals_are_alike)
+{
+    static const char *const serials[] = {"NOBODY", "BLOCKED", "UNARMED"};
+    char text[KL_ERROR_TEXT_MAX + 1] = "";
+    struct kl_msg msg, randoms;
+    struct lab_tmk store[LAB_TMK_MAX];
+    int fd;
+    begin("alike");
+    for (size_t i = 0; i < sizeof serials / sizeof serials[0]; i++) {
+        msg = hello_of(serials[i]);
+        say_msg(fd = dial(), &msg);
+        expect_refused(fd, text);
+    }
+    /* C_rnd1_rnd2 that is no ciphertext of this work key, and one of another key's length. */
+    for (size_t len = 256; len <= 384; len += 128) {
+        msg = hello_of("T1");
+        say_msg(fd = dial(), &msg);
+        ck_assert_int_eq(hear(fd, &msg), KL_MSG_CERTIFICATE);
+        randoms = randoms_of(len);
+        say_msg(fd, &randoms);
+        expect_refused(fd, text);
+    }
+    /* Confirm of what never was. */
+    msg = (struct kl_msg){.type = KL_MSG_CONFIRM};
+    msg.u.confirm = (struct kl_confirm){.version = KL_PROTOCOL_VERSION,
+                                        .serial = "T1",
+                                        .pinpad_serial = "PT1",
+                                        .tmk_version = 7,
+                                        .loaded = {.kcv_len = 3}};
+    say_msg(fd = dial(), &msg);
+    expect_refused(fd, text);
+    snprintf(msg.u.confirm.serial, sizeof msg.u.confirm.serial, "NOBODY");
+    say_msg(fd = dial(), &msg);
+    expect_refused(fd, text);
+    ck_assert_uint_eq(lab_store(&lab, "T1", store), 0); /* none of it cost the arming an attempt */
+    end();
+}
+END_TEST
+
+/* Once a PIN pad has been seen, the serial with another one is refused. */
+START_TEST(test_other_pinpad)
+{
+    char text[KL_ERROR_TEXT_MAX + 1] = "";
+    struct kl_msg msg = hello_of("T1");
+    int fd;
+    begin("pinpad");
+    ck_assert_int_eq(lab_load(&lab, "T1", lab.port), 0);
+    lab_arm(&lab, "T1", 5);
+    snprintf(msg.u.hello.pinpad_serial, sizeof msg.u.hello.pinpad_serial, "PX");
+    say_msg(fd = dial(), &msg);
+    expect_refused(fd, text);
+    end();
+}
+END_TEST
+
+/* A MAC that is wrong in Loaded or Confirm makes nothing active. */
+START_TEST(test_forged_confirm)
+{
+    const struct relay_plan plan = {.act = RELAY_CUT, .message = KL_MSG_LOADED};
+    char text[KL_ERROR_TEXT_MAX + 1] = "";
+    struct lab_tmk store[LAB_TMK_MAX];
+    struct kl_msg msg = {.type = KL_MSG_CONFIRM};
+    unsigned kcv[3];
+    int fd;
+    begin("forged");
+    struct relay *relay = relay_start(0, lab.port, &plan);
+    ck_assert_ptr_nonnull(relay);
+    ck_assert_int_ne(lab_load(&lab, "T1", relay_port(relay)), 0);
+    relay_stop(relay);
+    ck_assert_uint_eq(lab_store(&lab, "T1", store), 1);
+    ck_assert_int_eq(sscanf(store[0].kcv, "%2x%2x%2x", &kcv[0], &kcv[1], &kcv[2]), 3);
+    msg.u.confirm = (struct kl_confirm){.version = KL_PROTOCOL_VERSION,
+                                        .serial = "T1",
+                                        .pinpad_serial = "PT1",
+                                        .tmk_version = 1,
+                                        .loaded = {.kcv_len = 3}};
+    for (int i = 0; i < 3; i++) /* the right KCV, which is no secret; MAC all zeros */
+        msg.u.confirm.loaded.kcv[i] = (uint8_t)kcv[i];
+    say_msg(fd = dial(), &msg);
+    expect_refused(fd, text);
+    ck_assert_uint_eq(lab_store(&lab, "T1", store), 1);
+    ck_assert_str_eq(store[0].state, "pending");
+    end();
+}
+END_TEST
+
+/* ---- Slow, and many ---- */
+
+START_TEST(test_silent_peer)
+{
+    double from;
+    int fd;
+    begin("silent");
+    fd = dial();
+    from = now();
+    expect_error(fd, KL_WIRE_TIMEOUT);
+    ck_assert_double_ge(now() - from, 0.8); /* idle-timeout is 1 s */
+    ck_assert_double_le(now() - from, 1.0 + proc_seconds(2));
+    end();
+}
+END_TEST
+
+/* Bytes of one message do not count as messages: the deadlines run on. */
+START_TEST(test_dripping_peer)
+{
+    struct kl_msg hello = hello_of("T1"), msg;
+    uint8_t frame[KL_FRAME_MAX], byte;
+    double from;
+    int fd, open = 1;
+    size_t sent = 0;
+    begin("drip");
+    ck_assert_uint_gt(frame_of(&hello, frame), 20);
+    fd = dial();
+    for (from = now(); open && now() - from < proc_seconds(8);) {
+        say(fd, frame + sent++, 1);
+        proc_sleep_ms(300);
+        open = recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) <= 0;
+    }
+    ck_assert_msg(!open, "still open after %.1f s and %zu bytes", now() - from, sent);
+    ck_assert_double_le(now() - from, 2.0 + proc_seconds(1));
+    ck_assert_int_eq(hear(fd, &msg), KL_MSG_ERROR);
+    ck_assert_uint_eq(msg.u.error.code, KL_WIRE_TIMEOUT);
+    close(fd);
+    end();
+}
+END_TEST
+
+/* The whole load has a deadline too, however busy the peer keeps it. */
+START_TEST(test_slow_load)
+{
+    const struct relay_plan plan = {.act = RELAY_DRIP, .message = KL_MSG_RANDOMS};
+    double from = now();
+    begin("slow");
+    struct relay *relay = relay_start(0, lab.port, &plan);
+    ck_assert_ptr_nonnull(relay);
+    ck_assert_int_ne(lab_load(&lab, "T1", relay_port(relay)), 0);
+    relay_stop(relay);
+    ck_assert_double_le(now() - from, 2.0 + proc_seconds(8));
+    ck_assert(lab_logged(&lab, "rc=timeout", 5));
+    end();
+}
+END_TEST
+
+START_TEST(test_too_many)
+{
+    int held[4], fd;
+    begin("many");
+    for (int i = 0; i < 4; i++)
+        held[i] = dial();
+    fd = dial();
+    expect_error(fd, KL_WIRE_BUSY);
+    for (int i = 0; i < 4; i++)
+        close(held[i]);
+    proc_sleep_ms(200);
+    end();
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("badpeer");
+    TCase *tcase = tcase_create("peers");
+    tcase_add_unchecked_fixture(tcase, found, abandon);
+    tcase_set_timeout(tcase, 60);
+    tcase_add_test(tcase, test_bad_bytes);
+    tcase_add_test(tcase, test_wrong_order);
+    tcase_add_test(tcase, test_nothing_in_common);
+    tcase_add_test(tcase, test_refusals_are_alike);
+    tcase_add_test(tcase, test_other_pinpad);
+    tcase_add_test(tcase, test_forged_confirm);
+    tcase_add_test(tcase, test_silent_peer);
+    tcase_add_test(tcase, test_dripping_peer);
+    tcase_add_test(tcase, test_slow_load);
+    tcase_add_test(tcase, test_too_many);
+    suite_add_tcase(suite, tcase);
+
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed == 0 ? 0 : 1;
+}

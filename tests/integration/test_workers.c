@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* HSM workers that hang, wear out or cannot keep up: the daemon serves on. */
+#include <check.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/support/lab.h"
+
+static struct lab lab;
+
+static void found(void)
+{
+    lab_found(&lab, 2048);
+}
+
+static void abandon(void)
+{
+    lab_abandon(&lab);
+}
+
+static void begin(const char *name, const char *workers)
+{
+    lab_begin(&lab, name);
+    lab_set(&lab, "hsm", "workers", workers);
+}
+
+/* The daemon's only worker, once it is up. */
+static pid_t only_worker(void)
+{
+    pid_t workers[8];
+
+    ck_assert_uint_eq(proc_children(lab.daemon.pid, workers, 8), 1);
+    return workers[0];
+}
+
+static size_t count_in_log(const char *text)
+{
+    size_t count = 0;
+    char *log = file_read(lab.daemon.err, NULL);
+
+    for (const char *at = log; (at = strstr(at, text)) != NULL; at += strlen(text)) {
+        count++;
+    }
+    free(log);
+    return count;
+}
+
+START_TEST(test_hung_worker_is_killed_and_replaced)
+{
+    begin("hang", "1");
+    lab_set(&lab, "hsm", "job-timeout", "2s");
+    lab_terminal(&lab, "T1", "tdes2");
+    lab_arm(&lab, "T1", 3);
+    lab_start(&lab);
+    ck_assert_int_eq(kill(only_worker(), SIGSTOP), 0);
+    ck_assert_int_ne(lab_load(&lab, "T1", lab.port), 0);
+    ck_assert(lab_logged(&lab, "did not answer in time", 10));
+    /* The hung load never became pending, so the TMK that arrives is the first version. */
+    for (int try = 0; try < 50 && count_in_log("event=worker-ready") < 2; try++) {
+        proc_sleep_ms(100);
+    }
+    ck_assert_int_eq(lab_load(&lab, "T1", lab.port), 0);
+    lab_settled(&lab, "T1", 1);
+    lab_end(&lab);
+}
+END_TEST
+
+START_TEST(test_worn_out_workers_are_recycled)
+{
+    char serial[] = "T0";
+
+    begin("recycle", "1");
+    lab_set(&lab, "hsm", "recycle-after", "1");
+    lab_start(&lab);
+    for (int i = 1; i <= 5; i++) {
+        serial[1] = (char)('0' + i);
+        lab_terminal(&lab, serial, "tdes2");
+        lab_arm(&lab, serial, 1);
+        ck_assert_int_eq(lab_load(&lab, serial, lab.port), 0);
+        lab_settled(&lab, serial, 1);
+    }
+    ck_assert(lab_logged(&lab, "event=worker-recycled", 10));
+    ck_assert_uint_ge(count_in_log("event=worker-recycled"), 2);
+    ck_assert_uint_eq(count_in_log("event=worker-lost"), 0);
+    lab_end(&lab);
+}
+END_TEST
+
+START_TEST(test_full_queue_is_busy_at_once)
+{
+    enum { LOADS = 4 };
+    struct proc loads[LOADS];
+    char serial[] = "T0";
+    int busy = 0;
+
+    begin("queue", "1");
+    lab_set(&lab, "limits", "queue", "1");
+    lab_set(&lab, "hsm", "job-timeout", "8s");
+    lab_start(&lab);
+    for (int i = 0; i < LOADS; i++) {
+        serial[1] = (char)('1' + i);
+        lab_terminal(&lab, serial, "tdes2");
+        lab_arm(&lab, serial, 1);
+    }
+    pid_t worker = only_worker();
+    ck_assert_int_eq(kill(worker, SIGSTOP), 0);
+    for (int i = 0; i < LOADS; i++) {
+        serial[1] = (char)('1' + i);
+        lab_load_start(&lab, serial, lab.port, NULL, &loads[i]);
+    }
+    /* One is with the stopped worker, one is queued: the others must be told now. */
+    ck_assert(lab_logged(&lab, "rc=busy", 5));
+    for (int try = 0; try < 50 && count_in_log("rc=busy") < LOADS - 2; try++) {
+        proc_sleep_ms(50);
+    }
+    ck_assert_int_eq(kill(worker, SIGCONT), 0);
+    for (int i = 0; i < LOADS; i++) {
+        int status = proc_wait(&loads[i], LAB_LOAD_SECONDS);
+        char *text = file_read(loads[i].err, NULL);
+        if (status != 0) {
+            ck_assert_msg(strstr(text, "busy") != NULL, "%s", text);
+            busy++;
+        }
+        free(text);
+    }
+    ck_assert_int_eq(busy, LOADS - 2);
+    lab_end(&lab);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("workers");
+    TCase *tc = tcase_create("workers");
+    SRunner *runner;
+    int failed;
+
+    tcase_set_timeout(tc, 120);
+    tcase_add_unchecked_fixture(tc, found, abandon);
+    tcase_add_test(tc, test_hung_worker_is_killed_and_replaced);
+    tcase_add_test(tc, test_worn_out_workers_are_recycled);
+    tcase_add_test(tc, test_full_queue_is_busy_at_once);
+    suite_add_tcase(suite, tc);
+    runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}

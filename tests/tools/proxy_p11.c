@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A PKCS#11 module that hands out another module's function list with a few entries of its own:
+ * see proxy_p11.h.
+ */
+#include "tests/tools/proxy_p11.h"
+
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <p11-kit/pkcs11.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define ATTR_MAX 32
+
+static CK_FUNCTION_LIST *real;
+static CK_FUNCTION_LIST ours;
+
+static int is_true(const CK_ATTRIBUTE *template, CK_ULONG count, CK_ATTRIBUTE_TYPE type)
+{
+    for (CK_ULONG i = 0; i < count; i++)
+        if (template[i].type == type && template[i].ulValueLen == sizeof(CK_BBOOL))
+            return *(const CK_BBOOL *)template[i].pValue == CK_TRUE;
+    return 0;
+}
+
+static CK_ULONG value_len(const CK_ATTRIBUTE *template, CK_ULONG count)
+{
+    for (CK_ULONG i = 0; i < count; i++)
+        if (template[i].type == CKA_VALUE_LEN)
+            return *(const CK_ULONG *)template[i].pValue;
+    return 0;
+}
+
+/* The value that a key of that mechanism and template gets; NULL: leave it to the module. */
+static const uint8_t *fixed_value(CK_MECHANISM_TYPE mechanism, const CK_ATTRIBUTE *template,
+                                  CK_ULONG count, CK_KEY_TYPE *type, CK_ULONG *len)
+{
+    if (getenv("KL_PROXY_FIXED") == NULL || is_true(template, count, CKA_TOKEN))
+        return NULL;
+    switch (mechanism) {
+    case CKM_DES2_KEY_GEN:
+        *type = CKK_DES2;
+        *len = 16;
+        return proxy_tmk;
+    case CKM_DES3_KEY_GEN:
+        *type = CKK_DES3;
+        *len = 24;
+        return proxy_tmk;
+    case CKM_AES_KEY_GEN:
+        *type = CKK_AES;
+        *len = value_len(template, count);
+        if (*len == 0 || *len > sizeof proxy_tmk)
+            return NULL;
+        return is_true(template, count, CKA_DERIVE) ? proxy_rnd1 : proxy_tmk;
+    default:
+        return NULL;
+    }
+}
+
+static CK_RV generate_key(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism,
+                          CK_ATTRIBUTE *template, CK_ULONG count, CK_OBJECT_HANDLE *key)
+{
+    CK_OBJECT_CLASS class = CKO_SECRET_KEY;
+    CK_KEY_TYPE type;
+    CK_ULONG len, n = 0;
+    const uint8_t *value = fixed_value(mechanism->mechanism, template, count, &type, &len);
+    if (value == NULL || count > ATTR_MAX - 3)
+        return real->C_GenerateKey(session, mechanism, template, count, key);
+    CK_ATTRIBUTE all[ATTR_MAX];
+    for (CK_ULONG i = 0; i < count; i++)
+        if (template[i].type != CKA_VALUE_LEN && template[i].type != CKA_CLASS &&
+            template[i].type != CKA_KEY_TYPE)
+            all[n++] = template[i];
+    all[n++] = (CK_ATTRIBUTE){CKA_CLASS, &class, sizeof class};
+    all[n++] = (CK_ATTRIBUTE){CKA_KEY_TYPE, &type, sizeof type};
+    all[n++] = (CK_ATTRIBUTE){CKA_VALUE, (void *)(uintptr_t)value, len};
+    return real->C_CreateObject(session, all, n, key);
+}
+
+static CK_RV login(CK_SESSION_HANDLE session, CK_USER_TYPE user, CK_BYTE *pin, CK_ULONG len)
+{
+    CK_RV rv = real->C_Login(session, user, pin, len);
+    const char *path = getenv("KL_PROXY_LOG");
+    FILE *f = path != NULL ? fopen(path, "ae") : NULL;
+    if (f != NULL) {
+        fprintf(f, "C_Login 0x%lx\n", rv);
+        fclose(f);
+    }
+    return rv;
+}
+
+static CK_RV unwrap_key(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_OBJECT_HANDLE key,
+                        CK_BYTE *wrapped, CK_ULONG len, CK_ATTRIBUTE *template, CK_ULONG count,
+                        CK_OBJECT_HANDLE *out)
+{
+    const char *path = getenv("KL_PROXY_TRAP");
+    int fd = path != NULL ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+    char what = 0;
+    if (fd >= 0) {
+        if (read(fd, &what, 1) != 1)
+            what = 0;
+        close(fd);
+    }
+    switch (what) {
+    case 'h':
+        for (;;)
+            pause();
+    case 'c':
+        _exit(139);
+    case 'e':
+        return CKR_DEVICE_REMOVED;
+    default:
+        return real->C_UnwrapKey(session, mechanism, key, wrapped, len, template, count, out);
+    }
+}
+
+CK_RV C_GetFunctionList(CK_FUNCTION_LIST **list)
+{
+    const char *path = getenv("KL_PROXY_MODULE");
+    if (real == NULL) {
+        void *module = path != NULL ? dlopen(path, RTLD_NOW | RTLD_LOCAL) : NULL;
+        CK_C_GetFunctionList get;
+        if (module == NULL)
+            return CKR_GENERAL_ERROR;
+        void *symbol = dlsym(module, "C_GetFunctionList");
+        memcpy(&get, &symbol, sizeof get);
+        if (symbol == NULL || get(&real) != CKR_OK)
+            return CKR_GENERAL_ERROR;
+        ours = *real;
+        ours.C_GetFunctionList = C_GetFunctionList;
+        ours.C_GenerateKey = generate_key;
+        ours.C_Login = login;
+        ours.C_UnwrapKey = unwrap_key;
+    }
+    *list = &ours;
+    return CKR_OK;
+}

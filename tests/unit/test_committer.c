@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The store thread: order, durability before report, isolation of units, stop with work queued. */
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "daemon/committer.h"
+#include "tests/support/hsm.h"
+
+static struct event_base *base;
+static struct kl_committer *committer;
+static char dir[] = "/tmp/kl-committer-XXXXXX";
+static char path[64];
+static int reported;
+
+struct add {
+    struct kl_unit unit;
+    int number;
+    int spoil; /* write, then fail: the write must be undone */
+    int order; /* when it was reported */
+};
+
+static enum kl_rc add_run(struct kl_unit *unit, struct kl_store *store, struct kl_err *err)
+{
+    const struct add *add = (struct add *)unit;
+    struct kl_terminal terminal = {.alg = KL_ALG_TDES2, .created = 1};
+    enum kl_rc rc;
+
+    snprintf(terminal.serial, sizeof(terminal.serial), "T%d", add->number);
+    rc = kl_store_terminal_add(store, &terminal, err);
+    if (rc == KL_OK && add->spoil) {
+        rc = kl_err_set(err, KL_ERR_REFUSED, "spoilt on purpose");
+    }
+    return rc;
+}
+
+static void add_done(struct kl_unit *unit)
+{
+    ((struct add *)unit)->order = ++reported;
+}
+
+static int is_stored(int number)
+{
+    struct kl_store *store = NULL;
+    struct kl_terminal terminal;
+    struct kl_err err = KL_ERR_INIT;
+    char serial[KL_SERIAL_MAX + 1];
+    enum kl_rc rc;
+
+    snprintf(serial, sizeof(serial), "T%d", number);
+    ck_assert_int_eq(kl_store_open(path, KL_STORE_READ, &store, &err), KL_OK);
+    rc = kl_store_terminal_get(store, serial, &terminal, &err);
+    kl_store_free(store);
+    ck_assert(rc == KL_OK || rc == KL_ERR_NOT_FOUND);
+    return rc == KL_OK;
+}
+
+static void submit(struct add *add)
+{
+    add->unit.run = add_run;
+    add->unit.done = add_done;
+    kl_committer_submit(committer, &add->unit);
+}
+
+static void wait_for(int count)
+{
+    while (reported < count) {
+        ck_assert_int_eq(event_base_loop(base, EVLOOP_ONCE), 0);
+    }
+}
+
+static void setup(void)
+{
+    struct kl_store *store = NULL;
+    struct kl_err err = KL_ERR_INIT;
+
+    ck_assert_ptr_nonnull(mkdtemp(dir));
+    snprintf(path, sizeof(path), "%s/store.db", dir);
+    base = event_base_new();
+    ck_assert_int_eq(kl_store_open(path, KL_STORE_CREATE, &store, &err), KL_OK);
+    ck_assert_int_eq(kl_committer_new(base, store, &committer, &err), KL_OK);
+}
+
+static void teardown(void)
+{
+    kl_committer_free(committer);
+    event_base_free(base);
+    test_rm_rf(dir);
+}
+
+START_TEST(reports_in_order_after_commit)
+{
+    enum { COUNT = 2000 };
+    struct add *adds = calloc(COUNT, sizeof(*adds));
+
+    for (int i = 0; i < COUNT; i++) {
+        adds[i].number = i;
+        submit(&adds[i]);
+    }
+    wait_for(COUNT);
+    for (int i = 0; i < COUNT; i++) {
+        ck_assert_int_eq(adds[i].unit.rc, KL_OK);
+        ck_assert_int_eq(adds[i].order, i + 1);
+    }
+    ck_assert(is_stored(0) && is_stored(COUNT - 1));
+    free(adds);
+}
+END_TEST
+
+START_TEST(a_failing_unit_spoils_no_other)
+{
+    struct add adds[3] = {{.number = 1}, {.number = 2, .spoil = 1}, {.number = 3}};
+
+    for (int i = 0; i < 3; i++) {
+        submit(&adds[i]);
+    }
+    wait_for(3);
+    ck_assert_int_eq(adds[0].unit.rc, KL_OK);
+    ck_assert_int_eq(adds[1].unit.rc, KL_ERR_REFUSED);
+    ck_assert_str_eq(adds[1].unit.err.text, "spoilt on purpose");
+    ck_assert_int_eq(adds[2].unit.rc, KL_OK);
+    ck_assert(is_stored(1) && !is_stored(2) && is_stored(3));
+}
+END_TEST
+
+START_TEST(free_finishes_what_is_queued)
+{
+    enum { COUNT = 700 }; /* more than one batch */
+    struct add *adds = calloc(COUNT, sizeof(*adds));
+
+    for (int i = 0; i < COUNT; i++) {
+        adds[i].number = i;
+        submit(&adds[i]);
+    }
+    kl_committer_free(committer);
+    committer = NULL;
+    ck_assert_int_eq(reported, COUNT);
+    ck_assert(is_stored(COUNT - 1));
+    free(adds);
+}
+END_TEST
+
+/* When the commit cannot be made durable, every unit of the batch must hear so. */
+START_TEST(a_failed_commit_is_reported_to_all)
+{
+    struct add first = {.number = 1}, second = {.number = 2};
+    struct kl_store *other = NULL;
+    struct kl_err err = KL_ERR_INIT;
+
+    ck_assert_int_eq(kl_store_open(path, KL_STORE_WRITE, &other, &err), KL_OK);
+    ck_assert_int_eq(kl_store_begin(other, &err), KL_OK); /* holds the write lock too long */
+    submit(&first);
+    submit(&second);
+    wait_for(2);
+    ck_assert_int_ne(first.unit.rc, KL_OK);
+    ck_assert_int_ne(second.unit.rc, KL_OK);
+    kl_store_free(other);
+    ck_assert(!is_stored(1) && !is_stored(2));
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("committer");
+    TCase *tc = tcase_create("committer");
+    SRunner *runner;
+    int failed;
+
+    tcase_set_timeout(tc, 30);
+    tcase_add_checked_fixture(tc, setup, teardown);
+    tcase_add_test(tc, reports_in_order_after_commit);
+    tcase_add_test(tc, a_failing_unit_spoils_no_other);
+    tcase_add_test(tc, free_finishes_what_is_queued);
+    tcase_add_test(tc, a_failed_commit_is_reported_to_all);
+    suite_add_tcase(suite, tc);
+    runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}

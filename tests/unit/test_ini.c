@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Configuration files: every fault is an error with its line, nothing is cut or joined silently. */
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "conf/cli.h"
+#include "conf/ini.h"
+#include "tests/support/hsm.h"
+
+struct conf {
+    char *name, *path, *must;
+    uint64_t number, wait, flag, pick;
+};
+static const char *const picks[] = {"red", "green", NULL};
+static const struct kl_ini_key table[] = {
+    {"a", "name", KL_INI_STRING, offsetof(struct conf, name), 0, 900, "", NULL, "a name"},
+    {"a", "path", KL_INI_PATH, offsetof(struct conf, path), 0, 0, "/dev/null", NULL, "a path"},
+    {"a", "must", KL_INI_STRING, offsetof(struct conf, must), 1, 8, NULL, NULL, "needed"},
+    {"b", "number", KL_INI_NUMBER, offsetof(struct conf, number), 1, 100, "7", NULL, "a number"},
+    {"b", "wait", KL_INI_DURATION, offsetof(struct conf, wait), 10, 86400, "2m", NULL, "a time"},
+    {"b", "flag", KL_INI_BOOL, offsetof(struct conf, flag), 0, 0, "no", NULL, "a flag"},
+    {"b", "pick", KL_INI_CHOICE, offsetof(struct conf, pick), 0, 0, "red", picks, "a choice"},
+};
+#define COUNT (sizeof(table) / sizeof(table[0]))
+
+static char dir[64], path[80];
+static struct conf conf;
+static struct kl_err err;
+
+static void setup(void)
+{
+    snprintf(dir, sizeof(dir), "/tmp/kl-ini-XXXXXX");
+    ck_assert_ptr_nonnull(mkdtemp(dir));
+    snprintf(path, sizeof(path), "%s/c", dir);
+}
+
+static void teardown(void)
+{
+    kl_ini_wipe(table, COUNT, &conf);
+    test_rm_rf(dir);
+}
+
+static enum kl_rc load_bytes(const char *text, size_t len)
+{
+    ck_assert_int_eq(kl_file_write(path, text, len, 0600, 1, &err), KL_OK);
+    return kl_ini_load(path, table, COUNT, &conf, &err);
+}
+
+START_TEST(values)
+{
+    static const char text[] = "# comment\n  ; indented comment\n\n[a]\nname = x;y#z = \"q\"\n"
+                               "path=/tmp/caf\xc3\xa9\nmust: m\n[b]\r\nnumber\t=\t100\r\n"
+                               "wait = 1h\nflag = yes\npick = green   ";
+
+    ck_assert_msg(load_bytes(text, sizeof(text) - 1) == KL_OK, "%s", err.text);
+    ck_assert_str_eq(conf.name, "x;y#z = \"q\"");
+    ck_assert_str_eq(conf.path, "/tmp/caf\xc3\xa9");
+    ck_assert_str_eq(conf.must, "m");
+    ck_assert_uint_eq(conf.number, 100);
+    ck_assert_uint_eq(conf.wait, 3600);
+    ck_assert_uint_eq(conf.flag, 1);
+    ck_assert_uint_eq(conf.pick, 1);
+    kl_ini_wipe(table, COUNT, &conf);
+    ck_assert_ptr_null(conf.name);
+}
+END_TEST
+
+START_TEST(defaults)
+{
+    ck_assert_msg(load_bytes("[a]\nmust = m\n", 13) == KL_OK, "%s", err.text);
+    ck_assert_str_eq(conf.name, "");
+    ck_assert_str_eq(conf.path, "/dev/null");
+    ck_assert_uint_eq(conf.number, 7);
+    ck_assert_uint_eq(conf.wait, 120);
+    ck_assert_uint_eq(conf.flag, 0);
+    ck_assert_uint_eq(conf.pick, 0);
+}
+END_TEST
+
+#define BYTES(text) text, sizeof(text) - 1
+static const struct {
+    const char *text;
+    size_t len;
+    const char *where; /* after the file's name */
+    const char *what;
+} faults[] = {
+    {BYTES(""), ": ", "[a] must must be set"},
+    {BYTES("[a]\nname = x\n"), ": ", "[a] must must be set"},
+    {BYTES("name = x\n"), ":1: ", "before the first"},
+    {BYTES("[c]\nname = x\n"), ":2: ", "unknown section"},
+    {BYTES("[a]\nnmae = x\n"), ":2: ", "unknown key: [a] nmae"},
+    {BYTES("[b]\nname = x\n"), ":2: ", "unknown key: [b] name"},
+    {BYTES("[a]\nname = x\n[b]\n[a]\nname = x\n"), ":5: ", "set already, on line 2"},
+    {BYTES("[a]\nname = x\n  y\n"), ":3: ", "indented"},
+    {BYTES("[a]\n\tname = x\n"), ":2: ", "indented"},
+    {BYTES("[a]\nname = x ; why\n"), ":2: ", "comment"},
+    {BYTES("[a]\nname = x # why\n"), ":2: ", "comment"},
+    {BYTES("[a]\nname = ;why\n"), ":2: ", "comment"},
+    {BYTES("[a] name = x\n"), ":1: ", "alone"},
+    {BYTES("[a\nname = x\n"), ":1: ", "alone"},
+    {BYTES("[a]\nname\n"), ":2: ", "key = value"},
+    {BYTES("\xef\xbb\xbf[a]\nname = x\n"), ":1: ", "byte order mark"},
+    {BYTES("[a]\nname = x\0y\n"), ":2: ", "control"},
+    {BYTES("[a]\nname = x\x1by\n"), ":2: ", "control"},
+    {BYTES("[a]\nname = x\ry\n"), ":2: ", "control"},
+    {BYTES("[a]\npath = etc/x\n"), ":2: [a] path: ", "absolute"},
+    {BYTES("[a]\npath =\n"), ":2: [a] path: ", "characters"},
+    {BYTES("[a]\nmust = 123456789\n"), ":2: [a] must: ", "1 to 8"},
+    {BYTES("[b]\nnumber = 0\n"), ":2: [b] number: ", "1 to 100"},
+    {BYTES("[b]\nnumber = 101\n"), ":2: [b] number: ", "1 to 100"},
+    {BYTES("[b]\nnumber = +5\n"), ":2: [b] number: ", "1 to 100"},
+    {BYTES("[b]\nnumber = 99999999999999999999999\n"), ":2: [b] number: ", "1 to 100"},
+    {BYTES("[b]\nwait = 9\n"), ":2: [b] wait: ", "10s to 1d"},
+    {BYTES("[b]\nwait = 1w\n"), ":2: [b] wait: ", "10s to 1d"},
+    {BYTES("[b]\nflag = true\n"), ":2: [b] flag: ", "no, yes"},
+    {BYTES("[b]\npick = blue\n"), ":2: [b] pick: ", "red, green"},
+    {BYTES("[b]\npick = red\nnumber = x\nflag = x\n"), ":3: ", "number"}, /* the first one */
+};
+
+START_TEST(fault)
+{
+    char want[120];
+    struct conf zero = {0};
+
+    ck_assert_int_eq(load_bytes(faults[_i].text, faults[_i].len), KL_ERR_CONFIG);
+    snprintf(want, sizeof(want), "%s%s", path, faults[_i].where);
+    ck_assert_msg(strncmp(err.text, want, strlen(want)) == 0, "%s", err.text);
+    ck_assert_msg(strstr(err.text, faults[_i].what) != NULL, "%s", err.text);
+    ck_assert_ptr_eq(conf.name, zero.name);
+    ck_assert_ptr_eq(conf.path, zero.path);
+}
+END_TEST
+
+/* inih would cut it at 200 bytes and take the rest for another line. */
+START_TEST(long_lines)
+{
+    char text[2100];
+    int n = snprintf(text, sizeof(text), "[a]\nmust = m\nname = ");
+
+    memset(text + n, 'x', 893);
+    text[n + 893] = '\n';
+    ck_assert_msg(load_bytes(text, (size_t)n + 894) == KL_OK, "%s", err.text);
+    ck_assert_uint_eq(strlen(conf.name), 893);
+    kl_ini_wipe(table, COUNT, &conf);
+    memset(text + n, 'x', sizeof(text) - (size_t)n);
+    text[n + 994] = '\n'; /* 7 + 994 = 1001 bytes */
+    ck_assert_int_eq(load_bytes(text, (size_t)n + 995), KL_ERR_CONFIG);
+    ck_assert_ptr_nonnull(strstr(err.text, ":3: the line is too long"));
+    text[n + 994] = 'x';
+    ck_assert_int_eq(load_bytes(text, sizeof(text)), KL_ERR_CONFIG);
+    ck_assert_ptr_nonnull(strstr(err.text, ":3: the line is too long"));
+}
+END_TEST
+
+START_TEST(no_file)
+{
+    ck_assert_int_eq(kl_ini_load(path, table, COUNT, &conf, &err), KL_ERR_NO_FILE);
+    ck_assert_ptr_nonnull(strstr(err.text, path));
+    ck_assert_int_eq(kl_ini_load(dir, table, COUNT, &conf, &err), KL_ERR_NO_FILE);
+}
+END_TEST
+
+START_TEST(huge_file)
+{
+    char *text = malloc(2 << 20);
+
+    ck_assert_ptr_nonnull(text);
+    memset(text, '\n', 2 << 20);
+    ck_assert_int_eq(load_bytes(text, 2 << 20), KL_ERR_CONFIG);
+    free(text);
+}
+END_TEST
+
+START_TEST(help)
+{
+    char *text = NULL;
+    size_t len;
+    FILE *out = open_memstream(&text, &len);
+
+    kl_ini_print_help(table, COUNT, out);
+    fclose(out);
+    ck_assert_ptr_nonnull(strstr(text, "[a]\n# a name\n#name =\n"));
+    ck_assert_ptr_nonnull(strstr(text, "# needed; must be set\nmust =\n\n[b]\n"));
+    ck_assert_ptr_nonnull(strstr(text, "# a choice (red, green)\n#pick = red\n"));
+    free(text);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("ini");
+    TCase *tcase = tcase_create("ini");
+    SRunner *runner = srunner_create(suite);
+    int failed;
+
+    tcase_add_checked_fixture(tcase, setup, teardown);
+    tcase_add_test(tcase, values);
+    tcase_add_test(tcase, defaults);
+    tcase_add_loop_test(tcase, fault, 0, (int)(sizeof(faults) / sizeof(faults[0])));
+    tcase_add_test(tcase, long_lines);
+    tcase_add_test(tcase, no_file);
+    tcase_add_test(tcase, huge_file);
+    tcase_add_test(tcase, help);
+    suite_add_tcase(suite, tcase);
+    srunner_run_all(runner, CK_NORMAL);
+    failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed ? 1 : 0;
+}
