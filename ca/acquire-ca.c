@@ -3,7 +3,6 @@
  * acquire-ca: the CA centre (module 301). Founds a certification authority for key loaders,
  * signs their requests, lists what it has signed.
  */
-#include <getopt.h>
 #include <stdio.h>
 #include <string.h>
 

@@ -63,23 +63,21 @@ enum kl_rc kl_ca_module(const char *given, const struct kl_uri *uri, const char 
     return KL_OK;
 }
 
-static enum kl_rc new_key(const struct kl_ca_conf *conf, const char *dir, struct kl_cakey **out,
-                          struct kl_err *err)
+/* NULL, with err set, on failure. */
+static struct kl_cakey *new_key(const struct kl_ca_conf *conf, const char *dir, struct kl_err *err)
 {
     struct kl_cakey *key = calloc(1, sizeof *key);
-    enum kl_rc rc = KL_OK;
 
-    if (!key)
-        return kl_err_set(err, KL_ERR_MEMORY, "CA key");
-    key->conf = conf;
-    if (*conf->pem)
-        rc = kl_home_path(dir, conf->pem, key->pem_path, err);
-    if (rc == KL_OK) {
-        *out = key;
-        key = NULL;
+    if (!key) {
+        kl_err_set(err, KL_ERR_MEMORY, "CA key");
+        return NULL;
     }
-    kl_cakey_free(key);
-    return rc;
+    key->conf = conf;
+    if (*conf->pem && kl_home_path(dir, conf->pem, key->pem_path, err) != KL_OK) {
+        kl_cakey_free(key);
+        return NULL;
+    }
+    return key;
 }
 
 /* ---- Token ---- */
@@ -251,11 +249,11 @@ void kl_cakey_discard(struct kl_cakey *key, struct kl_err *err)
 enum kl_rc kl_cakey_generate(const struct kl_ca_conf *conf, const char *dir, unsigned bits,
                              struct kl_cakey **out, struct kl_err *err)
 {
-    struct kl_cakey *key = NULL;
-    enum kl_rc rc = new_key(conf, dir, &key, err);
+    struct kl_cakey *key = new_key(conf, dir, err);
+    enum kl_rc rc;
 
-    if (rc != KL_OK)
-        return rc;
+    if (!key)
+        return err->rc;
     rc = *conf->pem ? generate_file(key, bits, err) : generate_in_token(key, bits, err);
     if (rc != KL_OK) {
         kl_cakey_free(key);
@@ -273,12 +271,14 @@ enum kl_rc kl_cakey_generate(const struct kl_ca_conf *conf, const char *dir, uns
 enum kl_rc kl_cakey_open(const struct kl_ca_conf *conf, const char *dir, const X509 *root,
                          struct kl_cakey **out, struct kl_err *err)
 {
-    struct kl_cakey *key = NULL;
-    enum kl_rc rc = new_key(conf, dir, &key, err);
+    struct kl_cakey *key = new_key(conf, dir, err);
+    enum kl_rc rc;
 
-    if (rc == KL_OK && *conf->pem)
+    if (!key)
+        return err->rc;
+    if (*conf->pem)
         rc = open_file(key, err);
-    else if (rc == KL_OK && (rc = open_session(key, 0, err)) == KL_OK)
+    else if ((rc = open_session(key, 0, err)) == KL_OK)
         rc = find_pair(key, err);
     if (rc == KL_OK && EVP_PKEY_eq(key->pkey, X509_get0_pubkey(root)) != 1) {
         ERR_clear_error();

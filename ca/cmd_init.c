@@ -84,7 +84,24 @@ static enum kl_rc parse_init(int argc, char **argv, struct init_args *args, stru
     return kl_options_operands(argc, argv, 0, "", err);
 }
 
-/* Completes args->conf: what is not said is empty, the label of a key in a token has a default. */
+/* A URI that is wrong, or carries a PIN, is refused before anything is written. */
+static enum kl_rc check_token_uri(const struct kl_ca_conf *conf, struct kl_err *err)
+{
+    struct kl_uri *uri = NULL;
+    const char *module;
+    enum kl_rc rc;
+
+    if (*conf->token == '\0')
+        return KL_OK;
+    rc = kl_uri_parse(conf->token, &uri, err);
+    if (rc == KL_OK)
+        rc = kl_ca_module(conf->module, uri, &module, err);
+    kl_uri_free(uri);
+    return rc;
+}
+
+/* Completes args->conf: what is not said is empty, the label of a key in a token has a default.
+ * The token's URI is checked. */
 static enum kl_rc complete_conf(struct init_args *args, struct kl_err *err)
 {
     static char none[] = "", label[] = KL_CA_KEY_LABEL, file[] = KL_CA_PEM_FILE;
@@ -103,23 +120,7 @@ static enum kl_rc complete_conf(struct init_args *args, struct kl_err *err)
     for (size_t i = 0; i < sizeof members / sizeof members[0]; i++)
         if (!*members[i])
             *members[i] = none;
-    return KL_OK;
-}
-
-/* A URI that is wrong, or carries a PIN, is refused before anything is written. */
-static enum kl_rc check_token_uri(const struct kl_ca_conf *conf, struct kl_err *err)
-{
-    struct kl_uri *uri = NULL;
-    const char *module;
-    enum kl_rc rc;
-
-    if (*conf->token == '\0')
-        return KL_OK;
-    rc = kl_uri_parse(conf->token, &uri, err);
-    if (rc == KL_OK)
-        rc = kl_ca_module(conf->module, uri, &module, err);
-    kl_uri_free(uri);
-    return rc;
+    return check_token_uri(conf, err);
 }
 
 /* Makes the key and then the certificate; root.pem, which makes it a CA, comes last. */
@@ -166,8 +167,7 @@ enum kl_rc kl_ca_cmd_init(int argc, char **argv, struct kl_err *err)
         (rc = kl_options_require("--days", args.days, err)) != KL_OK ||
         (rc = kl_options_number("--days", args.days, 1, KL_DAYS_MAX, &days, err)) != KL_OK ||
         (args.bits && (rc = kl_options_bits(args.bits, &bits, err)) != KL_OK) ||
-        (rc = complete_conf(&args, err)) != KL_OK ||
-        (rc = check_token_uri(&args.conf, err)) != KL_OK)
+        (rc = complete_conf(&args, err)) != KL_OK)
         return rc;
     rc = kl_name_parse(args.subject, &subject, err);
     if (rc == KL_OK)

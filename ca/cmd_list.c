@@ -79,14 +79,13 @@ static const char *text_of(const json_t *report, const char *key)
 
 static enum kl_rc print_table(const json_t *list, struct kl_err *err)
 {
-    const json_t *report;
-    size_t i;
-
     printf("%-32s  %-20s  %-20s  %-13s  %s\n", "SERIAL", "FROM", "TO", "STATUS", "SUBJECT");
-    json_array_foreach(list, i, report)
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t *report = json_array_get(list, i);
         printf("%-32s  %-20s  %-20s  %-13s  %s\n", text_of(report, "serial"),
                text_of(report, "not_before"), text_of(report, "not_after"),
                text_of(report, "status"), text_of(report, "subject"));
+    }
     if (fflush(stdout) != 0 || ferror(stdout))
         return kl_err_set(err, KL_ERR_IO, "cannot write to standard output");
     return KL_OK;

@@ -30,7 +30,6 @@ static enum kl_rc parse(int argc, char **argv, struct sign_args *args, struct kl
         {"json", no_argument, NULL, 'j'},      {0},
     };
     int c;
-    enum kl_rc rc;
 
     kl_options_begin();
     while ((c = getopt_long(argc, argv, ":", options, NULL)) != -1) {
@@ -60,12 +59,7 @@ static enum kl_rc parse(int argc, char **argv, struct sign_args *args, struct kl
             return kl_options_error(c, argv, err);
         }
     }
-    if ((rc = kl_options_operands(argc, argv, 0, "", err)) != KL_OK ||
-        (rc = kl_options_require("--dir", args->dir, err)) != KL_OK ||
-        (rc = kl_options_require("--csr", args->csr, err)) != KL_OK ||
-        (rc = kl_options_require("--out", args->out, err)) != KL_OK)
-        return rc;
-    return kl_options_require("--days", args->days, err);
+    return kl_options_operands(argc, argv, 0, "", err);
 }
 
 static void tell_ignored(const char *name, void *arg)
@@ -114,9 +108,11 @@ enum kl_rc kl_ca_cmd_sign(int argc, char **argv, struct kl_err *err)
     json_t *report;
     enum kl_rc rc = parse(argc, argv, &args, err);
 
-    if (rc == KL_OK)
-        rc = kl_options_number("--days", args.days, 1, KL_DAYS_MAX, &days, err);
-    if (rc != KL_OK)
+    if (rc != KL_OK || (rc = kl_options_require("--dir", args.dir, err)) != KL_OK ||
+        (rc = kl_options_require("--csr", args.csr, err)) != KL_OK ||
+        (rc = kl_options_require("--out", args.out, err)) != KL_OK ||
+        (rc = kl_options_require("--days", args.days, err)) != KL_OK ||
+        (rc = kl_options_number("--days", args.days, 1, KL_DAYS_MAX, &days, err)) != KL_OK)
         return rc;
     if (!args.force && access(args.out, F_OK) == 0)
         return kl_err_set(err, KL_ERR_EXISTS, "%s exists; --force overwrites it", args.out);

@@ -37,11 +37,6 @@ enum kl_rc kl_options_operands(int argc, char *const *argv, int count, const cha
     return KL_OK;
 }
 
-enum kl_rc kl_options_require(const char *name, const char *value, struct kl_err *err)
-{
-    return value ? KL_OK : kl_err_set(err, KL_ERR_USAGE, "%s is missing", name);
-}
-
 enum kl_rc kl_options_number(const char *name, const char *text, unsigned min, unsigned max,
                              unsigned *out, struct kl_err *err)
 {

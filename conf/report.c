@@ -51,7 +51,7 @@ enum kl_rc kl_cert_serial_hex(const X509 *cert, char out[KL_SERIAL_HEX], struct 
     else if (strlen(hex) >= KL_SERIAL_HEX)
         rc = kl_err_set(err, KL_ERR_CERT, "certificate's serial number is longer than 20 bytes");
     else
-        strcpy(out, hex);
+        memcpy(out, hex, strlen(hex) + 1);
     OPENSSL_free(hex);
     BN_free(number);
     return rc;
@@ -124,26 +124,23 @@ enum kl_rc kl_report_cert(const X509 *cert, json_t **out, struct kl_err *err)
     return KL_OK;
 }
 
-static void print_lines(const json_t *value, const char *name, int depth)
+static void print_lines(json_t *value, const char *name, int depth)
 {
-    int indent = depth > 0 ? (depth - 1) * 2 : 0;
-    const char *key;
-    json_t *member;
-    size_t i;
+    size_t count = json_is_array(value) ? json_array_size(value) : 0;
 
     if (name)
-        printf("%*s%s:", indent, "", name);
+        printf("%*s%s:", depth > 0 ? (depth - 1) * 2 : 0, "", name);
     if (json_is_object(value)) {
         if (name)
             putchar('\n');
-        json_object_foreach((json_t *)value, key, member) print_lines(member, key, depth + 1);
+        for (void *i = json_object_iter(value); i; i = json_object_iter_next(value, i))
+            print_lines(json_object_iter_value(i), json_object_iter_key(i), depth + 1);
     } else if (json_is_array(value)) {
         if (name)
-            printf(json_array_size(value) > 0 ? "\n" : " none\n");
-        json_array_foreach(value, i, member)
-        {
-            print_lines(member, NULL, depth);
-            if (i + 1 < json_array_size(value))
+            printf("%s\n", count > 0 ? "" : " none");
+        for (size_t i = 0; i < count; i++) {
+            print_lines(json_array_get(value, i), NULL, depth);
+            if (i + 1 < count)
                 putchar('\n');
         }
     } else if (json_is_string(value)) {

@@ -35,9 +35,10 @@ enum kl_rc kl_life_alarm(struct kl_store *store, const char *serial, enum kl_rc 
                          const char *detail, int64_t now, struct kl_err *err) KL_MUST_CHECK;
 
 /* Before MasterKey is sent: admits again (the world may have changed while the HSM worked; if the
- * version is no longer the next one, another load came first: KL_ERR_BUSY), stores the candidate as pending, takes one from the arming's
- * attempts, binds the terminal to its PIN pad if it had none. candidate: serial, version, alg, kcv,
- * cryptogram and MACs are read; state, created and expires are set here. */
+ * version is no longer the next one, another load came first: KL_ERR_BUSY), stores the candidate as
+ * pending, takes one from the arming's attempts, binds the terminal to its PIN pad if it had none.
+ * candidate: serial, version, alg, kcv, cryptogram and MACs are read; state, created and expires
+ * are set here. */
 enum kl_rc kl_life_pend(struct kl_store *store, const struct kl_life_policy *policy,
                         const struct kl_tmk *candidate, const char *pinpad_serial, int64_t now,
                         struct kl_err *err) KL_MUST_CHECK;

@@ -327,6 +327,10 @@ enum kl_rc kl_run(const struct kl_config *config, struct kl_err *err)
     daemon.service.config = config;
     daemon.service.policy.candidate_lifetime = config->candidate_lifetime;
     TAILQ_INIT(&daemon.service.conns);
+    if (!config->strength_enforce) {
+        kl_log(KL_LOG_WARN, "strength-not-enforced",
+               KL_STR("detail", "TMKs may travel under weaker keys; this is for test labs"));
+    }
     rc = load_chain(config, &chain, err);
     if (rc == KL_OK) {
         rc = use_chain(&daemon, chain, err);
@@ -348,10 +352,10 @@ enum kl_rc kl_run(const struct kl_config *config, struct kl_err *err)
         rc = kl_err_set(err, KL_ERR_INTERNAL, "the event loop failed");
         goto out;
     }
-    if (daemon.err.rc != KL_OK) {
+    rc = daemon.err.rc;
+    if (rc != KL_OK) {
         *err = daemon.err;
     }
-    rc = daemon.err.rc;
 out:
     daemon_wipe(&daemon);
     kl_log(rc == KL_OK ? KL_LOG_INFO : KL_LOG_ERROR, "stopped", KL_STR("rc", kl_rc_name(rc)));

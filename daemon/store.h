@@ -33,8 +33,8 @@ void kl_store_free(struct kl_store *store); /* rolls back what is open; takes NU
 enum kl_rc kl_store_claim(struct kl_store *store, struct kl_err *err) KL_MUST_CHECK;
 
 /* One transaction at a time; everything below that writes needs one (KL_ERR_STORE outside of it, or
- * when a full disk or the like has already undone it). Commit is durable (fsync) when it returns KL_OK; when it fails,
- * everything since begin is undone. */
+ * when a full disk or the like has already undone it). Commit is durable (fsync) when it returns
+ * KL_OK; when it fails, everything since begin is undone. */
 enum kl_rc kl_store_begin(struct kl_store *store, struct kl_err *err) KL_MUST_CHECK;
 enum kl_rc kl_store_commit(struct kl_store *store, struct kl_err *err) KL_MUST_CHECK;
 void kl_store_rollback(struct kl_store *store);

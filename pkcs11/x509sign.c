@@ -104,9 +104,10 @@ static ASN1_STRING *pss_parameters(void)
         !(params->maskGenAlgorithm = X509_ALGOR_new()) ||
         !(params->saltLength = ASN1_INTEGER_new()))
         goto out;
-    X509_ALGOR_set_md(params->hashAlgorithm, EVP_sha256());
-    X509_ALGOR_set_md(mgf_hash, EVP_sha256());
-    if (!ASN1_item_pack(mgf_hash, ASN1_ITEM_rptr(X509_ALGOR), &mgf_param) ||
+    /* Section 2.1: the hash's own parameters are NULL, which X509_ALGOR_set_md would leave out. */
+    if (!X509_ALGOR_set0(params->hashAlgorithm, OBJ_nid2obj(NID_sha256), V_ASN1_NULL, NULL) ||
+        !X509_ALGOR_set0(mgf_hash, OBJ_nid2obj(NID_sha256), V_ASN1_NULL, NULL) ||
+        !ASN1_item_pack(mgf_hash, ASN1_ITEM_rptr(X509_ALGOR), &mgf_param) ||
         !X509_ALGOR_set0(params->maskGenAlgorithm, OBJ_nid2obj(NID_mgf1), V_ASN1_SEQUENCE,
                          mgf_param))
         goto out;

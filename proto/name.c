@@ -106,7 +106,7 @@ enum kl_rc kl_name_parse(const char *text, X509_NAME **out, struct kl_err *err)
     size_t len = strlen(text);
     char separator = *text == '/' ? '/' : ',';
     int place = separator == '/' ? -1 : 0; /* at the end, or each before those it follows */
-    struct rdn rdn;
+    struct rdn rdn = {0};
     enum kl_rc rc = KL_OK;
 
     if (len == 0 || len >= KL_NAME_MAX)

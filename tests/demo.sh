@@ -120,7 +120,7 @@ wait_for() { # FILE PATTERN: prints what the pattern's group is, once it is ther
 }
 
 start_loader() { # NAME: sets port
-    in_hsm "$dir/$1" keyloaderd -c "$dir/$1.conf" 2> "$dir/$1.log" &
+    SOFTHSM2_CONF=$dir/$1/softhsm2.conf keyloaderd -c "$dir/$1.conf" > "$dir/$1.log" 2>&1 &
     children+=($!)
     port=$(wait_for "$dir/$1.log" 'event=listening .*port=([0-9]+)')
     note "keyloaderd listens on 127.0.0.1:$port"
@@ -182,15 +182,17 @@ whole_load() { # LOADER SERIAL ALGORITHM
     show_load "$2"
 }
 
-must_fail() { # WHAT SERIAL LOADER COMMAND...: ends with an error, and nothing has changed
-    local before after
-    before=$(in_store "$3" "$2")
-    if "${@:4}"; then fail "$1: SUCCEEDED"; fi
-    after=$(in_store "$3" "$2")
+must_fail() { # WHAT REASON FILE LOADER SERIAL COMMAND...
+    # The command, whose output is FILE, fails for that reason, and the store stays as it is.
+    local before after reason
+    before=$(in_store "$4" "$5")
+    if "${@:6}"; then fail "$1: SUCCEEDED"; fi
+    after=$(in_store "$4" "$5")
     [[ $before == "$after" ]] || fail "$1: the store changed from '$before' to '$after'"
-    printf '%s%-8s%s %s\n' "$good" refused "$plain" "$1"
+    reason=$(grep -m 1 -E "$2" "$3") || fail "$1: refused, but not because of '$2': $(cat "$3")"
+    step "${good}refused" "$1"
+    note "${reason:0:150}"
 }
-why() { note "$(tail -n 1 "$1" | cut -c 1-150)"; }
 
 title "Ceremony"
 found_ca ca "/O=Demo Bank/CN=AcquireRCRT"
@@ -212,24 +214,23 @@ in_hsm "$dir/rsa2048" keyloaderctl -c "$dir/rsa2048.conf" terminal add T-1002 --
     > /dev/null
 make_terminal T-1002 "$dir/other/home/root.pem"
 arm rsa2048 T-1002
-must_fail "a terminal that trusts another acquirer's AcquireRCRT loads" T-1002 rsa2048 \
-    load T-1002 "$port2048"
-why "$dir/T-1002.load"
+must_fail "a terminal that trusts another acquirer's AcquireRCRT loads" 'terminal-sim: certificate' \
+    "$dir/T-1002.load" rsa2048 T-1002 load T-1002 "$port2048"
 
 replay() {
-    terminal-sim replay --connect "127.0.0.1:$port2048" "$dir/T-1001.session" \
+    # Its status is 0 when the loader refused.
+    ! terminal-sim replay --connect "127.0.0.1:$port2048" "$dir/T-1001.session" \
         > "$dir/replay.out" 2>&1
 }
 arm rsa2048 T-1001
-must_fail "a recorded session of T-1001 is played to the loader again" T-1001 rsa2048 replay
-why "$dir/replay.out"
+must_fail "a recorded session of T-1001 is played to the loader again" 'rc=verify' \
+    "$dir/rsa2048.log" rsa2048 T-1001 replay
 
 relay --connect "$port2048" --flip 3:100:0 > "$dir/relay.out" &
 children+=($!)
 tampered=$(wait_for "$dir/relay.out" 'port ([0-9]+)')
-must_fail "one bit of C_ctmk_rnd2 is changed on its way to T-1001" T-1001 rsa2048 \
-    load T-1001 "$tampered"
-why "$dir/T-1001.load"
+must_fail "one bit of C_ctmk_rnd2 is changed on its way to T-1001" 'terminal-sim: S8' \
+    "$dir/T-1001.load" rsa2048 T-1001 load T-1001 "$tampered"
 
 title "What store and PIN pad hold"
 printf '%-10s %-22s %-22s\n' terminal 'store (version KCV)' 'PIN pad (version KCV)'

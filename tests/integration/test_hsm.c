@@ -105,7 +105,7 @@ START_TEST(test_missing_token)
 {
     lab_begin(&lab, "token");
     lab_set(&lab, "hsm", "token", "pkcs11:token=nowhere");
-    expect_refusal(69, "nowhere");
+    expect_refusal(69, "no token matches");
 }
 END_TEST
 

@@ -228,6 +228,7 @@ START_TEST(test_nothing_leaks)
             memcpy(copy + len / 2, needle->forms[form], needle->lens[form]);
             file_write(file_path(path, lab.run, "planted"), copy, len, 0600);
             search_file(path, &hunt);
+            ck_assert_int_eq(unlink(path), 0);
             ck_assert_msg(hunt.hits > before, "%s, form %d: planted, not found", needle->name,
                           form);
             free(copy);

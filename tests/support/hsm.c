@@ -121,6 +121,21 @@ void test_token_close(struct test_token *token)
     test_rm_rf(token->dir);
 }
 
+unsigned test_session_objects(struct kl_session *session)
+{
+    CK_FUNCTION_LIST *f = kl_session_functions(session);
+    CK_SESSION_HANDLE s = kl_session_handle(session);
+    CK_BBOOL no = CK_FALSE;
+    CK_ATTRIBUTE query = {CKA_TOKEN, &no, sizeof(no)};
+    CK_OBJECT_HANDLE handles[64];
+    CK_ULONG count = 0;
+
+    if (f->C_FindObjectsInit(s, &query, 1) != CKR_OK ||
+        f->C_FindObjects(s, handles, 64, &count) != CKR_OK || f->C_FindObjectsFinal(s) != CKR_OK)
+        die("session objects", "cannot be counted");
+    return (unsigned)count;
+}
+
 static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
 {
     (void)st;

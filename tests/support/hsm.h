@@ -38,6 +38,9 @@ struct test_token {
 void test_token_open(struct test_token *token, CK_FUNCTION_LIST *functions);
 void test_token_close(struct test_token *token);
 
+/* How many session objects there are on the token (at most 64 are counted). */
+unsigned test_session_objects(struct kl_session *session);
+
 /* Removes a directory and all that is in it. */
 void test_rm_rf(const char *dir);
 

@@ -21,7 +21,7 @@
 #include "tests/support/proc.h"
 #include "tests/support/relay.h"
 
-#define LAB_SETTINGS 12
+#define LAB_SETTINGS 24
 #define LAB_TMK_MAX 64
 
 struct lab_setting {

@@ -28,7 +28,7 @@
 
 static const char *const purpose_names[PURPOSES] = {"wrap", "nonce", "ack", "done"};
 
-/* What is chosen; byte i of each "random" value is where + first + i. */
+/* What is chosen. Byte i of a "random" value is `first` + a number of that value's own + i. */
 struct spec {
     const char *name, *title;
     const char *files; /* tests/data/vector-FILES.pem and -key.pem */
@@ -36,7 +36,7 @@ struct spec {
     enum kl_alg alg;
     uint32_t version;
     size_t kcv_len;
-    const char *serial, *pinpad_serial;
+    char serial[KL_SERIAL_MAX + 1], pinpad_serial[KL_SERIAL_MAX + 1];
     size_t alg_count;
     uint8_t algs[KL_OFFER_MAX];
     uint8_t first;
@@ -269,14 +269,14 @@ struct load {
     FILE *out;
     struct kl_transcript *transcript;
     uint8_t rnd1[KL_RND1_LEN], rnd2[KL_RND2_LEN], t2[KL_HASH_LEN];
-    uint8_t keys[PURPOSES][KL_HASH_LEN];
+    uint8_t keys[PURPOSES][KL_HASH_LEN], tmk[KL_TMK_LEN_MAX];
     struct kl_loaded loaded;
 };
 
-static void choose(const struct load *load, uint8_t where, uint8_t *out, size_t len)
+static void choose(const struct load *load, uint8_t from, uint8_t *out, size_t len)
 {
     for (size_t i = 0; i < len; i++)
-        out[i] = (uint8_t)(where + load->spec->first + i);
+        out[i] = (uint8_t)(load->spec->first + from + i);
 }
 
 /* Encodes and prints a message; transcript_out NULL: it belongs to none. */
@@ -307,8 +307,8 @@ static void do_hello(struct load *load)
     hello->suites[0] = KL_SUITE_HARDENED_RSA;
     hello->alg_count = spec->alg_count;
     memcpy(hello->algs, spec->algs, sizeof(hello->algs));
-    strcpy(hello->serial, spec->serial);
-    strcpy(hello->pinpad_serial, spec->pinpad_serial);
+    memcpy(hello->serial, spec->serial, sizeof(spec->serial));
+    memcpy(hello->pinpad_serial, spec->pinpad_serial, sizeof(spec->pinpad_serial));
     emit(load, "hello", &msg, unused);
 }
 
@@ -371,14 +371,14 @@ static void fill_tbs(struct load *load, const uint8_t t1[KL_HASH_LEN], struct kl
 
     memcpy(tbs->t1, t1, KL_HASH_LEN);
     memcpy(tbs->rnd2, load->rnd2, KL_RND2_LEN);
-    tbs->ctmk_len = cipher(EVP_aes_256_wrap(), load->keys[KL_PURPOSE_WRAP], spec->tmk,
+    tbs->ctmk_len = cipher(EVP_aes_256_wrap(), load->keys[KL_PURPOSE_WRAP], load->tmk,
                            load->info->key_len, tbs->ctmk);
-    strcpy(tbs->serial, spec->serial);
+    memcpy(tbs->serial, spec->serial, sizeof(spec->serial));
     tbs->usage = KL_USAGE_KEK;
     tbs->alg = (uint8_t)spec->alg;
     tbs->version = spec->version;
     tbs->kcv_method = (uint8_t)load->info->kcv_method;
-    kcv(load->info, spec->tmk, block);
+    kcv(load->info, load->tmk, block);
     tbs->kcv_len = spec->kcv_len;
     memcpy(tbs->kcv, block, spec->kcv_len);
 }
@@ -399,7 +399,7 @@ static void do_master_key(struct load *load, const uint8_t t1[KL_HASH_LEN])
         pss(load->fixed, load->key, salt, der, master_key->tbs_der.len, master_key->sig);
     load->loaded.kcv_len = tbs->kcv_len;
     memcpy(load->loaded.kcv, tbs->kcv, sizeof(tbs->kcv));
-    print_value(load->out, "tmk", load->spec->tmk, load->info->key_len);
+    print_value(load->out, "tmk", load->tmk, load->info->key_len);
     print_value(load->out, "kcv", tbs->kcv, tbs->kcv_len);
     print_value(load->out, "ctmk", tbs->ctmk, tbs->ctmk_len);
     print_value(load->out, "tbs", der, master_key->tbs_der.len);
@@ -442,8 +442,8 @@ static void do_confirm(struct load *load)
     struct kl_confirm *confirm = &msg.u.confirm;
 
     confirm->version = KL_PROTOCOL_VERSION;
-    strcpy(confirm->serial, load->spec->serial);
-    strcpy(confirm->pinpad_serial, load->spec->pinpad_serial);
+    memcpy(confirm->serial, load->spec->serial, sizeof(load->spec->serial));
+    memcpy(confirm->pinpad_serial, load->spec->pinpad_serial, sizeof(load->spec->pinpad_serial));
     confirm->tmk_version = load->spec->version;
     confirm->loaded = load->loaded;
     emit(load, "confirm", &msg, NULL);
@@ -488,10 +488,14 @@ static void print_load(FILE *out, const struct spec *spec, const char *dir, OSSL
     X509 *cert = read_certificate(dir, spec->files);
     uint8_t *der = NULL, t0[KL_HASH_LEN], t1[KL_HASH_LEN];
     int der_len = i2d_X509(cert, &der);
+    size_t tmk_len = 0;
 
     need(der_len > 0, "i2d_X509");
     load.work = (struct kl_bytes){der, (size_t)der_len};
     load.key = read_key(fixed, dir, spec->files);
+    need(OPENSSL_hexstr2buf_ex(load.tmk, sizeof(load.tmk), &tmk_len, spec->tmk, '\0') &&
+             tmk_len == load.info->key_len,
+         "OPENSSL_hexstr2buf_ex");
     need_rc(kl_transcript_new(&load.transcript, &err), &err);
     fprintf(out, "\n### %s\n\n%s; serial `%s`, PIN pad `%s`.\n\n```text\n", spec->name, spec->title,
             spec->serial, spec->pinpad_serial);

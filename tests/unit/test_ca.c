@@ -240,7 +240,7 @@ START_TEST(serials)
         ck_assert_uint_eq(strlen(serial), 32); /* 16 bytes; not "-..." */
         ck_assert_msg(serial[0] >= '4' && serial[0] <= '7', "%s", serial);
         ck_assert_str_ne(serial, previous);
-        strcpy(previous, serial);
+        memcpy(previous, serial, sizeof previous);
         X509_free(cert);
     }
     X509_REQ_free(request);
@@ -338,17 +338,18 @@ START_TEST(request_keys_and_names)
 }
 END_TEST
 
+#define TOLD_MAX 512
 static void collect(const char *name, void *arg)
 {
-    strcat(arg, name);
-    strcat(arg, ";");
+    size_t len = strlen(arg);
+    snprintf((char *)arg + len, TOLD_MAX - len, "%s;", name);
 }
 
 /* What a request asks for is told, each thing once, and nothing of it is taken over. */
 START_TEST(request_extensions)
 {
     struct kl_err err = KL_ERR_INIT;
-    char told[512] = "";
+    char told[TOLD_MAX] = "";
     X509_REQ *request = make_request(work_key, "/CN=Loader");
     STACK_OF(X509_EXTENSION) *list = sk_X509_EXTENSION_new_null();
     X509 *cert = NULL;
@@ -427,7 +428,7 @@ START_TEST(conf_values_refused)
     char none[] = "", token[] = "pkcs11:token=a", path[PATH_MAX], value[32];
 
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
-        strcpy(value, bad[i]);
+        snprintf(value, sizeof value, "%s", bad[i]);
         struct kl_ca_conf in = {none, none, token, value, none, none};
         ck_assert_msg(kl_home_save_conf(dir, &in, &err) == KL_ERR_INPUT, "\"%s\"", bad[i]);
         ck_assert_int_ne(access(file_path(path, dir, "ca.conf"), F_OK), 0);

@@ -246,6 +246,10 @@ static void flaw_forged(struct pki *pki)
 {
     pki->leaf.signer = other_key;
 }
+static void flaw_root_forged(struct pki *pki)
+{
+    pki->root.signer = other_key;
+}
 static void flaw_sha1_leaf(struct pki *pki)
 {
     pki->leaf.md = EVP_sha1();
@@ -364,6 +368,7 @@ static const struct {
     {flaw_self_signed, "is self-issued"},
     {flaw_named_as_root, "is self-issued"},
     {flaw_forged, "certificate \"CN=Loader,O=Bank\": certificate signature failure"},
+    {flaw_root_forged, "certificate \"CN=Root,O=Bank\": certificate signature failure"},
     {flaw_sha1_leaf, "certificate \"CN=Loader,O=Bank\": is signed over SHA1"},
     {flaw_sha1_inter, "certificate \"CN=Intermediate,O=Bank\": is signed over SHA1"},
     {flaw_sha1_root, "certificate \"CN=Root,O=Bank\": is signed over SHA1"},

@@ -117,7 +117,7 @@ START_TEST(fault)
 END_TEST
 
 /* The sample in the tree is what --help-config prints, and loads once its token is set. */
-START_TEST(sample)
+START_TEST(sample_file)
 {
     char *sample = NULL, *help = NULL, *token, *text = NULL;
     size_t sample_len, help_len;
@@ -199,7 +199,7 @@ int main(void)
     tcase_add_test(tcase, defaults);
     tcase_add_test(tcase, choices);
     tcase_add_loop_test(tcase, fault, 0, (int)(sizeof(faults) / sizeof(faults[0])));
-    tcase_add_test(tcase, sample);
+    tcase_add_test(tcase, sample_file);
     tcase_add_loop_test(tcase, open_token, 0, 3);
     suite_add_tcase(suite, tcase);
     srunner_run_all(runner, CK_NORMAL);

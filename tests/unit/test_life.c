@@ -514,7 +514,7 @@ END_TEST
 #define VERSIONS 4000 /* most that one terminal can reach here */
 
 struct model {
-    char serial[8];
+    char serial[16];
     int blocked, was_dropped[VERSIONS];
     int64_t armed_until;
     uint32_t attempts, last;

@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The bench: making a terminal, killing it, and walking it through a load to any point. */
+#include "tests/support/bench.h"
+
+#include <check.h>
+#include <openssl/pem.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "conf/cli.h"
+#include "tests/support/hsm.h"
+
+#define PIN "1234567"
+
+/* ---- The terminal under test ---- */
+
+static enum kl_rc keep(void *arg, const struct kl_candidate *candidate, struct kl_err *err)
+{
+    struct bench *b = arg;
+
+    if (b->keep_fails)
+        return kl_err_set(err, KL_ERR_IO, "disk full");
+    return kl_terminal_keep(b->home_open, candidate, err);
+}
+
+static void trace(void *arg, const char *line)
+{
+    struct bench *b = arg;
+
+    strncat(b->traced, line, sizeof(b->traced) - strlen(b->traced) - 2);
+    strcat(b->traced, "\n");
+}
+
+void bench_write_file(const char *dir, const char *name, const char *text, char path[PATH_MAX])
+{
+    struct kl_err err = KL_ERR_INIT;
+
+    ck_assert_int_lt(snprintf(path, PATH_MAX, "%s/%s", dir, name), PATH_MAX);
+    ck_assert_int_eq(kl_file_write(path, text, strlen(text), 0600, 1, &err), KL_OK);
+}
+
+static void bench_open(struct bench *b)
+{
+    ok(b, kl_terminal_open(b->home, 1, &b->home_open, &b->err));
+    ok(b, kl_terminal_open_pinpad(b->home_open, &b->pad, &b->err));
+    b->params.serial = kl_terminal_serial(b->home_open);
+    b->params.pinpad_serial = kl_terminal_pinpad_serial(b->home_open);
+    b->params.root = kl_terminal_root(b->home_open);
+    b->params.pad = b->pad;
+}
+
+static void bench_close(struct bench *b)
+{
+    kl_terminal_load_free(b->load);
+    kl_pinpad_free(b->pad);
+    kl_terminal_free(b->home_open);
+    b->load = NULL;
+    b->pad = NULL;
+    b->home_open = NULL;
+}
+
+/* The process dies and starts again. */
+void bench_restart(struct bench *b)
+{
+    bench_close(b);
+    bench_open(b);
+    ok(b, kl_terminal_recover(b->home_open, b->pad, &b->err));
+}
+
+void bench_init(struct bench *b, int kind)
+{
+    char root_path[PATH_MAX], pin_path[PATH_MAX], so_path[PATH_MAX];
+    struct kl_terminal_setup setup = {.dir = b->home,
+                                      .serial = FAKE_SERIAL,
+                                      .pinpad_serial = PINPAD};
+    BIO *bio = BIO_new(BIO_s_mem());
+    char *pem;
+    long pem_len;
+
+    memset(b, 0, sizeof(*b));
+    b->kind = kind;
+    test_softhsm_dir(b->dir, NULL, NULL);
+    snprintf(b->home, sizeof(b->home), "%s/term", b->dir);
+    PEM_write_bio_X509(bio, root);
+    BIO_write(bio, "", 1);
+    pem_len = BIO_get_mem_data(bio, &pem);
+    ck_assert_int_gt(pem_len, 1);
+    bench_write_file(b->dir, "root.pem", pem, root_path);
+    BIO_free(bio);
+    bench_write_file(b->dir, "pin", PIN "\n", pin_path);
+    bench_write_file(b->dir, "so", TEST_SO_PIN "\n", so_path);
+    setup.root = root_path;
+    setup.kind = kind == TOKEN ? KL_PINPAD_TOKEN : KL_PINPAD_MEMORY;
+    if (kind == TOKEN) {
+        setup.module = test_softhsm_path();
+        setup.pin_source = pin_path;
+        setup.so_pin_source = so_path;
+    }
+    ok(b, kl_terminal_init(&setup, &b->err));
+    ck_assert_int_eq(kl_terminal_init(&setup, &b->err), KL_ERR_EXISTS);
+    bench_open(b);
+    b->params.algs[0] = KL_ALG_TDES2;
+    b->params.algs[1] = KL_ALG_TDES3;
+    b->params.algs[2] = KL_ALG_AES128;
+    b->params.alg_count = 3;
+    b->params.now = time(NULL);
+    b->params.keep = keep;
+    b->params.trace = trace;
+    b->params.arg = b;
+    fake_loader_init(&b->loader);
+}
+
+void bench_end(struct bench *b)
+{
+    bench_close(b);
+    test_rm_rf(b->dir);
+}
+
+/* The PIN pad holds exactly these; versions ascend. */
+void bench_expect_tmks(struct bench *b, size_t count, uint32_t version0,
+                       enum kl_pinpad_state state0, uint32_t version1, enum kl_pinpad_state state1)
+{
+    struct kl_pinpad_tmk tmks[KL_PINPAD_TMK_MAX];
+    size_t n;
+
+    ok(b, kl_pinpad_list(b->pad, tmks, &n, &b->err));
+    ck_assert_uint_eq(n, count);
+    if (n > 0) {
+        ck_assert_uint_eq(tmks[0].version, version0);
+        ck_assert_int_eq(tmks[0].state, state0);
+    }
+    if (n > 1) {
+        ck_assert_uint_eq(tmks[1].version, version1);
+        ck_assert_int_eq(tmks[1].state, state1);
+    }
+}
+
+size_t bench_candidates(struct bench *b)
+{
+    const struct kl_candidate *list;
+
+    return kl_terminal_candidates(b->home_open, &list);
+}
+
+enum kl_rc bench_step(struct bench *b)
+{
+    uint8_t in[KL_MSG_MAX];
+    size_t len = b->len;
+
+    memcpy(in, b->buf, len);
+    return kl_terminal_step(b->load, in, len, b->buf, &b->len, &b->err);
+}
+
+void bench_begin(struct bench *b)
+{
+    kl_terminal_load_free(b->load);
+    b->load = NULL;
+    b->loader.told_len = 0;
+    ok(b, kl_terminal_load_new(&b->params, &b->load, &b->err));
+    ok(b, kl_terminal_hello(b->load, b->buf, &b->len, &b->err));
+}
+
+void bench_to_certificate(struct bench *b)
+{
+    uint8_t out[KL_MSG_MAX];
+    size_t len;
+
+    bench_begin(b);
+    fake_say_certificate(&b->loader, b->buf, b->len, out, &len);
+    memcpy(b->buf, out, len);
+    b->len = len;
+}
+
+void bench_to_master_key(struct bench *b)
+{
+    uint8_t out[KL_MSG_MAX];
+    size_t len;
+
+    bench_to_certificate(b);
+    ok(b, bench_step(b));
+    fake_say_master_key(&b->loader, b->buf, b->len, out, &len);
+    memcpy(b->buf, out, len);
+    b->len = len;
+}
+
+/* Up to Loaded, which is checked as a loader would. */
+void bench_to_loaded(struct bench *b)
+{
+    struct kl_msg msg;
+    uint8_t mac[16];
+
+    bench_to_master_key(b);
+    ok(b, bench_step(b));
+    ok(b, kl_msg_decode(b->buf, b->len, &msg, &b->err));
+    ck_assert_int_eq(msg.type, KL_MSG_LOADED);
+    ck_assert_uint_eq(msg.u.loaded.kcv_len, b->loader.kcv_len);
+    ck_assert_mem_eq(msg.u.loaded.kcv, b->loader.kcv, b->loader.kcv_len);
+    fake_ack_mac(&b->loader, mac);
+    ck_assert_mem_eq(msg.u.loaded.mac, mac, 16);
+}
+
+enum kl_rc bench_give(struct bench *b, const struct kl_msg *msg)
+{
+    fake_encode(msg, b->buf, &b->len);
+    return bench_step(b);
+}
+
+void bench_settle(struct bench *b)
+{
+    ok(b, kl_terminal_settle(b->home_open, b->pad, kl_terminal_candidate(b->load)->version,
+                             kl_terminal_verdict(b->load), &b->err));
+}
+
+void bench_whole_load(struct bench *b)
+{
+    struct kl_msg done;
+
+    bench_to_loaded(b);
+    fake_say_done(&b->loader, KL_VERDICT_ACTIVE, &done);
+    ok(b, bench_give(b, &done));
+    ck_assert_uint_eq(b->len, 0);
+    bench_settle(b);
+}
+
+/* The step that was just due fails so, tells the peer no more than `reason`, and is the last. */
+void bench_expect_refusal(struct bench *b, enum kl_rc want, uint32_t reason)
+{
+    struct kl_err err = KL_ERR_INIT;
+    struct kl_msg msg;
+    size_t len;
+    enum kl_rc rc = bench_step(b);
+
+    ck_assert_msg(rc == want, "%s: %s", kl_rc_name(rc), b->err.text);
+    ck_assert_uint_gt(b->len, 0);
+    ck_assert_int_eq(kl_msg_decode(b->buf, b->len, &msg, &err), KL_OK);
+    ck_assert_int_eq(msg.type, KL_MSG_FAILED);
+    ck_assert_uint_eq(msg.u.failed.reason, reason);
+    ck_assert_int_eq(kl_terminal_step(b->load, b->buf, b->len, b->buf, &len, &err),
+                     KL_ERR_INTERNAL);
+    ck_assert_uint_eq(len, 0);
+    ck_assert_int_eq(kl_terminal_has_candidate(b->load), 0);
+}

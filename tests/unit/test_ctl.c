@@ -1,0 +1,299 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* keyloaderctl terminal, tmk and audit: operands, policy, and imports that are all or nothing. */
+#include <check.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "conf/cli.h"
+#include "daemon/ctl.h"
+#include "daemon/life.h"
+#include "tests/support/hsm.h"
+
+static char dir[64], store_path[80], csv_path[80], out_path[80];
+static struct kl_ctl ctl;
+static struct kl_err err;
+
+static void setup(void)
+{
+    snprintf(dir, sizeof(dir), "/tmp/kl-ctl-XXXXXX");
+    ck_assert_ptr_nonnull(mkdtemp(dir));
+    snprintf(store_path, sizeof(store_path), "%s/store.db", dir);
+    snprintf(csv_path, sizeof(csv_path), "%s/in.csv", dir);
+    snprintf(out_path, sizeof(out_path), "%s/out", dir);
+    ctl.config.store = store_path;
+    ctl.config.strength_enforce = 1;
+}
+
+static void teardown(void)
+{
+    test_rm_rf(dir);
+}
+
+/* Runs "GROUP NAME ARG..." with stdout in a file. */
+static enum kl_rc run(const char *line)
+{
+    const struct kl_ctl_command *tables[] = {kl_ctl_terminal_commands, kl_ctl_tmk_commands};
+    char copy[300], *argv[16] = {NULL}, *at = copy;
+    int argc = 0;
+
+    snprintf(copy, sizeof(copy), "%s", line);
+    while ((argv[argc] = strsep(&at, " ")) != NULL)
+        argc++;
+    ck_assert_ptr_nonnull(freopen(out_path, "w", stdout));
+    for (int t = 0; t < 2; t++)
+        for (const struct kl_ctl_command *c = tables[t]; c->group; c++)
+            if (strcmp(c->group, argv[0]) == 0 && strcmp(c->name, argv[1]) == 0)
+                return c->fn(&ctl, argc - 1, argv + 1, &err);
+    ck_abort_msg("no command %s", line);
+    return KL_ERR_INTERNAL;
+}
+
+#define RUN(line, want) \
+    do { \
+        enum kl_rc rc_ = run(line); \
+        ck_assert_msg(rc_ == (want), "%s: %s (%s)", (line), kl_rc_name(rc_), err.text); \
+    } while (0)
+
+static json_t *output(void)
+{
+    json_error_t why;
+    json_t *json;
+
+    fflush(stdout);
+    json = json_load_file(out_path, 0, &why);
+    ck_assert_msg(json != NULL, "%s", why.text);
+    return json;
+}
+
+static size_t listed(const char *line)
+{
+    json_t *json;
+    size_t n;
+
+    RUN(line, KL_OK);
+    json = output();
+    ck_assert(json_is_array(json));
+    n = json_array_size(json);
+    json_decref(json);
+    return n;
+}
+
+START_TEST(add_and_show)
+{
+    json_t *json;
+
+    RUN("terminal add T1 --algorithm tdes3 --pinpad P1", KL_OK);
+    RUN("terminal add T1", KL_ERR_EXISTS);
+    RUN("terminal show T1 --json", KL_OK);
+    json = output();
+    ck_assert_str_eq(json_string_value(json_object_get(json, "algorithm")), "tdes3");
+    ck_assert_str_eq(json_string_value(json_object_get(json, "pinpad")), "P1");
+    ck_assert_str_eq(json_string_value(json_object_get(json, "state")), "registered");
+    ck_assert_uint_eq(json_array_size(json_object_get(json, "tmks")), 0);
+    json_decref(json);
+}
+END_TEST
+
+static const struct {
+    const char *line;
+    enum kl_rc rc;
+} refusals[] = {
+    {"terminal add", KL_ERR_USAGE},
+    {"terminal add T2 T3", KL_ERR_USAGE},
+    {"terminal add T2 --what", KL_ERR_USAGE},
+    {"terminal add T/2", KL_ERR_INPUT},
+    {"terminal add 123456789012345678901234567890123", KL_ERR_INPUT},
+    {"terminal add T2 --pinpad a/b", KL_ERR_INPUT},
+    {"terminal add T2 --algorithm des", KL_ERR_INPUT},
+    {"terminal add T2 --algorithm aes192", KL_ERR_STRENGTH},
+    {"terminal add T2 --algorithm aes256", KL_ERR_STRENGTH},
+    {"terminal arm", KL_ERR_USAGE},
+    {"terminal arm T9", KL_ERR_UNKNOWN_TERMINAL},
+    {"terminal arm T1 T9", KL_ERR_UNKNOWN_TERMINAL},
+    {"terminal arm T1 --for 59s", KL_ERR_USAGE},
+    {"terminal arm T1 --for 31d", KL_ERR_USAGE},
+    {"terminal arm T1 --until tomorrow", KL_ERR_USAGE},
+    {"terminal arm T1 --until 2001-01-01T00:00:00Z", KL_ERR_USAGE},
+    {"terminal arm T1 --until 2999-01-01T00:00:00Z", KL_ERR_USAGE},
+    {"terminal arm T1 --for 1h --until 2999-01-01T00:00:00Z", KL_ERR_USAGE},
+    {"terminal arm T1 --attempts 0", KL_ERR_USAGE},
+    {"terminal arm T1 --attempts 101", KL_ERR_USAGE},
+    {"terminal block", KL_ERR_USAGE},
+    {"terminal block T9", KL_ERR_UNKNOWN_TERMINAL},
+    {"terminal show T9", KL_ERR_NOT_FOUND},
+    {"terminal list T1", KL_ERR_USAGE},
+    {"tmk list --serial T9", KL_ERR_NOT_FOUND},
+    {"tmk list --state gone", KL_ERR_USAGE},
+    {"audit list --last 0", KL_ERR_USAGE},
+};
+
+START_TEST(refused)
+{
+    RUN("terminal add T1", KL_OK);
+    RUN(refusals[_i].line, refusals[_i].rc);
+    ck_assert_uint_eq(listed("terminal list --json"), 1);
+    ck_assert_uint_eq(listed("audit list --json"), 1); /* the registration, nothing else */
+}
+END_TEST
+
+START_TEST(strength_warns)
+{
+    ctl.config.strength_enforce = 0;
+    RUN("terminal add T1 --algorithm aes256", KL_OK);
+}
+END_TEST
+
+START_TEST(arming)
+{
+    json_t *json, *row;
+
+    RUN("terminal add T1", KL_OK);
+    RUN("terminal add T2", KL_OK);
+    RUN("terminal arm T1 T2 --attempts 7", KL_OK);
+    RUN("terminal block T2", KL_OK);
+    RUN("terminal list --json", KL_OK);
+    json = output();
+    row = json_array_get(json, 0);
+    ck_assert_str_eq(json_string_value(json_object_get(row, "state")), "armed");
+    ck_assert_int_eq(json_integer_value(json_object_get(row, "attempts_left")), 7);
+    row = json_array_get(json, 1);
+    ck_assert_str_eq(json_string_value(json_object_get(row, "state")), "blocked");
+    json_decref(json);
+    RUN("terminal arm T1 T2", KL_ERR_BLOCKED);
+    RUN("terminal unblock T2", KL_OK);
+    RUN("terminal arm T1 T2", KL_OK);
+}
+END_TEST
+
+START_TEST(nothing_there_yet)
+{
+    static const char *const lines[] = {"terminal list", "terminal arm T1", "tmk list",
+                                        "audit list"};
+
+    for (size_t i = 0; i < 4; i++)
+        RUN(lines[i], KL_ERR_STORE);
+    ck_assert_int_ne(access(store_path, F_OK), 0);
+}
+END_TEST
+
+static enum kl_rc import(const char *text)
+{
+    char line[120];
+
+    ck_assert_int_eq(kl_file_write(csv_path, text, strlen(text), 0600, 1, &err), KL_OK);
+    snprintf(line, sizeof(line), "terminal import %s", csv_path);
+    return run(line);
+}
+
+#define HEAD "serial,algorithm,pinpad\n"
+
+START_TEST(import_twice)
+{
+    json_t *json;
+
+    ctl.json = 1;
+    for (int i = 0; i < 2; i++) {
+        ck_assert_msg(import(HEAD "T1,tdes2,\r\n\"T2\",aes128,P2\n") == KL_OK, "%s", err.text);
+        json = output();
+        ck_assert_int_eq(json_integer_value(json_object_get(json, "registered")), i ? 0 : 2);
+        ck_assert_int_eq(json_integer_value(json_object_get(json, "registered_already")),
+                         i ? 2 : 0);
+        json_decref(json);
+    }
+    ck_assert_uint_eq(listed("terminal list"), 2);
+}
+END_TEST
+
+static const struct {
+    const char *text;
+    enum kl_rc rc;
+    const char *says;
+} imports[] = {
+    {"", KL_ERR_INPUT, "line 1"},
+    {"serial,algorithm\nN,tdes2\n", KL_ERR_INPUT, "line 1"},
+    {"N,tdes2,\n", KL_ERR_INPUT, "line 1"},
+    {HEAD "N,tdes2,\nM,tdes2\n", KL_ERR_INPUT, "line 3: has 2 fields"},
+    {HEAD "N,tdes2,\n\nM,tdes2,\n", KL_ERR_INPUT, "line 3: has 1 fields"},
+    {HEAD "N,tdes2,\nM,tdes2,,\n", KL_ERR_INPUT, "line 3: has 4 fields"},
+    {HEAD "N,tdes2,\nM/M,tdes2,\n", KL_ERR_INPUT, "line 3: 'M/M' is no serial"},
+    {HEAD "N,tdes2,\nM,tdes2,a b\n", KL_ERR_INPUT, "line 3: 'a b' is no PIN pad"},
+    {HEAD "N,tdes2,\nM,TDES2,\n", KL_ERR_INPUT, "line 3: 'TDES2'"},
+    {HEAD "N,tdes2,\nM,aes256,\n", KL_ERR_STRENGTH, "line 3"},
+    {HEAD "N,tdes2,\nN,tdes3,\n", KL_ERR_EXISTS, "line 3"},
+    {HEAD "N,tdes2,\nT1,tdes3,P1\n", KL_ERR_EXISTS, "line 3"},
+    {HEAD "N,tdes2,\nT1,tdes2,P2\n", KL_ERR_EXISTS, "line 3"},
+    {HEAD "N,tdes2,\nM,\"tdes2,\n", KL_ERR_INPUT, "line 3"},
+};
+
+START_TEST(import_refused)
+{
+    RUN("terminal add T1 --pinpad P1", KL_OK);
+    ck_assert_int_eq(import(imports[_i].text), imports[_i].rc);
+    ck_assert_msg(strstr(err.text, imports[_i].says) != NULL, "%s", err.text);
+    ck_assert_msg(strstr(err.text, csv_path) != NULL, "%s", err.text);
+    ck_assert_uint_eq(listed("terminal list --json"), 1); /* all or nothing */
+}
+END_TEST
+
+/* What is shown of a TMK, and what never is. */
+START_TEST(tmks)
+{
+    const struct kl_life_policy policy = {1000};
+    struct kl_tmk tmk = {.serial = "T1",
+                         .version = 1,
+                         .alg = KL_ALG_TDES2,
+                         .kcv_len = 3,
+                         .kcv = {0x8d, 0x0a, 0x74},
+                         .cryptogram_len = 24};
+    struct kl_store *store = NULL;
+    int64_t now = (int64_t)time(NULL);
+    json_t *json, *row;
+
+    RUN("terminal add T1", KL_OK);
+    RUN("terminal arm T1", KL_OK);
+    ck_assert_int_eq(kl_store_open(store_path, KL_STORE_WRITE, &store, &err), KL_OK);
+    ck_assert_int_eq(kl_store_begin(store, &err), KL_OK);
+    ck_assert_int_eq(kl_life_pend(store, &policy, &tmk, "P1", now, &err), KL_OK);
+    ck_assert_int_eq(kl_store_commit(store, &err), KL_OK);
+    kl_store_free(store);
+    RUN("tmk list --json --serial T1 --state pending", KL_OK);
+    json = output();
+    row = json_array_get(json, 0);
+    ck_assert_str_eq(json_string_value(json_object_get(row, "kcv")), "8D0A74");
+    ck_assert_str_eq(json_string_value(json_object_get(row, "state")), "pending");
+    ck_assert_str_eq(json_string_value(json_object_get(row, "serial")), "T1");
+    ck_assert_int_eq(json_integer_value(json_object_get(row, "version")), 1);
+    ck_assert(json_is_null(json_object_get(row, "activated")));
+    ck_assert_uint_eq(json_object_size(row), 8); /* no cryptogram, no MAC */
+    json_decref(json);
+    ck_assert_uint_eq(listed("tmk list --json --state active"), 0);
+    ck_assert_uint_eq(listed("audit list --json --last 2"), 2);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("ctl");
+    TCase *tcase = tcase_create("ctl");
+    SRunner *runner = srunner_create(suite);
+    int failed;
+
+    tcase_add_checked_fixture(tcase, setup, teardown);
+    tcase_add_test(tcase, add_and_show);
+    tcase_add_loop_test(tcase, refused, 0, (int)(sizeof(refusals) / sizeof(refusals[0])));
+    tcase_add_test(tcase, strength_warns);
+    tcase_add_test(tcase, arming);
+    tcase_add_test(tcase, nothing_there_yet);
+    tcase_add_test(tcase, import_twice);
+    tcase_add_loop_test(tcase, import_refused, 0, (int)(sizeof(imports) / sizeof(imports[0])));
+    tcase_add_test(tcase, tmks);
+    suite_add_tcase(suite, tcase);
+    srunner_run_all(runner, CK_NORMAL);
+    failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed ? 1 : 0;
+}

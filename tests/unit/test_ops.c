@@ -1,0 +1,538 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* pkcs11/ops, keys and tmpl: what keys are made like, what they cannot do, and known answers. */
+#include "pkcs11/ops.h"
+
+#include <check.h>
+#include <openssl/evp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "pkcs11/keys.h"
+#include "tests/support/fake_p11.h"
+#include "tests/support/hsm.h"
+
+static struct test_token hsm;
+static CK_FUNCTION_LIST *f;
+static CK_SESSION_HANDLE s;
+static struct kl_err err = KL_ERR_INIT;
+
+#define ck_rc(call, expected) \
+    do { \
+        enum kl_rc rc_ = (call); \
+        ck_assert_msg(rc_ == (expected), "%s: %s, not %s: %s", #call, kl_rc_name(rc_), \
+                      kl_rc_name(expected), err.text); \
+    } while (0)
+#define ck_ok(call) ck_rc(call, KL_OK)
+#define ck_says(what) \
+    ck_assert_msg(strstr(err.text, what) != NULL, "\"%s\" is not in: %s", what, err.text)
+
+static void setup(void)
+{
+    struct kl_err setup_err = KL_ERR_INIT;
+
+    if (kl_secret_setup(&setup_err) != KL_OK) {
+        fprintf(stderr, "%s\n", setup_err.text);
+        exit(1);
+    }
+    test_token_open(&hsm, fake_p11(test_softhsm_path()));
+    f = kl_session_functions(hsm.session);
+    s = kl_session_handle(hsm.session);
+}
+
+static void teardown(void)
+{
+    test_token_close(&hsm);
+}
+
+static const CK_BBOOL yes = CK_TRUE, no = CK_FALSE;
+
+static int flag(CK_OBJECT_HANDLE object, CK_ATTRIBUTE_TYPE type)
+{
+    CK_BBOOL value = 99;
+    CK_ATTRIBUTE attr = {type, &value, 1};
+    CK_RV rv = f->C_GetAttributeValue(s, object, &attr, 1);
+
+    ck_assert_msg(rv == CKR_OK, "attribute 0x%lx: 0x%lx", type, rv);
+    return value;
+}
+
+static CK_OBJECT_HANDLE create(CK_KEY_TYPE type, const uint8_t *value, size_t len,
+                               CK_ATTRIBUTE_TYPE use)
+{
+    CK_OBJECT_CLASS class = CKO_SECRET_KEY;
+    CK_ATTRIBUTE attrs[] = {
+        {CKA_CLASS, &class, sizeof(class)},
+        {CKA_KEY_TYPE, &type, sizeof(type)},
+        {CKA_VALUE, (void *)value, len},
+        {CKA_TOKEN, (void *)&no, 1},
+        {CKA_SENSITIVE, (void *)&yes, 1},
+        {CKA_EXTRACTABLE, (void *)&yes, 1},
+        {use, (void *)&yes, 1},
+    };
+    CK_OBJECT_HANDLE handle = CK_INVALID_HANDLE;
+
+    ck_assert_uint_eq(f->C_CreateObject(s, attrs, 7, &handle), CKR_OK);
+    return handle;
+}
+
+/* Which usage flags a secret key has, in the order of `uses`. */
+static const CK_ATTRIBUTE_TYPE uses[] = {CKA_ENCRYPT, CKA_DECRYPT, CKA_SIGN,  CKA_VERIFY,
+                                         CKA_WRAP,    CKA_UNWRAP,  CKA_DERIVE};
+static unsigned uses_of(CK_OBJECT_HANDLE object)
+{
+    unsigned set = 0;
+
+    for (unsigned i = 0; i < 7; i++)
+        set |= (unsigned)flag(object, uses[i]) << i;
+    return set;
+}
+enum { ENCRYPT = 1, DECRYPT = 2, SIGN = 4, WRAP = 16, UNWRAP = 32, DERIVE = 64 };
+
+/* ---- Known answers ---- */
+
+struct vector {
+    enum kl_alg alg;
+    CK_KEY_TYPE type;
+    size_t len;
+    uint8_t key[32];
+    uint8_t kcv[4];
+};
+/* Keys: the TMK of a public worked example of a Chinese network's sign-in; FIPS 197 and SP 800-38B
+ * example keys; a TDES3 key of SP 800-67's examples. KCVs by `openssl enc -des-ede[3]` over 8 zero
+ * bytes and `openssl mac CMAC` over 16. */
+static const struct vector vectors[] = {
+    {KL_ALG_TDES2,
+     CKK_DES2,
+     16,
+     {0xCA, 0x5D, 0x92, 0x59, 0x8D, 0xCA, 0x48, 0xCE, 0x8A, 0x4C, 0x76, 0x36, 0x1A, 0x92, 0x69,
+      0xE9},
+     {0x43, 0xc6, 0xcc, 0xcb}},
+    {KL_ALG_TDES3,
+     CKK_DES3,
+     24,
+     {0x01, 0x23, 0x45, 0x67, 0x89, 0xAB, 0xCD, 0xEF, 0x23, 0x45, 0x67, 0x89,
+      0xAB, 0xCD, 0xEF, 0x01, 0x45, 0x67, 0x89, 0xAB, 0xCD, 0xEF, 0x01, 0x23},
+     {0x4e, 0xba, 0x73, 0x9c}},
+    {KL_ALG_AES128,
+     CKK_AES,
+     16,
+     {0x2b, 0x7e, 0x15, 0x16, 0x28, 0xae, 0xd2, 0xa6, 0xab, 0xf7, 0x15, 0x88, 0x09, 0xcf, 0x4f,
+      0x3c},
+     {0x7a, 0xd3, 0x86, 0xc3}},
+    {KL_ALG_AES256,
+     CKK_AES,
+     32,
+     {0x60, 0x3d, 0xeb, 0x10, 0x15, 0xca, 0x71, 0xbe, 0x2b, 0x73, 0xae,
+      0xf0, 0x85, 0x7d, 0x77, 0x81, 0x1f, 0x35, 0x2c, 0x07, 0x3b, 0x61,
+      0x08, 0xd7, 0x2d, 0x98, 0x10, 0xa3, 0x09, 0x14, 0xdf, 0xf4},
+     {0x1a, 0x0b, 0x2d, 0xf2}},
+};
+
+START_TEST(kcv_known_answers)
+{
+    const struct vector *v = &vectors[_i];
+    CK_OBJECT_HANDLE key =
+        create(v->type, v->key, v->len, v->type == CKK_AES ? CKA_SIGN : CKA_ENCRYPT);
+    uint8_t kcv[5] = {0, 0, 0, 0, 0x77};
+
+    ck_ok(kl_op_kcv(hsm.session, key, v->alg, 4, kcv, &err));
+    ck_assert_mem_eq(kcv, v->kcv, 4);
+    ck_assert_uint_eq(kcv[4], 0x77);
+    memset(kcv, 0x77, sizeof(kcv));
+    ck_ok(kl_op_kcv(hsm.session, key, v->alg, 3, kcv, &err));
+    ck_assert_mem_eq(kcv, v->kcv, 3);
+    ck_assert_uint_eq(kcv[3], 0x77);
+    ck_rc(kl_op_kcv(hsm.session, key, v->alg, 2, kcv, &err), KL_ERR_INTERNAL);
+    ck_rc(kl_op_kcv(hsm.session, key, v->alg, 5, kcv, &err), KL_ERR_INTERNAL);
+    kl_op_destroy(hsm.session, &key);
+    ck_assert_uint_eq(key, CK_INVALID_HANDLE);
+}
+END_TEST
+
+START_TEST(cmac_of_rfc_4493)
+{
+    static const uint8_t text[16] = {0x6b, 0xc1, 0xbe, 0xe2, 0x2e, 0x40, 0x9f, 0x96,
+                                     0xe9, 0x3d, 0x7e, 0x11, 0x73, 0x93, 0x17, 0x2a};
+    static const uint8_t expected[16] = {0x07, 0x0a, 0x16, 0xb4, 0x6b, 0x4d, 0x41, 0x44,
+                                         0xf7, 0x9b, 0xdd, 0x9d, 0xd0, 0x4a, 0x28, 0x7c};
+    CK_OBJECT_HANDLE key = create(CKK_AES, vectors[2].key, 16, CKA_SIGN);
+    uint8_t mac[16];
+
+    ck_ok(kl_op_cmac(hsm.session, key, text, 16, mac, &err));
+    ck_assert_mem_eq(mac, expected, 16);
+}
+END_TEST
+
+/* RFC 3394, 4.6: 256 bits of key data under a 256-bit KEK. */
+START_TEST(key_wrap_of_rfc_3394)
+{
+    static const uint8_t expected[40] = {0x28, 0xC9, 0xF4, 0x04, 0xC4, 0xB8, 0x10, 0xF4,
+                                         0xCB, 0xCC, 0xB3, 0x5C, 0xFB, 0x87, 0xF8, 0x26,
+                                         0x3F, 0x57, 0x86, 0xE2, 0xD8, 0x0E, 0xD3, 0x26,
+                                         0xCB, 0xC7, 0xF0, 0xE7, 0x1A, 0x99, 0xF4, 0x3B,
+                                         0xFB, 0x98, 0x8B, 0x9B, 0x7A, 0x02, 0xDD, 0x21};
+    uint8_t kek[32], data[32], out[KL_CTMK_LEN_MAX];
+    CK_OBJECT_HANDLE wrapping, key;
+    size_t len = 0;
+
+    for (unsigned i = 0; i < 32; i++) {
+        kek[i] = (uint8_t)i;
+        data[i] = (uint8_t)(i < 16 ? i * 0x11 : i - 16);
+    }
+    wrapping = create(CKK_AES, kek, 32, CKA_WRAP);
+    key = create(CKK_AES, data, 32, CKA_SIGN);
+    ck_ok(kl_op_wrap(hsm.session, wrapping, key, out, &len, &err));
+    ck_assert_uint_eq(len, 40);
+    ck_assert_mem_eq(out, expected, 40);
+}
+END_TEST
+
+/* ---- Session keys: one use each, nothing readable ---- */
+
+static const uint8_t label[KL_HASH_LEN] = {1, 2, 3};
+
+START_TEST(derived_keys_have_one_use)
+{
+    static const struct {
+        enum kl_key_use use;
+        unsigned set;
+    } table[] = {{KL_USE_DERIVE, DERIVE},   {KL_USE_WRAP, WRAP},       {KL_USE_UNWRAP, UNWRAP},
+                 {KL_USE_ENCRYPT, ENCRYPT}, {KL_USE_DECRYPT, DECRYPT}, {KL_USE_MAC, SIGN}};
+    CK_OBJECT_HANDLE rnd1, key;
+
+    ck_ok(kl_op_generate_rnd1(hsm.session, &rnd1, &err));
+    ck_assert_uint_eq(uses_of(rnd1), DERIVE);
+    ck_assert(flag(rnd1, CKA_SENSITIVE));
+    ck_ok(kl_op_derive(hsm.session, rnd1, label, table[_i].use, &key, &err));
+    ck_assert_uint_eq(uses_of(key), table[_i].set);
+    ck_assert(flag(key, CKA_SENSITIVE));
+    ck_assert(!flag(key, CKA_EXTRACTABLE));
+    ck_assert(!flag(key, CKA_TOKEN));
+    ck_assert(flag(key, CKA_PRIVATE));
+}
+END_TEST
+
+START_TEST(gcm_both_ways)
+{
+    static const uint8_t iv[12] = {9}, aad[32] = {8}, text[32] = "two and thirty bytes of nonce..";
+    CK_OBJECT_HANDLE rnd1, sealing, opening;
+    uint8_t sealed[48], opened[32];
+
+    ck_ok(kl_op_generate_rnd1(hsm.session, &rnd1, &err));
+    ck_ok(kl_op_derive(hsm.session, rnd1, label, KL_USE_ENCRYPT, &sealing, &err));
+    ck_ok(kl_op_derive(hsm.session, rnd1, label, KL_USE_DECRYPT, &opening, &err));
+    ck_ok(kl_op_gcm_encrypt(hsm.session, sealing, iv, aad, 32, text, 32, sealed, &err));
+    ck_ok(kl_op_gcm_decrypt(hsm.session, opening, iv, aad, 32, sealed, 48, opened, &err));
+    ck_assert_mem_eq(opened, text, 32);
+    ck_rc(kl_op_gcm_decrypt(hsm.session, opening, iv, aad, 31, sealed, 48, opened, &err),
+          KL_ERR_VERIFY);
+    ck_rc(kl_op_gcm_decrypt(hsm.session, opening, iv, aad, 32, sealed, 47, opened, &err),
+          KL_ERR_VERIFY);
+    ck_rc(kl_op_gcm_decrypt(hsm.session, opening, iv, aad, 0, sealed, 48, opened, &err),
+          KL_ERR_INTERNAL);
+    ck_rc(kl_op_gcm_encrypt(hsm.session, sealing, iv, aad, 0, text, 32, sealed, &err),
+          KL_ERR_INTERNAL);
+    ck_rc(kl_op_gcm_decrypt(hsm.session, opening, iv, aad, 32, sealed, 16, opened, &err),
+          KL_ERR_INTERNAL);
+    /* Single use: the opening key does not seal. */
+    ck_rc(kl_op_gcm_encrypt(hsm.session, opening, iv, aad, 32, text, 32, sealed, &err), KL_ERR_HSM);
+}
+END_TEST
+
+START_TEST(tmk_goes_out_and_comes_back)
+{
+    const struct kl_alg_info *info = kl_alg_info((unsigned)_i + 1);
+    CK_OBJECT_HANDLE rnd1, wrap, unwrap, tmk, back, pad;
+    uint8_t wrapped[KL_CTMK_LEN_MAX], kcv[4], kcv_back[4];
+    uint8_t id[8];
+    CK_ATTRIBUTE attr = {CKA_ID, id, sizeof(id)};
+    size_t len = 0;
+
+    ck_ok(kl_op_generate_rnd1(hsm.session, &rnd1, &err));
+    ck_ok(kl_op_derive(hsm.session, rnd1, label, KL_USE_WRAP, &wrap, &err));
+    ck_ok(kl_op_derive(hsm.session, rnd1, label, KL_USE_UNWRAP, &unwrap, &err));
+    ck_ok(kl_op_generate_tmk(hsm.session, info->alg, &tmk, &err));
+    ck_assert_uint_eq(uses_of(tmk), info->is_aes ? SIGN : ENCRYPT);
+    ck_assert(flag(tmk, CKA_SENSITIVE));
+    ck_assert(!flag(tmk, CKA_TOKEN));
+    ck_assert(!flag(tmk, CKA_WRAP_WITH_TRUSTED));
+    ck_ok(kl_op_kcv(hsm.session, tmk, info->alg, 4, kcv, &err));
+    ck_ok(kl_op_wrap(hsm.session, wrap, tmk, wrapped, &len, &err));
+    ck_assert_uint_eq(len, info->key_len + 8);
+
+    ck_ok(kl_op_unwrap_tmk(hsm.session, unwrap, info->alg, wrapped, len, KL_USE_KCV, NULL, 0, &back,
+                           &err));
+    ck_ok(kl_op_kcv(hsm.session, back, info->alg, 4, kcv_back, &err));
+    ck_assert_mem_eq(kcv, kcv_back, 4);
+    ck_assert(!flag(back, CKA_EXTRACTABLE));
+    ck_assert(!flag(back, CKA_TOKEN));
+
+    ck_ok(kl_op_unwrap_tmk(hsm.session, unwrap, info->alg, wrapped, len, KL_USE_UNWRAP, "TMK",
+                           0x01020304, &pad, &err));
+    ck_assert_uint_eq(uses_of(pad), UNWRAP);
+    ck_assert(flag(pad, CKA_TOKEN));
+    ck_assert(flag(pad, CKA_PRIVATE));
+    ck_assert(flag(pad, CKA_SENSITIVE));
+    ck_assert(!flag(pad, CKA_EXTRACTABLE));
+    ck_assert_uint_eq(f->C_GetAttributeValue(s, pad, &attr, 1), CKR_OK);
+    ck_assert_uint_eq(attr.ulValueLen, 4);
+    ck_assert_mem_eq(id, "\x01\x02\x03\x04", 4);
+}
+END_TEST
+
+START_TEST(bad_cryptograms_are_the_peers_fault)
+{
+    CK_OBJECT_HANDLE rnd1, wrap, unwrap, tmk, out = CK_INVALID_HANDLE;
+    uint8_t wrapped[KL_CTMK_LEN_MAX];
+    size_t len = 0;
+
+    ck_ok(kl_op_generate_rnd1(hsm.session, &rnd1, &err));
+    ck_ok(kl_op_derive(hsm.session, rnd1, label, KL_USE_WRAP, &wrap, &err));
+    ck_ok(kl_op_derive(hsm.session, rnd1, label, KL_USE_UNWRAP, &unwrap, &err));
+    ck_ok(kl_op_generate_tmk(hsm.session, KL_ALG_TDES3, &tmk, &err));
+    ck_ok(kl_op_wrap(hsm.session, wrap, tmk, wrapped, &len, &err));
+    ck_rc(kl_op_unwrap_tmk(hsm.session, unwrap, KL_ALG_TDES2, wrapped, len, KL_USE_KCV, NULL, 0,
+                           &out, &err),
+          KL_ERR_VERIFY);
+    ck_rc(kl_op_unwrap_tmk(hsm.session, unwrap, KL_ALG_TDES2, wrapped, 24, KL_USE_KCV, NULL, 0,
+                           &out, &err),
+          KL_ERR_VERIFY);
+    ck_rc(kl_op_unwrap_tmk(hsm.session, unwrap, KL_ALG_TDES3, wrapped, len, KL_USE_MAC, NULL, 0,
+                           &out, &err),
+          KL_ERR_INTERNAL);
+    wrapped[5] ^= 1;
+    ck_rc(kl_op_unwrap_tmk(hsm.session, unwrap, KL_ALG_TDES3, wrapped, len, KL_USE_KCV, NULL, 0,
+                           &out, &err),
+          KL_ERR_VERIFY);
+    ck_assert_uint_eq(out, CK_INVALID_HANDLE);
+}
+END_TEST
+
+/* ---- Token keys ---- */
+
+static CK_OBJECT_HANDLE find(CK_OBJECT_CLASS class, const char *name)
+{
+    CK_ATTRIBUTE query[] = {{CKA_CLASS, &class, sizeof(class)},
+                            {CKA_LABEL, (void *)name, strlen(name)}};
+    CK_OBJECT_HANDLE handles[2] = {CK_INVALID_HANDLE, CK_INVALID_HANDLE};
+    CK_ULONG count = 0;
+
+    ck_assert_uint_eq(f->C_FindObjectsInit(s, query, 2), CKR_OK);
+    ck_assert_uint_eq(f->C_FindObjects(s, handles, 2, &count), CKR_OK);
+    ck_assert_uint_eq(f->C_FindObjectsFinal(s), CKR_OK);
+    ck_assert_uint_le(count, 1);
+    return handles[0];
+}
+
+START_TEST(pairs_are_made_by_role)
+{
+    enum kl_pair_role role = _i == 0 ? KL_PAIR_WORK : KL_PAIR_CA;
+    EVP_PKEY *key = NULL, *found_key = NULL;
+    CK_OBJECT_HANDLE private, public, found;
+    CK_BBOOL value = CK_TRUE;
+    CK_ATTRIBUTE decrypt = {CKA_DECRYPT, &value, 1};
+
+    ck_ok(kl_pair_generate(hsm.session, role, "k", 2048, &key, &err));
+    ck_ok(kl_pair_find(hsm.session, role, "k", &found, &found_key, &err));
+    ck_assert_int_eq(EVP_PKEY_eq(key, found_key), 1);
+    ck_assert_int_eq(EVP_PKEY_get_bits(key), 2048);
+    private = find(CKO_PRIVATE_KEY, "k");
+    public = find(CKO_PUBLIC_KEY, "k");
+    ck_assert_uint_eq(private, found);
+    ck_assert(flag(private, CKA_SENSITIVE) && flag(private, CKA_PRIVATE));
+    ck_assert(flag(private, CKA_SIGN) && !flag(private, CKA_EXTRACTABLE));
+    ck_assert(!flag(private, CKA_DECRYPT) && !flag(private, CKA_SIGN_RECOVER));
+    ck_assert(!flag(private, CKA_DERIVE) && !flag(private, CKA_MODIFIABLE));
+    ck_assert_int_eq(flag(private, CKA_UNWRAP), role == KL_PAIR_WORK);
+    ck_assert_int_eq(flag(public, CKA_WRAP), role == KL_PAIR_WORK);
+    ck_assert(flag(public, CKA_VERIFY) && !flag(public, CKA_ENCRYPT));
+    ck_assert(!flag(public, CKA_PRIVATE));
+    /* Powers cannot be added afterwards. */
+    ck_assert_uint_ne(f->C_SetAttributeValue(s, private, &decrypt, 1), CKR_OK);
+    /* Either role's key is refused as the other. */
+    ck_rc(kl_pair_find(hsm.session, role == KL_PAIR_WORK ? KL_PAIR_CA : KL_PAIR_WORK, "k", &found,
+                       &found_key, &err),
+          KL_ERR_KEY);
+    ck_says("CKA_UNWRAP");
+    ck_rc(kl_pair_generate(hsm.session, role, "k", 2048, &found_key, &err), KL_ERR_EXISTS);
+    ck_ok(kl_pair_destroy(hsm.session, "k", &err));
+    ck_assert_uint_eq(find(CKO_PRIVATE_KEY, "k"), CK_INVALID_HANDLE);
+    ck_assert_uint_eq(find(CKO_PUBLIC_KEY, "k"), CK_INVALID_HANDLE);
+    ck_rc(kl_pair_destroy(hsm.session, "k", &err), KL_ERR_KEY);
+    EVP_PKEY_free(found_key);
+    EVP_PKEY_free(key);
+}
+END_TEST
+
+/* CKA_ALLOWED_MECHANISMS binds on SoftHSM: a work key does no PKCS#1 v1.5, either way. */
+START_TEST(work_key_has_two_mechanisms)
+{
+    CK_MECHANISM pkcs1 = {CKM_RSA_PKCS, NULL, 0};
+    uint8_t sig[KL_RSA_MAX], in[256] = {1};
+    CK_OBJECT_CLASS class = CKO_SECRET_KEY;
+    CK_KEY_TYPE type = CKK_AES;
+    CK_ATTRIBUTE attrs[] = {{CKA_CLASS, &class, sizeof(class)},
+                            {CKA_KEY_TYPE, &type, sizeof(type)}};
+    CK_OBJECT_HANDLE key, out;
+    EVP_PKEY *public = NULL;
+    size_t len = 0;
+
+    ck_ok(kl_pair_generate(hsm.session, KL_PAIR_WORK, "k", 2048, &public, &err));
+    key = find(CKO_PRIVATE_KEY, "k");
+    EVP_PKEY_free(public);
+    ck_ok(kl_op_sign_pss(hsm.session, key, in, 32, sig, sizeof(sig), &len, &err));
+    ck_assert_uint_eq(len, 256);
+    ck_rc(kl_op_sign_pkcs1(hsm.session, key, in, 32, sig, sizeof(sig), &len, &err),
+          KL_ERR_HSM_LACKS);
+    ck_assert_uint_eq(f->C_SignInit(s, &pkcs1, key), CKR_MECHANISM_INVALID);
+    ck_assert_uint_eq(f->C_UnwrapKey(s, &pkcs1, key, in, 256, attrs, 2, &out),
+                      CKR_MECHANISM_INVALID);
+}
+END_TEST
+
+START_TEST(allowed_mechanisms_are_optional_the_rest_is_not)
+{
+    EVP_PKEY *key = NULL;
+
+    fake_p11_fail(FAKE_C_GenerateKeyPair, 1, CKR_ATTRIBUTE_TYPE_INVALID);
+    ck_ok(kl_pair_generate(hsm.session, KL_PAIR_WORK, "k", 2048, &key, &err));
+    ck_assert_uint_eq(fake_p11_calls(FAKE_C_GenerateKeyPair), 2);
+    EVP_PKEY_free(key);
+    fake_p11_reset();
+    fake_p11_fail(FAKE_C_GenerateKeyPair, 1, CKR_TEMPLATE_INCONSISTENT);
+    ck_rc(kl_pair_generate(hsm.session, KL_PAIR_WORK, "k2", 2048, &key, &err), KL_ERR_HSM);
+    ck_assert_uint_eq(fake_p11_calls(FAKE_C_GenerateKeyPair), 1);
+    fake_p11_reset();
+    fake_p11_fail(FAKE_C_GenerateKeyPair, 0, CKR_ATTRIBUTE_TYPE_INVALID);
+    ck_rc(kl_pair_generate(hsm.session, KL_PAIR_WORK, "k2", 2048, &key, &err), KL_ERR_HSM_LACKS);
+}
+END_TEST
+
+START_TEST(a_failed_generation_leaves_nothing)
+{
+    EVP_PKEY *key = NULL;
+
+    fake_p11_fail(FAKE_C_GetAttributeValue, (unsigned)_i + 1, CKR_GENERAL_ERROR);
+    ck_rc(kl_pair_generate(hsm.session, KL_PAIR_WORK, "k", 2048, &key, &err), KL_ERR_HSM);
+    ck_assert_ptr_null(key);
+    ck_assert_uint_eq(find(CKO_PRIVATE_KEY, "k"), CK_INVALID_HANDLE);
+    ck_assert_uint_eq(find(CKO_PUBLIC_KEY, "k"), CK_INVALID_HANDLE);
+    fake_p11_fail(FAKE_C_GetAttributeValue, 1, CKR_GENERAL_ERROR);
+    ck_rc(kl_storage_key_generate(hsm.session, "s", &err), KL_ERR_HSM);
+    ck_assert_uint_eq(find(CKO_SECRET_KEY, "s"), CK_INVALID_HANDLE);
+}
+END_TEST
+
+START_TEST(bad_key_requests)
+{
+    static const unsigned sizes[] = {0, 1024, 2047, 8192};
+    EVP_PKEY *key = NULL;
+    char long_label[80];
+
+    for (int i = 0; i < 4; i++)
+        ck_rc(kl_pair_generate(hsm.session, KL_PAIR_CA, "k", sizes[i], &key, &err), KL_ERR_INPUT);
+    memset(long_label, 'k', sizeof(long_label));
+    long_label[65] = '\0';
+    ck_rc(kl_pair_generate(hsm.session, KL_PAIR_CA, "", 2048, &key, &err), KL_ERR_INPUT);
+    ck_rc(kl_pair_generate(hsm.session, KL_PAIR_CA, long_label, 2048, &key, &err), KL_ERR_INPUT);
+    ck_rc(kl_storage_key_generate(hsm.session, "", &err), KL_ERR_INPUT);
+    ck_assert_uint_eq(fake_p11_calls(FAKE_C_GenerateKeyPair), 0);
+}
+END_TEST
+
+/* A storage key made by hand with one attribute other than ours. */
+START_TEST(storage_keys_made_wrong)
+{
+    static const struct {
+        int index; /* in attrs; 0 = the length */
+        const char *says;
+    } wrong[] = {{0, "CKA_VALUE_LEN is 16"},    {1, "CKA_ENCRYPT is true"},
+                 {2, "CKA_DECRYPT is true"},    {3, "CKA_SIGN is true"},
+                 {4, "CKA_VERIFY is true"},     {5, "CKA_DERIVE is true"},
+                 {6, "CKA_WRAP is false"},      {7, "CKA_UNWRAP is false"},
+                 {8, "CKA_SENSITIVE is false"}, {9, "CKA_EXTRACTABLE is true"},
+                 {10, "CKA_PRIVATE is false"}};
+    CK_MECHANISM mechanism = {CKM_AES_KEY_GEN, NULL, 0};
+    CK_ULONG len = wrong[_i].index == 0 ? 16 : 32;
+    CK_BBOOL values[] = {0, 0, 0, 0, 0, 0, 1, 1, 1, 0, 1};
+    CK_ATTRIBUTE attrs[] = {
+        {CKA_VALUE_LEN, &len, sizeof(len)}, {CKA_ENCRYPT, &values[1], 1},
+        {CKA_DECRYPT, &values[2], 1},       {CKA_SIGN, &values[3], 1},
+        {CKA_VERIFY, &values[4], 1},        {CKA_DERIVE, &values[5], 1},
+        {CKA_WRAP, &values[6], 1},          {CKA_UNWRAP, &values[7], 1},
+        {CKA_SENSITIVE, &values[8], 1},     {CKA_EXTRACTABLE, &values[9], 1},
+        {CKA_PRIVATE, &values[10], 1},      {CKA_TOKEN, (void *)&yes, 1},
+        {CKA_LABEL, (char[]){"s"}, 1},
+    };
+    CK_OBJECT_HANDLE handle;
+
+    values[wrong[_i].index] ^= 1;
+    ck_assert_uint_eq(f->C_GenerateKey(s, &mechanism, attrs, 13, &handle), CKR_OK);
+    ck_rc(kl_storage_key_find(hsm.session, "s", &handle, &err), KL_ERR_KEY);
+    ck_says(wrong[_i].says);
+    ck_says("storage key \"s\"");
+}
+END_TEST
+
+START_TEST(storage_key)
+{
+    CK_OBJECT_HANDLE handle = CK_INVALID_HANDLE;
+
+    ck_rc(kl_storage_key_find(hsm.session, "s", &handle, &err), KL_ERR_KEY);
+    ck_ok(kl_storage_key_generate(hsm.session, "s", &err));
+    ck_ok(kl_storage_key_find(hsm.session, "s", &handle, &err));
+    ck_assert_uint_eq(uses_of(handle), WRAP | UNWRAP);
+    ck_assert(!flag(handle, CKA_MODIFIABLE));
+    ck_rc(kl_storage_key_generate(hsm.session, "s", &err), KL_ERR_EXISTS);
+}
+END_TEST
+
+START_TEST(random_bytes)
+{
+    uint8_t a[32] = {0}, b[32] = {0};
+
+    ck_ok(kl_op_random(hsm.session, a, sizeof(a), &err));
+    ck_ok(kl_op_random(hsm.session, b, sizeof(b), &err));
+    ck_assert_mem_ne(a, b, sizeof(a));
+}
+END_TEST
+
+static Suite *ops_suite(void)
+{
+    Suite *suite = suite_create("ops and keys");
+    TCase *ops = tcase_create("ops"), *keys = tcase_create("keys");
+
+    tcase_add_checked_fixture(ops, setup, teardown);
+    tcase_add_loop_test(ops, kcv_known_answers, 0, 4);
+    tcase_add_test(ops, cmac_of_rfc_4493);
+    tcase_add_test(ops, key_wrap_of_rfc_3394);
+    tcase_add_loop_test(ops, derived_keys_have_one_use, 0, 6);
+    tcase_add_test(ops, gcm_both_ways);
+    tcase_add_loop_test(ops, tmk_goes_out_and_comes_back, 0, KL_ALG_COUNT);
+    tcase_add_test(ops, bad_cryptograms_are_the_peers_fault);
+    tcase_add_test(ops, random_bytes);
+    suite_add_tcase(suite, ops);
+    tcase_add_checked_fixture(keys, setup, teardown);
+    tcase_set_timeout(keys, 60);
+    tcase_add_loop_test(keys, pairs_are_made_by_role, 0, 2);
+    tcase_add_test(keys, work_key_has_two_mechanisms);
+    tcase_add_test(keys, allowed_mechanisms_are_optional_the_rest_is_not);
+    tcase_add_loop_test(keys, a_failed_generation_leaves_nothing, 0, 14);
+    tcase_add_test(keys, bad_key_requests);
+    tcase_add_loop_test(keys, storage_keys_made_wrong, 0, 11);
+    tcase_add_test(keys, storage_key);
+    suite_add_tcase(suite, keys);
+    return suite;
+}
+
+int main(void)
+{
+    SRunner *runner = srunner_create(ops_suite());
+    int failed;
+
+    srunner_run_all(runner, CK_NORMAL);
+    failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed == 0 ? 0 : 1;
+}
