@@ -22,6 +22,7 @@
 #include "tests/support/hsm.h"
 #include "tests/support/lab.h"
 #include "tests/support/proc.h"
+#include "tests/support/suite.h"
 
 #define SECONDS 60
 #define PIN "739251860"
@@ -747,9 +748,5 @@ int main(void)
     tcase_add_test(tc, command_line);
     tcase_add_test(tc, no_secret_anywhere);
     suite_add_tcase(suite, tc);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
+    return test_run(suite);
 }

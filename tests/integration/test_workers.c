@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "tests/support/lab.h"
+#include "tests/support/suite.h"
 
 static struct lab lab;
 
@@ -133,8 +134,6 @@ int main(void)
 {
     Suite *suite = suite_create("workers");
     TCase *tc = tcase_create("workers");
-    SRunner *runner;
-    int failed;
 
     tcase_set_timeout(tc, 120);
     tcase_add_unchecked_fixture(tc, found, abandon);
@@ -142,9 +141,5 @@ int main(void)
     tcase_add_test(tc, test_worn_out_workers_are_recycled);
     tcase_add_test(tc, test_full_queue_is_busy_at_once);
     suite_add_tcase(suite, tc);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return test_run(suite);
 }

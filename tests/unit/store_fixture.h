@@ -12,6 +12,7 @@
 #include "conf/cli.h"
 #include "daemon/store_sqlite.h"
 #include "tests/support/hsm.h"
+#include "tests/support/suite.h"
 
 static char dir[64], path[80];
 static struct kl_store *store;
@@ -112,17 +113,6 @@ static inline TCase *group(Suite *suite, const char *name)
     tcase_set_timeout(tcase, 30);
     suite_add_tcase(suite, tcase);
     return tcase;
-}
-
-static inline int run_suite(Suite *suite)
-{
-    SRunner *runner = srunner_create(suite);
-    int failed;
-
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
 }
 
 #endif

@@ -22,6 +22,7 @@
 #include "proto/cert.h"
 #include "proto/name.h"
 #include "tests/support/proc.h"
+#include "tests/support/suite.h"
 
 #define DAY 86400
 #define OK(call) ck_assert_msg((call) == KL_OK, "%s", err.text)
@@ -577,9 +578,5 @@ int main(void)
     tcase_add_test(tc, key_file);
     tcase_add_test(tc, key_file_discard);
     suite_add_tcase(suite, tc);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
+    return test_run(suite);
 }

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "proto/cert.h"
+#include "tests/support/suite.h"
 
 #define NOW ((time_t)1800000000)
 #define DAY 86400
@@ -677,10 +678,9 @@ END_TEST
 
 int main(void)
 {
+    int status;
     Suite *suite = suite_create("cert");
     TCase *tcase = tcase_create("cert");
-    SRunner *runner;
-    int failed;
 
     make_keys();
     tcase_set_timeout(tcase, 120);
@@ -694,10 +694,7 @@ int main(void)
     tcase_add_test(tcase, test_name_lines);
     tcase_add_test(tcase, test_load_pem);
     suite_add_tcase(suite, tcase);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
+    status = test_run(suite);
     free_keys();
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return status;
 }

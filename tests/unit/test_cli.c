@@ -12,6 +12,7 @@
 
 #include "conf/cli.h"
 #include "tests/support/hsm.h"
+#include "tests/support/suite.h"
 
 static struct kl_err err;
 static char dir[64], path[80];
@@ -266,8 +267,6 @@ int main(void)
 {
     Suite *suite = suite_create("cli");
     TCase *tcase = tcase_create("cli");
-    SRunner *runner = srunner_create(suite);
-    int failed;
 
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_add_test(tcase, numbers);
@@ -279,8 +278,5 @@ int main(void)
     tcase_add_test(tcase, write_beside_us);
     tcase_add_test(tcase, messages);
     suite_add_tcase(suite, tcase);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
+    return test_run(suite);
 }

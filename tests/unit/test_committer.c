@@ -8,6 +8,7 @@
 
 #include "daemon/committer.h"
 #include "tests/support/hsm.h"
+#include "tests/support/suite.h"
 
 static struct event_base *base;
 static struct kl_committer *committer;
@@ -165,8 +166,6 @@ int main(void)
 {
     Suite *suite = suite_create("committer");
     TCase *tc = tcase_create("committer");
-    SRunner *runner;
-    int failed;
 
     tcase_set_timeout(tc, 30);
     tcase_add_checked_fixture(tc, setup, teardown);
@@ -175,9 +174,5 @@ int main(void)
     tcase_add_test(tc, free_finishes_what_is_queued);
     tcase_add_test(tc, a_failed_commit_is_reported_to_all);
     suite_add_tcase(suite, tc);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return test_run(suite);
 }

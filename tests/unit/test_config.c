@@ -11,6 +11,7 @@
 #include "daemon/config.h"
 #include "pkcs11/token.h"
 #include "tests/support/hsm.h"
+#include "tests/support/suite.h"
 
 #define BASE "[hsm]\nmodule = /lib/x.so\ntoken = pkcs11:token=t\n"
 
@@ -191,8 +192,6 @@ int main(void)
 {
     Suite *suite = suite_create("config");
     TCase *tcase = tcase_create("config");
-    SRunner *runner = srunner_create(suite);
-    int failed;
 
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_set_timeout(tcase, 30);
@@ -202,8 +201,5 @@ int main(void)
     tcase_add_test(tcase, sample_file);
     tcase_add_loop_test(tcase, open_token, 0, 3);
     suite_add_tcase(suite, tcase);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
+    return test_run(suite);
 }

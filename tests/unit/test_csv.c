@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "daemon/csv.h"
+#include "tests/support/suite.h"
 
 /* Records as "[a|b][c]", ended by "!LINE: message" at an error. The text is copied to the heap
  * without a NUL, so that a sanitizer sees a read past its end. */
@@ -108,14 +109,9 @@ int main(void)
 {
     Suite *suite = suite_create("csv");
     TCase *tcase = tcase_create("csv");
-    SRunner *runner = srunner_create(suite);
-    int failed;
 
     tcase_add_loop_test(tcase, row, 0, (int)(sizeof(rows) / sizeof(rows[0])));
     tcase_add_test(tcase, long_line);
     suite_add_tcase(suite, tcase);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
+    return test_run(suite);
 }

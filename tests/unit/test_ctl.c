@@ -12,6 +12,7 @@
 #include "daemon/ctl.h"
 #include "daemon/life.h"
 #include "tests/support/hsm.h"
+#include "tests/support/suite.h"
 
 static char dir[64], store_path[80], csv_path[80], out_path[80];
 static struct kl_ctl ctl;
@@ -279,8 +280,6 @@ int main(void)
 {
     Suite *suite = suite_create("ctl");
     TCase *tcase = tcase_create("ctl");
-    SRunner *runner = srunner_create(suite);
-    int failed;
 
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_add_test(tcase, add_and_show);
@@ -292,8 +291,5 @@ int main(void)
     tcase_add_loop_test(tcase, import_refused, 0, (int)(sizeof(imports) / sizeof(imports[0])));
     tcase_add_test(tcase, tmks);
     suite_add_tcase(suite, tcase);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
+    return test_run(suite);
 }

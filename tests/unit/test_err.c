@@ -17,6 +17,7 @@
 
 #include "proto/err.h"
 #include "proto/secret.h"
+#include "tests/support/suite.h"
 
 START_TEST(test_rc_table)
 {
@@ -283,8 +284,6 @@ int main(void)
 {
     Suite *suite = suite_create("err");
     TCase *tcase = tcase_create("err");
-    SRunner *runner;
-    int failed;
 
     tcase_add_test(tcase, test_rc_table);
     tcase_add_test(tcase, test_wire_names);
@@ -300,9 +299,5 @@ int main(void)
     tcase_add_test(tcase, test_secret_unlockable);
     tcase_add_test(tcase, test_wipe);
     suite_add_tcase(suite, tcase);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return test_run(suite);
 }

@@ -9,6 +9,7 @@
 #include "conf/cli.h"
 #include "conf/ini.h"
 #include "tests/support/hsm.h"
+#include "tests/support/suite.h"
 
 struct conf {
     char *name, *path, *must;
@@ -193,8 +194,6 @@ int main(void)
 {
     Suite *suite = suite_create("ini");
     TCase *tcase = tcase_create("ini");
-    SRunner *runner = srunner_create(suite);
-    int failed;
 
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_add_test(tcase, values);
@@ -205,8 +204,5 @@ int main(void)
     tcase_add_test(tcase, huge_file);
     tcase_add_test(tcase, help);
     suite_add_tcase(suite, tcase);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
+    return test_run(suite);
 }

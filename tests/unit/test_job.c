@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "daemon/job.h"
+#include "tests/support/suite.h"
 
 static int fds[2];
 static struct kl_job *out, *in;
@@ -222,8 +223,6 @@ int main(void)
 {
     Suite *suite = suite_create("job");
     TCase *tc = tcase_create("job");
-    SRunner *runner;
-    int failed;
 
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_add_test(tc, load_round_trip);
@@ -233,9 +232,5 @@ int main(void)
     tcase_add_loop_test(tc, damaged_is_refused, 0, (int)(sizeof(damages) / sizeof(damages[0])));
     tcase_add_test(tc, setup_from_config_is_bounded);
     suite_add_tcase(suite, tc);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return test_run(suite);
 }

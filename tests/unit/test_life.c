@@ -11,6 +11,7 @@
 
 #include "daemon/life.h"
 #include "tests/support/hsm.h"
+#include "tests/support/suite.h"
 
 #define NOW 1700000000
 #define LIFETIME 1000
@@ -685,8 +686,6 @@ int main(void)
 {
     Suite *suite = suite_create("life");
     TCase *rules = tcase_create("rules"), *run = tcase_create("random");
-    SRunner *runner = srunner_create(suite);
-    int failed;
 
     tcase_add_checked_fixture(rules, setup, teardown);
     tcase_add_test(rules, admission);
@@ -708,8 +707,5 @@ int main(void)
     tcase_set_timeout(run, 120);
     tcase_add_test(run, random_life);
     suite_add_tcase(suite, run);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
+    return test_run(suite);
 }

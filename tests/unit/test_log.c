@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "conf/log.h"
+#include "tests/support/suite.h"
 
 static int fd, saved;
 static char line[4096];
@@ -181,8 +182,6 @@ int main(void)
 {
     Suite *suite = suite_create("log");
     TCase *tcase = tcase_create("log");
-    SRunner *runner = srunner_create(suite);
-    int failed;
 
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_add_test(tcase, form);
@@ -193,8 +192,5 @@ int main(void)
     tcase_add_test(tcase, errno_is_kept);
     tcase_add_test(tcase, many_threads);
     suite_add_tcase(suite, tcase);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
+    return test_run(suite);
 }

@@ -11,6 +11,7 @@
 #include "proto/frame.h"
 #include "proto/message.h"
 #include "tests/support/messages.h"
+#include "tests/support/suite.h"
 
 static size_t encode(const struct kl_msg *msg, uint8_t out[KL_MSG_MAX])
 {
@@ -385,8 +386,6 @@ int main(void)
 {
     Suite *suite = suite_create("message");
     TCase *tcase = tcase_create("message");
-    SRunner *runner;
-    int failed;
 
     tcase_add_loop_test(tcase, test_vectors, 0, sizeof(vectors) / sizeof(vectors[0]));
     tcase_add_loop_test(tcase, test_round_trip, 0, KL_MSG_TYPE_COUNT);
@@ -400,9 +399,5 @@ int main(void)
     tcase_add_loop_test(tcase, test_frame_length, 0, sizeof(headers) / sizeof(headers[0]));
     tcase_add_test(tcase, test_frame_encode);
     suite_add_tcase(suite, tcase);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return test_run(suite);
 }

@@ -11,6 +11,7 @@
 #include "pkcs11/keys.h"
 #include "tests/support/fake_p11.h"
 #include "tests/support/hsm.h"
+#include "tests/support/suite.h"
 
 static struct test_token hsm;
 static CK_FUNCTION_LIST *f;
@@ -528,11 +529,5 @@ static Suite *ops_suite(void)
 
 int main(void)
 {
-    SRunner *runner = srunner_create(ops_suite());
-    int failed;
-
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? 0 : 1;
+    return test_run(ops_suite());
 }

@@ -14,6 +14,7 @@
 #include "pkcs11/token.h"
 #include "terminal-sim/pinpad.h"
 #include "tests/support/hsm.h"
+#include "tests/support/suite.h"
 
 #define LABEL "P-0001"
 #define PIN "1234567"
@@ -448,11 +449,5 @@ static Suite *suite(void)
 
 int main(void)
 {
-    SRunner *runner = srunner_create(suite());
-    int failed;
-
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return test_run(suite());
 }

@@ -14,6 +14,7 @@
 #include "pkcs11/ops.h"
 #include "tests/support/fake_p11.h"
 #include "tests/support/hsm.h"
+#include "tests/support/suite.h"
 
 static struct test_token hsm;
 static struct kl_loader *loader;
@@ -185,11 +186,5 @@ static Suite *selftest_suite(void)
 
 int main(void)
 {
-    SRunner *runner = srunner_create(selftest_suite());
-    int failed;
-
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? 0 : 1;
+    return test_run(selftest_suite());
 }

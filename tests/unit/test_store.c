@@ -438,5 +438,5 @@ int main(void)
     tcase_add_test(trouble, read_only_directory);
     tcase_add_test(trouble, read_only_file);
     tcase_add_test(trouble, error_mapping);
-    return run_suite(suite);
+    return test_run(suite);
 }

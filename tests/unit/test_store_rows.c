@@ -311,5 +311,5 @@ int main(void)
     tcase_add_test(rows, never_two_active);
     tcase_add_loop_test(rows, destroyed_is_gone, 0, 2);
     tcase_add_test(rows, audit);
-    return run_suite(suite);
+    return test_run(suite);
 }

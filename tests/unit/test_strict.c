@@ -11,6 +11,7 @@
 
 #include "proto/message.h"
 #include "tests/support/messages.h"
+#include "tests/support/suite.h"
 
 #define CHILDREN_MAX 16
 #define OUT_MAX 70000 /* room for what is far too large */
@@ -561,8 +562,6 @@ int main(void)
 {
     Suite *suite = suite_create("strict");
     TCase *tcase = tcase_create("strict");
-    SRunner *runner;
-    int failed;
 
     tcase_set_timeout(tcase, 60);
     tcase_add_loop_test(tcase, test_truncated, 0, KL_MSG_TYPE_COUNT);
@@ -574,9 +573,5 @@ int main(void)
     tcase_add_test(tcase, test_size);
     tcase_add_loop_test(tcase, test_bounds, 0, sizeof(bounds) / sizeof(bounds[0]));
     suite_add_tcase(suite, tcase);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return test_run(suite);
 }

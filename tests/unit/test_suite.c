@@ -11,6 +11,7 @@
 
 #include "proto/alg.h"
 #include "proto/suite.h"
+#include "tests/support/suite.h"
 
 static void to_hex(const uint8_t *in, size_t len, char *out)
 {
@@ -214,8 +215,6 @@ int main(void)
 {
     Suite *suite = suite_create("suite");
     TCase *tcase = tcase_create("suite");
-    SRunner *runner;
-    int failed;
 
     tcase_add_test(tcase, test_alg_table);
     tcase_add_loop_test(tcase, test_strength, 0, sizeof(strengths) / sizeof(strengths[0]));
@@ -228,9 +227,5 @@ int main(void)
     tcase_add_test(tcase, test_mac_inputs);
     tcase_add_test(tcase, test_transcript);
     suite_add_tcase(suite, tcase);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return test_run(suite);
 }

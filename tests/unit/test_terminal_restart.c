@@ -11,6 +11,7 @@
 
 #include "conf/cli.h"
 #include "tests/support/bench.h"
+#include "tests/support/suite.h"
 
 /* ---- Death at every step ---- */
 
@@ -291,13 +292,8 @@ static Suite *suite(void)
 
 int main(void)
 {
-    SRunner *runner;
-    int failed;
+    int status = test_run(suite());
 
-    runner = srunner_create(suite());
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
     fake_free_keys();
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return status;
 }

@@ -10,6 +10,7 @@
 #include "pkcs11/rv.h"
 #include "tests/support/fake_p11.h"
 #include "tests/support/hsm.h"
+#include "tests/support/suite.h"
 
 static struct kl_err err = KL_ERR_INIT;
 
@@ -408,11 +409,5 @@ static Suite *token_suite(void)
 
 int main(void)
 {
-    SRunner *runner = srunner_create(token_suite());
-    int failed;
-
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? 0 : 1;
+    return test_run(token_suite());
 }

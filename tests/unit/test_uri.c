@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "tests/support/hsm.h"
+#include "tests/support/suite.h"
 
 static struct kl_err err = KL_ERR_INIT;
 static char dir[PATH_MAX], path[PATH_MAX + 16];
@@ -334,11 +335,5 @@ static Suite *uri_suite(void)
 
 int main(void)
 {
-    SRunner *runner = srunner_create(uri_suite());
-    int failed;
-
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? 0 : 1;
+    return test_run(uri_suite());
 }

@@ -20,6 +20,7 @@
 #include "terminal-sim/judge.h"
 #include "terminal-sim/suite.h"
 #include "tests/support/lab.h"
+#include "tests/support/suite.h"
 #include "tests/support/vectors.h"
 
 #define NOW 1767225600 /* 2026-01-01 */
@@ -470,11 +471,5 @@ static Suite *suite(void)
 
 int main(void)
 {
-    SRunner *runner = srunner_create(suite());
-    int failed;
-
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
+    return test_run(suite());
 }

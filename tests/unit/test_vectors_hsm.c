@@ -14,6 +14,7 @@
 #include "pkcs11/ops.h"
 #include "terminal-sim/suite.h"
 #include "tests/support/hsm.h"
+#include "tests/support/suite.h"
 #include "tests/support/vectors.h"
 
 static struct kl_err err = KL_ERR_INIT;
@@ -320,11 +321,5 @@ static Suite *suite(void)
 
 int main(void)
 {
-    SRunner *runner = srunner_create(suite());
-    int failed;
-
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
+    return test_run(suite());
 }

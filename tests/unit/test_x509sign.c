@@ -11,6 +11,7 @@
 #include "pkcs11/keys.h"
 #include "tests/support/fake_p11.h"
 #include "tests/support/hsm.h"
+#include "tests/support/suite.h"
 
 static struct test_token hsm;
 static EVP_PKEY *public_key, *software_key;
@@ -224,11 +225,5 @@ static Suite *x509sign_suite(void)
 
 int main(void)
 {
-    SRunner *runner = srunner_create(x509sign_suite());
-    int failed;
-
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? 0 : 1;
+    return test_run(x509sign_suite());
 }
