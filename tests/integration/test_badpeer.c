@@ -16,6 +16,7 @@
 #include "proto/frame.h"
 #include "proto/message.h"
 #include "tests/support/lab.h"
+#include "tests/support/suite.h"
 
 #define CLOSED (-1)
 
@@ -446,10 +447,5 @@ int main(void)
     tcase_add_test(tcase, test_slow_load);
     tcase_add_test(tcase, test_too_many);
     suite_add_tcase(suite, tcase);
-
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? 0 : 1;
+    return test_run(suite);
 }

@@ -11,6 +11,7 @@
 
 #include "proto/message.h"
 #include "tests/support/lab.h"
+#include "tests/support/suite.h"
 
 #define LOAD_MESSAGES 6
 #define CONFIRM_MESSAGES 2
@@ -245,10 +246,5 @@ int main(void)
     tcase_add_test(tcase, test_killed_worker);
     tcase_add_test(tcase, test_second_daemon);
     suite_add_tcase(suite, tcase);
-
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? 0 : 1;
+    return test_run(suite);
 }

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "tests/support/lab.h"
+#include "tests/support/suite.h"
 
 static struct lab lab;
 static char module_env[PATH_MAX + 32], log_env[PATH_MAX + 32], trap_env[PATH_MAX + 32];
@@ -237,10 +238,5 @@ int main(void)
     tcase_add_test(tcase, test_full_store);
     tcase_add_test(tcase, test_read_only_store);
     suite_add_tcase(suite, tcase);
-
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? 0 : 1;
+    return test_run(suite);
 }

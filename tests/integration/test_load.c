@@ -10,6 +10,7 @@
 
 #include "proto/message.h"
 #include "tests/support/lab.h"
+#include "tests/support/suite.h"
 
 static struct lab lab;
 
@@ -398,10 +399,5 @@ int main(void)
     tcase_add_test(attacks, test_other_acquirer);
     tcase_add_loop_test(attacks, test_flipped_bits, 0, 6);
     suite_add_tcase(suite, attacks);
-
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? 0 : 1;
+    return test_run(suite);
 }

@@ -17,6 +17,7 @@
 #include "proto/message.h"
 #include "proto/suite.h"
 #include "tests/support/lab.h"
+#include "tests/support/suite.h"
 #include "tests/tools/proxy_p11.h"
 
 static struct lab lab;
@@ -246,10 +247,5 @@ int main(void)
     tcase_set_timeout(tcase, 90);
     tcase_add_loop_test(tcase, test_nothing_leaks, 0, 3);
     suite_add_tcase(suite, tcase);
-
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? 0 : 1;
+    return test_run(suite);
 }
