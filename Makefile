@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # Rooms become static libraries, programs link them; one folder, one library.
 #
-#   make                    programs into build/bin (installs missing packages first; NODEPS=1 not)
+#   make                    programs into build/bin (installs missing packages first; NODEPS=1 not);
+#                           V=1 shows the commands
 #   make check              unit and integration tests; also check-unit, check-integration
 #   make check-asan         the same under AddressSanitizer and UBSan; check-tsan: ThreadSanitizer
 #   make fuzz FUZZ_SECONDS=n   every fuzz target for n seconds
@@ -18,6 +19,8 @@ CC       ?= cc
 SAN      ?=
 WERROR   ?=
 NODEPS   ?=
+V        ?=
+Q        := $(if $(V),,@)
 FUZZ_SECONDS ?= 60
 CHECK_JOBS   ?= 2
 
@@ -26,7 +29,7 @@ CHECK_JOBS   ?= 2
 GOALS     := $(or $(MAKECMDGOALS),all)
 NEEDS     := build $(if $(filter check% tests demo fuzz% tools vectors,$(GOALS)),test) \
              $(if $(filter fuzz%,$(GOALS)),fuzz) $(if $(filter lint format,$(GOALS)),lint)
-DRY_RUN   := $(findstring n,$(firstword -$(MAKEFLAGS)))
+DRY_RUN   := $(findstring n,$(filter-out --%,$(firstword -$(MAKEFLAGS))))
 ifeq ($(NODEPS)$(DRY_RUN),)
 ifneq ($(filter-out clean,$(GOALS)),)
 $(shell .ci/deps.sh $(NEEDS) >&2)
@@ -87,25 +90,27 @@ deps:
 
 $(BUILD)/obj/%.o: %.c Makefile
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -fPIE -MMD -MP -c $< -o $@
+	$(if $(V),,@echo "CC $<")
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -fPIE -MMD -MP -c $< -o $@
 
 define room_rule
 $(BUILD)/lib/libkl-$(1).a: $(call objs,$(call room_src,$(1)))
 	@mkdir -p $$(@D)
 	@rm -f $$@
-	$(AR) rcs $$@ $$^
+	$(Q)$(AR) rcs $$@ $$^
 endef
 $(foreach r,$(ROOMS),$(eval $(call room_rule,$(r))))
 
 # Each program: its main, its own room, then what rooms may depend on.
-BASE := conf pkcs11 conf proto
+BASE := conf pkcs11 proto
 $(BUILD)/bin/keyloaderd:   $(BUILD)/obj/daemon/keyloaderd.o   $(call libs,daemon $(BASE))
 $(BUILD)/bin/keyloaderctl: $(BUILD)/obj/daemon/keyloaderctl.o $(call libs,daemon $(BASE))
 $(BUILD)/bin/acquire-ca:   $(BUILD)/obj/ca/acquire-ca.o       $(call libs,ca $(BASE))
 $(BUILD)/bin/terminal-sim: $(BUILD)/obj/terminal-sim/terminal-sim.o $(call libs,terminal-sim $(BASE))
 $(BUILD)/bin/%:
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS) $(filter %.o,$^) $(filter %.a,$^) $(LDLIBS) -o $@
+	$(if $(V),,@echo "LD $@")
+	$(Q)$(CC) $(LDFLAGS) $(filter %.o,$^) $(filter %.a,$^) $(LDLIBS) -o $@
 
 # ---- Tests ----
 
@@ -113,16 +118,19 @@ TEST_LIBS := $(call libs,daemon ca terminal-sim $(BASE))
 
 $(BUILD)/tests/%_p11.so: tests/%_p11.c Makefile
 	@mkdir -p $(@D) $(dir $(BUILD)/obj/tests/$*)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -fPIC -shared -MMD -MP -MF $(BUILD)/obj/tests/$*_p11.d \
+	$(if $(V),,@echo "LD $@")
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -fPIC -shared -MMD -MP -MF $(BUILD)/obj/tests/$*_p11.d \
 	    -Wl,-z,relro,-z,now $< -o $@
 
 $(BUILD)/tests/fuzz/%: $(BUILD)/obj/tests/fuzz/%.o $(TEST_LIBS)
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS) -fsanitize=fuzzer $(filter %.o,$^) $(filter %.a,$^) $(LDLIBS) -o $@
+	$(if $(V),,@echo "LD $@")
+	$(Q)$(CC) $(LDFLAGS) -fsanitize=fuzzer $(filter %.o,$^) $(filter %.a,$^) $(LDLIBS) -o $@
 
 $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(SUPPORT) $(TEST_LIBS)
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS) $(filter %.o,$^) $(filter %.a,$^) $(LDLIBS) $(shell pkg-config --libs $(TESTPKGS)) -o $@
+	$(if $(V),,@echo "LD $@")
+	$(Q)$(CC) $(LDFLAGS) $(filter %.o,$^) $(filter %.a,$^) $(LDLIBS) $(shell pkg-config --libs $(TESTPKGS)) -o $@
 
 tests: $(UNIT) $(INTEG) tools
 tools: $(TOOLS)
@@ -178,11 +186,12 @@ format:
 
 DOC := $(DESTDIR)$(PREFIX)/share/doc/keyloader
 install: all
-	install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/bin $(DOC)/examples
+	install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/bin $(DOC)/examples $(DOC)/docs
 	install -m 0755 $(BUILD)/bin/keyloaderd $(BUILD)/bin/keyloaderctl $(DESTDIR)$(PREFIX)/sbin/
 	install -m 0755 $(BUILD)/bin/acquire-ca $(BUILD)/bin/terminal-sim $(DESTDIR)$(PREFIX)/bin/
 	install -m 0644 conf/keyloaderd.conf $(DOC)/examples/
-	install -m 0644 LICENSE $(wildcard README.md CHANGELOG.md docs/*.md) $(DOC)/
+	install -m 0644 LICENSE README.md $(DOC)/
+	install -m 0644 $(wildcard docs/*.md) $(DOC)/docs/
 
 clean:
 	rm -rf $(BUILD)

@@ -8,6 +8,7 @@
 
 #include "ca/ca.h"
 #include "conf/cli.h"
+#include "conf/options.h"
 #include "proto/secret.h"
 
 #define PROGRAM "acquire-ca"
@@ -40,18 +41,23 @@ static const struct kl_ca_command commands[] = {
 static void help(const char *only)
 {
     printf("Usage: %s COMMAND [OPTIONS]\n       %s --help | --version\n\n", PROGRAM, PROGRAM);
-    for (size_t i = 0; i < COMMAND_COUNT; i++)
-        if (!only || strcmp(only, commands[i].name) == 0)
+    for (size_t i = 0; i < COMMAND_COUNT; i++) {
+        if (!only || strcmp(only, commands[i].name) == 0) {
             printf("%s %s\n%s\n", commands[i].name, commands[i].synopsis, commands[i].help);
+        }
+    }
     printf("SRC is file:PATH (mode 0600), credential:NAME (systemd's LoadCredential=) or prompt.\n"
+           "--json, where a command has it, may also come before the command.\n"
            "Exit status: 0, or as in <sysexits.h>.\n");
 }
 
 static const struct kl_ca_command *find(const char *name)
 {
-    for (size_t i = 0; i < COMMAND_COUNT; i++)
-        if (strcmp(name, commands[i].name) == 0)
+    for (size_t i = 0; i < COMMAND_COUNT; i++) {
+        if (strcmp(name, commands[i].name) == 0) {
             return &commands[i];
+        }
+    }
     return NULL;
 }
 
@@ -61,10 +67,13 @@ int main(int argc, char **argv)
     const struct kl_ca_command *command;
     const char *name;
 
-    if (kl_secret_setup(&err) != KL_OK)
+    if (kl_secret_setup(&err) != KL_OK) {
         return kl_cli_fail(PROGRAM, &err);
-    if (argc < 2)
+    }
+    if (argc < 2) {
         return kl_cli_usage(PROGRAM, "no command given");
+    }
+    kl_options_json_first(argc, argv);
     name = argv[1];
     if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0) {
         help(NULL);
@@ -75,8 +84,9 @@ int main(int argc, char **argv)
         return 0;
     }
     command = find(name);
-    if (!command)
+    if (!command) {
         return kl_cli_usage(PROGRAM, "unknown command \"%s\"", name);
+    }
     for (int i = 2; i < argc && strcmp(argv[i], "--") != 0; i++) {
         if (strcmp(argv[i], "--help") == 0) {
             help(name);
@@ -84,7 +94,8 @@ int main(int argc, char **argv)
         }
     }
     enum kl_rc rc = command->fn(argc - 1, argv + 1, &err);
-    if (rc == KL_ERR_USAGE)
+    if (rc == KL_ERR_USAGE) {
         return kl_cli_usage(PROGRAM, "%s: %s", name, err.text);
+    }
     return rc == KL_OK ? 0 : kl_cli_fail(PROGRAM, &err);
 }

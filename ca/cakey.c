@@ -36,8 +36,9 @@ struct kl_cakey {
 
 void kl_cakey_free(struct kl_cakey *key)
 {
-    if (!key)
+    if (!key) {
         return;
+    }
     kl_signer_free(key->signer);
     EVP_PKEY_free(key->pkey);
     kl_session_free(key->session);
@@ -56,9 +57,10 @@ enum kl_rc kl_ca_module(const char *given, const struct kl_uri *uri, const char 
 {
     const char *path = given && *given ? given : kl_uri_module_path(uri);
 
-    if (!path)
+    if (!path) {
         return kl_err_set(err, KL_ERR_CONFIG,
                           "which PKCS#11 module? give --module PATH, or module-path in the URI");
+    }
     *out = path;
     return KL_OK;
 }
@@ -90,19 +92,23 @@ static enum kl_rc open_session(struct kl_cakey *key, int read_write, struct kl_e
     const char *module = NULL, *source;
     enum kl_rc rc = kl_uri_parse(conf->token, &uri, err);
 
-    if (rc == KL_OK)
+    if (rc == KL_OK) {
         rc = kl_ca_module(conf->module, uri, &module, err);
+    }
     if (rc == KL_OK) {
         source = *conf->pin_source ? conf->pin_source : kl_uri_pin_source(uri);
         rc = kl_pin_read(source, "PIN of the CA's token", &pin, err);
     }
-    if (rc == KL_OK)
+    if (rc == KL_OK) {
         rc = kl_module_load(module, *conf->init_reserved ? conf->init_reserved : NULL, &key->module,
                             err);
-    if (rc == KL_OK)
+    }
+    if (rc == KL_OK) {
         rc = kl_token_open(key->module, uri, pin, read_write, &key->token, err);
-    if (rc == KL_OK)
+    }
+    if (rc == KL_OK) {
         rc = kl_session_open(key->token, &key->session, err);
+    }
     kl_secret_free(pin);
     kl_uri_free(uri);
     return rc;
@@ -116,8 +122,9 @@ static enum kl_rc find_pair(struct kl_cakey *key, struct kl_err *err)
     enum kl_rc rc =
         kl_pair_find(key->session, KL_PAIR_CA, key->conf->key_label, &handle, &found, err);
 
-    if (rc != KL_OK)
+    if (rc != KL_OK) {
         return rc;
+    }
     EVP_PKEY_free(key->pkey);
     key->pkey = found;
     return kl_signer_token(key->session, handle, key->pkey, &key->signer, err);
@@ -127,9 +134,10 @@ static enum kl_rc generate_in_token(struct kl_cakey *key, unsigned bits, struct 
 {
     enum kl_rc rc = open_session(key, 1, err);
 
-    if (rc == KL_OK)
+    if (rc == KL_OK) {
         rc =
             kl_pair_generate(key->session, KL_PAIR_CA, key->conf->key_label, bits, &key->pkey, err);
+    }
     return rc;
 }
 
@@ -147,9 +155,10 @@ static enum kl_rc write_encrypted(const char *path, EVP_PKEY *pkey, struct kl_se
     char *pem;
     enum kl_rc rc;
 
-    if (clear && pbe && bio)
+    if (clear && pbe && bio) {
         sealed = PKCS8_set0_pbe((const char *)kl_secret_data(passphrase),
                                 (int)kl_secret_len(passphrase), clear, pbe);
+    }
     if (!sealed || PEM_write_bio_PKCS8(bio, sealed) != 1) {
         rc = kl_err_openssl(err, KL_ERR_INTERNAL, "PKCS8_set0_pbe", "encrypting %s", path);
     } else {
@@ -157,8 +166,9 @@ static enum kl_rc write_encrypted(const char *path, EVP_PKEY *pkey, struct kl_se
         rc = kl_file_write(path, pem, (size_t)len, 0600, 0, err);
     }
     BIO_free(bio);
-    if (!sealed) /* which owns pbe otherwise */
+    if (!sealed) { /* which owns pbe otherwise */
         X509_ALGOR_free(pbe);
+    }
     X509_SIG_free(sealed);
     PKCS8_PRIV_KEY_INFO_free(clear);
     return rc;
@@ -170,12 +180,14 @@ static enum kl_rc generate_file(struct kl_cakey *key, unsigned bits, struct kl_e
     const char *source = *key->conf->pin_source ? key->conf->pin_source : NULL;
     enum kl_rc rc;
 
-    if (access(key->pem_path, F_OK) == 0)
+    if (access(key->pem_path, F_OK) == 0) {
         return kl_err_set(err, KL_ERR_EXISTS, "%s exists; a CA key is never overwritten",
                           key->pem_path);
+    }
     rc = kl_pin_choose(source, "Passphrase of the CA's key", &passphrase, err);
-    if (rc != KL_OK)
+    if (rc != KL_OK) {
         return rc;
+    }
     if (kl_secret_len(passphrase) < KL_CA_PASSPHRASE_MIN) {
         rc = kl_err_set(err, KL_ERR_REFUSED, "passphrase of a CA's key: at least %d bytes",
                         KL_CA_PASSPHRASE_MIN);
@@ -200,8 +212,9 @@ static enum kl_rc open_file(struct kl_cakey *key, struct kl_err *err)
     size_t len;
     enum kl_rc rc = kl_file_read(key->pem_path, KEY_FILE_MAX, &text, &len, err);
 
-    if (rc != KL_OK)
+    if (rc != KL_OK) {
         return rc;
+    }
     bio = BIO_new_mem_buf(text, (int)len);
     sealed = bio ? PEM_read_bio_PKCS8(bio, NULL, NULL, NULL) : NULL;
     if (!sealed) {
@@ -210,8 +223,9 @@ static enum kl_rc open_file(struct kl_cakey *key, struct kl_err *err)
         goto out;
     }
     rc = kl_pin_read(source, "Passphrase of the CA's key", &passphrase, err);
-    if (rc != KL_OK)
+    if (rc != KL_OK) {
         goto out;
+    }
     clear = PKCS8_decrypt(sealed, (const char *)kl_secret_data(passphrase),
                           (int)kl_secret_len(passphrase));
     key->pkey = clear ? EVP_PKCS82PKEY(clear) : NULL;
@@ -237,8 +251,9 @@ void kl_cakey_discard(struct kl_cakey *key, struct kl_err *err)
     struct kl_err failure = KL_ERR_INIT;
 
     if (*key->conf->pem) {
-        if (unlink(key->pem_path) != 0)
+        if (unlink(key->pem_path) != 0) {
             kl_err_context(err, "remove %s yourself", key->pem_path);
+        }
     } else if (kl_pair_destroy(key->session, key->conf->key_label, &failure) != KL_OK) {
         kl_err_context(err, "the pair \"%s\" was left in the token (%s)", key->conf->key_label,
                        failure.text);
@@ -252,8 +267,9 @@ enum kl_rc kl_cakey_generate(const struct kl_ca_conf *conf, const char *dir, uns
     struct kl_cakey *key = new_key(conf, dir, err);
     enum kl_rc rc;
 
-    if (!key)
+    if (!key) {
         return err->rc;
+    }
     rc = *conf->pem ? generate_file(key, bits, err) : generate_in_token(key, bits, err);
     if (rc != KL_OK) {
         kl_cakey_free(key);
@@ -274,12 +290,14 @@ enum kl_rc kl_cakey_open(const struct kl_ca_conf *conf, const char *dir, const X
     struct kl_cakey *key = new_key(conf, dir, err);
     enum kl_rc rc;
 
-    if (!key)
+    if (!key) {
         return err->rc;
-    if (*conf->pem)
+    }
+    if (*conf->pem) {
         rc = open_file(key, err);
-    else if ((rc = open_session(key, 0, err)) == KL_OK)
+    } else if ((rc = open_session(key, 0, err)) == KL_OK) {
         rc = find_pair(key, err);
+    }
     if (rc == KL_OK && EVP_PKEY_eq(key->pkey, X509_get0_pubkey(root)) != 1) {
         ERR_clear_error();
         rc = kl_err_set(err, KL_ERR_KEY, "%s is not the key that root.pem certifies",

@@ -91,11 +91,13 @@ static enum kl_rc check_token_uri(const struct kl_ca_conf *conf, struct kl_err *
     const char *module;
     enum kl_rc rc;
 
-    if (*conf->token == '\0')
+    if (*conf->token == '\0') {
         return KL_OK;
+    }
     rc = kl_uri_parse(conf->token, &uri, err);
-    if (rc == KL_OK)
+    if (rc == KL_OK) {
         rc = kl_ca_module(conf->module, uri, &module, err);
+    }
     kl_uri_free(uri);
     return rc;
 }
@@ -107,19 +109,24 @@ static enum kl_rc complete_conf(struct init_args *args, struct kl_err *err)
     static char none[] = "", label[] = KL_CA_KEY_LABEL, file[] = KL_CA_PEM_FILE;
     struct kl_ca_conf *conf = &args->conf;
 
-    if (args->pem == (conf->token != NULL))
+    if (args->pem == (conf->token != NULL)) {
         return kl_err_set(err, KL_ERR_USAGE, "give either --token URI or --pem");
-    if (args->pem && (conf->module || conf->key_label || conf->init_reserved))
+    }
+    if (args->pem && (conf->module || conf->key_label || conf->init_reserved)) {
         return kl_err_set(err, KL_ERR_USAGE,
                           "--module, --init-reserved and --key-label go with --token");
-    if (!args->pem && !conf->key_label)
+    }
+    if (!args->pem && !conf->key_label) {
         conf->key_label = label;
+    }
     conf->pem = args->pem ? file : none;
     char **members[] = {&conf->token, &conf->module, &conf->init_reserved, &conf->key_label,
                         &conf->pin_source};
-    for (size_t i = 0; i < sizeof members / sizeof members[0]; i++)
-        if (!*members[i])
+    for (size_t i = 0; i < sizeof members / sizeof members[0]; i++) {
+        if (!*members[i]) {
             *members[i] = none;
+        }
+    }
     return check_token_uri(conf, err);
 }
 
@@ -131,18 +138,23 @@ static enum kl_rc found_ca(const struct init_args *args, const X509_NAME *subjec
     X509 *root = NULL;
     enum kl_rc rc = kl_home_prepare(args->dir, err);
 
-    if (rc == KL_OK)
+    if (rc == KL_OK) {
         rc = kl_home_save_conf(args->dir, &args->conf, err);
-    if (rc == KL_OK)
+    }
+    if (rc == KL_OK) {
         rc = kl_cakey_generate(&args->conf, args->dir, bits, &key, err);
-    if (rc != KL_OK)
+    }
+    if (rc != KL_OK) {
         return rc;
+    }
     rc = kl_profile_root(subject, kl_signer_public(kl_cakey_signer(key)), (int)days,
                          (int64_t)time(NULL), &root, err);
-    if (rc == KL_OK)
+    if (rc == KL_OK) {
         rc = kl_sign_certificate(kl_cakey_signer(key), root, KL_SIG_RSA_PKCS1_SHA256, err);
-    if (rc == KL_OK)
+    }
+    if (rc == KL_OK) {
         rc = kl_home_save_root(args->dir, root, err);
+    }
     if (rc == KL_OK) {
         kl_cakey_free(key);
         *out = root;
@@ -167,15 +179,19 @@ enum kl_rc kl_ca_cmd_init(int argc, char **argv, struct kl_err *err)
         (rc = kl_options_require("--days", args.days, err)) != KL_OK ||
         (rc = kl_options_number("--days", args.days, 1, KL_DAYS_MAX, &days, err)) != KL_OK ||
         (args.bits && (rc = kl_options_bits(args.bits, &bits, err)) != KL_OK) ||
-        (rc = complete_conf(&args, err)) != KL_OK)
+        (rc = complete_conf(&args, err)) != KL_OK) {
         return rc;
+    }
     rc = kl_name_parse(args.subject, &subject, err);
-    if (rc == KL_OK)
+    if (rc == KL_OK) {
         rc = found_ca(&args, subject, days, bits, &root, err);
-    if (rc == KL_OK)
+    }
+    if (rc == KL_OK) {
         rc = kl_report_cert(root, &report, err);
-    if (rc == KL_OK)
+    }
+    if (rc == KL_OK) {
         rc = kl_report_print(report, args.json, err);
+    }
     X509_free(root);
     X509_NAME_free(subject);
     return rc;
@@ -219,10 +235,12 @@ enum kl_rc kl_ca_cmd_token_init(int argc, char **argv, struct kl_err *err)
     }
     if ((rc = kl_options_operands(argc, argv, 0, "", err)) != KL_OK ||
         (rc = kl_options_require("--module", module, err)) != KL_OK ||
-        (rc = kl_options_require("--label", label, err)) != KL_OK)
+        (rc = kl_options_require("--label", label, err)) != KL_OK) {
         return rc;
+    }
     rc = kl_ceremony_init_token(module, reserved, label, so_source, source, err);
-    if (rc == KL_OK)
+    if (rc == KL_OK) {
         printf("token \"%s\" is initialised\n", label);
+    }
     return rc;
 }

@@ -47,12 +47,15 @@ static enum kl_rc describe(X509 *cert, json_t **out, struct kl_err *err)
     json_t *report = NULL;
     enum kl_rc rc = kl_asn1_time_unix(X509_get0_notBefore(cert), &from, err);
 
-    if (rc == KL_OK)
+    if (rc == KL_OK) {
         rc = kl_asn1_time_unix(X509_get0_notAfter(cert), &to, err);
-    if (rc == KL_OK)
+    }
+    if (rc == KL_OK) {
         rc = kl_report_cert(cert, &report, err);
-    if (rc != KL_OK)
+    }
+    if (rc != KL_OK) {
         return rc;
+    }
     const char *status = now < from ? "not-yet-valid" : now > to ? "expired" : "valid";
     if (json_object_set_new(report, "status", json_string(status)) != 0) {
         json_decref(report);
@@ -67,8 +70,9 @@ static enum kl_rc append(X509 *cert, void *arg, struct kl_err *err)
     json_t *list = arg, *report = NULL;
     enum kl_rc rc = describe(cert, &report, err);
 
-    if (rc == KL_OK && json_array_append_new(list, report) != 0)
+    if (rc == KL_OK && json_array_append_new(list, report) != 0) {
         rc = kl_err_set(err, KL_ERR_MEMORY, "list of certificates");
+    }
     return rc;
 }
 
@@ -86,8 +90,9 @@ static enum kl_rc print_table(const json_t *list, struct kl_err *err)
                text_of(report, "not_before"), text_of(report, "not_after"),
                text_of(report, "status"), text_of(report, "subject"));
     }
-    if (fflush(stdout) != 0 || ferror(stdout))
+    if (fflush(stdout) != 0 || ferror(stdout)) {
         return kl_err_set(err, KL_ERR_IO, "cannot write to standard output");
+    }
     return KL_OK;
 }
 
@@ -98,14 +103,17 @@ enum kl_rc kl_ca_cmd_list(int argc, char **argv, struct kl_err *err)
     json_t *list = NULL;
     enum kl_rc rc = parse(argc, argv, 0, &dir, &json, err);
 
-    if (rc != KL_OK)
+    if (rc != KL_OK) {
         return rc;
+    }
     list = json_array();
-    if (!list)
+    if (!list) {
         return kl_err_set(err, KL_ERR_MEMORY, "list of certificates");
+    }
     rc = kl_home_each(dir, append, list, err);
-    if (rc == KL_OK)
+    if (rc == KL_OK) {
         rc = json ? kl_report_print(json_incref(list), 1, err) : print_table(list, err);
+    }
     json_decref(list);
     return rc;
 }
@@ -118,12 +126,15 @@ enum kl_rc kl_ca_cmd_show(int argc, char **argv, struct kl_err *err)
     json_t *report = NULL;
     enum kl_rc rc = parse(argc, argv, 1, &dir, &json, err);
 
-    if (rc == KL_OK)
+    if (rc == KL_OK) {
         rc = kl_home_find(dir, argv[optind], &cert, err);
-    if (rc == KL_OK)
+    }
+    if (rc == KL_OK) {
         rc = describe(cert, &report, err);
-    if (rc == KL_OK)
+    }
+    if (rc == KL_OK) {
         rc = kl_report_print(report, json, err);
+    }
     X509_free(cert);
     return rc;
 }

@@ -76,14 +76,17 @@ static enum kl_rc sign(const struct sign_args *args, X509 *root, X509 *cert, str
     struct kl_cakey *key = NULL;
     enum kl_rc rc = kl_home_load_conf(args->dir, &conf, err);
 
-    if (rc != KL_OK)
+    if (rc != KL_OK) {
         return rc;
+    }
     struct kl_ca_conf effective = conf; /* borrows conf's strings */
-    if (args->pin_source)
+    if (args->pin_source) {
         effective.pin_source = args->pin_source;
+    }
     rc = kl_cakey_open(&effective, args->dir, root, &key, err);
-    if (rc == KL_OK)
+    if (rc == KL_OK) {
         rc = kl_sign_certificate(kl_cakey_signer(key), cert, KL_SIG_RSA_PKCS1_SHA256, err);
+    }
     kl_cakey_free(key);
     kl_home_wipe_conf(&conf);
     return rc;
@@ -94,8 +97,9 @@ static enum kl_rc hand_out(const struct sign_args *args, X509 *cert, struct kl_e
 {
     enum kl_rc rc = kl_home_write_cert(args->out, cert, args->force, err);
 
-    if (rc != KL_OK)
+    if (rc != KL_OK) {
         kl_err_context(err, "the certificate is signed and kept in %s/issued, but", args->dir);
+    }
     return rc;
 }
 
@@ -112,29 +116,38 @@ enum kl_rc kl_ca_cmd_sign(int argc, char **argv, struct kl_err *err)
         (rc = kl_options_require("--csr", args.csr, err)) != KL_OK ||
         (rc = kl_options_require("--out", args.out, err)) != KL_OK ||
         (rc = kl_options_require("--days", args.days, err)) != KL_OK ||
-        (rc = kl_options_number("--days", args.days, 1, KL_DAYS_MAX, &days, err)) != KL_OK)
+        (rc = kl_options_number("--days", args.days, 1, KL_DAYS_MAX, &days, err)) != KL_OK) {
         return rc;
-    if (!args.force && access(args.out, F_OK) == 0)
+    }
+    if (!args.force && access(args.out, F_OK) == 0) {
         return kl_err_set(err, KL_ERR_EXISTS, "%s exists; --force overwrites it", args.out);
+    }
     rc = kl_home_load_root(args.dir, &root, err);
-    if (rc == KL_OK)
+    if (rc == KL_OK) {
         rc = kl_profile_load_request(args.csr, &request, err);
-    if (rc == KL_OK && (rc = kl_profile_check_request(request, root, err)) != KL_OK)
+    }
+    if (rc == KL_OK && (rc = kl_profile_check_request(request, root, err)) != KL_OK) {
         kl_err_context(err, "%s", args.csr);
-    if (rc == KL_OK)
+    }
+    if (rc == KL_OK) {
         rc = kl_profile_work(request, root, (int)days, (int64_t)time(NULL), &cert, err);
+    }
     if (rc == KL_OK) {
         kl_profile_each_ignored(request, tell_ignored, NULL);
         rc = sign(&args, root, cert, err);
     }
-    if (rc == KL_OK)
+    if (rc == KL_OK) {
         rc = kl_home_record(args.dir, cert, err);
-    if (rc == KL_OK)
+    }
+    if (rc == KL_OK) {
         rc = hand_out(&args, cert, err);
-    if (rc == KL_OK)
+    }
+    if (rc == KL_OK) {
         rc = kl_report_cert(cert, &report, err);
-    if (rc == KL_OK)
+    }
+    if (rc == KL_OK) {
         rc = kl_report_print(report, args.json, err);
+    }
     X509_free(cert);
     X509_REQ_free(request);
     X509_free(root);

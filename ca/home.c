@@ -46,15 +46,17 @@ enum kl_rc kl_home_path(const char *dir, const char *name, char out[PATH_MAX], s
 {
     int len = snprintf(out, PATH_MAX, "%s/%s", dir, name);
 
-    if (len < 0 || len >= PATH_MAX)
+    if (len < 0 || len >= PATH_MAX) {
         return kl_err_set(err, KL_ERR_INPUT, "path of %s is too long", name);
+    }
     return KL_OK;
 }
 
 static enum kl_rc make_dir(const char *path, struct kl_err *err)
 {
-    if (mkdir(path, 0755) != 0 && errno != EEXIST)
+    if (mkdir(path, 0755) != 0 && errno != EEXIST) {
         return kl_err_errno(err, "mkdir", "cannot create the directory %s", path);
+    }
     return KL_OK;
 }
 
@@ -63,16 +65,20 @@ enum kl_rc kl_home_prepare(const char *dir, struct kl_err *err)
     char path[PATH_MAX];
     enum kl_rc rc = kl_home_path(dir, ROOT_FILE, path, err);
 
-    if (rc != KL_OK)
+    if (rc != KL_OK) {
         return rc;
-    if (access(path, F_OK) == 0)
+    }
+    if (access(path, F_OK) == 0) {
         return kl_err_set(err, KL_ERR_EXISTS,
                           "%s exists: there is a CA in this directory; choose another", path);
-    if (errno != ENOENT)
+    }
+    if (errno != ENOENT) {
         return kl_err_errno(err, "access", "cannot look for %s", path);
+    }
     rc = make_dir(dir, err);
-    if (rc == KL_OK)
+    if (rc == KL_OK) {
         rc = kl_home_path(dir, ISSUED_DIR, path, err);
+    }
     return rc == KL_OK ? make_dir(path, err) : rc;
 }
 
@@ -84,10 +90,12 @@ enum kl_rc kl_home_load_conf(const char *dir, struct kl_ca_conf *out, struct kl_
     struct kl_ca_conf conf = {0};
     enum kl_rc rc = kl_home_path(dir, CONF_FILE, path, err);
 
-    if (rc == KL_OK)
+    if (rc == KL_OK) {
         rc = kl_ini_load(path, table, TABLE_COUNT, &conf, err);
-    if (rc != KL_OK)
+    }
+    if (rc != KL_OK) {
         return rc;
+    }
     if ((*conf.token == '\0') == (*conf.pem == '\0')) {
         rc = kl_err_set(err, KL_ERR_CONFIG, "%s: exactly one of token and pem must be set", path);
     } else if (strchr(conf.pem, '/')) {
@@ -110,11 +118,15 @@ static int value_ok(const char *value)
 {
     size_t len = strlen(value);
 
-    if (len > VALUE_MAX || (len > 0 && (strchr(" ;#", value[0]) || value[len - 1] == ' ')))
+    if (len > VALUE_MAX || (len > 0 && (strchr(" ;#", value[0]) || value[len - 1] == ' '))) {
         return 0;
-    for (const char *p = value; *p; p++)
-        if ((unsigned char)*p < 0x20 || *p == 0x7f || (p[0] == ' ' && (p[1] == ';' || p[1] == '#')))
+    }
+    for (const char *p = value; *p; p++) {
+        if ((unsigned char)*p < 0x20 || *p == 0x7f ||
+            (p[0] == ' ' && (p[1] == ';' || p[1] == '#'))) {
             return 0;
+        }
+    }
     return 1;
 }
 
@@ -126,27 +138,33 @@ enum kl_rc kl_home_save_conf(const char *dir, const struct kl_ca_conf *conf, str
     FILE *out = NULL;
     enum kl_rc rc = kl_home_path(dir, CONF_FILE, path, err);
 
-    if (rc != KL_OK)
+    if (rc != KL_OK) {
         return rc;
+    }
     out = open_memstream(&text, &len);
-    if (!out)
+    if (!out) {
         return kl_err_errno(err, "open_memstream", "%s", path);
+    }
     fprintf(out, "# Where this CA's key is. Never a PIN.\n[ca]\n");
     for (size_t i = 0; i < TABLE_COUNT && rc == KL_OK; i++) {
         const char *value = *(char *const *)((const char *)conf + table[i].offset);
-        if (*value == '\0')
+        if (*value == '\0') {
             continue;
-        if (!value_ok(value))
+        }
+        if (!value_ok(value)) {
             rc = kl_err_set(err, KL_ERR_INPUT,
                             "%s: control characters, spaces around it, a comment sign after a "
                             "space, or more than %d bytes: it cannot stand in %s",
                             table[i].key, VALUE_MAX, path);
+        }
         fprintf(out, "%s = %s\n", table[i].key, value);
     }
-    if (fclose(out) != 0 && rc == KL_OK)
+    if (fclose(out) != 0 && rc == KL_OK) {
         rc = kl_err_errno(err, "fclose", "%s", path);
-    if (rc == KL_OK) /* one that is there without root.pem is left from an init that failed */
+    }
+    if (rc == KL_OK) { /* one that is there without root.pem is left from an init that failed */
         rc = kl_file_write(path, text, len, 0644, 1, err);
+    }
     free(text);
     return rc;
 }
@@ -175,12 +193,14 @@ static enum kl_rc load_one(const char *path, X509 **out, struct kl_err *err)
     STACK_OF(X509) *chain = NULL;
     enum kl_rc rc = kl_cert_load_pem(path, &chain, err);
 
-    if (rc != KL_OK)
+    if (rc != KL_OK) {
         return rc;
-    if (sk_X509_num(chain) == 1)
+    }
+    if (sk_X509_num(chain) == 1) {
         *out = sk_X509_pop(chain);
-    else
+    } else {
         rc = kl_err_set(err, KL_ERR_INPUT, "%s holds more than one certificate", path);
+    }
     sk_X509_pop_free(chain, X509_free);
     return rc;
 }
@@ -207,8 +227,9 @@ static enum kl_rc issued_path(const char *dir, const char *file, const char *suf
     char name[NAME_MAX + 1];
     int len = snprintf(name, sizeof name, ISSUED_DIR "/%s%s", file, suffix);
 
-    if (len < 0 || (size_t)len >= sizeof name)
+    if (len < 0 || (size_t)len >= sizeof name) {
         return kl_err_set(err, KL_ERR_INPUT, "file name is too long: %s", file);
+    }
     return kl_home_path(dir, name, out, err);
 }
 
@@ -217,8 +238,9 @@ enum kl_rc kl_home_record(const char *dir, X509 *cert, struct kl_err *err)
     char path[PATH_MAX], serial[KL_SERIAL_HEX];
     enum kl_rc rc = kl_cert_serial_hex(cert, serial, err);
 
-    if (rc == KL_OK)
+    if (rc == KL_OK) {
         rc = issued_path(dir, serial, PEM_SUFFIX, path, err);
+    }
     return rc == KL_OK ? kl_home_write_cert(path, cert, 0, err) : rc;
 }
 
@@ -236,19 +258,24 @@ enum kl_rc kl_home_each(const char *dir, kl_home_fn fn, void *arg, struct kl_err
     struct dirent **entries = NULL;
     enum kl_rc rc = kl_home_path(dir, ISSUED_DIR, path, err);
 
-    if (rc != KL_OK)
+    if (rc != KL_OK) {
         return rc;
+    }
     int count = scandir(path, &entries, is_pem, alphasort);
-    if (count < 0)
+    if (count < 0) {
         return kl_err_errno(err, "scandir", "cannot read %s; is this a CA's directory?", path);
+    }
     for (int i = 0; i < count; i++) {
         X509 *cert = NULL;
-        if (rc == KL_OK)
+        if (rc == KL_OK) {
             rc = issued_path(dir, entries[i]->d_name, "", path, err);
-        if (rc == KL_OK)
+        }
+        if (rc == KL_OK) {
             rc = load_one(path, &cert, err);
-        if (rc == KL_OK)
+        }
+        if (rc == KL_OK) {
             rc = fn(cert, arg, err);
+        }
         X509_free(cert);
         free(entries[i]);
     }
@@ -262,16 +289,20 @@ enum kl_rc kl_home_find(const char *dir, const char *serial, X509 **out, struct 
     size_t len = strlen(serial);
     enum kl_rc rc;
 
-    if (strcmp(serial, "root") == 0)
+    if (strcmp(serial, "root") == 0) {
         return kl_home_load_root(dir, out, err);
-    if (len == 0 || len >= sizeof upper || strspn(serial, "0123456789abcdefABCDEF") != len)
+    }
+    if (len == 0 || len >= sizeof upper || strspn(serial, "0123456789abcdefABCDEF") != len) {
         return kl_err_set(err, KL_ERR_INPUT,
                           "\"%s\" is neither a serial number in hex nor \"root\"", serial);
-    for (size_t i = 0; i <= len; i++)
+    }
+    for (size_t i = 0; i <= len; i++) {
         upper[i] = (char)toupper((unsigned char)serial[i]);
+    }
     rc = issued_path(dir, upper, PEM_SUFFIX, path, err);
-    if (rc == KL_OK && access(path, F_OK) != 0 && errno == ENOENT)
+    if (rc == KL_OK && access(path, F_OK) != 0 && errno == ENOENT) {
         rc = kl_err_set(err, KL_ERR_NOT_FOUND, "no certificate of serial %s was issued from %s",
                         upper, dir);
+    }
     return rc == KL_OK ? load_one(path, out, err) : rc;
 }

@@ -51,9 +51,10 @@ static enum kl_rc add_extensions(X509 *cert, X509 *issuer, const struct extensio
         X509_EXTENSION *ext = X509V3_EXT_conf_nid(NULL, &ctx, list->nid, list->value);
         int added = ext && X509_add_ext(cert, ext, -1) == 1;
         X509_EXTENSION_free(ext);
-        if (!added)
+        if (!added) {
             return kl_err_openssl(err, KL_ERR_INTERNAL, "X509_add_ext", "extension %s",
                                   OBJ_nid2sn(list->nid));
+        }
     }
     return KL_OK;
 }
@@ -84,10 +85,11 @@ static enum kl_rc new_cert(const X509_NAME *subject, const X509_NAME *issuer, EV
     if (!cert || X509_set_version(cert, X509_VERSION_3) != 1 ||
         X509_set_subject_name(cert, subject) != 1 || X509_set_issuer_name(cert, issuer) != 1 ||
         X509_set_pubkey(cert, key) != 1 || !ASN1_TIME_set(X509_getm_notBefore(cert), (time_t)now) ||
-        !ASN1_TIME_adj(X509_getm_notAfter(cert), (time_t)now, days, 0))
+        !ASN1_TIME_adj(X509_getm_notAfter(cert), (time_t)now, days, 0)) {
         rc = kl_err_openssl(err, KL_ERR_INTERNAL, "X509_new", "building a certificate");
-    else
+    } else {
         rc = set_serial(cert, err);
+    }
     if (rc == KL_OK) {
         *out = cert;
         cert = NULL;
@@ -102,8 +104,9 @@ enum kl_rc kl_profile_root(const X509_NAME *subject, EVP_PKEY *key, int days, in
     X509 *cert = NULL;
     enum kl_rc rc = new_cert(subject, subject, key, days, now, &cert, err);
 
-    if (rc == KL_OK)
+    if (rc == KL_OK) {
         rc = add_extensions(cert, cert, root_extensions, err);
+    }
     if (rc == KL_OK) {
         *out = cert;
         cert = NULL;
@@ -122,8 +125,9 @@ enum kl_rc kl_profile_load_request(const char *path, X509_REQ **out, struct kl_e
     X509_REQ *request = NULL, *second = NULL;
     enum kl_rc rc = kl_file_read(path, REQUEST_FILE_MAX, &text, &len, err);
 
-    if (rc != KL_OK)
+    if (rc != KL_OK) {
         return rc;
+    }
     bio = BIO_new_mem_buf(text, (int)len);
     if (!bio) {
         rc = kl_err_openssl(err, KL_ERR_MEMORY, "BIO_new_mem_buf", "reading %s", path);
@@ -167,16 +171,20 @@ static int pss_is_sha2(const X509_ALGOR *alg)
     RSA_PSS_PARAMS *pss = NULL;
 
     X509_ALGOR_get0(&object, &type, &parameter, alg);
-    if (type == V_ASN1_SEQUENCE)
+    if (type == V_ASN1_SEQUENCE) {
         pss = ASN1_item_unpack(parameter, ASN1_ITEM_rptr(RSA_PSS_PARAMS));
-    if (!pss || !pss->hashAlgorithm || !pss->maskGenAlgorithm)
+    }
+    if (!pss || !pss->hashAlgorithm || !pss->maskGenAlgorithm) {
         goto out;
+    }
     X509_ALGOR_get0(&object, NULL, NULL, pss->hashAlgorithm);
-    if (!is_sha2(OBJ_obj2nid(object)))
+    if (!is_sha2(OBJ_obj2nid(object))) {
         goto out;
+    }
     X509_ALGOR_get0(&object, &type, &parameter, pss->maskGenAlgorithm);
-    if (OBJ_obj2nid(object) != NID_mgf1 || type != V_ASN1_SEQUENCE)
+    if (OBJ_obj2nid(object) != NID_mgf1 || type != V_ASN1_SEQUENCE) {
         goto out;
+    }
     mgf_hash = ASN1_item_unpack(parameter, ASN1_ITEM_rptr(X509_ALGOR));
     if (mgf_hash) {
         X509_ALGOR_get0(&object, NULL, NULL, mgf_hash);
@@ -199,9 +207,10 @@ static enum kl_rc check_signature(X509_REQ *request, EVP_PKEY *key, struct kl_er
     X509_ALGOR_get0(&object, NULL, NULL, alg);
     nid = OBJ_obj2nid(object);
     if (nid == NID_rsassaPss) {
-        if (!pss_is_sha2(alg))
+        if (!pss_is_sha2(alg)) {
             return kl_err_set(err, KL_ERR_CERT,
                               "request is signed by RSA-PSS with a hash other than SHA-2");
+        }
     } else if (OBJ_find_sigid_algs(nid, &hash, &pkey) != 1 || pkey != NID_rsaEncryption ||
                !is_sha2(hash)) {
         return kl_err_set(err, KL_ERR_CERT,
@@ -209,18 +218,21 @@ static enum kl_rc check_signature(X509_REQ *request, EVP_PKEY *key, struct kl_er
                           "is accepted",
                           nid == NID_undef ? "an unknown algorithm" : OBJ_nid2ln(nid));
     }
-    if (X509_REQ_verify(request, key) != 1)
+    if (X509_REQ_verify(request, key) != 1) {
         return kl_err_openssl(err, KL_ERR_VERIFY, "X509_REQ_verify",
                               "request's own signature is wrong: it was changed on its way, or its "
                               "maker does not hold the key; get it again");
+    }
     return KL_OK;
 }
 
 static int is_ours(int nid)
 {
-    for (const struct extension *e = work_extensions; e->value; e++)
-        if (e->nid == nid)
+    for (const struct extension *e = work_extensions; e->value; e++) {
+        if (e->nid == nid) {
             return 1;
+        }
+    }
     return 0;
 }
 
@@ -234,8 +246,9 @@ static enum kl_rc check_extensions(STACK_OF(X509_EXTENSION) * list, struct kl_er
             int bad = !bc || bc->ca;
             BASIC_CONSTRAINTS_free(bc);
             ERR_clear_error();
-            if (bad)
+            if (bad) {
                 return kl_err_set(err, KL_ERR_CERT, "request asks to be a CA; refused");
+            }
         }
         if (X509_EXTENSION_get_critical(ext) && !is_ours(nid)) {
             char name[80];
@@ -257,23 +270,30 @@ enum kl_rc kl_profile_check_request(X509_REQ *request, const X509 *root, struct 
     unsigned bits;
     enum kl_rc rc;
 
-    if (!key)
+    if (!key) {
         return kl_err_openssl(err, KL_ERR_CERT, "X509_REQ_get0_pubkey",
                               "request's public key cannot be read");
-    if (X509_REQ_get_version(request) != X509_REQ_VERSION_1)
+    }
+    if (X509_REQ_get_version(request) != X509_REQ_VERSION_1) {
         return kl_err_set(err, KL_ERR_CERT, "request is not of version 1 (RFC 2986)");
+    }
     rc = kl_pubkey_type(key, &type, &bits, err);
-    if (rc != KL_OK)
+    if (rc != KL_OK) {
         return kl_err_context(err, "request's key");
+    }
     rc = check_signature(request, key, err);
-    if (rc != KL_OK)
+    if (rc != KL_OK) {
         return rc;
-    if (X509_NAME_entry_count(subject) == 0)
+    }
+    if (X509_NAME_entry_count(subject) == 0) {
         return kl_err_set(err, KL_ERR_CERT, "request has no subject");
-    if (X509_NAME_cmp(subject, X509_get_subject_name(root)) == 0)
+    }
+    if (X509_NAME_cmp(subject, X509_get_subject_name(root)) == 0) {
         return kl_err_set(err, KL_ERR_CERT, "request's subject is the CA's own");
-    if (EVP_PKEY_eq(key, X509_get0_pubkey(root)) == 1)
+    }
+    if (EVP_PKEY_eq(key, X509_get0_pubkey(root)) == 1) {
         return kl_err_set(err, KL_ERR_CERT, "request's key is the CA's own");
+    }
 
     STACK_OF(X509_EXTENSION) *list = X509_REQ_get_extensions(request);
     rc = check_extensions(list, err);
@@ -295,8 +315,9 @@ void kl_profile_each_ignored(X509_REQ *request, void (*tell)(const char *name, v
     sk_X509_EXTENSION_pop_free(list, X509_EXTENSION_free);
     for (int i = 0; i < X509_REQ_get_attr_count(request); i++) {
         ASN1_OBJECT *object = X509_ATTRIBUTE_get0_object(X509_REQ_get_attr(request, i));
-        if (X509_REQ_extension_nid(OBJ_obj2nid(object)))
+        if (X509_REQ_extension_nid(OBJ_obj2nid(object))) {
             continue; /* the extensions, told above */
+        }
         OBJ_obj2txt(name, sizeof name, object, 0);
         tell(name, arg);
     }
@@ -310,21 +331,26 @@ enum kl_rc kl_profile_work(X509_REQ *request, X509 *root, int days, int64_t now,
     X509 *cert = NULL;
     enum kl_rc rc = kl_asn1_time_unix(X509_get0_notBefore(root), &from, err);
 
-    if (rc == KL_OK)
+    if (rc == KL_OK) {
         rc = kl_asn1_time_unix(X509_get0_notAfter(root), &to, err);
-    if (rc != KL_OK)
+    }
+    if (rc != KL_OK) {
         return kl_err_context(err, "root certificate");
-    if (now < from || now > to)
+    }
+    if (now < from || now > to) {
         return kl_err_set(err, KL_ERR_REFUSED,
                           "the root certificate is not valid now; is the clock right?");
-    if ((int64_t)days * DAY > to - now)
+    }
+    if ((int64_t)days * DAY > to - now) {
         return kl_err_set(err, KL_ERR_REFUSED,
                           "%d days would outlive the root certificate; at most %lld days are left",
                           days, (long long)((to - now) / DAY));
+    }
     rc = new_cert(X509_REQ_get_subject_name(request), X509_get_subject_name(root),
                   X509_REQ_get0_pubkey(request), days, now, &cert, err);
-    if (rc == KL_OK)
+    if (rc == KL_OK) {
         rc = add_extensions(cert, root, work_extensions, err);
+    }
     if (rc == KL_OK) {
         *out = cert;
         cert = NULL;

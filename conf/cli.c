@@ -56,8 +56,9 @@ static int scan_digits(const char *text, uint64_t *out, const char **end)
     for (; *at >= '0' && *at <= '9'; at++) {
         uint64_t digit = (uint64_t)(*at - '0');
 
-        if (value > (UINT64_MAX - digit) / 10)
+        if (value > (UINT64_MAX - digit) / 10) {
             return 0;
+        }
         value = value * 10 + digit;
     }
     *out = value;
@@ -71,9 +72,10 @@ enum kl_rc kl_parse_number(const char *text, uint64_t min, uint64_t max, uint64_
     uint64_t value;
     const char *end;
 
-    if (!scan_digits(text, &value, &end) || *end || value < min || value > max)
+    if (!scan_digits(text, &value, &end) || *end || value < min || value > max) {
         return kl_err_set(err, KL_ERR_INPUT,
                           "'%.40s' must be a number from %" PRIu64 " to %" PRIu64, text, min, max);
+    }
     *out = value;
     return KL_OK;
 }
@@ -107,10 +109,11 @@ enum kl_rc kl_parse_duration(const char *text, uint64_t min, uint64_t max, uint6
         unit = *end == 's' ? 1 : *end == 'm' ? 60 : *end == 'h' ? 3600 : *end == 'd' ? 86400 : 0;
         ok = unit != 0 && end[1] == '\0';
     }
-    if (!ok || value > UINT64_MAX / unit || value * unit < min || value * unit > max)
+    if (!ok || value > UINT64_MAX / unit || value * unit < min || value * unit > max) {
         return kl_err_set(err, KL_ERR_INPUT,
                           "'%.40s' must be a duration from %s to %s (a number and s, m, h or d)",
                           text, duration_text(min, low), duration_text(max, high));
+    }
     *seconds = value * unit;
     return KL_OK;
 }
@@ -122,8 +125,9 @@ void kl_time_format(int64_t unix_time, char out[KL_TIME_TEXT])
 
     /* Years beyond four digits would not fit; nothing of ours lives then. */
     if (unix_time < 0 || !gmtime_r(&t, &tm) || tm.tm_year > 9999 - 1900 ||
-        strftime(out, KL_TIME_TEXT, "%Y-%m-%dT%H:%M:%SZ", &tm) == 0)
+        strftime(out, KL_TIME_TEXT, "%Y-%m-%dT%H:%M:%SZ", &tm) == 0) {
         memcpy(out, "?", 2);
+    }
 }
 
 enum kl_rc kl_time_parse(const char *text, int64_t *unix_time, struct kl_err *err)
@@ -133,16 +137,20 @@ enum kl_rc kl_time_parse(const char *text, int64_t *unix_time, struct kl_err *er
     const char *end = NULL;
     time_t t = -1;
 
-    if (strlen(text) == KL_TIME_TEXT - 1)
+    if (strlen(text) == KL_TIME_TEXT - 1) {
         end = strptime(text, "%Y-%m-%dT%H:%M:%SZ", &tm);
-    if (end && *end == '\0')
+    }
+    if (end && *end == '\0') {
         t = timegm(&tm);
+    }
     /* strptime takes blanks, short fields and 31 February; what does not print back is not it. */
-    if (t >= 0)
+    if (t >= 0) {
         kl_time_format((int64_t)t, again);
-    if (t < 0 || strcmp(text, again) != 0)
+    }
+    if (t < 0 || strcmp(text, again) != 0) {
         return kl_err_set(err, KL_ERR_INPUT,
                           "'%.40s' must be a time in UTC like 2026-01-31T12:34:56Z", text);
+    }
     *unix_time = (int64_t)t;
     return KL_OK;
 }
@@ -157,12 +165,14 @@ static enum kl_rc read_all(int fd, const char *path, size_t max, char **out, siz
     enum kl_rc rc = KL_OK;
     ssize_t n;
 
-    if (!buf)
+    if (!buf) {
         return kl_err_set(err, KL_ERR_MEMORY, "%s: out of memory", path);
+    }
     /* One byte beyond max is asked for, so that a file that is too long shows. */
     while ((n = read(fd, buf + used, capacity - used)) != 0) {
-        if (n < 0 && errno == EINTR)
+        if (n < 0 && errno == EINTR) {
             continue;
+        }
         if (n < 0) {
             rc = kl_err_errno(err, "read", "%s", path);
             goto out;
@@ -196,14 +206,16 @@ enum kl_rc kl_file_read(const char *path, size_t max, char **out, size_t *len, s
     struct stat st;
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
 
-    if (fd < 0)
+    if (fd < 0) {
         return kl_err_errno(err, "open", "%s", path);
-    if (fstat(fd, &st) != 0)
+    }
+    if (fstat(fd, &st) != 0) {
         rc = kl_err_errno(err, "fstat", "%s", path);
-    else if (S_ISDIR(st.st_mode))
+    } else if (S_ISDIR(st.st_mode)) {
         rc = kl_err_set(err, KL_ERR_NO_FILE, "%s: is a directory", path);
-    else
+    } else {
         rc = read_all(fd, path, max, out, len, err);
+    }
     close(fd);
     return rc;
 }
@@ -213,10 +225,12 @@ static int write_all(int fd, const char *data, size_t len)
     while (len > 0) {
         ssize_t n = write(fd, data, len);
 
-        if (n < 0 && errno == EINTR)
+        if (n < 0 && errno == EINTR) {
             continue;
-        if (n < 0)
+        }
+        if (n < 0) {
             return -1;
+        }
         data += n;
         len -= (size_t)n;
     }
@@ -230,15 +244,18 @@ static enum kl_rc sync_directory(const char *path, struct kl_err *err)
     enum kl_rc rc = KL_OK;
     int fd;
 
-    if (!slash)
+    if (!slash) {
         snprintf(dir, sizeof(dir), ".");
-    else
+    } else {
         snprintf(dir, sizeof(dir), "%.*s", slash == path ? 1 : (int)(slash - path), path);
+    }
     fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0)
+    if (fd < 0) {
         return kl_err_errno(err, "open", "%s", dir);
-    if (fsync(fd) != 0)
+    }
+    if (fsync(fd) != 0) {
         rc = kl_err_errno(err, "fsync", "%s", dir);
+    }
     close(fd);
     return rc;
 }
@@ -250,21 +267,26 @@ enum kl_rc kl_file_write(const char *path, const void *data, size_t len, unsigne
     enum kl_rc rc = KL_OK;
     int fd;
 
-    if ((size_t)snprintf(tmp, sizeof(tmp), "%s.XXXXXX", path) >= sizeof(tmp))
+    if ((size_t)snprintf(tmp, sizeof(tmp), "%s.XXXXXX", path) >= sizeof(tmp)) {
         return kl_err_set(err, KL_ERR_INPUT, "%.60s...: path is too long", path);
+    }
     fd = mkostemp(tmp, O_CLOEXEC);
-    if (fd < 0)
+    if (fd < 0) {
         return kl_err_errno(err, "mkostemp", "%s", tmp);
-    if (fchmod(fd, (mode_t)mode) != 0)
+    }
+    if (fchmod(fd, (mode_t)mode) != 0) {
         rc = kl_err_errno(err, "fchmod", "%s", tmp);
-    else if (write_all(fd, data, len) != 0)
+    } else if (write_all(fd, data, len) != 0) {
         rc = kl_err_errno(err, "write", "%s", tmp);
-    else if (fsync(fd) != 0)
+    } else if (fsync(fd) != 0) {
         rc = kl_err_errno(err, "fsync", "%s", tmp);
-    if (close(fd) != 0 && rc == KL_OK)
+    }
+    if (close(fd) != 0 && rc == KL_OK) {
         rc = kl_err_errno(err, "close", "%s", tmp);
-    if (rc != KL_OK)
+    }
+    if (rc != KL_OK) {
         goto out;
+    }
     /* link refuses an existing name in one step; rename replaces it in one step. */
     if (overwrite ? rename(tmp, path) : link(tmp, path)) {
         rc = kl_err_errno(err, overwrite ? "rename" : "link", "%s", path);
@@ -272,9 +294,20 @@ enum kl_rc kl_file_write(const char *path, const void *data, size_t len, unsigne
     }
     rc = sync_directory(path, err);
 out:
-    if (rc != KL_OK || !overwrite)
+    if (rc != KL_OK || !overwrite) {
         unlink(tmp);
+    }
     return rc;
+}
+
+enum kl_rc kl_file_remove(const char *path, struct kl_err *err)
+{
+    if (unlink(path) != 0 && errno != ENOENT) {
+        return kl_err_errno(err, "unlink", "%s", path);
+    }
+    /* Also for one that is not there: a removal before this one may have failed to reach the disk.
+     */
+    return sync_directory(path, err);
 }
 
 /* ---- Progress ---- */
@@ -284,16 +317,20 @@ void kl_progress(struct kl_progress *progress, const char *what, uint64_t done, 
     struct timespec ts;
     int64_t now;
 
-    if (!isatty(STDERR_FILENO))
+    if (!isatty(STDERR_FILENO)) {
         return;
+    }
     clock_gettime(CLOCK_MONOTONIC, &ts);
     now = (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-    if (progress->started_ms == 0)
+    if (progress->started_ms == 0) {
         progress->started_ms = now;
-    if (now - progress->started_ms < PROGRESS_AFTER_MS && !progress->shown_ms)
+    }
+    if (now - progress->started_ms < PROGRESS_AFTER_MS && !progress->shown_ms) {
         return;
-    if (done != total && now - progress->shown_ms < PROGRESS_EVERY_MS)
+    }
+    if (done != total && now - progress->shown_ms < PROGRESS_EVERY_MS) {
         return;
+    }
     progress->shown_ms = now;
     fprintf(stderr, "\r%s %" PRIu64 "/%" PRIu64 "%s", what, done, total, done == total ? "\n" : "");
     fflush(stderr);

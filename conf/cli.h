@@ -44,9 +44,13 @@ enum kl_rc kl_file_read(const char *path, size_t max, char **out, size_t *len,
                         struct kl_err *err) KL_MUST_CHECK;
 
 /* Writes path whole or not at all: temporary file beside it, fsync, rename, fsync of the
- * directory. overwrite 0: KL_ERR_EXISTS if path is there. */
+ * directory. overwrite 0: KL_ERR_EXISTS if path is there. Should the last step fail, the new file
+ * is in place but may not survive a crash: to know what a failure left, read path. */
 enum kl_rc kl_file_write(const char *path, const void *data, size_t len, unsigned mode,
                          int overwrite, struct kl_err *err) KL_MUST_CHECK;
+
+/* Removes path so that no crash brings it back; one that is not there is KL_OK. */
+enum kl_rc kl_file_remove(const char *path, struct kl_err *err) KL_MUST_CHECK;
 
 /* Progress line on stderr when that is a terminal and two seconds have passed: "WHAT done/total".
  * Call at will; call with done == total to end the line. Start is a caller-owned zeroed struct. */

@@ -49,13 +49,16 @@ static enum kl_rc set_text(const struct kl_ini_key *key, const char *value, void
     size_t len = strlen(value);
     char *copy;
 
-    if (len < min || len > max)
+    if (len < min || len > max) {
         return kl_err_set(err, KL_ERR_CONFIG, "must have %" PRIu64 " to %" PRIu64 " characters",
                           min, max);
-    if (key->type == KL_INI_PATH && value[0] != '/')
+    }
+    if (key->type == KL_INI_PATH && value[0] != '/') {
         return kl_err_set(err, KL_ERR_CONFIG, "'%.100s' must be an absolute path", value);
-    if (!(copy = strdup(value)))
+    }
+    if (!(copy = strdup(value))) {
         return kl_err_set(err, KL_ERR_MEMORY, "out of memory");
+    }
     *(char **)member(key, config) = copy;
     return KL_OK;
 }
@@ -102,8 +105,9 @@ static enum kl_rc set_value(const struct kl_ini_key *key, const char *value, voi
         rc = find_choice(key->choices, value, &number, err);
         break;
     }
-    if (rc != KL_OK)
+    if (rc != KL_OK) {
         return err->rc = KL_ERR_CONFIG;
+    }
     *(uint64_t *)member(key, config) = number;
     return KL_OK;
 }
@@ -120,32 +124,43 @@ static const char *line_fault(const char *line, size_t len)
 {
     size_t start = 0, end = len;
 
-    if (len > LINE_LEN_MAX)
+    if (len > LINE_LEN_MAX) {
         return "the line is too long (1000 bytes at most)";
-    for (size_t i = 0; i < len; i++)
-        if (((unsigned char)line[i] < ' ' && line[i] != '\t') || line[i] == 0x7f)
+    }
+    for (size_t i = 0; i < len; i++) {
+        if (((unsigned char)line[i] < ' ' && line[i] != '\t') || line[i] == 0x7f) {
             return "the line holds a control character";
-    while (start < len && is_blank(line[start]))
+        }
+    }
+    while (start < len && is_blank(line[start])) {
         start++;
-    while (end > start && is_blank(line[end - 1]))
+    }
+    while (end > start && is_blank(line[end - 1])) {
         end--;
-    if (start == end || line[start] == ';' || line[start] == '#')
+    }
+    if (start == end || line[start] == ';' || line[start] == '#') {
         return NULL;
-    if (start > 0)
+    }
+    if (start > 0) {
         return "the line is indented: a value cannot be continued on a second line";
-    if (line[0] == '[' && line[end - 1] != ']')
+    }
+    if (line[0] == '[' && line[end - 1] != ']') {
         return "a section must be alone on its line, as [name]";
-    for (size_t i = 1; i < end; i++)
-        if (is_blank(line[i - 1]) && (line[i] == ';' || line[i] == '#'))
+    }
+    for (size_t i = 1; i < end; i++) {
+        if (is_blank(line[i - 1]) && (line[i] == ';' || line[i] == '#')) {
             return "a comment must stand on a line of its own";
+        }
+    }
     return NULL;
 }
 
 /* Only the first error is kept. */
 static void fail_line(struct parse *p, unsigned line, const char *what)
 {
-    if (p->rc == KL_OK)
+    if (p->rc == KL_OK) {
         p->rc = kl_err_set(p->err, KL_ERR_CONFIG, "%s:%u: %s", p->path, line, what);
+    }
 }
 
 static enum kl_rc check_lines(struct parse *p)
@@ -153,19 +168,23 @@ static enum kl_rc check_lines(struct parse *p)
     const char *at = p->text, *stop, *fault;
     unsigned line = 1;
 
-    if (p->end - at >= 3 && memcmp(at, "\xef\xbb\xbf", 3) == 0)
+    if (p->end - at >= 3 && memcmp(at, "\xef\xbb\xbf", 3) == 0) {
         fail_line(p, 1, "the file begins with a byte order mark: save it as plain UTF-8");
+    }
     for (; at < p->end && p->rc == KL_OK; at = stop + 1, line++) {
         size_t len;
 
         stop = memchr(at, '\n', (size_t)(p->end - at));
-        if (!stop)
+        if (!stop) {
             stop = p->end;
+        }
         len = (size_t)(stop - at);
-        if (len > 0 && at[len - 1] == '\r')
+        if (len > 0 && at[len - 1] == '\r') {
             len--;
-        if ((fault = line_fault(at, len)))
+        }
+        if ((fault = line_fault(at, len))) {
             fail_line(p, line, fault);
+        }
     }
     return p->rc;
 }
@@ -177,8 +196,9 @@ static char *next_line(char *out, int size, void *stream)
     const char *stop;
     size_t len;
 
-    if (p->rc != KL_OK || p->text >= p->end)
+    if (p->rc != KL_OK || p->text >= p->end) {
         return NULL;
+    }
     stop = memchr(p->text, '\n', (size_t)(p->end - p->text));
     len = (size_t)((stop ? stop + 1 : p->end) - p->text);
     if (len >= (size_t)size) {
@@ -194,9 +214,11 @@ static char *next_line(char *out, int size, void *stream)
 
 static const char *closest_fault(const struct parse *p, const char *section)
 {
-    for (size_t i = 0; i < p->count; i++)
-        if (strcmp(p->table[i].section, section) == 0)
+    for (size_t i = 0; i < p->count; i++) {
+        if (strcmp(p->table[i].section, section) == 0) {
             return "unknown key";
+        }
+    }
     return section[0] ? "unknown section" : "key before the first [section]";
 }
 
@@ -206,10 +228,12 @@ static int take_value(void *user, const char *section, const char *name, const c
     struct parse *p = user;
     const struct kl_ini_key *key = p->table, *end = p->table + p->count;
 
-    if (p->rc != KL_OK)
+    if (p->rc != KL_OK) {
         return 0;
-    while (key < end && (strcmp(key->section, section) != 0 || strcmp(key->key, name) != 0))
+    }
+    while (key < end && (strcmp(key->section, section) != 0 || strcmp(key->key, name) != 0)) {
         key++;
+    }
     if (key == end) {
         p->rc = kl_err_set(p->err, KL_ERR_CONFIG, "%s:%u: %s: [%s] %s", p->path, p->line,
                            closest_fault(p, section), section, name);
@@ -222,8 +246,9 @@ static int take_value(void *user, const char *section, const char *name, const c
     }
     p->seen[key - p->table] = p->line;
     p->rc = set_value(key, value, p->config, p->err);
-    if (p->rc != KL_OK)
+    if (p->rc != KL_OK) {
         p->rc = kl_err_context(p->err, "%s:%u: [%s] %s", p->path, p->line, section, name);
+    }
     return p->rc == KL_OK;
 }
 
@@ -234,13 +259,15 @@ static enum kl_rc set_fallbacks(struct parse *p)
     for (size_t i = 0; i < p->count && p->rc == KL_OK; i++) {
         const struct kl_ini_key *key = &p->table[i];
 
-        if (p->seen[i])
+        if (p->seen[i]) {
             continue;
-        if (!key->fallback)
+        }
+        if (!key->fallback) {
             p->rc = kl_err_set(p->err, KL_ERR_CONFIG, "%s: [%s] %s must be set", p->path,
                                key->section, key->key);
-        else if ((p->rc = set_value(key, key->fallback, p->config, p->err)) != KL_OK)
+        } else if ((p->rc = set_value(key, key->fallback, p->config, p->err)) != KL_OK) {
             p->rc = kl_err_context(p->err, "default of [%s] %s", key->section, key->key);
+        }
     }
     return p->rc;
 }
@@ -254,8 +281,9 @@ enum kl_rc kl_ini_load(const char *path, const struct kl_ini_key *table, size_t 
     int bad_line;
 
     if ((p.rc = kl_file_read(path, FILE_MAX, &text, &len, err)) != KL_OK) {
-        if (p.rc == KL_ERR_INPUT)
+        if (p.rc == KL_ERR_INPUT) {
             p.rc = err->rc = KL_ERR_CONFIG;
+        }
         return p.rc;
     }
     if (!(p.seen = calloc(count ? count : 1, sizeof(*p.seen)))) {
@@ -264,19 +292,23 @@ enum kl_rc kl_ini_load(const char *path, const struct kl_ini_key *table, size_t 
     }
     p.text = text;
     p.end = text + len;
-    if (check_lines(&p) != KL_OK)
+    if (check_lines(&p) != KL_OK) {
         goto out;
+    }
     ini_max_line = LINE_LEN_MAX + 3; /* its default is 200: too short for a path and a URI */
     bad_line = ini_parse_stream(next_line, &p, take_value, &p);
-    if (bad_line < 0)
+    if (bad_line < 0) {
         p.rc = kl_err_set(err, KL_ERR_MEMORY, "%s: out of memory", path);
-    else if (bad_line > 0)
+    } else if (bad_line > 0) {
         fail_line(&p, (unsigned)bad_line, "must be [section], key = value, or a comment");
-    if (p.rc == KL_OK)
+    }
+    if (p.rc == KL_OK) {
         set_fallbacks(&p);
+    }
 out:
-    if (p.rc != KL_OK)
+    if (p.rc != KL_OK) {
         kl_ini_wipe(table, count, config);
+    }
     free(p.seen);
     free(text);
     return p.rc;
@@ -287,8 +319,9 @@ void kl_ini_wipe(const struct kl_ini_key *table, size_t count, void *config)
     for (size_t i = 0; i < count; i++) {
         char **text;
 
-        if (!is_text(&table[i]))
+        if (!is_text(&table[i])) {
             continue;
+        }
         text = member(&table[i], config);
         free(*text);
         *text = NULL;
@@ -309,8 +342,9 @@ static void print_range(const struct kl_ini_key *key, FILE *out)
         break;
     case KL_INI_CHOICE:
         fputs(" (", out);
-        for (size_t i = 0; key->choices[i]; i++)
+        for (size_t i = 0; key->choices[i]; i++) {
             fprintf(out, "%s%s", i ? ", " : "", key->choices[i]);
+        }
         fputs(")", out);
         break;
     case KL_INI_PATH:
@@ -326,13 +360,15 @@ void kl_ini_print_help(const struct kl_ini_key *table, size_t count, FILE *out)
     for (size_t i = 0; i < count; i++) {
         const struct kl_ini_key *key = &table[i];
 
-        if (i == 0 || strcmp(key->section, table[i - 1].section) != 0)
+        if (i == 0 || strcmp(key->section, table[i - 1].section) != 0) {
             fprintf(out, "%s[%s]\n", i ? "\n" : "", key->section);
+        }
         fprintf(out, "# %s", key->help);
         print_range(key, out);
-        if (!key->fallback)
+        if (!key->fallback) {
             fprintf(out, "; must be set\n%s =\n", key->key);
-        else
+        } else {
             fprintf(out, "\n#%s =%s%s\n", key->key, key->fallback[0] ? " " : "", key->fallback);
+        }
     }
 }

@@ -47,11 +47,14 @@ static void put_text(struct line *line, const char *text)
 
 static int is_bare(const char *text)
 {
-    if (!*text)
+    if (!*text) {
         return 0;
-    for (; *text; text++)
-        if (*text <= ' ' || *text > '~' || *text == '"' || *text == '=' || *text == '\\')
+    }
+    for (; *text; text++) {
+        if (*text <= ' ' || *text > '~' || *text == '"' || *text == '=' || *text == '\\') {
             return 0;
+        }
+    }
     return 1;
 }
 
@@ -65,17 +68,19 @@ static void put_value(struct line *line, const char *text)
         return;
     }
     put_text(line, "\"");
-    if (line->full)
+    if (line->full) {
         return;
+    }
     for (; *text && !line->full; text++) {
-        if (*text == '"' || *text == '\\')
+        if (*text == '"' || *text == '\\') {
             snprintf(piece, sizeof(piece), "\\%c", *text);
-        else if (*text == '\n')
+        } else if (*text == '\n') {
             snprintf(piece, sizeof(piece), "\\n");
-        else if (*text < ' ' || *text > '~')
+        } else if (*text < ' ' || *text > '~') {
             snprintf(piece, sizeof(piece), "\\x%02x", (unsigned)(unsigned char)*text);
-        else
+        } else {
             snprintf(piece, sizeof(piece), "%c", *text);
+        }
         put_text(line, piece);
     }
     line->text[line->used++] = '"';
@@ -85,8 +90,9 @@ static void put_field(struct line *line, const struct kl_log_field *field)
 {
     char number[24];
 
-    if (line->used > 0)
+    if (line->used > 0) {
         put_text(line, " ");
+    }
     put_text(line, field->key);
     put_text(line, "=");
     if (field->text) {
@@ -101,8 +107,9 @@ size_t kl_log_format(char *out, size_t capacity, const struct kl_log_field *fiel
 {
     struct line line = {out, 0, capacity, 0};
 
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count; i++) {
         put_field(&line, &fields[i]);
+    }
     out[line.used] = '\0';
     return line.used;
 }
@@ -111,8 +118,9 @@ void kl_log_setup(const char *program, enum kl_log_level level, enum kl_log_targ
 {
     atomic_store(&log_level, (int)level);
     atomic_store(&log_target, (int)target);
-    if (target == KL_LOG_SYSLOG)
+    if (target == KL_LOG_SYSLOG) {
         openlog(program, LOG_PID | LOG_NDELAY, LOG_DAEMON);
+    }
 }
 
 /* Syslog stamps lines itself. */
@@ -124,8 +132,9 @@ static void put_time(struct line *line)
     size_t len;
 
     clock_gettime(CLOCK_REALTIME, &ts);
-    if (!gmtime_r(&ts.tv_sec, &tm))
+    if (!gmtime_r(&ts.tv_sec, &tm)) {
         return;
+    }
     len = strftime(text, sizeof(text), "ts=%Y-%m-%dT%H:%M:%S", &tm);
     snprintf(text + len, sizeof(text) - len, ".%03dZ", (int)(ts.tv_nsec / 1000000));
     put_text(line, text);
@@ -141,14 +150,18 @@ void kl_log_write(enum kl_log_level level, const char *event, const struct kl_lo
     struct kl_log_field head[] = {KL_STR("level", level_names[level]), KL_STR("event", event)};
     int saved = errno, to_syslog = atomic_load(&log_target) == KL_LOG_SYSLOG;
 
-    if ((int)level < atomic_load(&log_level))
+    if ((int)level < atomic_load(&log_level)) {
         return;
-    if (!to_syslog)
+    }
+    if (!to_syslog) {
         put_time(&line);
-    for (size_t i = 0; i < sizeof(head) / sizeof(head[0]); i++)
+    }
+    for (size_t i = 0; i < sizeof(head) / sizeof(head[0]); i++) {
         put_field(&line, &head[i]);
-    for (size_t i = 0; i < count; i++)
+    }
+    for (size_t i = 0; i < count; i++) {
         put_field(&line, &fields[i]);
+    }
     if (line.full) {
         memcpy(text + line.used, cut, sizeof(cut) - 1);
         line.used += sizeof(cut) - 1;
@@ -158,8 +171,9 @@ void kl_log_write(enum kl_log_level level, const char *event, const struct kl_lo
     } else {
         text[line.used++] = '\n';
         /* Nobody can be told that the log is gone. */
-        if (write(STDERR_FILENO, text, line.used) < 0)
+        if (write(STDERR_FILENO, text, line.used) < 0) {
             errno = saved;
+        }
     }
     errno = saved;
 }

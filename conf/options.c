@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Command lines: what is wrong with one.
+ * Command lines, over getopt_long: exact names, and what is wrong with one.
  */
 #include "conf/options.h"
 
-#include <getopt.h>
+#include <string.h>
 
 #include "conf/cli.h"
 
@@ -14,26 +14,122 @@ void kl_options_begin(void)
     opterr = 0;
 }
 
+void kl_options_json_first(int argc, char **argv)
+{
+    if (argc > 2 && strcmp(argv[1], "--json") == 0) {
+        char *json = argv[1];
+
+        argv[1] = argv[2];
+        argv[2] = json;
+    }
+}
+
+#define NO_VALUE '=' /* beside getopt's own ':' and '?' */
+
+static size_t name_length(const char *option)
+{
+    return strcspn(option, "=");
+}
+
+/* The long option that arg ("--name" or "--name=value") is, by its whole name; NULL if none. */
+static const struct option *find(const struct option *options, const char *arg)
+{
+    const char *name = arg + 2;
+
+    for (; options->name; options++) {
+        if (strlen(options->name) == name_length(name) &&
+            strncmp(options->name, name, name_length(name)) == 0) {
+            return options;
+        }
+    }
+    return NULL;
+}
+
+int kl_options_next(int argc, char *const *argv, const struct option *options)
+{
+    int at = optind > 0 ? optind : 1;
+
+    /* getopt_long passes over operands, and takes abbreviations: so it only gets to see whole
+     * names. */
+    while (at < argc && (argv[at][0] != '-' || argv[at][1] == '\0')) {
+        at++;
+    }
+    if (at < argc && strncmp(argv[at], "--", 2) == 0 && argv[at][2] != '\0') {
+        const struct option *option = find(options, argv[at]);
+
+        if (!option || (option->has_arg == no_argument && strchr(argv[at], '='))) {
+            optind = at + 1;
+            optopt = 0;
+            return option ? NO_VALUE : '?';
+        }
+    }
+    return getopt_long(argc, argv, ":", options, NULL);
+}
+
 enum kl_rc kl_options_error(int got, char *const *argv, struct kl_err *err)
 {
     const char *option = argv[optind - 1];
 
-    if (got == ':')
-        return kl_err_set(err, KL_ERR_USAGE, "option %s needs a value", option);
-    if (optopt > ' ' && optopt < 0x7f) /* a letter, perhaps one of several */
+    if (got == ':') {
+        return kl_err_set(err, KL_ERR_USAGE, "option %.60s needs a value", option);
+    }
+    if (got == NO_VALUE) {
+        return kl_err_set(err, KL_ERR_USAGE, "option %.*s takes no value",
+                          (int)name_length(option), option);
+    }
+    if (optopt > ' ' && optopt < 0x7f) { /* a letter, perhaps one of several */
         return kl_err_set(err, KL_ERR_USAGE, "unknown option -%c", optopt);
-    return kl_err_set(err, KL_ERR_USAGE, "option %s is unknown, ambiguous or takes no value",
-                      option);
+    }
+    return kl_err_set(err, KL_ERR_USAGE, "unknown option %.*s", (int)name_length(option), option);
+}
+
+static void take_out(int *argc, char **argv, int at)
+{
+    memmove(argv + at, argv + at + 1, (size_t)(*argc - at) * sizeof(*argv)); /* and the NULL */
+    (*argc)--;
+}
+
+enum kl_rc kl_options_take(int *argc, char **argv, const char *name, char letter,
+                           const char **value, int *given, struct kl_err *err)
+{
+    const struct option wanted[] = {{name, 0, NULL, 0}, {0}};
+
+    *given = 0;
+    for (int i = 1; i < *argc && strcmp(argv[i], "--") != 0;) {
+        char *arg = argv[i], *equals = strchr(arg, '=');
+        int is_long = strncmp(arg, "--", 2) == 0 && find(wanted, arg) != NULL;
+
+        if (!is_long && (letter == '\0' || arg[0] != '-' || arg[1] != letter || arg[2] != '\0')) {
+            i++;
+            continue;
+        }
+        take_out(argc, argv, i);
+        *given = 1;
+        if (is_long && equals && !value) {
+            return kl_err_set(err, KL_ERR_USAGE, "option --%s takes no value", name);
+        }
+        if (is_long && equals) {
+            *value = equals + 1;
+        } else if (value && i == *argc) {
+            return kl_err_set(err, KL_ERR_USAGE, "option %s needs a value", arg);
+        } else if (value) {
+            *value = argv[i];
+            take_out(argc, argv, i);
+        }
+    }
+    return KL_OK;
 }
 
 enum kl_rc kl_options_operands(int argc, char *const *argv, int count, const char *what,
                                struct kl_err *err)
 {
-    if (argc - optind < count)
+    if (argc - optind < count) {
         return kl_err_set(err, KL_ERR_USAGE, "%s is missing", what);
-    if (argc - optind > count)
+    }
+    if (argc - optind > count) {
         return kl_err_set(err, KL_ERR_USAGE, "\"%s\" is one operand too many",
                           argv[optind + count]);
+    }
     return KL_OK;
 }
 
@@ -55,10 +151,12 @@ enum kl_rc kl_options_bits(const char *text, unsigned *out, struct kl_err *err)
     unsigned bits = 0;
     enum kl_rc rc = kl_options_number("--bits", text, 0, 65536, &bits, err);
 
-    if (rc != KL_OK)
+    if (rc != KL_OK) {
         return rc;
-    if (bits != 2048 && bits != 3072 && bits != 4096)
+    }
+    if (bits != 2048 && bits != 3072 && bits != 4096) {
         return kl_err_set(err, KL_ERR_USAGE, "--bits: 2048, 3072 or 4096, not %u", bits);
+    }
     *out = bits;
     return KL_OK;
 }

@@ -1,22 +1,36 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The same answers to a wrong command line from every command: around getopt_long, which is to
- * be called with a short option string that begins with ':' (":h", "+:c:h").
+ * Command lines, the same way in every program: options by their whole names (no abbreviations:
+ * a mistyped one must not become another), and the same answers to what is wrong.
  */
 #ifndef KL_CONF_OPTIONS_H
 #define KL_CONF_OPTIONS_H
 
+#include <getopt.h>
 #include <stdint.h>
 
 #include "proto/err.h"
 
-/* Makes getopt_long start afresh (a command's own argv after the program's), without messages of
- * its own. */
+/* Makes kl_options_next start afresh (a command's own argv after the program's). */
 void kl_options_begin(void);
 
-/* What to return when getopt_long gave anything unknown to the caller: KL_ERR_USAGE, and which
- * option of argv it was. */
+/* The next option: what `options` says of it, or -1 when only operands are left, from optind on.
+ * There are long ones alone, and optarg is the value. Anything unknown to the caller is for
+ * kl_options_error. */
+int kl_options_next(int argc, char *const *argv, const struct option *options);
+
+/* What to return then: KL_ERR_USAGE, and which option of argv it was. */
 enum kl_rc kl_options_error(int got, char *const *argv, struct kl_err *err);
+
+/* Takes an option out of argv wherever it stands before "--": --name, and -letter unless that is
+ * 0; the last one counts. With value it needs one, else it takes none. Returns KL_ERR_USAGE, or
+ * KL_OK: *given says whether it was there. argv stays NULL-terminated. */
+enum kl_rc kl_options_take(int *argc, char **argv, const char *name, char letter,
+                           const char **value, int *given, struct kl_err *err) KL_MUST_CHECK;
+
+/* "PROGRAM --json COMMAND ..." becomes "PROGRAM COMMAND --json ...": for a program whose commands
+ * have the option themselves. */
+void kl_options_json_first(int argc, char **argv);
 
 /* After the options: exactly `count` operands (what they are is for the message: "FILE"). */
 enum kl_rc kl_options_operands(int argc, char *const *argv, int count, const char *what,
@@ -26,8 +40,9 @@ enum kl_rc kl_options_operands(int argc, char *const *argv, int count, const cha
  * analyzers see that nobody goes on with NULL. */
 static inline enum kl_rc kl_options_require(const char *name, const char *value, struct kl_err *err)
 {
-    if (value)
+    if (value) {
         return KL_OK;
+    }
     kl_err_set(err, KL_ERR_USAGE, "%s is missing", name);
     return KL_ERR_USAGE;
 }

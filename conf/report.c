@@ -34,8 +34,9 @@ enum kl_rc kl_pubkey_fingerprint(const EVP_PKEY *key, char out[KL_FINGERPRINT_TE
     int ok = len > 0 && EVP_Digest(der, (size_t)len, hash, &hash_len, EVP_sha256(), NULL) == 1;
 
     OPENSSL_free(der);
-    if (!ok)
+    if (!ok) {
         return kl_err_openssl(err, KL_ERR_INTERNAL, "i2d_PUBKEY", "fingerprint of a public key");
+    }
     to_hex(hash, sizeof hash, out);
     return KL_OK;
 }
@@ -46,12 +47,13 @@ enum kl_rc kl_cert_serial_hex(const X509 *cert, char out[KL_SERIAL_HEX], struct 
     char *hex = number ? BN_bn2hex(number) : NULL;
     enum kl_rc rc = KL_OK;
 
-    if (!hex)
+    if (!hex) {
         rc = kl_err_openssl(err, KL_ERR_CERT, "BN_bn2hex", "certificate's serial number");
-    else if (strlen(hex) >= KL_SERIAL_HEX)
+    } else if (strlen(hex) >= KL_SERIAL_HEX) {
         rc = kl_err_set(err, KL_ERR_CERT, "certificate's serial number is longer than 20 bytes");
-    else
+    } else {
         memcpy(out, hex, strlen(hex) + 1);
+    }
     OPENSSL_free(hex);
     BN_free(number);
     return rc;
@@ -61,8 +63,9 @@ enum kl_rc kl_asn1_time_unix(const ASN1_TIME *time, int64_t *out, struct kl_err 
 {
     struct tm tm;
 
-    if (ASN1_TIME_to_tm(time, &tm) != 1)
+    if (ASN1_TIME_to_tm(time, &tm) != 1) {
         return kl_err_openssl(err, KL_ERR_CERT, "ASN1_TIME_to_tm", "certificate's time is invalid");
+    }
     *out = (int64_t)timegm(&tm);
     return KL_OK;
 }
@@ -72,8 +75,9 @@ static enum kl_rc time_text(const ASN1_TIME *time, char out[KL_TIME_TEXT], struc
     int64_t seconds = 0;
     enum kl_rc rc = kl_asn1_time_unix(time, &seconds, err);
 
-    if (rc == KL_OK)
+    if (rc == KL_OK) {
         kl_time_format(seconds, out);
+    }
     return rc;
 }
 
@@ -97,10 +101,12 @@ enum kl_rc kl_report_cert(const X509 *cert, json_t **out, struct kl_err *err)
     EVP_PKEY *key = X509_get0_pubkey(cert);
     enum kl_rc rc;
 
-    if (!key)
+    if (!key) {
         return kl_err_openssl(err, KL_ERR_CERT, "X509_get0_pubkey", "certificate's public key");
-    if (X509_digest(cert, EVP_sha256(), hash, &hash_len) != 1)
+    }
+    if (X509_digest(cert, EVP_sha256(), hash, &hash_len) != 1) {
         return kl_err_openssl(err, KL_ERR_INTERNAL, "X509_digest", "certificate's fingerprint");
+    }
     to_hex(hash, sizeof hash, whole);
     kl_cert_subject(cert, subject);
     kl_cert_issuer(cert, issuer);
@@ -109,8 +115,9 @@ enum kl_rc kl_report_cert(const X509 *cert, json_t **out, struct kl_err *err)
     if ((rc = kl_cert_serial_hex(cert, serial, err)) != KL_OK ||
         (rc = time_text(X509_get0_notBefore(cert), from, err)) != KL_OK ||
         (rc = time_text(X509_get0_notAfter(cert), to, err)) != KL_OK ||
-        (rc = kl_pubkey_fingerprint(key, spki, err)) != KL_OK)
+        (rc = kl_pubkey_fingerprint(key, spki, err)) != KL_OK) {
         return rc;
+    }
 
     json_t *report =
         json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:b, s:s, s:s, s:s, s:s}", "serial", serial,
@@ -118,8 +125,9 @@ enum kl_rc kl_report_cert(const X509 *cert, json_t **out, struct kl_err *err)
                   "key_type", EVP_PKEY_get0_type_name(key), "key_bits", EVP_PKEY_get_bits(key),
                   "ca", X509_check_ca(c) == 1, "subject_key_id", ski, "authority_key_id", aki,
                   "spki_sha256", spki, "sha256", whole);
-    if (!report)
+    if (!report) {
         return kl_err_set(err, KL_ERR_MEMORY, "report of a certificate");
+    }
     *out = report;
     return KL_OK;
 }
@@ -128,25 +136,32 @@ static void print_lines(json_t *value, const char *name, int depth)
 {
     size_t count = json_is_array(value) ? json_array_size(value) : 0;
 
-    if (name)
+    if (name) {
         printf("%*s%s:", depth > 0 ? (depth - 1) * 2 : 0, "", name);
+    }
     if (json_is_object(value)) {
-        if (name)
+        if (name) {
             putchar('\n');
-        for (void *i = json_object_iter(value); i; i = json_object_iter_next(value, i))
+        }
+        for (void *i = json_object_iter(value); i; i = json_object_iter_next(value, i)) {
             print_lines(json_object_iter_value(i), json_object_iter_key(i), depth + 1);
+        }
     } else if (json_is_array(value)) {
-        if (name)
+        if (name) {
             printf("%s\n", count > 0 ? "" : " none");
+        }
         for (size_t i = 0; i < count; i++) {
             print_lines(json_array_get(value, i), NULL, depth);
-            if (i + 1 < count)
+            if (i + 1 < count) {
                 putchar('\n');
+            }
         }
     } else if (json_is_string(value)) {
         printf(" %s\n", json_string_value(value));
     } else if (json_is_integer(value)) {
         printf(" %" JSON_INTEGER_FORMAT "\n", json_integer_value(value));
+    } else if (json_is_null(value)) {
+        printf(" -\n"); /* nothing is known; "no" would be an answer */
     } else {
         printf(" %s\n", json_is_true(value) ? "yes" : "no");
     }
@@ -156,14 +171,17 @@ enum kl_rc kl_report_print(json_t *report, int as_json, struct kl_err *err)
 {
     enum kl_rc rc = KL_OK;
 
-    if (!report)
+    if (!report) {
         return kl_err_set(err, KL_ERR_MEMORY, "building the report");
-    if (!as_json)
+    }
+    if (!as_json) {
         print_lines(report, NULL, 0);
-    else if (json_dumpf(report, stdout, JSON_INDENT(2)) != 0 || putchar('\n') == EOF)
+    } else if (json_dumpf(report, stdout, JSON_INDENT(2)) != 0 || putchar('\n') == EOF) {
         rc = kl_err_set(err, KL_ERR_IO, "cannot write to standard output");
+    }
     json_decref(report);
-    if (rc == KL_OK && (fflush(stdout) != 0 || ferror(stdout)))
+    if (rc == KL_OK && (fflush(stdout) != 0 || ferror(stdout))) {
         rc = kl_err_set(err, KL_ERR_IO, "cannot write to standard output");
+    }
     return rc;
 }

@@ -26,6 +26,7 @@ struct kl_committer {
     pthread_mutex_t lock; /* guards what follows */
     pthread_cond_t work;
     struct unit_list waiting;
+    size_t waiting_count;
     struct unit_list finished;
     int stopping;
 };
@@ -98,6 +99,7 @@ static int take_batch(struct kl_committer *committer, struct unit_list *batch)
         TAILQ_INSERT_TAIL(batch, unit, link);
         count++;
     }
+    committer->waiting_count -= (size_t)count;
     pthread_mutex_unlock(&committer->lock);
     return count;
 }
@@ -228,10 +230,20 @@ void kl_committer_free(struct kl_committer *committer)
     free(committer);
 }
 
-void kl_committer_submit(struct kl_committer *committer, struct kl_unit *unit)
+enum kl_rc kl_committer_submit(struct kl_committer *committer, struct kl_unit *unit,
+                               struct kl_err *err)
 {
+    int full;
+
     pthread_mutex_lock(&committer->lock);
-    TAILQ_INSERT_TAIL(&committer->waiting, unit, link);
-    pthread_cond_signal(&committer->work);
+    full = committer->waiting_count >= KL_COMMITTER_MAX;
+    if (!full) {
+        TAILQ_INSERT_TAIL(&committer->waiting, unit, link);
+        committer->waiting_count++;
+        pthread_cond_signal(&committer->work);
+    }
     pthread_mutex_unlock(&committer->lock);
+    return full ? kl_err_set(err, KL_ERR_BUSY, "%d units wait for the store already",
+                             KL_COMMITTER_MAX)
+                : KL_OK;
 }

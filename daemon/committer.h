@@ -36,8 +36,10 @@ enum kl_rc kl_committer_new(struct event_base *base, struct kl_store *store,
  * Loop thread; takes NULL. */
 void kl_committer_free(struct kl_committer *committer);
 
-/* Queues a unit. Loop thread. Never fails and never blocks on the store; the number of units is
- * bounded by their submitters (at most one a session, and the timers'). */
-void kl_committer_submit(struct kl_committer *committer, struct kl_unit *unit);
+/* Queues a unit. Loop thread; never blocks on the store. KL_ERR_BUSY if KL_COMMITTER_MAX wait
+ * already: the unit stays the caller's. */
+#define KL_COMMITTER_MAX 16384
+enum kl_rc kl_committer_submit(struct kl_committer *committer, struct kl_unit *unit,
+                               struct kl_err *err) KL_MUST_CHECK;
 
 #endif

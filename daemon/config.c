@@ -105,25 +105,30 @@ static enum kl_rc check(const struct kl_config *c, struct kl_err *err)
     struct kl_uri *uri = NULL;
     enum kl_rc rc;
 
-    if (!is_numeric_address(c->address))
+    if (!is_numeric_address(c->address)) {
         return kl_err_set(err, KL_ERR_CONFIG, "[listen] address: '%s' is no numeric address",
                           c->address);
-    if (c->module[0] && c->module[0] != '/')
+    }
+    if (c->module[0] && c->module[0] != '/') {
         return kl_err_set(err, KL_ERR_CONFIG, "[hsm] module: '%.100s' must be an absolute path",
                           c->module);
-    if (strcmp(c->work_key, c->storage_key) == 0)
+    }
+    if (strcmp(c->work_key, c->storage_key) == 0) {
         return kl_err_set(err, KL_ERR_CONFIG, "[hsm] work-key and storage-key must differ");
-    if (c->idle_timeout > c->handshake_timeout)
+    }
+    if (c->idle_timeout > c->handshake_timeout) {
         return kl_err_set(err, KL_ERR_CONFIG,
                           "[limits] idle-timeout must not exceed handshake-timeout");
+    }
     if (kl_uri_parse(c->token, &uri, err) != KL_OK) {
         err->rc = KL_ERR_CONFIG;
         return kl_err_context(err, "[hsm] token");
     }
     rc = KL_OK;
-    if (!c->module[0] && !kl_uri_module_path(uri))
+    if (!c->module[0] && !kl_uri_module_path(uri)) {
         rc = kl_err_set(err, KL_ERR_CONFIG,
                         "[hsm] module must be set, or the token URI have a module-path");
+    }
     kl_uri_free(uri);
     return rc;
 }
@@ -133,8 +138,9 @@ enum kl_rc kl_config_load(const char *path, struct kl_config *out, struct kl_err
     struct kl_config config = {0};
     enum kl_rc rc = kl_ini_load(path, keys, KEY_COUNT, &config, err);
 
-    if (rc != KL_OK)
+    if (rc != KL_OK) {
         return rc;
+    }
     if (check(&config, err) != KL_OK) {
         kl_config_wipe(&config);
         return kl_err_context(err, "%s", path);
@@ -168,25 +174,30 @@ enum kl_rc kl_config_open_token(const struct kl_config *config, int read_write,
     char prompt[80];
     enum kl_rc rc;
 
-    if ((rc = kl_uri_parse(config->token, &uri, err)) != KL_OK)
+    if ((rc = kl_uri_parse(config->token, &uri, err)) != KL_OK) {
         goto out;
+    }
     if (!path[0] && !(path = kl_uri_module_path(uri))) {
         rc = kl_err_set(err, KL_ERR_CONFIG, "[hsm] module must be set");
         goto out;
     }
-    if (!source[0])
+    if (!source[0]) {
         source = kl_uri_pin_source(uri);
+    }
     snprintf(prompt, sizeof(prompt), "PIN of token %.*s", KL_TOKEN_LABEL_MAX,
              kl_uri_token(uri) ? kl_uri_token(uri) : "");
     /* The PIN first: nothing is loaded if there is none. */
-    if ((rc = kl_pin_read(source, prompt, &pin, err)) != KL_OK)
+    if ((rc = kl_pin_read(source, prompt, &pin, err)) != KL_OK) {
         goto out;
+    }
     rc =
         kl_module_load(path, config->init_reserved[0] ? config->init_reserved : NULL, &loaded, err);
-    if (rc != KL_OK)
+    if (rc != KL_OK) {
         goto out;
-    if ((rc = kl_token_open(loaded, uri, pin, read_write, &opened, err)) != KL_OK)
+    }
+    if ((rc = kl_token_open(loaded, uri, pin, read_write, &opened, err)) != KL_OK) {
         goto out;
+    }
     *module = loaded;
     *token = opened;
     loaded = NULL;

@@ -3,6 +3,7 @@
 #include <event2/buffer.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <search.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,7 +31,7 @@ int64_t kl_conn_age_ms(const struct kl_conn *conn)
 
 /* ---- Deadlines ---- */
 
-int kl_conn_waits_for_peer(enum kl_conn_state state)
+static int waits_for_peer(enum kl_conn_state state)
 {
     return state == KL_CONN_FIRST || state == KL_CONN_RANDOMS || state == KL_CONN_LOADED;
 }
@@ -44,7 +45,7 @@ static void arm_timer(struct kl_conn *conn)
 
     if (conn->state == KL_CONN_CLOSING) {
         deadline = now + LINGER_MS;
-    } else if (kl_conn_waits_for_peer(conn->state)) {
+    } else if (waits_for_peer(conn->state)) {
         int64_t idle = conn->heard_ms + (int64_t)config->idle_timeout * 1000;
         deadline = idle < deadline ? idle : deadline;
     }
@@ -70,10 +71,42 @@ static void half_close(struct kl_conn *conn)
     }
 }
 
+static int compare_serials(const void *a, const void *b)
+{
+    return strcmp(((const struct kl_conn *)a)->serial, ((const struct kl_conn *)b)->serial);
+}
+
+int kl_conn_claim_serial(struct kl_conn *conn)
+{
+    struct kl_conn *const *holder = tsearch(conn, &conn->service->loading, compare_serials);
+
+    conn->holds_serial = holder != NULL && *holder == conn;
+    return conn->holds_serial;
+}
+
+/* The load is over: what is under way for this connection comes back to nobody, and the serial is
+ * free for another. */
+static void detach(struct kl_conn *conn)
+{
+    if (conn->step != NULL) {
+        conn->step->owner = NULL;
+        conn->step = NULL;
+    }
+    if (conn->ticket != NULL) {
+        kl_pool_cancel(conn->ticket);
+        conn->ticket = NULL;
+    }
+    if (conn->holds_serial) {
+        tdelete(conn, &conn->service->loading, compare_serials);
+        conn->holds_serial = 0;
+    }
+}
+
 /* Our last message is queued (or none): send it, then wait briefly for the peer to close, since
  * closing with unread input would reset the connection and could take the message with it. */
 void kl_conn_finish(struct kl_conn *conn)
 {
+    detach(conn);
     kl_conn_enter(conn, KL_CONN_CLOSING);
     half_close(conn);
 }
@@ -121,27 +154,13 @@ enum kl_rc kl_conn_error_frame(const struct kl_config *config, enum kl_rc reason
     return kl_frame_encode(&msg, out, len, err);
 }
 
-/* What is under way for this connection comes back to nobody. */
-static void detach(struct kl_conn *conn)
-{
-    if (conn->step != NULL) {
-        conn->step->owner = NULL;
-        conn->step = NULL;
-    }
-    if (conn->ticket != NULL) {
-        kl_pool_cancel(conn->ticket);
-        conn->ticket = NULL;
-    }
-}
-
 /* The one place where a load that went wrong is logged and answered. */
 void kl_conn_refuse(struct kl_conn *conn, const struct kl_err *err)
 {
     struct kl_msg msg = error_msg(conn->service->config, err->rc);
     struct kl_err send_err = KL_ERR_INIT;
 
-    kl_log(KL_LOG_WARN, "refused", KL_STR("address", conn->address), KL_STR("serial", conn->serial),
-           KL_LOG_ERR(err));
+    kl_service_log_peer(conn->service, "refused", conn->address, conn->serial, err);
     if (kl_conn_send(conn, &msg, &send_err) != KL_OK) {
         kl_log(KL_LOG_WARN, "send-failed", KL_LOG_ERR(&send_err));
     }
@@ -159,7 +178,7 @@ static enum kl_rc read_message(struct kl_conn *conn, struct evbuffer *input, int
     enum kl_rc rc;
 
     *again = 0;
-    if (!kl_conn_waits_for_peer(conn->state)) {
+    if (!waits_for_peer(conn->state)) {
         return kl_err_set(err, KL_ERR_PROTOCOL, "the peer spoke before its turn");
     }
     if (evbuffer_copyout(input, header, sizeof(header)) < (ev_ssize_t)sizeof(header)) {
@@ -220,12 +239,13 @@ static void conn_free(struct kl_conn *conn)
 static void on_event(struct bufferevent *bev, short what, void *arg)
 {
     struct kl_conn *conn = arg;
+    struct kl_err err = KL_ERR_INIT;
 
     (void)bev;
     if (conn->state != KL_CONN_CLOSING) {
-        kl_log(KL_LOG_INFO, "peer-closed", KL_STR("address", conn->address),
-               KL_STR("serial", conn->serial),
-               KL_STR("how", what & BEV_EVENT_EOF ? "end of stream" : "connection error"));
+        (void)kl_err_set(&err, KL_ERR_CLOSED, "%s",
+                         what & BEV_EVENT_EOF ? "end of stream" : "connection error");
+        kl_service_log_peer(conn->service, "peer-closed", conn->address, conn->serial, &err);
     }
     conn_free(conn);
 }
@@ -242,9 +262,8 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
         return;
     }
     (void)kl_err_set(&err, KL_ERR_TIMEOUT, "%s",
-                     kl_conn_waits_for_peer(conn->state)
-                         ? "the peer was too slow"
-                         : "the load took longer than handshake-timeout");
+                     waits_for_peer(conn->state) ? "the peer was too slow"
+                                                 : "the load took longer than handshake-timeout");
     kl_conn_refuse(conn, &err);
 }
 
@@ -257,21 +276,16 @@ enum kl_rc kl_conn_new(struct kl_service *service, evutil_socket_t fd, const cha
     int on = 1;
 
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-    if (conn != NULL) {
-        conn->bev = bufferevent_socket_new(service->base, fd, BEV_OPT_CLOSE_ON_FREE);
-        conn->timer = evtimer_new(service->base, on_timer, conn);
+    if (conn == NULL) {
+        goto fail;
     }
-    if (conn == NULL || conn->bev == NULL || conn->timer == NULL) {
-        if (conn == NULL || conn->bev == NULL) {
-            evutil_closesocket(fd);
-        } else {
-            bufferevent_free(conn->bev);
-        }
-        if (conn != NULL && conn->timer != NULL) {
-            event_free(conn->timer);
-        }
-        free(conn);
-        return kl_err_set(err, KL_ERR_MEMORY, "connection");
+    conn->timer = evtimer_new(service->base, on_timer, conn);
+    if (conn->timer == NULL) {
+        goto fail;
+    }
+    conn->bev = bufferevent_socket_new(service->base, fd, BEV_OPT_CLOSE_ON_FREE);
+    if (conn->bev == NULL) {
+        goto fail;
     }
     conn->service = service;
     conn->closed = closed;
@@ -286,6 +300,13 @@ enum kl_rc kl_conn_new(struct kl_service *service, evutil_socket_t fd, const cha
     TAILQ_INSERT_TAIL(&service->conns, conn, link);
     kl_conn_enter(conn, KL_CONN_FIRST);
     return KL_OK;
+fail:
+    if (conn != NULL && conn->timer != NULL) {
+        event_free(conn->timer);
+    }
+    free(conn);
+    evutil_closesocket(fd);
+    return kl_err_set(err, KL_ERR_MEMORY, "connection");
 }
 
 void kl_conn_close_idle(struct kl_service *service)

@@ -53,9 +53,10 @@ struct kl_conn {
     kl_conn_closed_fn closed;
     void *arg;
     struct kl_exchange *exchange;
-    struct kl_step *step;     /* under way in the store thread */
-    struct kl_ticket *ticket; /* under way in an HSM worker */
-    char serial[KL_SERIAL_MAX + 1];
+    struct kl_step *step;           /* under way in the store thread */
+    struct kl_ticket *ticket;       /* under way in an HSM worker */
+    int holds_serial;               /* is in service->loading */
+    char serial[KL_SERIAL_MAX + 1]; /* fixed once it is there */
     char address[KL_CONN_ADDRESS_MAX];
 };
 
@@ -65,6 +66,8 @@ struct kl_conn {
 void kl_conn_enter(struct kl_conn *conn, enum kl_conn_state state);
 /* Milliseconds since the connection was accepted. */
 int64_t kl_conn_age_ms(const struct kl_conn *conn);
+/* Makes this the one connection that loads conn->serial, until it is over. 0 if another is. */
+int kl_conn_claim_serial(struct kl_conn *conn);
 /* Queues a message, whole, for one write. */
 enum kl_rc kl_conn_send_der(struct kl_conn *conn, const uint8_t *der, size_t len,
                             struct kl_err *err) KL_MUST_CHECK;
@@ -74,8 +77,6 @@ enum kl_rc kl_conn_send(struct kl_conn *conn, const struct kl_msg *msg,
 void kl_conn_finish(struct kl_conn *conn);
 /* The one place where a load that went wrong is logged and answered with Error. */
 void kl_conn_refuse(struct kl_conn *conn, const struct kl_err *err);
-/* 1 in the states that wait for the peer. */
-int kl_conn_waits_for_peer(enum kl_conn_state state);
 
 /* ---- handshake.c ---- */
 

@@ -10,8 +10,9 @@ void kl_csv_init(struct kl_csv *csv, const char *text, size_t len)
     csv->at = text;
     csv->end = text + len;
     csv->next_line = 1;
-    if (len >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0)
+    if (len >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0) {
         csv->at += 3;
+    }
 }
 
 static enum kl_rc fault(const struct kl_csv *csv, struct kl_err *err, const char *what)
@@ -34,10 +35,12 @@ static int at_line_end(const struct kl_csv *csv)
 
 static void pass_line_end(struct kl_csv *csv)
 {
-    if (peek(csv) == '\r')
+    if (peek(csv) == '\r') {
         csv->at++;
-    if (peek(csv) == '\n')
+    }
+    if (peek(csv) == '\n') {
         csv->at++;
+    }
     csv->next_line++;
 }
 
@@ -53,31 +56,39 @@ static enum kl_rc read_field(struct kl_csv *csv, const char *start, size_t *used
 {
     int quoted = peek(csv) == '"';
 
-    if (quoted)
+    if (quoted) {
         csv->at++;
+    }
     for (;;) {
         int c = peek(csv);
 
-        if (csv->at - start > KL_CSV_RECORD_MAX)
+        if (csv->at - start > KL_CSV_RECORD_MAX) {
             return fault(csv, err, "the line is too long (1024 bytes at most)");
-        if (!quoted && (c == ',' || at_line_end(csv)))
+        }
+        if (!quoted && (c == ',' || at_line_end(csv))) {
             return KL_OK;
-        if (c == -1)
+        }
+        if (c == -1) {
             return fault(csv, err, "a quoted field is not closed");
-        if (!is_text(c))
+        }
+        if (!is_text(c)) {
             return fault(csv, err, "control character");
+        }
         csv->at++;
         if (c == '"') {
-            if (!quoted)
+            if (!quoted) {
                 return fault(csv, err, "a quote within a field that is not quoted");
-            if (peek(csv) != '"')
+            }
+            if (peek(csv) != '"') {
                 break;
+            }
             csv->at++;
         }
         csv->buf[(*used)++] = (char)c;
     }
-    if (peek(csv) != ',' && !at_line_end(csv))
+    if (peek(csv) != ',' && !at_line_end(csv)) {
         return fault(csv, err, "text after a closing quote");
+    }
     return KL_OK;
 }
 
@@ -92,19 +103,23 @@ enum kl_rc kl_csv_next(struct kl_csv *csv, int *more, struct kl_err *err)
         return KL_OK;
     }
     for (;;) {
-        if (count == KL_CSV_FIELD_MAX)
+        if (count == KL_CSV_FIELD_MAX) {
             return fault(csv, err, "too many fields");
+        }
         csv->field[count++] = csv->buf + used;
-        if ((rc = read_field(csv, start, &used, err)) != KL_OK)
+        if ((rc = read_field(csv, start, &used, err)) != KL_OK) {
             return rc;
+        }
         csv->buf[used++] = '\0';
-        if (at_line_end(csv))
+        if (at_line_end(csv)) {
             break;
+        }
         csv->at++; /* the comma */
     }
     /* A last quote may have come just over the limit. */
-    if (csv->at - start > KL_CSV_RECORD_MAX)
+    if (csv->at - start > KL_CSV_RECORD_MAX) {
         return fault(csv, err, "the line is too long (1024 bytes at most)");
+    }
     csv->count = count;
     csv->line = csv->next_line;
     pass_line_end(csv);

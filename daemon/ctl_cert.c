@@ -23,11 +23,13 @@ static enum kl_rc load_chain(const char *path, X509 *root, STACK_OF(X509) * *out
     STACK_OF(X509) *chain = NULL;
     enum kl_rc rc = kl_cert_load_pem(path, &chain, err);
 
-    if (rc != KL_OK)
+    if (rc != KL_OK) {
         return rc;
+    }
     int last = sk_X509_num(chain) - 1;
-    if (last > 0 && X509_cmp(sk_X509_value(chain, last), root) == 0)
+    if (last > 0 && X509_cmp(sk_X509_value(chain, last), root) == 0) {
         X509_free(sk_X509_pop(chain));
+    }
     *out = chain;
     return KL_OK;
 }
@@ -40,13 +42,15 @@ static enum kl_rc check_key(const struct kl_config *config, X509 *leaf, struct k
     EVP_PKEY *key = NULL;
     enum kl_rc rc = kl_ctl_hsm_open(config, 0, &hsm, err);
 
-    if (rc == KL_OK)
+    if (rc == KL_OK) {
         rc = kl_pair_find(hsm.session, KL_PAIR_WORK, config->work_key, &handle, &key, err);
-    if (rc == KL_OK && EVP_PKEY_eq(X509_get0_pubkey(leaf), key) != 1)
+    }
+    if (rc == KL_OK && EVP_PKEY_eq(X509_get0_pubkey(leaf), key) != 1) {
         rc = kl_err_set(err, KL_ERR_CERT,
                         "the certificate is for another key than \"%s\" in the HSM; have a fresh "
                         "`key csr` signed",
                         config->work_key);
+    }
     EVP_PKEY_free(key);
     kl_ctl_hsm_close(&hsm);
     return rc;
@@ -54,11 +58,14 @@ static enum kl_rc check_key(const struct kl_config *config, X509 *leaf, struct k
 
 static int same_chain(STACK_OF(X509) * a, STACK_OF(X509) * b)
 {
-    if (sk_X509_num(a) != sk_X509_num(b))
+    if (sk_X509_num(a) != sk_X509_num(b)) {
         return 0;
-    for (int i = 0; i < sk_X509_num(a); i++)
-        if (X509_cmp(sk_X509_value(a, i), sk_X509_value(b, i)) != 0)
+    }
+    for (int i = 0; i < sk_X509_num(a); i++) {
+        if (X509_cmp(sk_X509_value(a, i), sk_X509_value(b, i)) != 0) {
             return 0;
+        }
+    }
     return 1;
 }
 
@@ -82,17 +89,19 @@ static enum kl_rc write_chain(const char *path, STACK_OF(X509) * chain, int forc
     char *pem;
     enum kl_rc rc;
 
-    for (int i = 0; ok && i < sk_X509_num(chain); i++)
+    for (int i = 0; ok && i < sk_X509_num(chain); i++) {
         ok = PEM_write_bio_X509(bio, sk_X509_value(chain, i)) == 1;
+    }
     if (!ok) {
         rc = kl_err_openssl(err, KL_ERR_INTERNAL, "PEM_write_bio_X509", "%s", path);
     } else {
         long len = BIO_get_mem_data(bio, &pem);
         rc = kl_file_write(path, pem, (size_t)len, 0644, force, err);
     }
-    if (rc == KL_ERR_EXISTS)
+    if (rc == KL_ERR_EXISTS) {
         rc = kl_err_set(err, KL_ERR_EXISTS,
                         "another certificate is installed in %s; --force replaces it", path);
+    }
     BIO_free(bio);
     return rc;
 }
@@ -106,26 +115,32 @@ static enum kl_rc install(const struct kl_ctl *ctl, const char *file, int force,
     int already = 0;
     enum kl_rc rc = kl_ctl_root(config, &root, err);
 
-    if (rc == KL_OK)
+    if (rc == KL_OK) {
         rc = load_chain(file, root, &chain, err);
-    if (rc != KL_OK)
+    }
+    if (rc != KL_OK) {
         goto out;
+    }
     rc = kl_cert_verify_loader(chain, root, time(NULL), err);
-    if (rc == KL_OK)
+    if (rc == KL_OK) {
         rc = check_key(config, sk_X509_value(chain, 0), err);
+    }
     if (rc != KL_OK) {
         kl_err_context(err, "%s is not installed", file);
         goto out;
     }
     already = is_installed(config, chain);
-    if (!already)
+    if (!already) {
         rc = write_chain(config->work, chain, force, err);
-    if (rc == KL_OK)
+    }
+    if (rc == KL_OK) {
         rc = kl_report_cert(sk_X509_value(chain, 0), &report, err);
-    if (rc == KL_OK)
+    }
+    if (rc == KL_OK) {
         rc = kl_report_print(json_pack("{s:s, s:b, s:o}", "file", config->work, "changed", !already,
                                        "certificate", report),
                              ctl->json, err);
+    }
 out:
     sk_X509_pop_free(chain, X509_free);
     X509_free(root);
@@ -140,8 +155,9 @@ static enum kl_rc cert_install(struct kl_ctl *ctl, int argc, char **argv, struct
 
     kl_options_begin();
     while ((c = getopt_long(argc, argv, ":", options, NULL)) != -1) {
-        if (c != 'f')
+        if (c != 'f') {
             return kl_options_error(c, argv, err);
+        }
         force = 1;
     }
     rc = kl_options_operands(argc, argv, 1, "FILE", err);
@@ -159,17 +175,22 @@ static enum kl_rc cert_show(struct kl_ctl *ctl, int argc, char **argv, struct kl
     enum kl_rc rc;
 
     kl_options_begin();
-    if ((c = getopt_long(argc, argv, ":", options, NULL)) != -1)
+    if ((c = getopt_long(argc, argv, ":", options, NULL)) != -1) {
         return kl_options_error(c, argv, err);
-    if ((rc = kl_options_operands(argc, argv, 0, "", err)) != KL_OK)
+    }
+    if ((rc = kl_options_operands(argc, argv, 0, "", err)) != KL_OK) {
         return rc;
+    }
     rc = kl_ctl_root(&ctl->config, &root, err);
-    if (rc == KL_OK)
+    if (rc == KL_OK) {
         rc = kl_ctl_installed(&ctl->config, &chain, err);
-    if (rc == KL_OK)
+    }
+    if (rc == KL_OK) {
         rc = kl_report_cert(sk_X509_value(chain, 0), &report, err);
-    if (rc != KL_OK)
+    }
+    if (rc != KL_OK) {
         goto out;
+    }
     /* A certificate that is not acceptable is shown all the same, and is a failure. */
     enum kl_rc verdict = kl_cert_verify_loader(chain, root, time(NULL), &finding);
     rc = kl_report_print(json_pack("{s:s, s:s, s:o}", "file", ctl->config.work, "status",

@@ -31,10 +31,11 @@ void kl_ctl_hsm_close(struct kl_ctl_hsm *hsm)
 enum kl_rc kl_ctl_installed(const struct kl_config *config, STACK_OF(X509) * *out,
                             struct kl_err *err)
 {
-    if (access(config->work, F_OK) != 0 && errno == ENOENT)
+    if (access(config->work, F_OK) != 0 && errno == ENOENT) {
         return kl_err_set(err, KL_ERR_NOT_FOUND,
                           "no work certificate is installed: there is no %s; `cert install` one",
                           config->work);
+    }
     return kl_cert_load_pem(config->work, out, err);
 }
 
@@ -43,13 +44,15 @@ enum kl_rc kl_ctl_root(const struct kl_config *config, X509 **out, struct kl_err
     STACK_OF(X509) *chain = NULL;
     enum kl_rc rc = kl_cert_load_pem(config->root, &chain, err);
 
-    if (rc != KL_OK)
+    if (rc != KL_OK) {
         return kl_err_context(err, "root certificate");
-    if (sk_X509_num(chain) == 1)
+    }
+    if (sk_X509_num(chain) == 1) {
         *out = sk_X509_pop(chain);
-    else
+    } else {
         rc =
             kl_err_set(err, KL_ERR_CERT, "%s must hold one certificate, AcquireRCRT", config->root);
+    }
     sk_X509_pop_free(chain, X509_free);
     return rc;
 }

@@ -32,27 +32,32 @@ static enum kl_rc token_init(struct kl_ctl *ctl, int argc, char **argv, struct k
 
     kl_options_begin();
     while ((c = getopt_long(argc, argv, ":", options, NULL)) != -1) {
-        if (c != 's')
+        if (c != 's') {
             return kl_options_error(c, argv, err);
+        }
         so_source = optarg;
     }
     rc = kl_options_operands(argc, argv, 0, "", err);
-    if (rc == KL_OK)
+    if (rc == KL_OK) {
         rc = kl_uri_parse(config->token, &uri, err);
-    if (rc != KL_OK)
+    }
+    if (rc != KL_OK) {
         return rc;
+    }
     label = kl_uri_token(uri);
     module = *config->module ? config->module : kl_uri_module_path(uri);
     source = *config->pin_source ? config->pin_source : kl_uri_pin_source(uri);
-    if (!label)
+    if (!label) {
         rc = kl_err_set(err, KL_ERR_CONFIG,
                         "[hsm] token: the URI must have token=LABEL for a token to be made");
-    else
+    } else {
         rc = kl_ceremony_init_token(module, *config->init_reserved ? config->init_reserved : NULL,
                                     label, so_source, source, err);
-    if (rc == KL_OK)
+    }
+    if (rc == KL_OK) {
         rc = kl_report_print(json_pack("{s:s, s:b}", "token", label, "initialised", 1), ctl->json,
                              err);
+    }
     kl_uri_free(uri);
     return rc;
 }
@@ -100,27 +105,32 @@ static enum kl_rc destroy_old(const struct kl_config *config, struct kl_session 
         rc = KL_OK;
     }
     EVP_PKEY_free(old);
-    if (rc != KL_OK)
+    if (rc != KL_OK) {
         return rc;
+    }
     rc = kl_pair_destroy(session, config->work_key, err);
-    if (rc == KL_ERR_KEY && *fingerprint == '\0')
+    if (rc == KL_ERR_KEY && *fingerprint == '\0') {
         return KL_OK; /* there is none */
-    if (rc == KL_OK && *fingerprint == '\0')
+    }
+    if (rc == KL_OK && *fingerprint == '\0') {
         snprintf(fingerprint, KL_FINGERPRINT_TEXT, "unusable-pair");
+    }
     return rc;
 }
 
 static void tell_destroyed(const struct kl_config *config, const char *fingerprint, int certified)
 {
-    if (*fingerprint)
+    if (*fingerprint) {
         fprintf(stderr, "keyloaderctl: destroyed the work key \"%s\", SPKI SHA-256 %s\n",
                 config->work_key, fingerprint);
-    if (certified)
+    }
+    if (certified) {
         fprintf(stderr,
                 "keyloaderctl: the installed certificate %s was for the destroyed key and is "
                 "useless now: no terminal can be loaded until `key csr` has been signed by the CA "
                 "and `cert install --force` has installed the new one\n",
                 config->work);
+    }
 }
 
 static enum kl_rc generate(const struct kl_ctl *ctl, struct kl_session *session, unsigned bits,
@@ -135,28 +145,33 @@ static enum kl_rc generate(const struct kl_ctl *ctl, struct kl_session *session,
 
     if (rc == KL_OK && replace) {
         rc = destroy_old(config, session, old, &certified, err);
-        if (rc == KL_OK)
+        if (rc == KL_OK) {
             tell_destroyed(config, old, certified);
+        }
     }
-    if (rc != KL_OK)
+    if (rc != KL_OK) {
         return rc;
+    }
     rc = kl_pair_generate(session, KL_PAIR_WORK, config->work_key, bits, &key, err);
-    if (rc == KL_ERR_EXISTS && !replace)
+    if (rc == KL_ERR_EXISTS && !replace) {
         return kl_err_set(err, KL_ERR_EXISTS,
                           "there is a work key \"%s\" already; --replace destroys it and the use "
                           "of its certificate",
                           config->work_key);
-    if (rc != KL_OK)
+    }
+    if (rc != KL_OK) {
         return *old ? kl_err_context(err, "the old work key is destroyed and there is no new one")
                     : rc;
+    }
     rc = kl_pubkey_fingerprint(key, fresh, err);
-    if (rc == KL_OK)
+    if (rc == KL_OK) {
         rc = kl_report_print(json_pack("{s:s, s:s, s:i, s:s, s:s, s:b, s:s}", "work_key",
                                        config->work_key, "type", EVP_PKEY_get0_type_name(key),
                                        "bits", EVP_PKEY_get_bits(key), "spki_sha256", fresh,
                                        "storage_key", config->storage_key, "storage_key_made",
                                        storage_made, "destroyed", *old ? old : "none"),
                              ctl->json, err);
+    }
     EVP_PKEY_free(key);
     return rc;
 }
@@ -175,20 +190,24 @@ static enum kl_rc key_generate(struct kl_ctl *ctl, int argc, char **argv, struct
 
     kl_options_begin();
     while (rc == KL_OK && (c = getopt_long(argc, argv, ":", options, NULL)) != -1) {
-        if (c == 'b')
+        if (c == 'b') {
             rc = kl_options_bits(optarg, &bits, err);
-        else if (c == 'r')
+        } else if (c == 'r') {
             replace = 1;
-        else
+        } else {
             rc = kl_options_error(c, argv, err);
+        }
     }
-    if (rc == KL_OK)
+    if (rc == KL_OK) {
         rc = kl_options_operands(argc, argv, 0, "", err);
-    if (rc != KL_OK)
+    }
+    if (rc != KL_OK) {
         return rc;
+    }
     rc = kl_ctl_hsm_open(&ctl->config, 1, &hsm, err);
-    if (rc == KL_OK)
+    if (rc == KL_OK) {
         rc = generate(ctl, hsm.session, bits, replace, err);
+    }
     kl_ctl_hsm_close(&hsm);
     return rc;
 }
@@ -203,10 +222,12 @@ static enum kl_rc describe_work(const struct kl_config *config, const EVP_PKEY *
     unsigned bits;
     enum kl_rc rc = kl_pubkey_type(key, &type, &bits, err);
 
-    if (rc == KL_OK)
+    if (rc == KL_OK) {
         rc = kl_pubkey_fingerprint(key, fingerprint, err);
-    if (rc != KL_OK)
+    }
+    if (rc != KL_OK) {
         return rc;
+    }
     *out = json_pack("{s:s, s:s, s:s, s:i, s:s, s:b}", "label", config->work_key, "attributes",
                      "ok", "type", EVP_PKEY_get0_type_name(key), "bits", (int)bits, "spki_sha256",
                      fingerprint, "certificate_installed", is_certified(config, key));
@@ -232,18 +253,23 @@ static enum kl_rc key_show(struct kl_ctl *ctl, int argc, char **argv, struct kl_
     enum kl_rc rc, storage_rc;
 
     kl_options_begin();
-    if ((c = getopt_long(argc, argv, ":", options, NULL)) != -1)
+    if ((c = getopt_long(argc, argv, ":", options, NULL)) != -1) {
         return kl_options_error(c, argv, err);
-    if ((rc = kl_options_operands(argc, argv, 0, "", err)) != KL_OK)
+    }
+    if ((rc = kl_options_operands(argc, argv, 0, "", err)) != KL_OK) {
         return rc;
+    }
     rc = kl_ctl_hsm_open(config, 0, &hsm, err);
-    if (rc != KL_OK)
+    if (rc != KL_OK) {
         goto out;
+    }
     rc = kl_pair_find(hsm.session, KL_PAIR_WORK, config->work_key, &handle, &key, err);
-    if (rc == KL_OK)
+    if (rc == KL_OK) {
         rc = describe_work(config, key, &work, err);
-    if (rc != KL_OK)
+    }
+    if (rc != KL_OK) {
         work = describe_bad(config->work_key, err);
+    }
     storage_rc = kl_storage_key_find(hsm.session, config->storage_key, &handle, &storage_err);
     storage = storage_rc == KL_OK
                   ? json_pack("{s:s, s:s}", "label", config->storage_key, "attributes", "ok")
@@ -276,10 +302,12 @@ static enum kl_rc build_request(struct kl_session *session, const char *label, X
     CK_OBJECT_HANDLE handle;
     enum kl_rc rc = kl_pair_find(session, KL_PAIR_WORK, label, &handle, &key, err);
 
-    if (rc == KL_OK)
+    if (rc == KL_OK) {
         rc = kl_signer_token(session, handle, key, &signer, err);
-    if (rc != KL_OK)
+    }
+    if (rc != KL_OK) {
         goto out;
+    }
     req = X509_REQ_new();
     if (!req || X509_REQ_set_version(req, X509_REQ_VERSION_1) != 1 ||
         X509_REQ_set_subject_name(req, subject) != 1 || X509_REQ_set_pubkey(req, key) != 1) {
@@ -314,17 +342,21 @@ static enum kl_rc write_request(X509_REQ *req, const char *path, int force, int 
     }
     len = BIO_get_mem_data(bio, &pem);
     if (strcmp(path, "-") == 0) {
-        if (fwrite(pem, 1, (size_t)len, stdout) != (size_t)len || fflush(stdout) != 0)
+        if (fwrite(pem, 1, (size_t)len, stdout) != (size_t)len || fflush(stdout) != 0) {
             rc = kl_err_errno(err, "fwrite", "cannot write to standard output");
+        }
         goto out;
     }
     rc = kl_file_write(path, pem, (size_t)len, 0644, force, err);
-    if (rc == KL_ERR_EXISTS)
+    if (rc == KL_ERR_EXISTS) {
         rc = kl_err_set(err, KL_ERR_EXISTS, "%s exists; --force overwrites it", path);
-    if (rc == KL_OK)
+    }
+    if (rc == KL_OK) {
         rc = kl_pubkey_fingerprint(X509_REQ_get0_pubkey(req), fingerprint, err);
-    if (rc != KL_OK)
+    }
+    if (rc != KL_OK) {
         goto out;
+    }
     rc = kl_report_print(json_pack("{s:s, s:s}", "file", path, "spki_sha256", fingerprint), as_json,
                          err);
 out:
@@ -349,26 +381,31 @@ static enum kl_rc key_csr(struct kl_ctl *ctl, int argc, char **argv, struct kl_e
 
     kl_options_begin();
     while ((c = getopt_long(argc, argv, ":", options, NULL)) != -1) {
-        if (c == 's')
+        if (c == 's') {
             text = optarg;
-        else if (c == 'o')
+        } else if (c == 'o') {
             path = optarg;
-        else if (c == 'f')
+        } else if (c == 'f') {
             force = 1;
-        else
+        } else {
             return kl_options_error(c, argv, err);
+        }
     }
     if ((rc = kl_options_operands(argc, argv, 0, "", err)) != KL_OK ||
         (rc = kl_options_require("--subject", text, err)) != KL_OK ||
-        (rc = kl_options_require("--out", path, err)) != KL_OK)
+        (rc = kl_options_require("--out", path, err)) != KL_OK) {
         return rc;
+    }
     rc = kl_name_parse(text, &subject, err);
-    if (rc == KL_OK)
+    if (rc == KL_OK) {
         rc = kl_ctl_hsm_open(&ctl->config, 0, &hsm, err);
-    if (rc == KL_OK)
+    }
+    if (rc == KL_OK) {
         rc = build_request(hsm.session, ctl->config.work_key, subject, &req, err);
-    if (rc == KL_OK)
+    }
+    if (rc == KL_OK) {
         rc = write_request(req, path, force, ctl->json, err);
+    }
     X509_REQ_free(req);
     X509_NAME_free(subject);
     kl_ctl_hsm_close(&hsm);

@@ -34,8 +34,9 @@ static void print_columns(const struct kl_ctl_list *list, json_t *row)
     {
         char number[24] = "-";
 
-        if (json_is_integer(value))
+        if (json_is_integer(value)) {
             snprintf(number, sizeof(number), "%" JSON_INTEGER_FORMAT, json_integer_value(value));
+        }
         print_cell(json_is_string(value) ? json_string_value(value) : number, list->widths[column],
                    column + 1 == columns);
         column++;
@@ -46,29 +47,34 @@ enum kl_rc kl_ctl_list_row(struct kl_ctl_list *list, json_t *row, struct kl_err 
 {
     int bad = 0;
 
-    if (!row)
+    if (!row) {
         return kl_err_set(err, KL_ERR_MEMORY, "building a row of the list");
+    }
     if (list->json) {
         fputs(list->count ? ",\n  " : "[\n  ", stdout);
         bad = json_dumpf(row, stdout, 0) != 0;
     } else {
-        if (list->count == 0)
+        if (list->count == 0) {
             print_header(list, row);
+        }
         print_columns(list, row);
     }
     list->count++;
     json_decref(row);
-    if (bad || ferror(stdout))
+    if (bad || ferror(stdout)) {
         return kl_err_set(err, KL_ERR_IO, "cannot write to standard output");
+    }
     return KL_OK;
 }
 
 enum kl_rc kl_ctl_list_end(struct kl_ctl_list *list, struct kl_err *err)
 {
-    if (list->json)
+    if (list->json) {
         fputs(list->count ? "\n]\n" : "[]\n", stdout);
-    if (fflush(stdout) != 0 || ferror(stdout))
+    }
+    if (fflush(stdout) != 0 || ferror(stdout)) {
         return kl_err_set(err, KL_ERR_IO, "cannot write to standard output");
+    }
     return KL_OK;
 }
 
@@ -76,8 +82,9 @@ json_t *kl_ctl_time(int64_t unix_time)
 {
     char text[KL_TIME_TEXT];
 
-    if (unix_time == 0)
+    if (unix_time == 0) {
         return json_null();
+    }
     kl_time_format(unix_time, text);
     return json_string(text);
 }

@@ -32,8 +32,9 @@ static int64_t now_seconds(void)
 /* Ends a transaction the way its work went. */
 static enum kl_rc finish(struct kl_store *store, enum kl_rc rc, struct kl_err *err)
 {
-    if (rc == KL_OK)
+    if (rc == KL_OK) {
         return kl_store_commit(store, err);
+    }
     kl_store_rollback(store);
     return rc;
 }
@@ -47,12 +48,15 @@ static enum kl_rc check_strength(const struct kl_config *config, enum kl_alg alg
 {
     enum kl_rc rc = kl_alg_strength(KL_KEY_RSA, 4096, alg, err);
 
-    if (rc != KL_ERR_STRENGTH)
+    if (rc != KL_ERR_STRENGTH) {
         return rc;
-    if (config->strength_enforce)
+    }
+    if (config->strength_enforce) {
         return kl_err_context(err, "strength-policy is enforce");
-    if (!*warned)
+    }
+    if (!*warned) {
         fprintf(stderr, "keyloaderctl: warning: %s\n", err->text);
+    }
     *warned = 1;
     return KL_OK;
 }
@@ -63,20 +67,23 @@ static enum kl_rc parse_alg(const struct kl_config *config, const char *name, in
     const struct kl_alg_info *info = kl_alg_by_name(name);
     enum kl_rc rc;
 
-    if (!info)
+    if (!info) {
         return kl_err_set(err, KL_ERR_INPUT,
                           "'%.40s' must be tdes2, tdes3, aes128, aes192 or aes256", name);
-    if ((rc = check_strength(config, info->alg, warned, err)) == KL_OK)
+    }
+    if ((rc = check_strength(config, info->alg, warned, err)) == KL_OK) {
         *out = info->alg;
+    }
     return rc;
 }
 
 static enum kl_rc copy_serial(const char *what, const char *text, char out[KL_SERIAL_MAX + 1],
                               struct kl_err *err)
 {
-    if (!kl_serial_ok(text))
+    if (!kl_serial_ok(text)) {
         return kl_err_set(err, KL_ERR_INPUT, "'%.40s' is no %s: 1 to %d of A-Z a-z 0-9 - . _", text,
                           what, KL_SERIAL_MAX);
+    }
     memcpy(out, text, strlen(text) + 1);
     return KL_OK;
 }
@@ -85,8 +92,9 @@ static enum kl_rc copy_serial(const char *what, const char *text, char out[KL_SE
 
 static const char *terminal_state(const struct kl_terminal *t, int64_t now)
 {
-    if (t->blocked)
+    if (t->blocked) {
         return "blocked";
+    }
     return t->armed_until >= now && t->attempts_left > 0 ? "armed" : "registered";
 }
 
@@ -117,25 +125,30 @@ static enum kl_rc add(struct kl_ctl *ctl, int argc, char **argv, struct kl_err *
 
     kl_options_begin();
     while ((c = getopt_long(argc, argv, ":", options, NULL)) != -1) {
-        if (c == 'a')
+        if (c == 'a') {
             alg = optarg;
-        else if (c == 'p')
+        } else if (c == 'p') {
             pinpad = optarg;
-        else
+        } else {
             return kl_options_error(c, argv, err);
+        }
     }
     if ((rc = kl_options_operands(argc, argv, 1, "SERIAL", err)) != KL_OK ||
         (rc = copy_serial("serial", argv[optind], terminal.serial, err)) != KL_OK ||
-        (rc = parse_alg(&ctl->config, alg, &warned, &terminal.alg, err)) != KL_OK)
+        (rc = parse_alg(&ctl->config, alg, &warned, &terminal.alg, err)) != KL_OK) {
         return rc;
+    }
     if (pinpad &&
-        (rc = copy_serial("PIN pad serial", pinpad, terminal.pinpad_serial, err)) != KL_OK)
+        (rc = copy_serial("PIN pad serial", pinpad, terminal.pinpad_serial, err)) != KL_OK) {
         return rc;
-    if ((rc = kl_store_open(ctl->config.store, KL_STORE_CREATE, &store, err)) != KL_OK)
+    }
+    if ((rc = kl_store_open(ctl->config.store, KL_STORE_CREATE, &store, err)) != KL_OK) {
         return rc;
+    }
     terminal.created = now_seconds();
-    if ((rc = kl_store_begin(store, err)) == KL_OK)
+    if ((rc = kl_store_begin(store, err)) == KL_OK) {
         rc = finish(store, kl_life_register(store, &terminal, terminal.created, err), err);
+    }
     kl_store_free(store);
     return rc == KL_OK ? kl_report_print(terminal_json(&terminal), ctl->json, err) : rc;
 }
@@ -158,11 +171,13 @@ static enum kl_rc import_header(struct import *import, struct kl_err *err)
     int more = 0, same;
     enum kl_rc rc = kl_csv_next(&import->csv, &more, err);
 
-    if (rc != KL_OK)
+    if (rc != KL_OK) {
         return rc;
+    }
     same = more && csv->count == 3;
-    for (size_t i = 0; same && i < 3; i++)
+    for (size_t i = 0; same && i < 3; i++) {
         same = strcmp(csv->field[i], names[i]) == 0;
+    }
     return same ? KL_OK
                 : kl_err_set(err, KL_ERR_INPUT, "line 1: must be 'serial,algorithm,pinpad'");
 }
@@ -172,12 +187,14 @@ static enum kl_rc parse_row(struct import *import, struct kl_terminal *out, stru
     const struct kl_csv *csv = &import->csv;
     enum kl_rc rc;
 
-    if (csv->count != 3)
+    if (csv->count != 3) {
         return kl_err_set(err, KL_ERR_INPUT, "has %zu fields, must have 3", csv->count);
+    }
     if ((rc = copy_serial("serial", csv->field[0], out->serial, err)) != KL_OK ||
         (rc = parse_alg(&import->ctl->config, csv->field[1], &import->warned, &out->alg, err)) !=
-            KL_OK)
+            KL_OK) {
         return rc;
+    }
     return csv->field[2][0] ? copy_serial("PIN pad serial", csv->field[2], out->pinpad_serial, err)
                             : KL_OK;
 }
@@ -190,8 +207,9 @@ static enum kl_rc import_row(struct import *import, struct kl_err *err)
     struct kl_err unknown = KL_ERR_INIT;
     enum kl_rc rc;
 
-    if ((rc = parse_row(import, &wanted, err)) != KL_OK)
+    if ((rc = parse_row(import, &wanted, err)) != KL_OK) {
         return rc;
+    }
     rc = kl_store_terminal_get(import->store, wanted.serial, &known, &unknown);
     if (rc == KL_ERR_NOT_FOUND) {
         import->added++;
@@ -202,11 +220,12 @@ static enum kl_rc import_row(struct import *import, struct kl_err *err)
         return rc;
     }
     if (known.alg != wanted.alg ||
-        (wanted.pinpad_serial[0] && strcmp(known.pinpad_serial, wanted.pinpad_serial) != 0))
+        (wanted.pinpad_serial[0] && strcmp(known.pinpad_serial, wanted.pinpad_serial) != 0)) {
         return kl_err_set(err, KL_ERR_EXISTS,
                           "terminal %s is registered already, with %s and PIN pad %s",
                           wanted.serial, kl_alg_info(known.alg)->name,
                           known.pinpad_serial[0] ? known.pinpad_serial : "unknown");
+    }
     import->known++;
     return KL_OK;
 }
@@ -219,11 +238,13 @@ static enum kl_rc import_rows(struct import *import, const char *text, size_t le
     enum kl_rc rc;
 
     kl_csv_init(&import->csv, text, len);
-    if ((rc = import_header(import, err)) != KL_OK)
+    if ((rc = import_header(import, err)) != KL_OK) {
         return rc;
+    }
     while ((rc = kl_csv_next(&import->csv, &more, err)) == KL_OK && more) {
-        if ((rc = import_row(import, err)) != KL_OK)
+        if ((rc = import_row(import, err)) != KL_OK) {
             return kl_err_context(err, "line %lu", import->csv.line);
+        }
         kl_progress(&progress, "bytes imported", (uint64_t)(import->csv.at - text), len);
     }
     return rc;
@@ -239,21 +260,26 @@ static enum kl_rc import(struct kl_ctl *ctl, int argc, char **argv, struct kl_er
     enum kl_rc rc;
 
     kl_options_begin();
-    if ((c = getopt_long(argc, argv, ":", options, NULL)) != -1)
+    if ((c = getopt_long(argc, argv, ":", options, NULL)) != -1) {
         return kl_options_error(c, argv, err);
+    }
     if ((rc = kl_options_operands(argc, argv, 1, "FILE", err)) != KL_OK ||
-        (rc = kl_file_read(argv[optind], IMPORT_MAX, &text, &len, err)) != KL_OK)
+        (rc = kl_file_read(argv[optind], IMPORT_MAX, &text, &len, err)) != KL_OK) {
         return rc;
+    }
     if ((rc = kl_store_open(ctl->config.store, KL_STORE_CREATE, &import.store, err)) != KL_OK ||
-        (rc = kl_store_begin(import.store, err)) != KL_OK)
+        (rc = kl_store_begin(import.store, err)) != KL_OK) {
         goto out;
-    if ((rc = import_rows(&import, text, len, err)) != KL_OK)
+    }
+    if ((rc = import_rows(&import, text, len, err)) != KL_OK) {
         kl_err_context(err, "%s (nothing was imported)", argv[optind]);
+    }
     rc = finish(import.store, rc, err);
-    if (rc == KL_OK)
+    if (rc == KL_OK) {
         rc = kl_report_print(json_pack("{s:I, s:I}", "registered", (json_int_t)import.added,
                                        "registered_already", (json_int_t)import.known),
                              ctl->json, err);
+    }
 out:
     kl_store_free(import.store);
     free(text);
@@ -282,29 +308,34 @@ static enum kl_rc parse_arming(int argc, char **argv, int64_t now, struct arming
     out->attempts = ARM_ATTEMPTS;
     kl_options_begin();
     while ((c = getopt_long(argc, argv, ":", options, NULL)) != -1) {
-        if (c == 'f')
+        if (c == 'f') {
             lasts = optarg;
-        else if (c == 'u')
+        } else if (c == 'u') {
             until = optarg;
-        else if (c != 'n')
+        } else if (c != 'n') {
             return kl_options_error(c, argv, err);
-        else if ((rc = kl_options_number("--attempts", optarg, 1, 100, &out->attempts, err)) !=
-                 KL_OK)
+        } else if ((rc = kl_options_number("--attempts", optarg, 1, 100, &out->attempts, err)) !=
+                   KL_OK) {
             return rc;
+        }
     }
-    if (lasts && until)
+    if (lasts && until) {
         return kl_err_set(err, KL_ERR_USAGE, "--for and --until exclude each other");
-    if (lasts)
+    }
+    if (lasts) {
         rc = kl_parse_duration(lasts, ARM_MIN, ARM_MAX, &seconds, err);
+    }
     out->until = now + (int64_t)seconds;
-    if (until)
+    if (until) {
         rc = kl_time_parse(until, &out->until, err);
+    }
     if (rc != KL_OK) {
         err->rc = KL_ERR_USAGE;
         return kl_err_context(err, "%s", lasts ? "--for" : "--until");
     }
-    if (out->until <= now || out->until > now + ARM_MAX)
+    if (out->until <= now || out->until > now + ARM_MAX) {
         return kl_err_set(err, KL_ERR_USAGE, "--until: must be in the future, by 30 days at most");
+    }
     return KL_OK;
 }
 
@@ -326,14 +357,17 @@ static enum kl_rc change_each(struct kl_ctl *ctl, int argc, char **argv,
         goto out;
     }
     if ((rc = kl_store_open(ctl->config.store, KL_STORE_WRITE, &store, err)) != KL_OK ||
-        (rc = kl_store_begin(store, err)) != KL_OK)
+        (rc = kl_store_begin(store, err)) != KL_OK) {
         goto out;
+    }
     for (int i = optind; i < argc && rc == KL_OK; i++) {
         rc = change(store, argv[i], now, arg, err);
-        if (rc == KL_OK)
+        if (rc == KL_OK) {
             rc = kl_store_terminal_get(store, argv[i], &terminal, err);
-        if (rc == KL_OK && json_array_append_new(shown, terminal_json(&terminal)) != 0)
+        }
+        if (rc == KL_OK && json_array_append_new(shown, terminal_json(&terminal)) != 0) {
             rc = kl_err_set(err, KL_ERR_MEMORY, "building the report");
+        }
     }
     rc = finish(store, rc, err);
     if (rc == KL_OK) {
@@ -378,8 +412,9 @@ static enum kl_rc block_each(struct kl_ctl *ctl, int argc, char **argv, int bloc
     int c;
 
     kl_options_begin();
-    if ((c = getopt_long(argc, argv, ":", options, NULL)) != -1)
+    if ((c = getopt_long(argc, argv, ":", options, NULL)) != -1) {
         return kl_options_error(c, argv, err);
+    }
     return change_each(ctl, argc, argv, block_one, &blocked, err);
 }
 
@@ -403,8 +438,9 @@ static enum kl_rc parse_json_only(struct kl_ctl *ctl, int argc, char **argv, int
 
     kl_options_begin();
     while ((c = getopt_long(argc, argv, ":", options, NULL)) != -1) {
-        if (c != 'j')
+        if (c != 'j') {
             return kl_options_error(c, argv, err);
+        }
         ctl->json = 1;
     }
     return kl_options_operands(argc, argv, operands, "SERIAL", err);
@@ -423,20 +459,23 @@ static enum kl_rc list(struct kl_ctl *ctl, int argc, char **argv, struct kl_err 
     enum kl_rc rc;
 
     if ((rc = parse_json_only(ctl, argc, argv, 0, err)) != KL_OK ||
-        (rc = kl_store_open(ctl->config.store, KL_STORE_READ, &store, err)) != KL_OK)
+        (rc = kl_store_open(ctl->config.store, KL_STORE_READ, &store, err)) != KL_OK) {
         return rc;
+    }
     rows.json = ctl->json;
     rc = kl_store_terminal_each(store, terminal_row, &rows, err);
-    if (rc == KL_OK)
+    if (rc == KL_OK) {
         rc = kl_ctl_list_end(&rows, err);
+    }
     kl_store_free(store);
     return rc;
 }
 
 static enum kl_rc append_tmk(const struct kl_tmk *tmk, void *arg, struct kl_err *err)
 {
-    if (json_array_append_new(arg, kl_ctl_tmk_json(tmk, 0)) != 0)
+    if (json_array_append_new(arg, kl_ctl_tmk_json(tmk, 0)) != 0) {
         return kl_err_set(err, KL_ERR_MEMORY, "building the report");
+    }
     return KL_OK;
 }
 
@@ -450,13 +489,15 @@ static enum kl_rc show(struct kl_ctl *ctl, int argc, char **argv, struct kl_err 
     if ((rc = parse_json_only(ctl, argc, argv, 1, err)) != KL_OK ||
         (rc = kl_store_open(ctl->config.store, KL_STORE_READ, &store, err)) != KL_OK ||
         (rc = kl_store_terminal_get(store, argv[optind], &terminal, err)) != KL_OK ||
-        (rc = kl_store_tmk_each(store, terminal.serial, 0, append_tmk, tmks, err)) != KL_OK)
+        (rc = kl_store_tmk_each(store, terminal.serial, 0, append_tmk, tmks, err)) != KL_OK) {
         goto out;
+    }
     report = terminal_json(&terminal);
-    if (json_object_set(report, "tmks", tmks) != 0)
+    if (json_object_set(report, "tmks", tmks) != 0) {
         rc = kl_err_set(err, KL_ERR_MEMORY, "building the report");
-    else
+    } else {
         rc = kl_report_print(json_incref(report), ctl->json, err);
+    }
 out:
     json_decref(report);
     json_decref(tmks);

@@ -59,25 +59,30 @@ static enum kl_rc tmk_list(struct kl_ctl *ctl, int argc, char **argv, struct kl_
 
     kl_options_begin();
     while ((c = getopt_long(argc, argv, ":", options, NULL)) != -1) {
-        if (c == 's')
+        if (c == 's') {
             serial = optarg;
-        else if (c == 'j')
+        } else if (c == 'j') {
             list.json = 1;
-        else if (c != 't')
+        } else if (c != 't') {
             return kl_options_error(c, argv, err);
-        else if ((rc = parse_state(optarg, &state, err)) != KL_OK)
+        } else if ((rc = parse_state(optarg, &state, err)) != KL_OK) {
             return rc;
+        }
     }
     if ((rc = kl_options_operands(argc, argv, 0, "", err)) != KL_OK ||
-        (rc = kl_store_open(ctl->config.store, KL_STORE_READ, &store, err)) != KL_OK)
+        (rc = kl_store_open(ctl->config.store, KL_STORE_READ, &store, err)) != KL_OK) {
         return rc;
+    }
     /* A mistyped serial is not a terminal without TMKs. */
-    if (serial)
+    if (serial) {
         rc = kl_store_terminal_get(store, serial, &terminal, err);
-    if (rc == KL_OK)
+    }
+    if (rc == KL_OK) {
         rc = kl_store_tmk_each(store, serial, state, tmk_row, &list, err);
-    if (rc == KL_OK)
+    }
+    if (rc == KL_OK) {
         rc = kl_ctl_list_end(&list, err);
+    }
     kl_store_free(store);
     return rc;
 }
@@ -105,19 +110,22 @@ static enum kl_rc audit_list(struct kl_ctl *ctl, int argc, char **argv, struct k
 
     kl_options_begin();
     while ((c = getopt_long(argc, argv, ":", options, NULL)) != -1) {
-        if (c == 'j')
+        if (c == 'j') {
             list.json = 1;
-        else if (c != 'l')
+        } else if (c != 'l') {
             return kl_options_error(c, argv, err);
-        else if ((rc = kl_options_number("--last", optarg, 1, 1000000000, &last, err)) != KL_OK)
+        } else if ((rc = kl_options_number("--last", optarg, 1, 1000000000, &last, err)) != KL_OK) {
             return rc;
+        }
     }
     if ((rc = kl_options_operands(argc, argv, 0, "", err)) != KL_OK ||
-        (rc = kl_store_open(ctl->config.store, KL_STORE_READ, &store, err)) != KL_OK)
+        (rc = kl_store_open(ctl->config.store, KL_STORE_READ, &store, err)) != KL_OK) {
         return rc;
+    }
     rc = kl_store_audit_each(store, last, audit_row, &list, err);
-    if (rc == KL_OK)
+    if (rc == KL_OK) {
         rc = kl_ctl_list_end(&list, err);
+    }
     kl_store_free(store);
     return rc;
 }

@@ -31,6 +31,32 @@ static uint8_t *copy_bytes(const uint8_t *data, size_t len)
     return copy;
 }
 
+/* The step that conn waited for is back: 1, and the peer has its answer, if it was refused. */
+static int step_refused(struct kl_conn *conn, const struct kl_step *step)
+{
+    const struct kl_err *err = step->unit.rc != KL_OK ? &step->unit.err : &step->refusal_err;
+
+    conn->step = NULL;
+    if (err->rc == KL_OK) {
+        return 0;
+    }
+    kl_conn_refuse(conn, err);
+    return 1;
+}
+
+/* Hands a step to the store thread and waits for it. */
+static enum kl_rc submit(struct kl_conn *conn, struct kl_step *step, enum kl_conn_state state,
+                         struct kl_err *err)
+{
+    enum kl_rc rc = kl_step_submit(step, err);
+
+    if (rc == KL_OK) {
+        conn->step = step;
+        kl_conn_enter(conn, state);
+    }
+    return rc;
+}
+
 /* ---- Confirming: Loaded or Confirm, then Done ---- */
 
 static void on_confirmed(struct kl_step *step, void *owner)
@@ -39,9 +65,7 @@ static void on_confirmed(struct kl_step *step, void *owner)
     struct kl_err err = KL_ERR_INIT;
     struct kl_msg msg = {.type = KL_MSG_DONE};
 
-    conn->step = NULL;
-    if (step->unit.rc != KL_OK || step->refusal != KL_OK) {
-        kl_conn_refuse(conn, step->unit.rc != KL_OK ? &step->unit.err : &step->refusal_err);
+    if (step_refused(conn, step)) {
         return;
     }
     msg.u.done.verdict = (uint8_t)step->answer.verdict;
@@ -70,10 +94,7 @@ static enum kl_rc confirm(struct kl_conn *conn, uint32_t tmk_version,
     memcpy(step->serial, conn->serial, sizeof(step->serial));
     step->tmk_version = tmk_version;
     step->loaded = *loaded;
-    conn->step = step;
-    kl_conn_enter(conn, KL_CONN_CONFIRMING);
-    kl_step_submit(step);
-    return KL_OK;
+    return submit(conn, step, KL_CONN_CONFIRMING, err);
 }
 
 static enum kl_rc got_confirm(struct kl_conn *conn, const struct kl_confirm *msg,
@@ -94,9 +115,7 @@ static void on_pending(struct kl_step *step, void *owner)
     struct kl_exchange *x = conn->exchange;
     struct kl_err err = KL_ERR_INIT;
 
-    conn->step = NULL;
-    if (step->unit.rc != KL_OK || step->refusal != KL_OK) {
-        kl_conn_refuse(conn, step->unit.rc != KL_OK ? &step->unit.err : &step->refusal_err);
+    if (step_refused(conn, step)) {
         return;
     }
     if (kl_conn_send_der(conn, x->master_key_der, x->master_key_len, &err) != KL_OK) {
@@ -122,9 +141,9 @@ static enum kl_rc pend(struct kl_conn *conn, const struct kl_load_out *out, stru
         return kl_err_set(err, KL_ERR_MEMORY, "store step");
     }
     memcpy(step->serial, conn->serial, sizeof(step->serial));
-    memcpy(step->pinpad_serial, x->hello.pinpad_serial, sizeof(step->pinpad_serial));
     tmk = &step->candidate;
     memcpy(tmk->serial, conn->serial, sizeof(tmk->serial));
+    memcpy(tmk->pinpad_serial, x->hello.pinpad_serial, sizeof(tmk->pinpad_serial));
     tmk->version = x->admission.version;
     tmk->alg = x->admission.alg;
     tmk->kcv_len = out->kcv_len;
@@ -134,10 +153,7 @@ static enum kl_rc pend(struct kl_conn *conn, const struct kl_load_out *out, stru
     memcpy(tmk->ack_mac, out->ack_mac, KL_MAC_LEN);
     memcpy(tmk->active_mac, out->active_mac, KL_MAC_LEN);
     memcpy(tmk->drop_mac, out->drop_mac, KL_MAC_LEN);
-    conn->step = step;
-    kl_conn_enter(conn, KL_CONN_PENDING);
-    kl_step_submit(step);
-    return KL_OK;
+    return submit(conn, step, KL_CONN_PENDING, err);
 }
 
 static void on_hsm_done(const struct kl_job_result *result, void *arg)
@@ -150,8 +166,7 @@ static void on_hsm_done(const struct kl_job_result *result, void *arg)
         return;
     }
     if (err.rc == KL_ERR_VERIFY) {
-        kl_alarm_submit(conn->service->committer, &conn->service->alarms, conn->serial, err.rc,
-                        err.text);
+        kl_step_report(conn->service, KL_STEP_SPOILT, conn->serial, &err);
     }
     kl_conn_refuse(conn, &err);
 }
@@ -209,22 +224,41 @@ static enum kl_rc send_certificate(struct kl_conn *conn, struct kl_err *err)
     return kl_conn_send_der(conn, der, len, err);
 }
 
+/* The registered algorithm: does the PIN pad take it, may our work key carry it? */
+static enum kl_rc check_algorithm(const struct kl_conn *conn, struct kl_err *err)
+{
+    const struct kl_service *service = conn->service;
+    const struct kl_hello *hello = &conn->exchange->hello;
+    enum kl_alg alg = conn->exchange->admission.alg;
+
+    if (memchr(hello->algs, (int)alg, hello->alg_count) == NULL) {
+        return kl_err_set(err, KL_ERR_UNSUPPORTED,
+                          "the PIN pad does not take %s, which is registered for the terminal",
+                          kl_alg_info(alg)->name);
+    }
+    if (service->config->strength_enforce) {
+        return kl_alg_strength(service->key_type, service->key_bits, alg, err);
+    }
+    return KL_OK;
+}
+
 static void on_admitted(struct kl_step *step, void *owner)
 {
     struct kl_conn *conn = owner;
     struct kl_exchange *x = conn->exchange;
     struct kl_err err = KL_ERR_INIT;
 
-    conn->step = NULL;
-    if (step->unit.rc != KL_OK || step->refusal != KL_OK) {
-        kl_conn_refuse(conn, step->unit.rc != KL_OK ? &step->unit.err : &step->refusal_err);
+    if (step_refused(conn, step)) {
         return;
     }
     x->admission = step->admission;
-    if (memchr(x->hello.algs, (int)x->admission.alg, x->hello.alg_count) == NULL) {
-        (void)kl_err_set(&err, KL_ERR_UNSUPPORTED,
-                         "the PIN pad does not take %s, which is registered for the terminal",
-                         kl_alg_info(x->admission.alg)->name);
+    if (!kl_conn_claim_serial(conn)) {
+        (void)kl_err_set(&err, KL_ERR_BUSY, "another load of this terminal is under way");
+        kl_conn_refuse(conn, &err);
+        return;
+    }
+    if (check_algorithm(conn, &err) != KL_OK) {
+        kl_step_report(conn->service, KL_STEP_FAILED, conn->serial, &err);
         kl_conn_refuse(conn, &err);
         return;
     }
@@ -261,10 +295,7 @@ static enum kl_rc got_hello(struct kl_conn *conn, const struct kl_hello *hello, 
     }
     memcpy(step->serial, hello->serial, sizeof(step->serial));
     memcpy(step->pinpad_serial, hello->pinpad_serial, sizeof(step->pinpad_serial));
-    conn->step = step;
-    kl_conn_enter(conn, KL_CONN_ADMITTING);
-    kl_step_submit(step);
-    return KL_OK;
+    return submit(conn, step, KL_CONN_ADMITTING, err);
 }
 
 /* ---- Which message where ---- */
@@ -273,13 +304,11 @@ static enum kl_rc got_hello(struct kl_conn *conn, const struct kl_hello *hello, 
  * is one, stays pending until it expires, since anybody on the LAN could have sent this. */
 static void got_failed(struct kl_conn *conn, const struct kl_failed *failed)
 {
-    char detail[64];
+    struct kl_err err = KL_ERR_INIT;
 
-    snprintf(detail, sizeof(detail), "terminal reports %s", kl_wire_name(failed->reason));
-    kl_log(KL_LOG_WARN, "terminal-failed", KL_STR("address", conn->address),
-           KL_STR("serial", conn->serial), KL_STR("detail", detail));
-    kl_alarm_submit(conn->service->committer, &conn->service->alarms, conn->serial, KL_ERR_PEER,
-                    detail);
+    (void)kl_err_set(&err, KL_ERR_PEER, "terminal reports %s", kl_wire_name(failed->reason));
+    kl_service_log_peer(conn->service, "terminal-failed", conn->address, conn->serial, &err);
+    kl_step_report(conn->service, KL_STEP_FAILED, conn->serial, &err);
     kl_conn_finish(conn);
 }
 

@@ -2,7 +2,6 @@
 /*
  * keyloaderctl: the operators' tool. Key ceremony, work certificate, terminals and their TMKs.
  */
-#include <getopt.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -21,39 +20,106 @@ static const struct kl_ctl_command *const tables[] = {
 };
 #define TABLE_COUNT (sizeof tables / sizeof tables[0])
 
-/* Prints one command, or all of them. */
-static void help(const struct kl_ctl_command *only)
+/* Prints the commands of a group (NULL: of all), or only that one; how many there were. */
+static int list_commands(FILE *out, const char *group, const char *name)
 {
-    printf("Usage: %s [-c FILE] [--json] GROUP COMMAND [OPTIONS]\n\n", PROGRAM);
-    for (size_t i = 0; i < TABLE_COUNT; i++)
-        for (const struct kl_ctl_command *c = tables[i]; c->group; c++)
-            if (!only || only == c)
-                printf("  %s %s %s\n      %s\n", c->group, c->name, c->synopsis, c->help);
-    printf("\n  -c, --config FILE  configuration (default %s)\n"
+    int count = 0;
+
+    for (size_t i = 0; i < TABLE_COUNT; i++) {
+        for (const struct kl_ctl_command *c = tables[i]; c->group; c++) {
+            if ((!group || strcmp(c->group, group) == 0) &&
+                (!name || strcmp(c->name, name) == 0)) {
+                fprintf(out, "  %s %s %s\n      %s\n", c->group, c->name, c->synopsis, c->help);
+                count++;
+            }
+        }
+    }
+    return count;
+}
+
+static void help(const char *group, const char *name)
+{
+    printf("Usage: %s [OPTIONS] GROUP COMMAND [OPTIONS]\n\n", PROGRAM);
+    list_commands(stdout, group, name);
+    printf("\nAnywhere on the command line:\n"
+           "  -c, --config FILE  configuration (default %s)\n"
            "      --json         print results as JSON\n"
+           "      --help         this text; after a group or a command, its own part of it\n"
            "      --help-config  print every configuration key with its default\n"
-           "      --help         this text; after a command, its own part of it\n"
-           "      --version      print the version\n\n"
+           "      --version      print the version\n"
+           "\nA value that begins with '-' is given as --OPTION=VALUE; '--' ends the options.\n"
            "SRC is file:PATH (mode 0600), credential:NAME (systemd's LoadCredential=) or prompt.\n"
-           "Exit status: 0, or as in <sysexits.h>.\n",
+           "\nExit status:\n"
+           "   0  done\n"
+           "  64  wrong command line\n"
+           "  65  input that is malformed\n"
+           "  66  no such file, terminal or certificate\n"
+           "  69  the HSM, its token or a key is not there, or failed\n"
+           "  70  internal error\n"
+           "  71  the operating system failed, or memory is short\n"
+           "  73  there already: nothing was changed\n"
+           "  74  a file, the output or the store failed\n"
+           "  75  busy: try again later\n"
+           "  76  a certificate or a check is not good\n"
+           "  77  not allowed: by policy, by permissions, or a wrong PIN\n"
+           "  78  the configuration is wrong\n",
            KL_CONFIG_PATH);
 }
 
+/* name NULL: the group's first. */
 static const struct kl_ctl_command *find(const char *group, const char *name)
 {
-    for (size_t i = 0; i < TABLE_COUNT; i++)
-        for (const struct kl_ctl_command *c = tables[i]; c->group; c++)
-            if (strcmp(c->group, group) == 0 && strcmp(c->name, name) == 0)
+    for (size_t i = 0; i < TABLE_COUNT; i++) {
+        for (const struct kl_ctl_command *c = tables[i]; c->group; c++) {
+            if (strcmp(c->group, group) == 0 && (!name || strcmp(c->name, name) == 0)) {
                 return c;
+            }
+        }
+    }
     return NULL;
 }
 
-static int wants_help(int argc, char **argv)
+struct globals {
+    const char *config;
+    int json, help, help_config, version;
+};
+
+/* What may stand anywhere: taken out, so that commands do not meet it. */
+static enum kl_rc take_globals(int *argc, char **argv, struct globals *out, struct kl_err *err)
 {
-    for (int i = 0; i < argc && strcmp(argv[i], "--") != 0; i++)
-        if (strcmp(argv[i], "--help") == 0)
-            return 1;
-    return 0;
+    const struct {
+        const char *name;
+        char letter;
+        int *given;
+    } flags[] = {
+        {"json", '\0', &out->json},
+        {"help", 'h', &out->help},
+        {"help-config", '\0', &out->help_config},
+        {"version", 'V', &out->version},
+    };
+    int given;
+    enum kl_rc rc = kl_options_take(argc, argv, "config", 'c', &out->config, &given, err);
+
+    for (size_t i = 0; i < sizeof flags / sizeof flags[0] && rc == KL_OK; i++) {
+        rc = kl_options_take(argc, argv, flags[i].name, flags[i].letter, NULL, flags[i].given, err);
+    }
+    return rc;
+}
+
+/* No command is named: which there are. */
+static int no_command(const char *group)
+{
+    int known;
+
+    if (!group) {
+        return kl_cli_usage(PROGRAM, "no command given (GROUP COMMAND)");
+    }
+    if (group[0] == '-') {
+        return kl_cli_usage(PROGRAM, "unknown option %s", group);
+    }
+    known = list_commands(stderr, group, NULL) > 0;
+    return known ? kl_cli_usage(PROGRAM, "no command given (%s COMMAND)", group)
+                 : kl_cli_usage(PROGRAM, "unknown command \"%s\"", group);
 }
 
 /* Loads the configuration and runs one command; returns the exit status. */
@@ -64,62 +130,52 @@ static int run(const struct kl_ctl_command *command, const char *config, int jso
     struct kl_ctl ctl = {.json = json};
     enum kl_rc rc = kl_config_load(config, &ctl.config, &err);
 
-    if (rc != KL_OK)
+    if (rc != KL_OK) {
         return kl_cli_fail(PROGRAM, &err);
+    }
     rc = command->fn(&ctl, argc, argv, &err);
     kl_config_wipe(&ctl.config);
-    if (rc == KL_ERR_USAGE)
+    if (rc == KL_ERR_USAGE) {
         return kl_cli_usage(PROGRAM, "%s %s: %s", command->group, command->name, err.text);
-    if (rc == KL_OK && (fflush(stdout) != 0 || ferror(stdout)))
+    }
+    if (rc == KL_OK && (fflush(stdout) != 0 || ferror(stdout))) {
         rc = kl_err_set(&err, KL_ERR_IO, "cannot write to standard output");
+    }
     return rc == KL_OK ? 0 : kl_cli_fail(PROGRAM, &err);
 }
 
 int main(int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"config", required_argument, NULL, 'c'}, {"json", no_argument, NULL, 'j'},
-        {"help", no_argument, NULL, 'h'},         {"help-config", no_argument, NULL, 'H'},
-        {"version", no_argument, NULL, 'V'},      {0},
-    };
+    struct globals globals = {.config = KL_CONFIG_PATH};
     const struct kl_ctl_command *command;
-    const char *config = KL_CONFIG_PATH;
+    const char *group, *name;
     struct kl_err err = KL_ERR_INIT;
-    int c, json = 0;
 
-    if (kl_secret_setup(&err) != KL_OK)
+    if (kl_secret_setup(&err) != KL_OK) {
         return kl_cli_fail(PROGRAM, &err);
-    kl_options_begin();
-    while ((c = getopt_long(argc, argv, "+:c:hV", options, NULL)) != -1) {
-        switch (c) {
-        case 'c':
-            config = optarg;
-            break;
-        case 'j':
-            json = 1;
-            break;
-        case 'h':
-            help(NULL);
-            return 0;
-        case 'H':
-            kl_config_print_help(stdout);
-            return 0;
-        case 'V':
-            kl_cli_version(PROGRAM);
-            return 0;
-        default:
-            kl_options_error(c, argv, &err);
-            return kl_cli_usage(PROGRAM, "%s", err.text);
-        }
     }
-    if (argc - optind < 2)
-        return kl_cli_usage(PROGRAM, "no command given (GROUP COMMAND)");
-    command = find(argv[optind], argv[optind + 1]);
-    if (!command)
-        return kl_cli_usage(PROGRAM, "unknown command \"%s %s\"", argv[optind], argv[optind + 1]);
-    if (wants_help(argc - optind - 2, argv + optind + 2)) {
-        help(command);
+    if (take_globals(&argc, argv, &globals, &err) != KL_OK) {
+        return kl_cli_usage(PROGRAM, "%s", err.text);
+    }
+    group = argc > 1 ? argv[1] : NULL;
+    name = argc > 2 && argv[2][0] != '-' ? argv[2] : NULL;
+    command = name ? find(group, name) : NULL;
+    if (globals.help && (!group || find(group, name))) {
+        help(group, name);
         return 0;
     }
-    return run(command, config, json, argc - optind - 1, argv + optind + 1);
+    if (globals.help_config) {
+        kl_config_print_help(stdout);
+        return 0;
+    }
+    if (globals.version) {
+        kl_cli_version(PROGRAM);
+        return 0;
+    }
+    if (!command && argc > 2 && group[0] != '-') {
+        return kl_cli_usage(PROGRAM, name ? "unknown command \"%s %s\"" : "%s: unknown option %s",
+                            group, argv[2]);
+    }
+    return command ? run(command, globals.config, globals.json, argc - 2, argv + 2)
+                   : no_command(group);
 }

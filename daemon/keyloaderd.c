@@ -23,13 +23,14 @@ static void print_help(void)
          "Gives each POS terminal its own terminal master key (TMK) out of a PKCS#11 HSM.\n"
          "\n"
          "  -c, --config FILE   configuration (default " KL_CONFIG_PATH ")\n"
-         "  -t, --test          check configuration, certificates and store, then exit\n"
+         "  -t, --test          check configuration, certificates, store and HSM, then exit\n"
          "      --help-config   print every configuration key with its meaning and default\n"
          "      --help          print this help\n"
          "      --version       print versions\n"
          "\n"
          "SIGTERM and SIGINT let loads under way finish (at most [limits] drain-timeout), then\n"
-         "end the daemon; a second signal ends it at once.\n"
+         "end the daemon; a second signal ends it at once. SIGHUP is ignored: configuration, keys\n"
+         "and certificates are read at start only.\n"
          "\n"
          "Exit status: 0 after a drain; 64 usage, 66 file missing, 69 HSM or token unusable,\n"
          "71 operating system, 74 store, 76 certificate, 77 PIN or permission, 78 configuration.");
@@ -60,7 +61,7 @@ static int serve(const char *path, int test)
         return kl_cli_fail(PROGRAM, &err);
     }
     if (test) {
-        printf("%s: configuration, certificates and store are fine\n", path);
+        printf("%s: configuration, certificates, store and HSM are fine\n", path);
     }
     return 0;
 }

@@ -56,8 +56,9 @@ static enum kl_rc get_terminal(struct kl_store *store, const char *serial, struc
 {
     enum kl_rc rc = kl_store_terminal_get(store, serial, out, err);
 
-    if (rc == KL_ERR_NOT_FOUND)
+    if (rc == KL_ERR_NOT_FOUND) {
         rc = err->rc = KL_ERR_UNKNOWN_TERMINAL;
+    }
     return rc;
 }
 
@@ -69,17 +70,20 @@ static enum kl_rc blocked(const struct kl_terminal *terminal, struct kl_err *err
 static enum kl_rc check_terminal(const struct kl_terminal *terminal, const char *pinpad_serial,
                                  int64_t now, struct kl_err *err)
 {
-    if (terminal->blocked)
+    if (terminal->blocked) {
         return blocked(terminal, err);
-    if (terminal->armed_until < now || terminal->attempts_left == 0)
+    }
+    if (terminal->armed_until < now || terminal->attempts_left == 0) {
         return kl_err_set(err, KL_ERR_UNARMED, "terminal %s is not armed%s", terminal->serial,
                           terminal->armed_until == 0     ? ""
                           : terminal->attempts_left == 0 ? ": its attempts are used up"
                                                          : ": its time is over");
-    if (terminal->pinpad_serial[0] && strcmp(terminal->pinpad_serial, pinpad_serial) != 0)
+    }
+    if (terminal->pinpad_serial[0] && strcmp(terminal->pinpad_serial, pinpad_serial) != 0) {
         return kl_err_set(err, KL_ERR_REFUSED,
                           "terminal %s has PIN pad %.32s, but is registered with %s",
                           terminal->serial, pinpad_serial, terminal->pinpad_serial);
+    }
     return KL_OK;
 }
 
@@ -93,10 +97,12 @@ static enum kl_rc admit(struct kl_store *store, const char *serial, const char *
 
     if ((rc = get_terminal(store, serial, terminal, err)) != KL_OK ||
         (rc = check_terminal(terminal, pinpad_serial, now, err)) != KL_OK ||
-        (rc = kl_store_tmk_last_version(store, serial, &last, err)) != KL_OK)
+        (rc = kl_store_tmk_last_version(store, serial, &last, err)) != KL_OK) {
         return rc;
-    if (last >= KL_VERSION_MAX)
+    }
+    if (last >= KL_VERSION_MAX) {
         return kl_err_set(err, KL_ERR_REFUSED, "terminal %s has used up its TMK versions", serial);
+    }
     out->alg = terminal->alg;
     out->version = last + 1;
     return KL_OK;
@@ -119,36 +125,55 @@ static int is_whole(const struct kl_tmk *candidate)
 }
 
 enum kl_rc kl_life_pend(struct kl_store *store, const struct kl_life_policy *policy,
-                        const struct kl_tmk *candidate, const char *pinpad_serial, int64_t now,
-                        struct kl_err *err)
+                        const struct kl_tmk *candidate, int64_t now, struct kl_err *err)
 {
     struct kl_terminal terminal;
     struct kl_admission admission;
     struct kl_tmk tmk = *candidate;
-    enum kl_rc rc = admit(store, tmk.serial, pinpad_serial, now, &terminal, &admission, err);
+    enum kl_rc rc = admit(store, tmk.serial, tmk.pinpad_serial, now, &terminal, &admission, err);
 
-    if (rc != KL_OK)
+    if (rc != KL_OK) {
         return rc;
-    if (tmk.version != admission.version)
+    }
+    if (tmk.version != admission.version) {
         return kl_err_set(err, KL_ERR_BUSY, "terminal %s: another load took TMK version %" PRIu32,
                           tmk.serial, tmk.version);
-    if (tmk.alg != admission.alg)
+    }
+    if (tmk.alg != admission.alg) {
         return kl_err_set(err, KL_ERR_REFUSED, "terminal %s: the TMK has not its algorithm",
                           tmk.serial);
-    if (!is_whole(&tmk) || !kl_serial_ok(pinpad_serial))
+    }
+    if (!is_whole(&tmk) || !kl_serial_ok(tmk.pinpad_serial)) {
         return kl_err_set(err, KL_ERR_INTERNAL, "terminal %s: the candidate is incomplete",
                           tmk.serial);
+    }
     tmk.state = KL_TMK_PENDING;
     tmk.created = now;
     tmk.expires = now + (int64_t)policy->candidate_lifetime;
     tmk.activated = 0;
     terminal.attempts_left--;
-    if (!terminal.pinpad_serial[0])
-        memcpy(terminal.pinpad_serial, pinpad_serial, strlen(pinpad_serial) + 1);
     if ((rc = kl_store_tmk_add(store, &tmk, err)) != KL_OK ||
-        (rc = kl_store_terminal_update(store, &terminal, err)) != KL_OK)
+        (rc = kl_store_terminal_update(store, &terminal, err)) != KL_OK) {
         return rc;
+    }
     return audit_tmk(store, now, "tmk-pending", &tmk, "load", err);
+}
+
+enum kl_rc kl_life_spend(struct kl_store *store, const char *serial, int64_t now,
+                         struct kl_err *err)
+{
+    struct kl_terminal terminal;
+    enum kl_rc rc = get_terminal(store, serial, &terminal, err);
+
+    if (rc != KL_OK || terminal.attempts_left == 0) {
+        return rc;
+    }
+    terminal.attempts_left--;
+    if ((rc = kl_store_terminal_update(store, &terminal, err)) != KL_OK) {
+        return rc;
+    }
+    return audit(store, now, "attempt-spent", serial,
+                 FIELDS(KL_NUM("attempts_left", terminal.attempts_left)), err);
 }
 
 /* ---- After it ---- */
@@ -160,8 +185,9 @@ static enum kl_rc move(struct kl_store *store, const struct kl_tmk *tmk, enum kl
     int64_t activated = state == KL_TMK_ACTIVE ? now : tmk->activated;
     enum kl_rc rc = kl_store_tmk_set_state(store, tmk->serial, tmk->version, state, activated, err);
 
-    if (rc != KL_OK)
+    if (rc != KL_OK) {
         return rc;
+    }
     snprintf(event, sizeof(event), "tmk-%s", kl_tmk_state_name(state));
     return audit_tmk(store, now, event, tmk, why, err);
 }
@@ -178,25 +204,27 @@ static enum kl_rc gather(const struct kl_tmk *tmk, void *arg, struct kl_err *err
     struct batch *batch = arg;
 
     (void)err;
-    if (batch->count < BATCH && tmk->version != batch->but)
+    if (batch->count < BATCH && tmk->version != batch->but) {
         batch->tmks[batch->count++] = *tmk;
+    }
     return KL_OK;
 }
 
-/* Moves every other TMK of the terminal that is in `from`. */
-static enum kl_rc move_others(struct kl_store *store, const struct kl_tmk *winner,
-                              enum kl_tmk_state from, enum kl_tmk_state to, int64_t now,
-                              struct kl_err *err)
+/* Moves every TMK of the terminal that is in `from`, but version `but` (0 = all). */
+static enum kl_rc move_all(struct kl_store *store, const char *serial, uint32_t but,
+                           enum kl_tmk_state from, enum kl_tmk_state to, const char *why,
+                           int64_t now, struct kl_err *err)
 {
     struct batch batch;
     enum kl_rc rc;
 
     do {
         batch.count = 0;
-        batch.but = winner->version;
-        rc = kl_store_tmk_each(store, winner->serial, from, gather, &batch, err);
-        for (size_t i = 0; i < batch.count && rc == KL_OK; i++)
-            rc = move(store, &batch.tmks[i], to, "newer-active", now, err);
+        batch.but = but;
+        rc = kl_store_tmk_each(store, serial, from, gather, &batch, err);
+        for (size_t i = 0; i < batch.count && rc == KL_OK; i++) {
+            rc = move(store, &batch.tmks[i], to, why, now, err);
+        }
     } while (rc == KL_OK && batch.count == BATCH);
     return rc;
 }
@@ -204,12 +232,19 @@ static enum kl_rc move_others(struct kl_store *store, const struct kl_tmk *winne
 static enum kl_rc activate(struct kl_store *store, const struct kl_tmk *tmk,
                            struct kl_terminal *terminal, int64_t now, struct kl_err *err)
 {
+    const char *why = terminal->armed_until < now ? "confirmed-late" : "confirmed";
     enum kl_rc rc;
 
-    if ((rc = move_others(store, tmk, KL_TMK_ACTIVE, KL_TMK_SUPERSEDED, now, err)) != KL_OK ||
-        (rc = move_others(store, tmk, KL_TMK_PENDING, KL_TMK_DESTROYED, now, err)) != KL_OK ||
-        (rc = move(store, tmk, KL_TMK_ACTIVE, "confirmed", now, err)) != KL_OK)
+    if ((rc = move_all(store, tmk->serial, tmk->version, KL_TMK_ACTIVE, KL_TMK_SUPERSEDED,
+                       "newer-active", now, err)) != KL_OK ||
+        (rc = move_all(store, tmk->serial, tmk->version, KL_TMK_PENDING, KL_TMK_DESTROYED,
+                       "newer-active", now, err)) != KL_OK ||
+        (rc = move(store, tmk, KL_TMK_ACTIVE, why, now, err)) != KL_OK) {
         return rc;
+    }
+    if (terminal->pinpad_serial[0] == '\0') {
+        memcpy(terminal->pinpad_serial, tmk->pinpad_serial, sizeof(terminal->pinpad_serial));
+    }
     terminal->armed_until = 0;
     terminal->attempts_left = 0;
     return kl_store_terminal_update(store, terminal, err);
@@ -223,14 +258,16 @@ static enum kl_rc check_loaded(const struct kl_tmk *tmk, const struct kl_loaded 
     int kcv_ok =
         tmk->kcv_len == loaded->kcv_len && CRYPTO_memcmp(tmk->kcv, loaded->kcv, tmk->kcv_len) == 0;
 
-    if (!kcv_ok)
+    if (!kcv_ok) {
         return kl_err_set(err, KL_ERR_VERIFY,
                           "terminal %s, TMK version %" PRIu32 ": the KCV differs", tmk->serial,
                           tmk->version);
-    if (!mac_ok)
+    }
+    if (!mac_ok) {
         return kl_err_set(err, KL_ERR_VERIFY,
                           "terminal %s, TMK version %" PRIu32 ": the MAC of Loaded is wrong",
                           tmk->serial, tmk->version);
+    }
     return KL_OK;
 }
 
@@ -241,8 +278,9 @@ static enum kl_rc decide(struct kl_store *store, struct kl_tmk *tmk, int64_t now
     struct kl_terminal terminal;
     enum kl_rc rc = get_terminal(store, tmk->serial, &terminal, err);
 
-    if (rc != KL_OK)
+    if (rc != KL_OK) {
         return rc;
+    }
     if (terminal.blocked) {
         tmk->state = KL_TMK_DESTROYED;
         return move(store, tmk, tmk->state, "terminal-blocked", now, err);
@@ -264,11 +302,13 @@ enum kl_rc kl_life_confirm(struct kl_store *store, const char *serial, uint32_t 
     enum kl_rc rc;
 
     if ((rc = kl_store_tmk_get(store, serial, tmk_version, &tmk, err)) != KL_OK ||
-        (rc = check_loaded(&tmk, loaded, err)) != KL_OK)
+        (rc = check_loaded(&tmk, loaded, err)) != KL_OK) {
         return rc;
+    }
     was_pending = tmk.state == KL_TMK_PENDING;
-    if (was_pending && (rc = decide(store, &tmk, now, err)) != KL_OK)
+    if (was_pending && (rc = decide(store, &tmk, now, err)) != KL_OK) {
         return rc;
+    }
     out->verdict = tmk.state == KL_TMK_ACTIVE ? KL_VERDICT_ACTIVE : KL_VERDICT_DROP;
     out->tmk_version = tmk_version;
     memcpy(out->mac, out->verdict == KL_VERDICT_ACTIVE ? tmk.active_mac : tmk.drop_mac, KL_MAC_LEN);
@@ -284,17 +324,27 @@ enum kl_rc kl_life_expire(struct kl_store *store, int64_t now, size_t *count, st
 
     do {
         rc = kl_store_tmk_expired(store, now, overdue, BATCH, &n, err);
-        for (size_t i = 0; rc == KL_OK && i < n; i++)
+        for (size_t i = 0; rc == KL_OK && i < n; i++) {
             rc = move(store, &overdue[i], KL_TMK_EXPIRED, "overdue", now, err);
-        if (rc == KL_OK)
+        }
+        if (rc == KL_OK) {
             total += n;
+        }
     } while (rc == KL_OK && n == BATCH && total < EXPIRE_MAX);
-    if (rc == KL_OK)
+    if (rc == KL_OK) {
         *count = total;
+    }
     return rc;
 }
 
 /* ---- What operators do ---- */
+
+static enum kl_rc bad_pinpad(const char *pinpad_serial, struct kl_err *err)
+{
+    return kl_err_set(err, KL_ERR_INPUT,
+                      "'%.40s' is no PIN pad serial: 1 to %d of A-Z a-z 0-9 - . _", pinpad_serial,
+                      KL_SERIAL_MAX);
+}
 
 enum kl_rc kl_life_register(struct kl_store *store, const struct kl_terminal *terminal, int64_t now,
                             struct kl_err *err)
@@ -303,19 +353,21 @@ enum kl_rc kl_life_register(struct kl_store *store, const struct kl_terminal *te
     const struct kl_alg_info *info = kl_alg_info(terminal->alg);
     enum kl_rc rc;
 
-    if (!kl_serial_ok(terminal->serial))
+    if (!kl_serial_ok(terminal->serial)) {
         return kl_err_set(err, KL_ERR_INPUT, "'%.40s' is no serial: 1 to %d of A-Z a-z 0-9 - . _",
                           terminal->serial, KL_SERIAL_MAX);
-    if (terminal->pinpad_serial[0] && !kl_serial_ok(terminal->pinpad_serial))
-        return kl_err_set(err, KL_ERR_INPUT,
-                          "'%.40s' is no PIN pad serial: 1 to %d of A-Z a-z 0-9 - . _",
-                          terminal->pinpad_serial, KL_SERIAL_MAX);
-    if (!info)
+    }
+    if (terminal->pinpad_serial[0] && !kl_serial_ok(terminal->pinpad_serial)) {
+        return bad_pinpad(terminal->pinpad_serial, err);
+    }
+    if (!info) {
         return kl_err_set(err, KL_ERR_INPUT, "unknown algorithm %d", (int)terminal->alg);
+    }
     memcpy(fresh.serial, terminal->serial, sizeof(fresh.serial));
     memcpy(fresh.pinpad_serial, terminal->pinpad_serial, sizeof(fresh.pinpad_serial));
-    if ((rc = kl_store_terminal_add(store, &fresh, err)) != KL_OK)
+    if ((rc = kl_store_terminal_add(store, &fresh, err)) != KL_OK) {
         return rc;
+    }
     return audit(store, now, "terminal-registered", fresh.serial,
                  FIELDS(KL_STR("alg", info->name), KL_STR("pinpad", fresh.pinpad_serial)), err);
 }
@@ -327,36 +379,86 @@ enum kl_rc kl_life_arm(struct kl_store *store, const char *serial, int64_t until
     char text[KL_TIME_TEXT];
     enum kl_rc rc;
 
-    if (attempts < 1 || attempts > ATTEMPTS_MAX)
+    if (attempts < 1 || attempts > ATTEMPTS_MAX) {
         return kl_err_set(err, KL_ERR_INPUT, "attempts must be 1 to %d", ATTEMPTS_MAX);
-    if (until <= now)
+    }
+    if (until <= now) {
         return kl_err_set(err, KL_ERR_INPUT, "an arming must end in the future");
-    if ((rc = get_terminal(store, serial, &terminal, err)) != KL_OK)
+    }
+    if ((rc = kl_store_terminal_get(store, serial, &terminal, err)) != KL_OK) {
         return rc;
-    if (terminal.blocked)
+    }
+    if (terminal.blocked) {
         return blocked(&terminal, err);
+    }
     terminal.armed_until = until;
     terminal.attempts_left = attempts;
-    if ((rc = kl_store_terminal_update(store, &terminal, err)) != KL_OK)
+    if ((rc = move_all(store, serial, 0, KL_TMK_PENDING, KL_TMK_DESTROYED, "armed-again", now,
+                       err)) != KL_OK ||
+        (rc = kl_store_terminal_update(store, &terminal, err)) != KL_OK) {
         return rc;
+    }
     kl_time_format(until, text);
     return audit(store, now, "terminal-armed", serial,
                  FIELDS(KL_STR("until", text), KL_NUM("attempts", attempts)), err);
+}
+
+enum kl_rc kl_life_disarm(struct kl_store *store, const char *serial, int64_t now,
+                          struct kl_err *err)
+{
+    struct kl_terminal terminal;
+    enum kl_rc rc = kl_store_terminal_get(store, serial, &terminal, err);
+
+    if (rc != KL_OK) {
+        return rc;
+    }
+    terminal.armed_until = 0;
+    terminal.attempts_left = 0;
+    if ((rc = move_all(store, serial, 0, KL_TMK_PENDING, KL_TMK_DESTROYED, "disarmed", now, err)) !=
+            KL_OK ||
+        (rc = kl_store_terminal_update(store, &terminal, err)) != KL_OK) {
+        return rc;
+    }
+    return kl_store_audit(store, now, "terminal-disarmed", serial, "", err);
+}
+
+enum kl_rc kl_life_pinpad(struct kl_store *store, const char *serial, const char *pinpad_serial,
+                          int64_t now, struct kl_err *err)
+{
+    struct kl_terminal terminal;
+    enum kl_rc rc = kl_store_terminal_get(store, serial, &terminal, err);
+    char before[KL_SERIAL_MAX + 1];
+
+    if (rc != KL_OK) {
+        return rc;
+    }
+    if (pinpad_serial[0] != '\0' && !kl_serial_ok(pinpad_serial)) {
+        return bad_pinpad(pinpad_serial, err);
+    }
+    memcpy(before, terminal.pinpad_serial, sizeof(before));
+    memcpy(terminal.pinpad_serial, pinpad_serial, strlen(pinpad_serial) + 1);
+    if ((rc = kl_store_terminal_update(store, &terminal, err)) != KL_OK) {
+        return rc;
+    }
+    return audit(store, now, "terminal-pinpad", serial,
+                 FIELDS(KL_STR("pinpad", pinpad_serial), KL_STR("before", before)), err);
 }
 
 enum kl_rc kl_life_block(struct kl_store *store, const char *serial, int blocked_now, int64_t now,
                          struct kl_err *err)
 {
     struct kl_terminal terminal;
-    enum kl_rc rc = get_terminal(store, serial, &terminal, err);
+    enum kl_rc rc = kl_store_terminal_get(store, serial, &terminal, err);
 
-    if (rc != KL_OK || terminal.blocked == !!blocked_now)
+    if (rc != KL_OK || terminal.blocked == !!blocked_now) {
         return rc;
+    }
     terminal.blocked = !!blocked_now;
     terminal.armed_until = 0;
     terminal.attempts_left = 0;
-    if ((rc = kl_store_terminal_update(store, &terminal, err)) != KL_OK)
+    if ((rc = kl_store_terminal_update(store, &terminal, err)) != KL_OK) {
         return rc;
+    }
     return kl_store_audit(store, now, blocked_now ? "terminal-blocked" : "terminal-unblocked",
                           serial, "", err);
 }

@@ -36,12 +36,16 @@ enum kl_rc kl_life_alarm(struct kl_store *store, const char *serial, enum kl_rc 
 
 /* Before MasterKey is sent: admits again (the world may have changed while the HSM worked; if the
  * version is no longer the next one, another load came first: KL_ERR_BUSY), stores the candidate as
- * pending, takes one from the arming's attempts, binds the terminal to its PIN pad if it had none.
- * candidate: serial, version, alg, kcv, cryptogram and MACs are read; state, created and expires
- * are set here. */
+ * pending, takes one from the arming's attempts. Of candidate, state, created, expires and
+ * activated are set here, the rest is read. */
 enum kl_rc kl_life_pend(struct kl_store *store, const struct kl_life_policy *policy,
-                        const struct kl_tmk *candidate, const char *pinpad_serial, int64_t now,
+                        const struct kl_tmk *candidate, int64_t now,
                         struct kl_err *err) KL_MUST_CHECK;
+
+/* A C_rnd1_rnd2 that failed its checks costs an attempt as well, so that an arming bounds what
+ * anybody can have the HSM decrypt. */
+enum kl_rc kl_life_spend(struct kl_store *store, const char *serial, int64_t now,
+                         struct kl_err *err) KL_MUST_CHECK;
 
 /* On Loaded or Confirm. What to answer in Done. Idempotent:
  *   pending, not overdue, terminal not blocked, MAC right -> active (the old one superseded,
@@ -50,6 +54,7 @@ enum kl_rc kl_life_pend(struct kl_store *store, const struct kl_life_policy *pol
  *   pending, but overdue or the terminal is blocked; MAC right -> expired or destroyed, and
  *                               verdict DROP (once told to drop, it can never become active);
  *   superseded, destroyed, expired; MAC right -> verdict DROP again, nothing changes.
+ * The first TMK to become active binds its PIN pad to a terminal that had none registered.
  * KL_ERR_VERIFY: MAC or KCV is wrong; err says which. KL_ERR_NOT_FOUND: no such candidate. In
  * both cases nothing changes, nothing is told but "refused", and the caller raises the alarm
  * (kl_life_alarm), in whatever transaction will be committed.
@@ -68,13 +73,20 @@ enum kl_rc kl_life_confirm(struct kl_store *store, const char *serial, uint32_t 
 enum kl_rc kl_life_expire(struct kl_store *store, int64_t now, size_t *count,
                           struct kl_err *err) KL_MUST_CHECK;
 
-/* ---- What operators do ---- */
+/* ---- What operators do; KL_ERR_NOT_FOUND for a terminal that is not there ---- */
 
 enum kl_rc kl_life_register(struct kl_store *store, const struct kl_terminal *terminal, int64_t now,
                             struct kl_err *err) KL_MUST_CHECK;
-/* attempts 1 to 100; replaces an arming that is there. KL_ERR_BLOCKED for a blocked terminal. */
+/* attempts 1 to 100; replaces an arming that is there, and destroys candidates that are still
+ * pending from it. KL_ERR_BLOCKED for a blocked terminal. */
 enum kl_rc kl_life_arm(struct kl_store *store, const char *serial, int64_t until, uint32_t attempts,
                        int64_t now, struct kl_err *err) KL_MUST_CHECK;
+/* Ends an arming and destroys the candidates that are still pending. */
+enum kl_rc kl_life_disarm(struct kl_store *store, const char *serial, int64_t now,
+                          struct kl_err *err) KL_MUST_CHECK;
+/* Registers another PIN pad, or none ("": the next one to load). */
+enum kl_rc kl_life_pinpad(struct kl_store *store, const char *serial, const char *pinpad_serial,
+                          int64_t now, struct kl_err *err) KL_MUST_CHECK;
 /* Blocking also disarms. */
 enum kl_rc kl_life_block(struct kl_store *store, const char *serial, int blocked, int64_t now,
                          struct kl_err *err) KL_MUST_CHECK;

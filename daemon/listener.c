@@ -34,7 +34,7 @@ struct kl_listener {
     uint64_t open;
     void (*drained)(void *arg);
     void *drained_arg;
-    struct event *drained_event; /* so that the call never comes from inside kl_conn_free */
+    struct event *drained_event; /* so that the call never comes from inside a connection's end */
 };
 
 static int compare_origins(const void *a, const void *b)
@@ -124,7 +124,8 @@ static void turn_away(struct kl_listener *listener, evutil_socket_t fd, const ch
     size_t len;
     struct kl_err err = KL_ERR_INIT;
 
-    kl_log(KL_LOG_WARN, "turned-away", KL_STR("address", address), KL_STR("limit", limit));
+    (void)kl_err_set(&err, KL_ERR_BUSY, "over the limit of %s", limit);
+    kl_service_log_peer(listener->service, "turned-away", address, "", &err);
     if (kl_conn_error_frame(listener->service->config, KL_ERR_BUSY, frame, &len, &err) == KL_OK) {
         (void)!send(fd, frame, len, MSG_DONTWAIT | MSG_NOSIGNAL);
     }

@@ -11,8 +11,8 @@
 
 struct kl_listener;
 
-/* Binds service->config's address and port and starts accepting. KL_ERR_CONFIG, or KL_ERR_SYSTEM
- * naming address and port. Logs event=listening with the port bound. */
+/* Binds service->config's address and port and starts accepting. KL_ERR_CONFIG, KL_ERR_PERMISSION
+ * or KL_ERR_SYSTEM naming address and port. Logs event=listening with the port bound. */
 enum kl_rc kl_listener_new(struct kl_service *service, struct kl_listener **out,
                            struct kl_err *err) KL_MUST_CHECK;
 

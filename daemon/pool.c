@@ -17,7 +17,7 @@
 #include "conf/log.h"
 #include "daemon/worker.h"
 
-#define START_TRIES 10       /* before the first worker is up; then the daemon gives up */
+#define START_TRIES 6        /* before the first worker is up; then the daemon gives up */
 #define BACKOFF_MIN_MS 100   /* between two starts after a failure */
 #define BACKOFF_MAX_MS 10000 /* at run time a token may come back at any time */
 #define START_TIMEOUT_S 60   /* module load, login, self-test */
@@ -26,6 +26,8 @@ enum slot_state { SLOT_EMPTY, SLOT_STARTING, SLOT_IDLE, SLOT_BUSY };
 
 struct kl_ticket {
     TAILQ_ENTRY(kl_ticket) link;
+    struct kl_pool *pool;
+    int queued;           /* 1 until a worker has it */
     kl_pool_done_fn done; /* NULL once cancelled */
     void *arg;
     uint64_t id;
@@ -75,6 +77,20 @@ static void ticket_free(struct kl_ticket *ticket)
         free(ticket->job);
         free(ticket);
     }
+}
+
+static void queue_add(struct kl_pool *pool, struct kl_ticket *ticket)
+{
+    TAILQ_INSERT_TAIL(&pool->queue, ticket, link);
+    ticket->queued = 1;
+    pool->queued++;
+}
+
+static void queue_remove(struct kl_pool *pool, struct kl_ticket *ticket)
+{
+    TAILQ_REMOVE(&pool->queue, ticket, link);
+    ticket->queued = 0;
+    pool->queued--;
 }
 
 /* Tells whoever waits, if anybody does, and ends the ticket. */
@@ -196,8 +212,7 @@ static void fail_queue_if_dead(struct kl_pool *pool)
         return;
     }
     while ((ticket = TAILQ_FIRST(&pool->queue)) != NULL) {
-        TAILQ_REMOVE(&pool->queue, ticket, link);
-        pool->queued--;
+        queue_remove(pool, ticket);
         ticket_fail(ticket, KL_ERR_UNAVAILABLE, "no HSM worker is up");
     }
 }
@@ -209,8 +224,10 @@ static void slot_lost(struct slot *slot, const struct kl_err *err)
     struct kl_ticket *ticket = slot->ticket;
     int starting = slot->state == SLOT_STARTING;
 
-    kl_log(KL_LOG_WARN, "worker-lost", KL_NUM("pid", slot->pid), KL_NUM("loads", slot->loads),
-           KL_LOG_ERR(err));
+    if (!starting) {
+        kl_log(KL_LOG_WARN, "worker-lost", KL_NUM("pid", slot->pid), KL_NUM("loads", slot->loads),
+               KL_LOG_ERR(err));
+    }
     slot->ticket = NULL;
     slot_kill(slot);
     if (ticket != NULL) {
@@ -418,12 +435,14 @@ static void on_sigchld(evutil_socket_t fd, short what, void *arg)
     (void)fd;
     (void)what;
     while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+        enum kl_log_level level = KL_LOG_DEBUG; /* one that we let go or killed */
         for (size_t i = 0; i < pool->slot_count; i++) {
             if (pool->slots[i].pid == pid) {
                 pool->slots[i].pid = 0;
+                level = KL_LOG_WARN;
             }
         }
-        kl_log(KL_LOG_INFO, "worker-exit", KL_NUM("pid", pid),
+        kl_log(level, "worker-exit", KL_NUM("pid", pid),
                KL_NUM("status", WIFEXITED(status) ? WEXITSTATUS(status) : -1),
                KL_NUM("signal", WIFSIGNALED(status) ? WTERMSIG(status) : 0));
     }
@@ -453,12 +472,7 @@ static void dispatch(struct kl_pool *pool)
     while ((ticket = TAILQ_FIRST(&pool->queue)) != NULL && (slot = idle_slot(pool)) != NULL) {
         struct kl_err err = KL_ERR_INIT;
 
-        TAILQ_REMOVE(&pool->queue, ticket, link);
-        pool->queued--;
-        if (ticket->done == NULL) {
-            ticket_free(ticket); /* cancelled while it waited: spare the HSM */
-            continue;
-        }
+        queue_remove(pool, ticket);
         slot->ticket = ticket;
         slot->state = SLOT_BUSY;
         if (kl_job_send(slot->fd, ticket->job, &err) != KL_OK) {
@@ -488,14 +502,14 @@ enum kl_rc kl_pool_submit(struct kl_pool *pool, const struct kl_job_load *load,
         ticket_free(ticket);
         return kl_err_set(err, KL_ERR_MEMORY, "queue entry");
     }
+    ticket->pool = pool;
     ticket->id = ++pool->next_id;
     ticket->done = done;
     ticket->arg = arg;
     ticket->job->kind = KL_JOB_LOAD;
     memcpy(&ticket->job->u.load, load, offsetof(struct kl_job_load, bytes) + used);
     ticket->job->u.load.id = ticket->id;
-    TAILQ_INSERT_TAIL(&pool->queue, ticket, link);
-    pool->queued++;
+    queue_add(pool, ticket);
     *out = ticket;
     dispatch(pool);
     return KL_OK;
@@ -503,6 +517,11 @@ enum kl_rc kl_pool_submit(struct kl_pool *pool, const struct kl_job_load *load,
 
 void kl_pool_cancel(struct kl_ticket *ticket)
 {
+    if (ticket->queued) {
+        queue_remove(ticket->pool, ticket); /* spares the HSM */
+        ticket_free(ticket);
+        return;
+    }
     ticket->done = NULL;
 }
 
@@ -521,6 +540,10 @@ enum kl_rc kl_pool_new(struct event_base *base, const struct kl_config *config,
     pool->start_arg = arg;
     pool->slot_count = (size_t)config->workers + 1;
     pool->slots = calloc(pool->slot_count, sizeof(*pool->slots));
+    for (size_t i = 0; pool->slots != NULL && i < pool->slot_count; i++) {
+        pool->slots[i].pool = pool;
+        pool->slots[i].fd = -1;
+    }
     pool->in = calloc(1, sizeof(*pool->in));
     pool->retry = evtimer_new(base, on_retry, pool);
     pool->sigchld = evsignal_new(base, SIGCHLD, on_sigchld, pool);
@@ -528,10 +551,6 @@ enum kl_rc kl_pool_new(struct event_base *base, const struct kl_config *config,
         evsignal_add(pool->sigchld, NULL) != 0) {
         kl_pool_free(pool);
         return kl_err_set(err, KL_ERR_MEMORY, "worker pool");
-    }
-    for (size_t i = 0; i < pool->slot_count; i++) {
-        pool->slots[i].pool = pool;
-        pool->slots[i].fd = -1;
     }
     *out = pool;
     after(pool->retry, 0); /* from the loop, so that the caller has its pool before any callback */
@@ -554,7 +573,7 @@ void kl_pool_free(struct kl_pool *pool)
         }
     }
     while ((ticket = TAILQ_FIRST(&pool->queue)) != NULL) {
-        TAILQ_REMOVE(&pool->queue, ticket, link);
+        queue_remove(pool, ticket);
         ticket_free(ticket);
     }
     if (pool->retry != NULL) {

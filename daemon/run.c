@@ -16,16 +16,19 @@
 #include "daemon/committer.h"
 #include "daemon/listener.h"
 #include "daemon/service.h"
+#include "daemon/worker.h"
+#include "pkcs11/token.h"
 #include "proto/cert.h"
 
 #define EXPIRE_PERIOD_S 30
 #define EXPIRY_WARN_DAYS 30
+#define SIGNALS 3
 
 struct daemon {
     struct kl_service service;
     X509 *work; /* AcquireWCRT */
     struct kl_listener *listener;
-    struct event *signals[2];
+    struct event *signals[SIGNALS]; /* SIGTERM, SIGINT, SIGHUP */
     struct event *expire;
     struct event *drain_timer;
     int draining;
@@ -108,6 +111,9 @@ static enum kl_rc use_chain(struct daemon *daemon, STACK_OF(X509) * chain, struc
         }
     }
     daemon->work = sk_X509_shift(chain);
+    if (rc == KL_OK) {
+        rc = kl_cert_key_type(daemon->work, &service->key_type, &service->key_bits, err);
+    }
     sk_X509_pop_free(chain, X509_free);
     return rc;
 }
@@ -122,22 +128,28 @@ static void stop(struct daemon *daemon, const struct kl_err *err)
     event_base_loopbreak(daemon->service.base);
 }
 
-static enum kl_rc check_work_key(const struct daemon *daemon, const struct kl_job_ready *ready,
-                                 struct kl_err *err)
+static enum kl_rc check_work_key(const struct kl_config *config, const X509 *work,
+                                 const EVP_PKEY *key, struct kl_err *err)
 {
-    const unsigned char *der = ready->spki;
-    EVP_PKEY *key = d2i_PUBKEY(NULL, &der, (long)ready->spki_len);
-    int same = key != NULL && EVP_PKEY_eq(key, X509_get0_pubkey(daemon->work)) == 1;
-
-    EVP_PKEY_free(key);
-    if (!same) {
+    if (key == NULL || EVP_PKEY_eq(key, X509_get0_pubkey(work)) != 1) {
         return kl_err_set(err, KL_ERR_CERT,
                           "%s is not the certificate of the HSM's work key \"%s\": make a request "
                           "with `keyloaderctl key csr`, have it signed, `keyloaderctl cert "
                           "install` it",
-                          daemon->service.config->work, daemon->service.config->work_key);
+                          config->work, config->work_key);
     }
     return KL_OK;
+}
+
+static enum kl_rc check_ready(const struct daemon *daemon, const struct kl_job_ready *ready,
+                              struct kl_err *err)
+{
+    const unsigned char *der = ready->spki;
+    EVP_PKEY *key = d2i_PUBKEY(NULL, &der, (long)ready->spki_len);
+    enum kl_rc rc = check_work_key(daemon->service.config, daemon->work, key, err);
+
+    EVP_PKEY_free(key);
+    return rc;
 }
 
 static void on_pool_start(const struct kl_job_ready *ready, const struct kl_err *pool_err,
@@ -150,7 +162,7 @@ static void on_pool_start(const struct kl_job_ready *ready, const struct kl_err 
         stop(daemon, pool_err);
         return;
     }
-    if (check_work_key(daemon, ready, &err) != KL_OK) {
+    if (check_ready(daemon, ready, &err) != KL_OK) {
         stop(daemon, &err);
         return;
     }
@@ -196,6 +208,16 @@ static void on_signal(evutil_socket_t fd, short what, void *arg)
     kl_listener_drain(daemon->listener, on_drained, daemon);
 }
 
+/* Whoever sends this expects new certificates or settings to be read: say that they are not. */
+static void on_hangup(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    (void)arg;
+    kl_log(KL_LOG_WARN, "hangup-ignored",
+           KL_STR("detail", "restart keyloaderd to read configuration, keys or certificates"));
+}
+
 /* ---- Candidates that nobody confirmed ---- */
 
 struct expire_unit {
@@ -224,6 +246,7 @@ static void on_expire(evutil_socket_t fd, short what, void *arg)
 {
     struct daemon *daemon = arg;
     struct expire_unit *expire = calloc(1, sizeof(*expire));
+    struct kl_err err = KL_ERR_INIT;
 
     (void)fd;
     (void)what;
@@ -232,7 +255,9 @@ static void on_expire(evutil_socket_t fd, short what, void *arg)
     }
     expire->unit.run = expire_run;
     expire->unit.done = expire_done;
-    kl_committer_submit(daemon->service.committer, &expire->unit);
+    if (kl_committer_submit(daemon->service.committer, &expire->unit, &err) != KL_OK) {
+        free(expire);
+    }
 }
 
 /* ---- The whole ---- */
@@ -248,11 +273,16 @@ static enum kl_rc make_events(struct daemon *daemon, struct kl_err *err)
     }
     daemon->signals[0] = evsignal_new(base, SIGTERM, on_signal, daemon);
     daemon->signals[1] = evsignal_new(base, SIGINT, on_signal, daemon);
+    daemon->signals[2] = evsignal_new(base, SIGHUP, on_hangup, daemon);
     daemon->drain_timer = evtimer_new(base, on_drain_timeout, daemon);
     daemon->expire = event_new(base, -1, EV_PERSIST, on_expire, daemon);
-    if (daemon->signals[0] == NULL || daemon->signals[1] == NULL || daemon->drain_timer == NULL ||
-        daemon->expire == NULL || evsignal_add(daemon->signals[0], NULL) != 0 ||
-        evsignal_add(daemon->signals[1], NULL) != 0 || event_add(daemon->expire, &period) != 0) {
+    for (size_t i = 0; i < SIGNALS; i++) {
+        if (daemon->signals[i] == NULL || evsignal_add(daemon->signals[i], NULL) != 0) {
+            return kl_err_set(err, KL_ERR_MEMORY, "event loop");
+        }
+    }
+    if (daemon->drain_timer == NULL || daemon->expire == NULL ||
+        event_add(daemon->expire, &period) != 0) {
         return kl_err_set(err, KL_ERR_MEMORY, "event loop");
     }
     return KL_OK;
@@ -290,8 +320,9 @@ static void daemon_wipe(struct daemon *daemon)
     kl_listener_free(daemon->listener);
     kl_pool_free(service->pool);
     kl_committer_free(service->committer);
-    event_release(daemon->signals[0]);
-    event_release(daemon->signals[1]);
+    for (size_t i = 0; i < SIGNALS; i++) {
+        event_release(daemon->signals[i]);
+    }
     event_release(daemon->expire);
     event_release(daemon->drain_timer);
     if (service->base != NULL) {
@@ -307,14 +338,43 @@ enum kl_rc kl_run_check(const struct kl_config *config, struct kl_err *err)
 {
     STACK_OF(X509) *chain = NULL;
     struct kl_store *store = NULL;
+    EVP_PKEY *key = NULL;
     enum kl_rc rc = load_chain(config, &chain, err);
+
+    if (rc == KL_OK) {
+        rc = kl_store_open(config->store, KL_STORE_READ, &store, err);
+    }
+    if (rc == KL_OK) {
+        rc = kl_worker_check(config, &key, err);
+    }
+    if (rc == KL_OK) {
+        rc = check_work_key(config, sk_X509_value(chain, 0), key, err);
+    }
+    EVP_PKEY_free(key);
+    kl_store_free(store);
+    sk_X509_pop_free(chain, X509_free);
+    return rc;
+}
+
+/* Workers have no terminal to ask on, and are started again whenever one is lost. */
+static enum kl_rc check_pin_source(const struct kl_config *config, struct kl_err *err)
+{
+    struct kl_uri *uri = NULL;
+    const char *source = config->pin_source;
+    enum kl_rc rc = kl_uri_parse(config->token, &uri, err);
 
     if (rc != KL_OK) {
         return rc;
     }
-    sk_X509_pop_free(chain, X509_free);
-    rc = kl_store_open(config->store, KL_STORE_READ, &store, err);
-    kl_store_free(store);
+    if (source[0] == '\0') {
+        source = kl_uri_pin_source(uri);
+    }
+    if (source == NULL || strcmp(source, "prompt") == 0) {
+        rc = kl_err_set(err, KL_ERR_CONFIG,
+                        "[hsm] pin-source: keyloaderd cannot ask for the PIN; set file:PATH (mode "
+                        "0600) or credential:NAME");
+    }
+    kl_uri_free(uri);
     return rc;
 }
 
@@ -331,7 +391,10 @@ enum kl_rc kl_run(const struct kl_config *config, struct kl_err *err)
         kl_log(KL_LOG_WARN, "strength-not-enforced",
                KL_STR("detail", "TMKs may travel under weaker keys; this is for test labs"));
     }
-    rc = load_chain(config, &chain, err);
+    rc = check_pin_source(config, err);
+    if (rc == KL_OK) {
+        rc = load_chain(config, &chain, err);
+    }
     if (rc == KL_OK) {
         rc = use_chain(&daemon, chain, err);
     }

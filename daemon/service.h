@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What every connection shares: set up by main() before the first accept, then only read, except
- * for the members whose thread is named. Owned by main().
+ * What every connection shares: set up by kl_run before the first accept, then only read, except
+ * for the members whose thread is named. Owned by kl_run.
  */
 #ifndef KL_DAEMON_SERVICE_H
 #define KL_DAEMON_SERVICE_H
@@ -29,10 +29,19 @@ struct kl_service {
     struct kl_life_policy policy;
     struct kl_alarms alarms;   /* store thread only */
     struct kl_conn_list conns; /* loop thread only: every open connection */
+    void *loading;             /* loop thread only: tsearch tree of those with a load, by serial */
+    struct kl_quota log_quota; /* loop thread only: lines about peers */
     /* What goes into every Certificate message. */
     enum kl_oaep_hash oaep_hash;
+    enum kl_key_type key_type; /* of AcquireWCRT */
+    unsigned key_bits;
     size_t chain_count;
     struct kl_bytes chain[KL_CHAIN_MAX]; /* owned: OPENSSL_free */
 };
+
+/* One log line about a peer's doing, within a budget; serial "" if it has not said. Loop thread. */
+#define KL_SERVICE_LOG_MAX 600 /* lines a minute */
+void kl_service_log_peer(struct kl_service *service, const char *event, const char *address,
+                         const char *serial, const struct kl_err *err);
 
 #endif

@@ -2,8 +2,12 @@
 /* The store's part of a load, run in the store thread. */
 #include "daemon/step.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
+
+#include "conf/log.h"
+#include "proto/secret.h"
 
 /* Is this the rules' answer (to be told to the peer and alarmed), or trouble of our own? */
 static int is_refusal(enum kl_rc rc)
@@ -15,6 +19,9 @@ static int is_refusal(enum kl_rc rc)
     case KL_ERR_REFUSED:
     case KL_ERR_VERIFY:
     case KL_ERR_NOT_FOUND:
+    case KL_ERR_PEER:
+    case KL_ERR_STRENGTH:
+    case KL_ERR_UNSUPPORTED:
         return 1;
     default:
         return 0;
@@ -28,13 +35,20 @@ static enum kl_rc apply(struct kl_step *step, struct kl_store *store, int64_t no
     case KL_STEP_ADMIT:
         return kl_life_admit(store, step->serial, step->pinpad_serial, now, &step->admission, err);
     case KL_STEP_PEND:
-        return kl_life_pend(store, &step->service->policy, &step->candidate, step->pinpad_serial,
-                            now, err);
+        return kl_life_pend(store, &step->service->policy, &step->candidate, now, err);
     case KL_STEP_CONFIRM:
         return kl_life_confirm(store, step->serial, step->tmk_version, &step->loaded, now,
                                &step->answer, err);
+    case KL_STEP_SPOILT:
+        if (kl_life_spend(store, step->serial, now, err) != KL_OK) {
+            return err->rc;
+        }
+        break;
+    case KL_STEP_FAILED:
+        break;
     }
-    abort();
+    *err = step->trouble;
+    return err->rc;
 }
 
 static enum kl_rc step_run(struct kl_unit *unit, struct kl_store *store, struct kl_err *err)
@@ -46,10 +60,16 @@ static enum kl_rc step_run(struct kl_unit *unit, struct kl_store *store, struct 
     if (rc == KL_OK || !is_refusal(rc)) {
         return rc;
     }
-    /* The rules changed nothing (life.h), so the alarm is all that this unit writes. */
+    /* A refusal by the rules has changed nothing (life.h): the alarm is all that is written. */
     step->refusal = rc;
     step->refusal_err = *err;
     return kl_alarm_record(&step->service->alarms, store, step->serial, rc, err->text, now, err);
+}
+
+static void step_free(struct kl_step *step)
+{
+    kl_wipe(step, sizeof(*step));
+    free(step);
 }
 
 static void step_done(struct kl_unit *unit)
@@ -58,8 +78,10 @@ static void step_done(struct kl_unit *unit)
 
     if (step->owner != NULL) {
         step->done(step, step->owner);
+    } else if (unit->rc != KL_OK) {
+        kl_log(KL_LOG_ERROR, "step-failed", KL_STR("serial", step->serial), KL_LOG_ERR(&unit->err));
     }
-    free(step);
+    step_free(step);
 }
 
 struct kl_step *kl_step_new(enum kl_step_kind kind, struct kl_service *service,
@@ -78,7 +100,29 @@ struct kl_step *kl_step_new(enum kl_step_kind kind, struct kl_service *service,
     return step;
 }
 
-void kl_step_submit(struct kl_step *step)
+enum kl_rc kl_step_submit(struct kl_step *step, struct kl_err *err)
 {
-    kl_committer_submit(step->service->committer, &step->unit);
+    enum kl_rc rc = kl_committer_submit(step->service->committer, &step->unit, err);
+
+    if (rc != KL_OK) {
+        step_free(step);
+    }
+    return rc;
+}
+
+void kl_step_report(struct kl_service *service, enum kl_step_kind kind, const char *serial,
+                    const struct kl_err *trouble)
+{
+    struct kl_step *step = kl_step_new(kind, service, NULL, NULL);
+    struct kl_err err = KL_ERR_INIT;
+
+    if (step == NULL) {
+        kl_log(KL_LOG_ERROR, "step-failed", KL_STR("detail", "out of memory"));
+        return;
+    }
+    snprintf(step->serial, sizeof(step->serial), "%s", serial);
+    step->trouble = *trouble;
+    if (kl_step_submit(step, &err) != KL_OK) {
+        kl_log(KL_LOG_ERROR, "step-failed", KL_STR("serial", serial), KL_LOG_ERR(&err));
+    }
 }

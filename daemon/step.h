@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The store's part of a load: the three units of work that a connection submits, one at a time.
- * A refusal is a durable result, alarm included, not a failure of the unit.
+ * The store's part of a load: the units of work that a connection submits. It waits for three of
+ * them, one at a time; the other two only leave a trace. A refusal is a durable result, alarm
+ * included, not a failure of the unit.
  */
 #ifndef KL_DAEMON_STEP_H
 #define KL_DAEMON_STEP_H
@@ -14,6 +15,8 @@ enum kl_step_kind {
     KL_STEP_ADMIT,   /* after Hello: may it load, which version */
     KL_STEP_PEND,    /* before MasterKey: the candidate is pending */
     KL_STEP_CONFIRM, /* after Loaded, or on Confirm: what Done says */
+    KL_STEP_SPOILT,  /* C_rnd1_rnd2 was bad: an attempt is spent, an alarm raised */
+    KL_STEP_FAILED,  /* the terminal gave up: an alarm */
 };
 
 struct kl_step {
@@ -25,10 +28,11 @@ struct kl_step {
     void *owner;
     /* In */
     char serial[KL_SERIAL_MAX + 1];
-    char pinpad_serial[KL_SERIAL_MAX + 1];
-    struct kl_tmk candidate; /* PEND */
-    uint32_t tmk_version;    /* CONFIRM */
-    struct kl_loaded loaded; /* CONFIRM */
+    char pinpad_serial[KL_SERIAL_MAX + 1]; /* ADMIT */
+    struct kl_tmk candidate;               /* PEND */
+    uint32_t tmk_version;                  /* CONFIRM */
+    struct kl_loaded loaded;               /* CONFIRM */
+    struct kl_err trouble;                 /* SPOILT, FAILED: reason and detail of the alarm */
     /* Out, valid when unit.rc is KL_OK */
     enum kl_rc refusal; /* KL_OK, or why the rules said no */
     struct kl_err refusal_err;
@@ -39,6 +43,11 @@ struct kl_step {
 /* A zeroed step of that kind, to be filled in and submitted; NULL when out of memory. */
 struct kl_step *kl_step_new(enum kl_step_kind kind, struct kl_service *service,
                             void (*done)(struct kl_step *step, void *owner), void *owner);
-void kl_step_submit(struct kl_step *step); /* takes step */
+/* Takes step, and frees it when this fails: KL_ERR_BUSY, too much waits for the store already. */
+enum kl_rc kl_step_submit(struct kl_step *step, struct kl_err *err) KL_MUST_CHECK;
+
+/* Submits a SPOILT or FAILED step that nobody waits for; what cannot be is logged. */
+void kl_step_report(struct kl_service *service, enum kl_step_kind kind, const char *serial,
+                    const struct kl_err *trouble);
 
 #endif

@@ -23,7 +23,8 @@ enum kl_store_mode {
     KL_STORE_CREATE, /* made (mode 0600) if it does not exist */
 };
 
-/* Opens the store at path and checks its schema version. KL_ERR_STORE names path and cause. */
+/* Opens the store at path and checks its schema version. KL_ERR_NO_FILE, KL_ERR_PERMISSION or
+ * KL_ERR_STORE, with path and cause. */
 enum kl_rc kl_store_open(const char *path, enum kl_store_mode mode, struct kl_store **out,
                          struct kl_err *err) KL_MUST_CHECK;
 void kl_store_free(struct kl_store *store); /* rolls back what is open; takes NULL */
@@ -31,6 +32,8 @@ void kl_store_free(struct kl_store *store); /* rolls back what is open; takes NU
 /* Takes the lock that says "a daemon serves this store" (held until kl_store_free, and by the
  * kernel's doing after any death): KL_ERR_BUSY if another daemon has it. */
 enum kl_rc kl_store_claim(struct kl_store *store, struct kl_err *err) KL_MUST_CHECK;
+/* *claimed: 1 if a daemon serves the store at path just now; there may be none yet. */
+enum kl_rc kl_store_claimed(const char *path, int *claimed, struct kl_err *err) KL_MUST_CHECK;
 
 /* One transaction at a time; everything below that writes needs one (KL_ERR_STORE outside of it, or
  * when a full disk or the like has already undone it). Commit is durable (fsync) when it returns
@@ -86,7 +89,8 @@ const char *kl_tmk_state_name(enum kl_tmk_state state);
 
 struct kl_tmk {
     char serial[KL_SERIAL_MAX + 1];
-    uint32_t version; /* 1, 2, ... within a terminal; never used twice */
+    char pinpad_serial[KL_SERIAL_MAX + 1]; /* of the PIN pad that asked for it */
+    uint32_t version;                      /* 1, 2, ... within a terminal; never used twice */
     enum kl_tmk_state state;
     enum kl_alg alg;
     size_t kcv_len;

@@ -10,7 +10,7 @@
 #define TERMINAL_COLUMNS "serial, pinpad, alg, blocked, armed_until, attempts_left, created"
 #define TMK_COLUMNS \
     "serial, version, state, alg, kcv, cryptogram, ack_mac, active_mac, drop_mac, created, " \
-    "expires, activated"
+    "expires, activated, pinpad"
 
 static const char *const kept_sql[KL_SQL_COUNT] = {
     [KL_SQL_TERMINAL_ADD] =
@@ -19,7 +19,7 @@ static const char *const kept_sql[KL_SQL_COUNT] = {
     [KL_SQL_TERMINAL_UPDATE] = "UPDATE terminal SET pinpad = ?2, alg = ?3, blocked = ?4,"
                                " armed_until = ?5, attempts_left = ?6 WHERE serial = ?1",
     [KL_SQL_TMK_ADD] = "INSERT INTO tmk (" TMK_COLUMNS ")"
-                       " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+                       " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
     [KL_SQL_TMK_GET] = "SELECT " TMK_COLUMNS " FROM tmk WHERE serial = ?1 AND version = ?2",
     [KL_SQL_TMK_SET_STATE] = "UPDATE tmk SET state = ?3, activated = ?4, cryptogram ="
                              " CASE WHEN ?3 IN (4, 5) THEN x'' ELSE cryptogram END"
@@ -54,8 +54,9 @@ static enum kl_rc keep(struct kl_store *store, enum kl_sql which, sqlite3_stmt *
 {
     if (!store->kept[which] &&
         sqlite3_prepare_v3(store->db, kept_sql[which], -1, SQLITE_PREPARE_PERSISTENT,
-                           &store->kept[which], NULL) != SQLITE_OK)
+                           &store->kept[which], NULL) != SQLITE_OK) {
         return kl_sql_err(store, "sqlite3_prepare_v3", err);
+    }
     *out = store->kept[which];
     return KL_OK;
 }
@@ -65,9 +66,10 @@ static enum kl_rc keep(struct kl_store *store, enum kl_sql which, sqlite3_stmt *
 static enum kl_rc keep_writer(struct kl_store *store, enum kl_sql which, sqlite3_stmt **out,
                               struct kl_err *err)
 {
-    if (sqlite3_get_autocommit(store->db))
+    if (sqlite3_get_autocommit(store->db)) {
         return kl_err_set(err, KL_ERR_STORE, "%s: no transaction, or it has been undone",
                           store->path);
+    }
     return keep(store, which, out, err);
 }
 
@@ -94,8 +96,9 @@ static enum kl_rc write_row(struct kl_store *store, sqlite3_stmt *stmt, struct k
 {
     enum kl_rc rc = KL_OK;
 
-    if (sqlite3_step(stmt) != SQLITE_DONE)
+    if (sqlite3_step(stmt) != SQLITE_DONE) {
         rc = kl_sql_err(store, "sqlite3_step", err);
+    }
     let_go(stmt);
     return rc;
 }
@@ -107,8 +110,9 @@ static int get_text(sqlite3_stmt *stmt, int column, char *out, size_t max)
     const unsigned char *text = sqlite3_column_text(stmt, column);
     size_t len = (size_t)sqlite3_column_bytes(stmt, column);
 
-    if (!text || len > max || memchr(text, 0, len))
+    if (!text || len > max || memchr(text, 0, len)) {
         return 0;
+    }
     memcpy(out, text, len);
     out[len] = '\0';
     return 1;
@@ -120,10 +124,12 @@ static int get_blob(sqlite3_stmt *stmt, int column, uint8_t *out, size_t min, si
     const void *data = sqlite3_column_blob(stmt, column);
     size_t n = (size_t)sqlite3_column_bytes(stmt, column);
 
-    if (n < min || n > max || (n > 0 && !data))
+    if (n < min || n > max || (n > 0 && !data)) {
         return 0;
-    if (n > 0)
+    }
+    if (n > 0) {
         memcpy(out, data, n);
+    }
     *len = n;
     return 1;
 }
@@ -152,8 +158,9 @@ static enum kl_rc read_terminal(struct kl_store *store, sqlite3_stmt *stmt, stru
         !get_number(stmt, 2, 1, KL_ALG_COUNT, &alg) || !get_number(stmt, 3, 0, 1, &blocked) ||
         !get_number(stmt, 4, 0, INT64_MAX, &t.armed_until) ||
         !get_number(stmt, 5, 0, UINT32_MAX, &attempts) ||
-        !get_number(stmt, 6, INT64_MIN, INT64_MAX, &t.created))
+        !get_number(stmt, 6, INT64_MIN, INT64_MAX, &t.created)) {
         return damaged(store, "terminal", err);
+    }
     t.alg = (enum kl_alg)alg;
     t.blocked = (int)blocked;
     t.attempts_left = (uint32_t)attempts;
@@ -179,8 +186,10 @@ static enum kl_rc read_tmk(struct kl_store *store, sqlite3_stmt *stmt, struct kl
         !get_blob(stmt, 8, t.drop_mac, KL_MAC_LEN, KL_MAC_LEN, &len) ||
         !get_number(stmt, 9, INT64_MIN, INT64_MAX, &t.created) ||
         !get_number(stmt, 10, INT64_MIN, INT64_MAX, &t.expires) ||
-        !get_number(stmt, 11, INT64_MIN, INT64_MAX, &t.activated))
+        !get_number(stmt, 11, INT64_MIN, INT64_MAX, &t.activated) ||
+        !get_text(stmt, 12, t.pinpad_serial, KL_SERIAL_MAX)) {
         return damaged(store, "tmk", err);
+    }
     t.version = (uint32_t)version;
     t.state = (enum kl_tmk_state)state;
     t.alg = (enum kl_alg)alg;
@@ -206,13 +215,15 @@ enum kl_rc kl_store_terminal_add(struct kl_store *store, const struct kl_termina
     sqlite3_stmt *stmt = NULL;
     enum kl_rc rc = keep_writer(store, KL_SQL_TERMINAL_ADD, &stmt, err);
 
-    if (rc != KL_OK)
+    if (rc != KL_OK) {
         return rc;
+    }
     bind_terminal(stmt, terminal);
     sqlite3_bind_int64(stmt, 7, terminal->created);
     rc = write_row(store, stmt, err);
-    if (rc == KL_ERR_EXISTS)
+    if (rc == KL_ERR_EXISTS) {
         kl_err_set(err, rc, "terminal %s is registered already", terminal->serial);
+    }
     return rc;
 }
 
@@ -228,16 +239,18 @@ enum kl_rc kl_store_terminal_get(struct kl_store *store, const char *serial,
     enum kl_rc rc = keep(store, KL_SQL_TERMINAL_GET, &stmt, err);
     int step;
 
-    if (rc != KL_OK)
+    if (rc != KL_OK) {
         return rc;
+    }
     bind_text(stmt, 1, serial);
     step = sqlite3_step(stmt);
-    if (step == SQLITE_ROW)
+    if (step == SQLITE_ROW) {
         rc = read_terminal(store, stmt, out, err);
-    else if (step == SQLITE_DONE)
+    } else if (step == SQLITE_DONE) {
         rc = no_terminal(serial, err);
-    else
+    } else {
         rc = kl_sql_err(store, "sqlite3_step", err);
+    }
     let_go(stmt);
     return rc;
 }
@@ -248,12 +261,14 @@ enum kl_rc kl_store_terminal_update(struct kl_store *store, const struct kl_term
     sqlite3_stmt *stmt = NULL;
     enum kl_rc rc = keep_writer(store, KL_SQL_TERMINAL_UPDATE, &stmt, err);
 
-    if (rc != KL_OK)
+    if (rc != KL_OK) {
         return rc;
+    }
     bind_terminal(stmt, terminal);
     rc = write_row(store, stmt, err);
-    if (rc == KL_OK && sqlite3_changes(store->db) == 0)
+    if (rc == KL_OK && sqlite3_changes(store->db) == 0) {
         rc = no_terminal(terminal->serial, err);
+    }
     return rc;
 }
 
@@ -278,16 +293,21 @@ static enum kl_rc each(struct kl_store *store, const char *sql, const char *text
     enum kl_rc rc = KL_OK;
     int step = SQLITE_DONE;
 
-    if (sqlite3_prepare_v2(store->db, sql, -1, &stmt, NULL) != SQLITE_OK)
+    if (sqlite3_prepare_v2(store->db, sql, -1, &stmt, NULL) != SQLITE_OK) {
         return kl_sql_err(store, "sqlite3_prepare_v2", err);
-    if (sqlite3_bind_parameter_index(stmt, "?1"))
+    }
+    if (sqlite3_bind_parameter_index(stmt, "?1")) {
         bind_text(stmt, 1, text);
-    if (sqlite3_bind_parameter_index(stmt, "?2"))
+    }
+    if (sqlite3_bind_parameter_index(stmt, "?2")) {
         sqlite3_bind_int64(stmt, 2, number);
-    while (rc == KL_OK && (step = sqlite3_step(stmt)) == SQLITE_ROW)
+    }
+    while (rc == KL_OK && (step = sqlite3_step(stmt)) == SQLITE_ROW) {
         rc = row->take(store, stmt, row, err);
-    if (rc == KL_OK && step != SQLITE_DONE)
+    }
+    if (rc == KL_OK && step != SQLITE_DONE) {
         rc = kl_sql_err(store, "sqlite3_step", err);
+    }
     sqlite3_finalize(stmt);
     return rc;
 }
@@ -317,8 +337,9 @@ enum kl_rc kl_store_tmk_add(struct kl_store *store, const struct kl_tmk *tmk, st
     sqlite3_stmt *stmt = NULL;
     enum kl_rc rc = keep_writer(store, KL_SQL_TMK_ADD, &stmt, err);
 
-    if (rc != KL_OK)
+    if (rc != KL_OK) {
         return rc;
+    }
     bind_text(stmt, 1, tmk->serial);
     sqlite3_bind_int64(stmt, 2, tmk->version);
     sqlite3_bind_int64(stmt, 3, tmk->state);
@@ -331,10 +352,12 @@ enum kl_rc kl_store_tmk_add(struct kl_store *store, const struct kl_tmk *tmk, st
     sqlite3_bind_int64(stmt, 10, tmk->created);
     sqlite3_bind_int64(stmt, 11, tmk->expires);
     sqlite3_bind_int64(stmt, 12, tmk->activated);
+    bind_text(stmt, 13, tmk->pinpad_serial);
     rc = write_row(store, stmt, err);
-    if (rc == KL_ERR_EXISTS)
+    if (rc == KL_ERR_EXISTS) {
         kl_err_set(err, rc, "terminal %s has a TMK of version %u already", tmk->serial,
                    (unsigned)tmk->version);
+    }
     return rc;
 }
 
@@ -351,17 +374,19 @@ enum kl_rc kl_store_tmk_get(struct kl_store *store, const char *serial, uint32_t
     enum kl_rc rc = keep(store, KL_SQL_TMK_GET, &stmt, err);
     int step;
 
-    if (rc != KL_OK)
+    if (rc != KL_OK) {
         return rc;
+    }
     bind_text(stmt, 1, serial);
     sqlite3_bind_int64(stmt, 2, version);
     step = sqlite3_step(stmt);
-    if (step == SQLITE_ROW)
+    if (step == SQLITE_ROW) {
         rc = read_tmk(store, stmt, out, err);
-    else if (step == SQLITE_DONE)
+    } else if (step == SQLITE_DONE) {
         rc = no_tmk(serial, version, err);
-    else
+    } else {
         rc = kl_sql_err(store, "sqlite3_step", err);
+    }
     let_go(stmt);
     return rc;
 }
@@ -372,15 +397,17 @@ enum kl_rc kl_store_tmk_set_state(struct kl_store *store, const char *serial, ui
     sqlite3_stmt *stmt = NULL;
     enum kl_rc rc = keep_writer(store, KL_SQL_TMK_SET_STATE, &stmt, err);
 
-    if (rc != KL_OK)
+    if (rc != KL_OK) {
         return rc;
+    }
     bind_text(stmt, 1, serial);
     sqlite3_bind_int64(stmt, 2, version);
     sqlite3_bind_int64(stmt, 3, state);
     sqlite3_bind_int64(stmt, 4, activated);
     rc = write_row(store, stmt, err);
-    if (rc == KL_OK && sqlite3_changes(store->db) == 0)
+    if (rc == KL_OK && sqlite3_changes(store->db) == 0) {
         rc = no_tmk(serial, version, err);
+    }
     return rc;
 }
 
@@ -391,15 +418,17 @@ enum kl_rc kl_store_tmk_last_version(struct kl_store *store, const char *serial,
     enum kl_rc rc = keep(store, KL_SQL_TMK_LAST_VERSION, &stmt, err);
     int64_t version;
 
-    if (rc != KL_OK)
+    if (rc != KL_OK) {
         return rc;
+    }
     bind_text(stmt, 1, serial);
-    if (sqlite3_step(stmt) != SQLITE_ROW)
+    if (sqlite3_step(stmt) != SQLITE_ROW) {
         rc = kl_sql_err(store, "sqlite3_step", err);
-    else if (!get_number(stmt, 0, 0, KL_VERSION_MAX, &version))
+    } else if (!get_number(stmt, 0, 0, KL_VERSION_MAX, &version)) {
         rc = damaged(store, "tmk", err);
-    else
+    } else {
         *out = (uint32_t)version;
+    }
     let_go(stmt);
     return rc;
 }
@@ -434,17 +463,21 @@ enum kl_rc kl_store_tmk_expired(struct kl_store *store, int64_t now, struct kl_t
     int step = SQLITE_DONE;
     size_t n = 0;
 
-    if (rc != KL_OK)
+    if (rc != KL_OK) {
         return rc;
+    }
     sqlite3_bind_int64(stmt, 1, now);
     sqlite3_bind_int64(stmt, 2, (int64_t)max);
-    while (rc == KL_OK && n < max && (step = sqlite3_step(stmt)) == SQLITE_ROW)
+    while (rc == KL_OK && n < max && (step = sqlite3_step(stmt)) == SQLITE_ROW) {
         rc = read_tmk(store, stmt, &out[n++], err);
-    if (rc == KL_OK && step != SQLITE_ROW && step != SQLITE_DONE)
+    }
+    if (rc == KL_OK && step != SQLITE_ROW && step != SQLITE_DONE) {
         rc = kl_sql_err(store, "sqlite3_step", err);
+    }
     let_go(stmt);
-    if (rc == KL_OK)
+    if (rc == KL_OK) {
         *count = n;
+    }
     return rc;
 }
 
@@ -456,8 +489,9 @@ enum kl_rc kl_store_audit(struct kl_store *store, int64_t now, const char *event
     sqlite3_stmt *stmt = NULL;
     enum kl_rc rc = keep_writer(store, KL_SQL_AUDIT_ADD, &stmt, err);
 
-    if (rc != KL_OK)
+    if (rc != KL_OK) {
         return rc;
+    }
     sqlite3_bind_int64(stmt, 1, now);
     sqlite3_bind_text(stmt, 2, event, (int)strnlen(event, KL_AUDIT_EVENT_MAX), SQLITE_STATIC);
     sqlite3_bind_text(stmt, 3, serial, (int)strnlen(serial, KL_SERIAL_MAX), SQLITE_STATIC);
@@ -475,8 +509,9 @@ static enum kl_rc take_audit(struct kl_store *store, sqlite3_stmt *stmt, const s
         !get_number(stmt, 1, INT64_MIN, INT64_MAX, &record.time) ||
         !get_text(stmt, 2, record.event, KL_AUDIT_EVENT_MAX) ||
         !get_text(stmt, 3, record.serial, KL_SERIAL_MAX) ||
-        !get_text(stmt, 4, record.detail, KL_AUDIT_DETAIL_MAX))
+        !get_text(stmt, 4, record.detail, KL_AUDIT_DETAIL_MAX)) {
         return damaged(store, "audit", err);
+    }
     record.id = (uint64_t)id;
     return row->fn.audit(&record, row->arg, err);
 }

@@ -9,11 +9,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #define SCHEMA_VERSION 1
@@ -21,6 +23,8 @@
 #define TEXT_OF(x) #x
 #define NUMBER_TEXT(x) TEXT_OF(x)
 #define BUSY_MS 5000
+#define LOOK_MS 10 /* between tries to claim */
+#define LOOK_TRIES 10
 
 /* The database repeats the rules that must hold whatever a program does: one active TMK at most,
  * no version twice, no cryptogram in a destroyed TMK, no audit record changed. */
@@ -38,6 +42,7 @@ static const char schema[] =
     " serial TEXT NOT NULL REFERENCES terminal (serial),"
     " version INTEGER NOT NULL CHECK (version BETWEEN 1 AND 2147483647),"
     " state INTEGER NOT NULL CHECK (state BETWEEN 1 AND 5),"
+    " pinpad TEXT NOT NULL CHECK (length(pinpad) BETWEEN 1 AND 32),"
     " alg INTEGER NOT NULL CHECK (alg BETWEEN 1 AND 5),"
     " kcv BLOB NOT NULL CHECK (length(kcv) BETWEEN 3 AND 4),"
     " cryptogram BLOB NOT NULL CHECK (length(cryptogram) <= 40),"
@@ -92,8 +97,10 @@ enum kl_rc kl_sql_rc(int code, const char **hint)
         return KL_ERR_STORE;
     case SQLITE_READONLY:
         *hint = "the store or its directory is read-only";
-        return KL_ERR_STORE;
+        return KL_ERR_PERMISSION;
     case SQLITE_PERM:
+        *hint = "cannot be opened";
+        return KL_ERR_PERMISSION;
     case SQLITE_CANTOPEN:
         *hint = "cannot be opened: check that its directory exists and may be written to";
         return KL_ERR_STORE;
@@ -118,17 +125,23 @@ enum kl_rc kl_sql_rc(int code, const char **hint)
 enum kl_rc kl_sql_err(struct kl_store *store, const char *op, struct kl_err *err)
 {
     int code = sqlite3_extended_errcode(store->db);
+    int number = (code & 0xff) == SQLITE_CANTOPEN ? sqlite3_system_errno(store->db) : 0;
     const char *hint;
     enum kl_rc rc = kl_sql_rc(code, &hint);
 
+    if (number == EACCES || number == EPERM || number == EROFS) {
+        rc = KL_ERR_PERMISSION;
+    }
     return kl_err_native(err, rc, KL_ERR_SOURCE_SQLITE, (unsigned long)code, op, "%s: %s (%s)",
-                         store->path, hint, sqlite3_errmsg(store->db));
+                         store->path, hint,
+                         number != 0 ? strerror(number) : sqlite3_errmsg(store->db));
 }
 
 static enum kl_rc exec(struct kl_store *store, const char *sql, const char *op, struct kl_err *err)
 {
-    if (sqlite3_exec(store->db, sql, NULL, NULL, NULL) != SQLITE_OK)
+    if (sqlite3_exec(store->db, sql, NULL, NULL, NULL) != SQLITE_OK) {
         return kl_sql_err(store, op, err);
+    }
     return KL_OK;
 }
 
@@ -140,36 +153,68 @@ static enum kl_rc make_file(const char *path, struct kl_err *err)
 {
     int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
 
-    if (fd < 0 && errno == EEXIST)
+    if (fd < 0 && errno == EEXIST) {
         return KL_OK;
+    }
     if (fd < 0) {
-        kl_err_errno(err, "open", "%s: the store cannot be made", path);
-        return err->rc = KL_ERR_STORE;
+        return kl_err_errno(err, "open", "%s: the store cannot be made", path);
     }
     close(fd);
     return KL_OK;
 }
 
+/* A user by name, or by number if it has none. */
+static const char *user_name(uid_t uid, char out[64])
+{
+    struct passwd entry, *found = NULL;
+    char buf[1024];
+
+    if (getpwuid_r(uid, &entry, buf, sizeof(buf), &found) == 0 && found) {
+        snprintf(out, 64, "%.60s", entry.pw_name);
+    } else {
+        snprintf(out, 64, "%lu", (unsigned long)uid);
+    }
+    return out;
+}
+
+static enum kl_rc check_access(const char *path, const struct stat *st, int writable,
+                               struct kl_err *err)
+{
+    char owner[64], us[64];
+
+    if (faccessat(AT_FDCWD, path, R_OK | (writable ? W_OK : 0), AT_EACCESS) == 0) {
+        return KL_OK;
+    }
+    if (st->st_uid == geteuid()) {
+        return kl_err_errno(err, "access", "%s: the store is %s to its owner (mode %04o)", path,
+                            st->st_mode & S_IRUSR ? "read-only" : "closed",
+                            (unsigned)(st->st_mode & 07777));
+    }
+    return kl_err_errno(err, "access", "%s: the store belongs to %s, and this runs as %s", path,
+                        user_name(st->st_uid, owner), user_name(geteuid(), us));
+}
+
 /* By name: opening and closing an existing file here would drop the locks that SQLite may hold on
  * it in this process (fcntl locks are a process's, not a descriptor's). */
-static enum kl_rc check_file(const char *path, struct kl_err *err)
+static enum kl_rc check_file(const char *path, int writable, struct kl_err *err)
 {
     struct stat st;
 
     if (stat(path, &st) != 0) {
-        if (errno == ENOENT)
-            return kl_err_set(err, KL_ERR_STORE,
-                              "%s: there is no store yet; keyloaderctl terminal add makes it",
-                              path);
-        kl_err_errno(err, "stat", "%s", path);
-        return err->rc = KL_ERR_STORE;
+        return kl_err_errno(err, "stat", errno == ENOENT
+                                             ? "%s: there is no store yet; keyloaderctl terminal "
+                                               "add makes it in a directory that exists"
+                                             : "%s: the store cannot be reached",
+                            path);
     }
-    if (!S_ISREG(st.st_mode))
+    if (!S_ISREG(st.st_mode)) {
         return kl_err_set(err, KL_ERR_STORE, "%s: the store must be a regular file", path);
-    if (st.st_mode & (S_IRWXG | S_IRWXO))
+    }
+    if (st.st_mode & (S_IRWXG | S_IRWXO)) {
         return kl_err_set(err, KL_ERR_STORE, "%s: mode %04o lets others at the store; chmod 600 it",
                           path, (unsigned)(st.st_mode & 07777));
-    return KL_OK;
+    }
+    return check_access(path, &st, writable, err);
 }
 
 static enum kl_rc query_number(struct kl_store *store, const char *sql, int64_t *out,
@@ -179,10 +224,11 @@ static enum kl_rc query_number(struct kl_store *store, const char *sql, int64_t 
     enum kl_rc rc = KL_OK;
 
     if (sqlite3_prepare_v2(store->db, sql, -1, &stmt, NULL) != SQLITE_OK ||
-        sqlite3_step(stmt) != SQLITE_ROW)
+        sqlite3_step(stmt) != SQLITE_ROW) {
         rc = kl_sql_err(store, "sqlite3_step", err);
-    else
+    } else {
         *out = sqlite3_column_int64(stmt, 0);
+    }
     sqlite3_finalize(stmt);
     return rc;
 }
@@ -195,19 +241,23 @@ static enum kl_rc check_schema(struct kl_store *store, int *fresh, struct kl_err
 
     if ((rc = query_number(store, "PRAGMA application_id", &id, err)) != KL_OK ||
         (rc = query_number(store, "PRAGMA user_version", &version, err)) != KL_OK ||
-        (rc = query_number(store, "SELECT count(*) FROM sqlite_schema", &objects, err)) != KL_OK)
+        (rc = query_number(store, "SELECT count(*) FROM sqlite_schema", &objects, err)) != KL_OK) {
         return rc;
+    }
     *fresh = id == 0 && version == 0 && objects == 0;
-    if (*fresh)
+    if (*fresh) {
         return KL_OK;
-    if (id != APPLICATION_ID)
+    }
+    if (id != APPLICATION_ID) {
         return kl_err_set(err, KL_ERR_STORE, "%s: is not a keyloader store", store->path);
-    if (version != SCHEMA_VERSION)
+    }
+    if (version != SCHEMA_VERSION) {
         return kl_err_set(
             err, KL_ERR_STORE,
             "%s: has schema version %lld, this program knows %d; use the program that "
             "made it",
             store->path, (long long)version, SCHEMA_VERSION);
+    }
     return KL_OK;
 }
 
@@ -216,14 +266,17 @@ static enum kl_rc make_schema(struct kl_store *store, struct kl_err *err)
     int fresh;
     enum kl_rc rc = kl_store_begin(store, err);
 
-    if (rc != KL_OK)
+    if (rc != KL_OK) {
         return rc;
+    }
     /* Somebody else may have made it while we waited for the lock. */
     rc = check_schema(store, &fresh, err);
-    if (rc == KL_OK && fresh)
+    if (rc == KL_OK && fresh) {
         rc = exec(store, schema, "CREATE", err);
-    if (rc == KL_OK)
+    }
+    if (rc == KL_OK) {
         return kl_store_commit(store, err);
+    }
     kl_store_rollback(store);
     return rc;
 }
@@ -234,12 +287,13 @@ static enum kl_rc set_wal(struct kl_store *store, struct kl_err *err)
     enum kl_rc rc = KL_OK;
 
     if (sqlite3_prepare_v2(store->db, "PRAGMA journal_mode = WAL", -1, &stmt, NULL) != SQLITE_OK ||
-        sqlite3_step(stmt) != SQLITE_ROW)
+        sqlite3_step(stmt) != SQLITE_ROW) {
         rc = kl_sql_err(store, "journal_mode", err);
-    else if (strcmp((const char *)sqlite3_column_text(stmt, 0), "wal") != 0)
+    } else if (strcmp((const char *)sqlite3_column_text(stmt, 0), "wal") != 0) {
         rc = kl_err_set(err, KL_ERR_STORE,
                         "%s: its file system does not take SQLite's WAL mode; use a local disk",
                         store->path);
+    }
     sqlite3_finalize(stmt);
     return rc;
 }
@@ -263,20 +317,25 @@ static enum kl_rc open_database(struct kl_store *store, enum kl_store_mode mode,
 
     if (sqlite3_open_v2(store->path, &store->db,
                         flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, NULL) != SQLITE_OK) {
-        if (!store->db)
+        if (!store->db) {
             return kl_err_set(err, KL_ERR_MEMORY, "%s: out of memory", store->path);
+        }
         return kl_sql_err(store, "sqlite3_open_v2", err);
     }
     /* SQLite opens what it may not write read-only instead of failing. */
-    if (store->writable && sqlite3_db_readonly(store->db, "main") == 1)
-        return kl_err_set(err, KL_ERR_STORE, "%s: the store is read-only", store->path);
-    if ((rc = configure(store, err)) != KL_OK || (rc = check_schema(store, &fresh, err)) != KL_OK)
+    if (store->writable && sqlite3_db_readonly(store->db, "main") == 1) {
+        return kl_err_set(err, KL_ERR_PERMISSION, "%s: the store is read-only", store->path);
+    }
+    if ((rc = configure(store, err)) != KL_OK || (rc = check_schema(store, &fresh, err)) != KL_OK) {
         return rc;
-    if (fresh && mode != KL_STORE_CREATE)
+    }
+    if (fresh && mode != KL_STORE_CREATE) {
         return kl_err_set(err, KL_ERR_STORE,
                           "%s: is empty; keyloaderctl terminal add makes the store", store->path);
-    if (store->writable && (rc = set_wal(store, err)) != KL_OK)
+    }
+    if (store->writable && (rc = set_wal(store, err)) != KL_OK) {
         return rc;
+    }
     return fresh ? make_schema(store, err) : KL_OK;
 }
 
@@ -286,18 +345,21 @@ enum kl_rc kl_store_open(const char *path, enum kl_store_mode mode, struct kl_st
     struct kl_store *store = calloc(1, sizeof(*store));
     enum kl_rc rc;
 
-    if (!store)
+    if (!store) {
         return kl_err_set(err, KL_ERR_MEMORY, "%s: out of memory", path);
+    }
     store->lock_fd = -1;
     store->writable = mode != KL_STORE_READ;
     if (!(store->path = strdup(path))) {
         rc = kl_err_set(err, KL_ERR_MEMORY, "%s: out of memory", path);
         goto out;
     }
-    if (mode == KL_STORE_CREATE && (rc = make_file(path, err)) != KL_OK)
+    if (mode == KL_STORE_CREATE && (rc = make_file(path, err)) != KL_OK) {
         goto out;
-    if ((rc = check_file(path, err)) != KL_OK || (rc = open_database(store, mode, err)) != KL_OK)
+    }
+    if ((rc = check_file(path, store->writable, err)) != KL_OK || (rc = open_database(store, mode, err)) != KL_OK) {
         goto out;
+    }
     *out = store;
     store = NULL;
 out:
@@ -307,43 +369,97 @@ out:
 
 void kl_store_free(struct kl_store *store)
 {
-    if (!store)
+    if (!store) {
         return;
+    }
     kl_store_rollback(store);
-    for (size_t i = 0; i < KL_SQL_COUNT; i++)
+    for (size_t i = 0; i < KL_SQL_COUNT; i++) {
         sqlite3_finalize(store->kept[i]);
+    }
     sqlite3_close(store->db);
-    if (store->lock_fd >= 0)
+    if (store->lock_fd >= 0) {
         close(store->lock_fd);
+    }
     free(store->path);
     free(store);
+}
+
+/* A file beside it, so that no lock of ours meets SQLite's own on the database. */
+static enum kl_rc lock_path(const char *path, char out[PATH_MAX], struct kl_err *err)
+{
+    if ((size_t)snprintf(out, PATH_MAX, "%s.lock", path) >= PATH_MAX) {
+        return kl_err_set(err, KL_ERR_STORE, "%.100s...: the path is too long", path);
+    }
+    return KL_OK;
+}
+
+/* kl_store_claimed holds the lock for a moment too: that one is waited for. */
+static int lock_now(int fd)
+{
+    const struct timespec pause = {0, LOOK_MS * 1000000L};
+
+    for (int i = 0; flock(fd, LOCK_EX | LOCK_NB) != 0; i++) {
+        if (errno != EWOULDBLOCK || i == LOOK_TRIES) {
+            return 0;
+        }
+        nanosleep(&pause, NULL);
+    }
+    return 1;
 }
 
 enum kl_rc kl_store_claim(struct kl_store *store, struct kl_err *err)
 {
     char path[PATH_MAX];
+    enum kl_rc rc;
     int fd;
 
-    if (store->lock_fd >= 0)
+    if (store->lock_fd >= 0) {
         return KL_OK;
-    /* A file beside it, so that no lock of ours meets SQLite's own on the database. */
-    if ((size_t)snprintf(path, sizeof(path), "%s.lock", store->path) >= sizeof(path))
-        return kl_err_set(err, KL_ERR_STORE, "%.100s...: the path is too long", store->path);
+    }
+    if ((rc = lock_path(store->path, path, err)) != KL_OK) {
+        return rc;
+    }
     fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0) {
-        kl_err_errno(err, "open", "%s: the store cannot be claimed", path);
-        return err->rc = KL_ERR_STORE;
+        return kl_err_errno(err, "open", "%s: the store cannot be claimed", path);
     }
-    if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
-        int busy = errno == EWOULDBLOCK;
-
-        kl_err_errno(err, "flock", "%s: %s", path,
-                     busy ? "another daemon serves this store" : "the store cannot be claimed");
+    if (!lock_now(fd)) {
+        rc = errno == EWOULDBLOCK
+                 ? kl_err_set(err, KL_ERR_BUSY, "%s: another daemon serves this store", path)
+                 : kl_err_errno(err, "flock", "%s: the store cannot be claimed", path);
         close(fd);
-        return err->rc = busy ? KL_ERR_BUSY : KL_ERR_STORE;
+        return rc;
     }
     store->lock_fd = fd;
     return KL_OK;
+}
+
+enum kl_rc kl_store_claimed(const char *store_path, int *claimed, struct kl_err *err)
+{
+    char path[PATH_MAX];
+    enum kl_rc rc = lock_path(store_path, path, err);
+    int fd, locked;
+
+    if (rc != KL_OK) {
+        return rc;
+    }
+    /* Never made here: the file is the daemon's user's. */
+    fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0 && (errno == ENOENT || errno == ENOTDIR)) {
+        *claimed = 0;
+        return KL_OK;
+    }
+    if (fd < 0) {
+        return kl_err_errno(err, "open", "%s: whether a daemon runs cannot be seen", path);
+    }
+    locked = flock(fd, LOCK_SH | LOCK_NB) == 0;
+    if (locked || errno == EWOULDBLOCK) {
+        *claimed = !locked;
+    } else {
+        rc = kl_err_errno(err, "flock", "%s: whether a daemon runs cannot be seen", path);
+    }
+    close(fd);
+    return rc;
 }
 
 /* ---- Transactions ---- */
@@ -359,28 +475,32 @@ enum kl_rc kl_store_commit(struct kl_store *store, struct kl_err *err)
 {
     enum kl_rc rc;
 
-    if (sqlite3_get_autocommit(store->db))
+    if (sqlite3_get_autocommit(store->db)) {
         return kl_err_set(err, KL_ERR_STORE,
                           "%s: an earlier failure has already undone the transaction", store->path);
+    }
     rc = exec(store, "COMMIT", "COMMIT", err);
-    if (rc != KL_OK)
+    if (rc != KL_OK) {
         kl_store_rollback(store);
+    }
     return rc;
 }
 
 void kl_store_rollback(struct kl_store *store)
 {
     /* It may be gone already: SQLite undoes it by itself on some errors. */
-    if (store->db && !sqlite3_get_autocommit(store->db))
+    if (store->db && !sqlite3_get_autocommit(store->db)) {
         sqlite3_exec(store->db, "ROLLBACK", NULL, NULL, NULL);
+    }
 }
 
 enum kl_rc kl_store_savepoint(struct kl_store *store, struct kl_err *err)
 {
     /* Outside a transaction SQLite would begin one here, and commit it at the release. */
-    if (sqlite3_get_autocommit(store->db))
+    if (sqlite3_get_autocommit(store->db)) {
         return kl_err_set(err, KL_ERR_STORE, "%s: no transaction, or it has been undone",
                           store->path);
+    }
     return exec(store, "SAVEPOINT part", "SAVEPOINT", err);
 }
 

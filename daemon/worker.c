@@ -96,25 +96,47 @@ static void hsm_close(struct hsm *hsm)
     kl_module_free(hsm->module);
 }
 
-static enum kl_rc hsm_open(struct hsm *hsm, struct kl_job_setup *setup, struct kl_err *err)
+static enum kl_rc hsm_open(struct hsm *hsm, const struct kl_config *config, struct kl_err *err)
+{
+    const struct kl_loader_config loader = {
+        .work_key = config->work_key,
+        .storage_key = config->storage_key,
+        .strength_enforce = config->strength_enforce != 0,
+    };
+    enum kl_rc rc = kl_config_open_token(config, 0, &hsm->module, &hsm->token, err);
+
+    if (rc != KL_OK) {
+        return rc;
+    }
+    return kl_loader_open(hsm->token, &loader, &hsm->loader, err);
+}
+
+static enum kl_rc hsm_open_setup(struct hsm *hsm, struct kl_job_setup *setup, struct kl_err *err)
 {
     const struct kl_config config = {
         .module = setup->module,
         .init_reserved = setup->init_reserved,
         .token = setup->token,
         .pin_source = setup->pin_source,
-    };
-    const struct kl_loader_config loader = {
         .work_key = setup->work_key,
         .storage_key = setup->storage_key,
-        .strength_enforce = setup->strength_enforce != 0,
+        .strength_enforce = setup->strength_enforce,
     };
-    enum kl_rc rc = kl_config_open_token(&config, 0, &hsm->module, &hsm->token, err);
 
-    if (rc != KL_OK) {
-        return rc;
+    return hsm_open(hsm, &config, err);
+}
+
+enum kl_rc kl_worker_check(const struct kl_config *config, EVP_PKEY **key, struct kl_err *err)
+{
+    struct hsm hsm = {NULL, NULL, NULL};
+    enum kl_rc rc = hsm_open(&hsm, config, err);
+
+    if (rc == KL_OK) {
+        *key = kl_loader_public(hsm.loader);
+        EVP_PKEY_up_ref(*key);
     }
-    return kl_loader_open(hsm->token, &loader, &hsm->loader, err);
+    hsm_close(&hsm);
+    return rc;
 }
 
 static enum kl_rc send_ready(const struct hsm *hsm, struct kl_job *job, struct kl_err *err)
@@ -204,7 +226,7 @@ static enum kl_rc run(struct hsm *hsm, struct kl_job *job, struct kl_job *reply,
     }
     kl_log_setup("keyloaderd", (enum kl_log_level)job->u.setup.log_level,
                  (enum kl_log_target)job->u.setup.log_target);
-    rc = hsm_open(hsm, &job->u.setup, err);
+    rc = hsm_open_setup(hsm, &job->u.setup, err);
     if (rc != KL_OK) {
         struct kl_err cause = *err;
         return send_failed(job, &cause, err); /* the network process logs it */

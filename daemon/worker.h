@@ -7,8 +7,10 @@
 #ifndef KL_DAEMON_WORKER_H
 #define KL_DAEMON_WORKER_H
 
+#include <openssl/evp.h>
 #include <sys/types.h>
 
+#include "daemon/config.h"
 #include "proto/err.h"
 
 #define KL_WORKER_FD 3
@@ -17,6 +19,12 @@
 /* In the network process: starts a worker. *fd is our end of the socketpair, non-blocking and
  * close-on-exec; closing it ends the worker. */
 enum kl_rc kl_worker_spawn(int *fd, pid_t *pid, struct kl_err *err) KL_MUST_CHECK;
+
+/* In a process of its own and without a worker: opens the HSM as a worker would, self-test
+ * included, and gives the work key's public half; what `keyloaderd -t` does. The caller frees *key
+ * with EVP_PKEY_free. */
+enum kl_rc kl_worker_check(const struct kl_config *config, EVP_PKEY **key,
+                           struct kl_err *err) KL_MUST_CHECK;
 
 /* In the worker process: serves until the other end closes; returns the exit status. */
 int kl_worker_main(void);

@@ -26,9 +26,10 @@ enum kl_rc kl_pin_choose(const char *source, const char *prompt, struct kl_secre
 
     if (rc == KL_OK && is_prompt(source)) {
         rc = kl_pin_read(source, "Once more", &again, err);
-        if (rc == KL_OK && !same(first, again))
+        if (rc == KL_OK && !same(first, again)) {
             rc = kl_err_set(err, KL_ERR_INPUT, "%s: the two entries differ; nothing was done",
                             prompt);
+        }
     }
     if (rc == KL_OK) {
         *out = first;
@@ -47,12 +48,15 @@ enum kl_rc kl_ceremony_init_token(const char *module_path, const char *init_rese
     struct kl_module *module = NULL;
     enum kl_rc rc = kl_pin_choose(so_pin_source, "Security officer's PIN", &so_pin, err);
 
-    if (rc == KL_OK)
+    if (rc == KL_OK) {
         rc = kl_pin_choose(pin_source, "User PIN", &pin, err);
-    if (rc == KL_OK)
+    }
+    if (rc == KL_OK) {
         rc = kl_module_load(module_path, init_reserved, &module, err);
-    if (rc == KL_OK)
+    }
+    if (rc == KL_OK) {
         rc = kl_token_init(module, label, so_pin, pin, err);
+    }
     kl_module_free(module);
     kl_secret_free(pin);
     kl_secret_free(so_pin);

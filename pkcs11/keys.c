@@ -18,6 +18,7 @@
 #define LABEL_MAX 64
 #define WHAT_MAX 96
 #define STORAGE_KEY_LEN 32
+#define MECHANISMS_MAX 16 /* more than this is not ours */
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
@@ -30,8 +31,9 @@ static enum kl_rc check_label(const char *label, struct kl_err *err)
 {
     size_t len = strlen(label);
 
-    if (len == 0 || len > LABEL_MAX)
+    if (len == 0 || len > LABEL_MAX) {
         return kl_err_set(err, KL_ERR_INPUT, "a key's label must have 1 to %d bytes", LABEL_MAX);
+    }
     return KL_OK;
 }
 
@@ -45,8 +47,9 @@ static enum kl_rc check_free(struct kl_session *session, const char *label, stru
 
     for (size_t i = 0; rc == KL_OK && i < COUNT(classes); i++) {
         rc = kl_object_find(session, classes[i], label, &handle, 1, &count, err);
-        if (rc == KL_OK && count > 0)
+        if (rc == KL_OK && count > 0) {
             rc = kl_err_set(err, KL_ERR_EXISTS, "the token has a key \"%s\" already", label);
+        }
     }
     return rc;
 }
@@ -58,15 +61,19 @@ static enum kl_rc find_one(struct kl_session *session, CK_OBJECT_CLASS class, co
     size_t count = 0;
     enum kl_rc rc = check_label(label, err);
 
-    if (rc == KL_OK)
+    if (rc == KL_OK) {
         rc = kl_object_find(session, class, label, handle, 1, &count, err);
-    if (rc != KL_OK)
+    }
+    if (rc != KL_OK) {
         return rc;
-    if (count == 0)
+    }
+    if (count == 0) {
         return kl_err_set(err, KL_ERR_KEY, "%s: not on the token (is the PIN's user logged in?)",
                           what);
-    if (count > 1)
+    }
+    if (count > 1) {
         return kl_err_set(err, KL_ERR_KEY, "%s: the token has several; remove all but one", what);
+    }
     return KL_OK;
 }
 
@@ -81,27 +88,82 @@ static enum kl_rc demand_never_outside(struct kl_session *session, CK_OBJECT_HAN
     };
     enum kl_rc rc = kl_object_demand(session, handle, &local, 1, what, err);
 
-    if (rc == KL_ERR_KEY)
+    if (rc == KL_ERR_KEY) {
         return KL_OK;
-    if (rc == KL_OK)
+    }
+    if (rc == KL_OK) {
         rc = kl_object_demand(session, handle, never, COUNT(never), what, err);
+    }
     return rc;
 }
 
-/* ---- Key pairs ---- */
+/* ---- Mechanisms ---- */
 
-/* What every key that a work key unwraps must be. The class and type are in it, as tokens compare
- * this with the template of the C_UnwrapKey call (ops_rsa.c). */
-static void unwrap_template(struct kl_tmpl *tmpl)
+struct mechanisms {
+    const CK_MECHANISM_TYPE *list;
+    size_t count;
+    const char *words;
+};
+
+static const CK_MECHANISM_TYPE work_list[] = {CKM_RSA_PKCS_OAEP, CKM_SHA256_RSA_PKCS_PSS};
+static const CK_MECHANISM_TYPE storage_list[] = {CKM_AES_KEY_WRAP};
+static const struct mechanisms work_mechanisms = {work_list, COUNT(work_list),
+                                                  "CKM_RSA_PKCS_OAEP and CKM_SHA256_RSA_PKCS_PSS"};
+static const struct mechanisms storage_mechanisms = {storage_list, COUNT(storage_list),
+                                                     "CKM_AES_KEY_WRAP"};
+
+static void allow(struct kl_tmpl *tmpl, const struct mechanisms *mechanisms)
 {
-    kl_tmpl_init(tmpl);
-    kl_tmpl_number(tmpl, CKA_CLASS, CKO_SECRET_KEY);
-    kl_tmpl_number(tmpl, CKA_KEY_TYPE, CKK_AES);
-    kl_tmpl_bool(tmpl, CKA_TOKEN, 0);
-    kl_tmpl_bool(tmpl, CKA_SENSITIVE, 1);
-    kl_tmpl_bool(tmpl, CKA_EXTRACTABLE, 0);
-    kl_tmpl_can(tmpl, CKO_SECRET_KEY, KL_CAN_DERIVE);
+    kl_tmpl_bytes(tmpl, CKA_ALLOWED_MECHANISMS, mechanisms->list,
+                  mechanisms->count * sizeof(mechanisms->list[0]));
 }
+
+/* A token that says that it does not know an attribute is tried once more without this one. There
+ * is no doing without CKA_UNWRAP_TEMPLATE. */
+static int try_without_mechanisms(CK_RV rv, struct kl_tmpl *tmpl)
+{
+    return rv == CKR_ATTRIBUTE_TYPE_INVALID && kl_tmpl_drop(tmpl, CKA_ALLOWED_MECHANISMS);
+}
+
+static int holds(const CK_MECHANISM_TYPE *list, size_t count, CK_MECHANISM_TYPE wanted)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (list[i] == wanted) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* A key that has CKA_ALLOWED_MECHANISMS must have exactly ours; a token that does not know it, or
+ * holds nothing in it, sets no bounds. */
+static enum kl_rc check_mechanisms(struct kl_session *session, CK_OBJECT_HANDLE handle,
+                                   const struct mechanisms *ours, const char *what,
+                                   struct kl_err *err)
+{
+    CK_MECHANISM_TYPE got[MECHANISMS_MAX];
+    CK_ATTRIBUTE attr = {CKA_ALLOWED_MECHANISMS, got, sizeof(got)};
+    CK_RV rv = kl_session_functions(session)->C_GetAttributeValue(kl_session_handle(session),
+                                                                  handle, &attr, 1);
+    int same = rv == CKR_OK && attr.ulValueLen == ours->count * sizeof(got[0]);
+
+    if (rv == CKR_ATTRIBUTE_TYPE_INVALID || (rv == CKR_OK && attr.ulValueLen == 0)) {
+        return KL_OK;
+    }
+    if (rv != CKR_OK && rv != CKR_BUFFER_TOO_SMALL) {
+        return kl_rv_err(err, rv, "C_GetAttributeValue", "%s: CKA_ALLOWED_MECHANISMS", what);
+    }
+    for (size_t i = 0; same && i < ours->count; i++) {
+        same = holds(got, ours->count, ours->list[i]);
+    }
+    if (!same) {
+        return kl_err_set(err, KL_ERR_KEY, "%s: CKA_ALLOWED_MECHANISMS must be exactly %s", what,
+                          ours->words);
+    }
+    return KL_OK;
+}
+
+/* ---- Key pairs ---- */
 
 static void public_template(struct kl_tmpl *tmpl, enum kl_pair_role role, const char *label,
                             const uint8_t id[ID_LEN], unsigned bits)
@@ -123,8 +185,6 @@ static void public_template(struct kl_tmpl *tmpl, enum kl_pair_role role, const 
 static void private_template(struct kl_tmpl *tmpl, enum kl_pair_role role, const char *label,
                              const uint8_t id[ID_LEN], const struct kl_tmpl *unwrap)
 {
-    static const CK_MECHANISM_TYPE allowed[] = {CKM_RSA_PKCS_OAEP, CKM_SHA256_RSA_PKCS_PSS};
-
     kl_tmpl_init(tmpl);
     kl_tmpl_bool(tmpl, CKA_TOKEN, 1);
     kl_tmpl_bool(tmpl, CKA_PRIVATE, 1);
@@ -136,29 +196,23 @@ static void private_template(struct kl_tmpl *tmpl, enum kl_pair_role role, const
     if (role == KL_PAIR_WORK) {
         kl_tmpl_can(tmpl, CKO_PRIVATE_KEY, KL_CAN_UNWRAP | KL_CAN_SIGN);
         kl_tmpl_nested(tmpl, CKA_UNWRAP_TEMPLATE, unwrap);
-        kl_tmpl_bytes(tmpl, CKA_ALLOWED_MECHANISMS, allowed, sizeof(allowed));
+        allow(tmpl, &work_mechanisms);
     } else {
         kl_tmpl_can(tmpl, CKO_PRIVATE_KEY, KL_CAN_SIGN);
     }
 }
 
-/* Tries once with everything, then without CKA_ALLOWED_MECHANISMS where the token says that it
- * does not know the attribute. There is no doing without CKA_UNWRAP_TEMPLATE. */
-static CK_RV generate(struct kl_session *session, const struct kl_tmpl *public,
-                      struct kl_tmpl *private, CK_OBJECT_HANDLE handles[2])
+static CK_RV generate_pair(struct kl_session *session, const struct kl_tmpl *public,
+                           struct kl_tmpl *private, CK_OBJECT_HANDLE handles[2])
 {
     CK_MECHANISM mechanism = {CKM_RSA_PKCS_KEY_PAIR_GEN, NULL, 0};
-    CK_FUNCTION_LIST *f = kl_session_functions(session);
-    CK_RV rv = CKR_OK;
+    CK_RV rv;
 
-    for (int attempt = 0; attempt < 2; attempt++) {
-        rv = f->C_GenerateKeyPair(kl_session_handle(session), &mechanism,
-                                  (CK_ATTRIBUTE *)public->attrs, public->count, private->attrs,
-                                  private->count, &handles[0], &handles[1]);
-        if (rv != CKR_ATTRIBUTE_TYPE_INVALID)
-            break;
-        kl_tmpl_drop(private, CKA_ALLOWED_MECHANISMS);
-    }
+    do {
+        rv = kl_session_functions(session)->C_GenerateKeyPair(
+            kl_session_handle(session), &mechanism, (CK_ATTRIBUTE *)public->attrs, public->count,
+            private->attrs, private->count, &handles[0], &handles[1]);
+    } while (try_without_mechanisms(rv, private));
     return rv;
 }
 
@@ -172,19 +226,23 @@ enum kl_rc kl_pair_generate(struct kl_session *session, enum kl_pair_role role, 
     enum kl_rc rc;
     CK_RV rv;
 
-    if (bits != 2048 && bits != 3072 && bits != 4096)
+    if (bits != 2048 && bits != 3072 && bits != 4096) {
         return kl_err_set(err, KL_ERR_INPUT, "an RSA key of %u bits: must be 2048, 3072 or 4096",
                           bits);
+    }
     if ((rc = check_free(session, label, err)) != KL_OK ||
-        (rc = kl_op_random(session, id, sizeof(id), err)) != KL_OK)
+        (rc = kl_op_random(session, id, sizeof(id), err)) != KL_OK) {
         return rc;
-    unwrap_template(&unwrap);
+    }
+    kl_tmpl_init(&unwrap);
+    kl_demands_add(&kl_rnd1_demands, &unwrap);
     public_template(&public, role, label, id, bits);
     private_template(&private, role, label, id, &unwrap);
-    rv = generate(session, &public, &private, handles);
-    if (rv != CKR_OK)
+    rv = generate_pair(session, &public, &private, handles);
+    if (rv != CKR_OK) {
         return kl_rv_err(err, rv, "C_GenerateKeyPair", "%s \"%s\" cannot be generated",
                          role_name(role), label);
+    }
     /* Believe what the token holds, not what it was asked for. */
     rc = kl_pair_find(session, role, label, &found, &key, err);
     if (rc != KL_OK) {
@@ -221,10 +279,16 @@ enum kl_rc kl_pair_find(struct kl_session *session, enum kl_pair_role role, cons
     (void)snprintf(what, sizeof(what), "%s \"%s\"", role_name(role), label);
     if ((rc = find_one(session, CKO_PRIVATE_KEY, label, what, &handle, err)) != KL_OK ||
         (rc = kl_object_demand(session, handle, demands, COUNT(demands), what, err)) != KL_OK ||
-        (rc = demand_never_outside(session, handle, what, err)) != KL_OK)
+        (rc = demand_never_outside(session, handle, what, err)) != KL_OK) {
         return rc;
-    if ((rc = kl_object_rsa_public(session, handle, &key, err)) != KL_OK)
+    }
+    if (role == KL_PAIR_WORK &&
+        (rc = check_mechanisms(session, handle, &work_mechanisms, what, err)) != KL_OK) {
+        return rc;
+    }
+    if ((rc = kl_object_rsa_public(session, handle, &key, err)) != KL_OK) {
         return kl_err_context(err, "%s", what);
+    }
     /* Size and exponent as everywhere else. */
     if (kl_pubkey_type(key, &type, &bits, err) != KL_OK) {
         EVP_PKEY_free(key);
@@ -247,16 +311,19 @@ enum kl_rc kl_pair_destroy(struct kl_session *session, const char *label, struct
     /* Both halves are looked up before either is destroyed. */
     for (size_t i = 0; rc == KL_OK && i < COUNT(classes); i++) {
         rc = kl_object_find(session, classes[i], label, &handles[i], 1, &counts[i], err);
-        if (rc == KL_OK && counts[i] > 1)
+        if (rc == KL_OK && counts[i] > 1) {
             rc = kl_err_set(err, KL_ERR_KEY, "the token has several keys \"%s\"; remove by hand",
                             label);
+        }
     }
-    if (rc == KL_OK && counts[0] + counts[1] == 0)
+    if (rc == KL_OK && counts[0] + counts[1] == 0) {
         rc = kl_err_set(err, KL_ERR_KEY, "the token has no key pair \"%s\"", label);
+    }
     for (size_t i = 0; rc == KL_OK && i < COUNT(classes); i++) {
         CK_RV rv = counts[i] ? f->C_DestroyObject(kl_session_handle(session), handles[i]) : CKR_OK;
-        if (rv != CKR_OK)
+        if (rv != CKR_OK) {
             rc = kl_rv_err(err, rv, "C_DestroyObject", "key pair \"%s\"", label);
+        }
     }
     return rc;
 }
@@ -268,14 +335,15 @@ enum kl_rc kl_storage_key_generate(struct kl_session *session, const char *label
 {
     CK_MECHANISM mechanism = {CKM_AES_KEY_GEN, NULL, 0};
     CK_OBJECT_HANDLE handle = CK_INVALID_HANDLE, found;
-    struct kl_tmpl tmpl;
+    struct kl_tmpl tmpl, unwrap;
     uint8_t id[ID_LEN];
     enum kl_rc rc;
     CK_RV rv;
 
     if ((rc = check_free(session, label, err)) != KL_OK ||
-        (rc = kl_op_random(session, id, sizeof(id), err)) != KL_OK)
+        (rc = kl_op_random(session, id, sizeof(id), err)) != KL_OK) {
         return rc;
+    }
     kl_tmpl_init(&tmpl);
     kl_tmpl_number(&tmpl, CKA_CLASS, CKO_SECRET_KEY);
     kl_tmpl_number(&tmpl, CKA_KEY_TYPE, CKK_AES);
@@ -288,10 +356,17 @@ enum kl_rc kl_storage_key_generate(struct kl_session *session, const char *label
     kl_tmpl_bytes(&tmpl, CKA_LABEL, label, strlen(label));
     kl_tmpl_bytes(&tmpl, CKA_ID, id, sizeof(id));
     kl_tmpl_can(&tmpl, CKO_SECRET_KEY, KL_CAN_WRAP | KL_CAN_UNWRAP);
-    rv = kl_session_functions(session)->C_GenerateKey(kl_session_handle(session), &mechanism,
-                                                      tmpl.attrs, tmpl.count, &handle);
-    if (rv != CKR_OK)
+    kl_tmpl_init(&unwrap);
+    kl_demands_add(&kl_tmk_demands, &unwrap);
+    kl_tmpl_nested(&tmpl, CKA_UNWRAP_TEMPLATE, &unwrap);
+    allow(&tmpl, &storage_mechanisms);
+    do {
+        rv = kl_session_functions(session)->C_GenerateKey(kl_session_handle(session), &mechanism,
+                                                          tmpl.attrs, tmpl.count, &handle);
+    } while (try_without_mechanisms(rv, &tmpl));
+    if (rv != CKR_OK) {
         return kl_rv_err(err, rv, "C_GenerateKey", "storage key \"%s\" cannot be generated", label);
+    }
     rc = kl_storage_key_find(session, label, &found, err);
     if (rc != KL_OK) {
         kl_op_destroy(session, &handle);
@@ -318,8 +393,10 @@ enum kl_rc kl_storage_key_find(struct kl_session *session, const char *label,
     (void)snprintf(what, sizeof(what), "storage key \"%s\"", label);
     if ((rc = find_one(session, CKO_SECRET_KEY, label, what, &found, err)) != KL_OK ||
         (rc = kl_object_demand(session, found, demands, COUNT(demands), what, err)) != KL_OK ||
-        (rc = demand_never_outside(session, found, what, err)) != KL_OK)
+        (rc = demand_never_outside(session, found, what, err)) != KL_OK ||
+        (rc = check_mechanisms(session, found, &storage_mechanisms, what, err)) != KL_OK) {
         return rc;
+    }
     *handle = found;
     return KL_OK;
 }

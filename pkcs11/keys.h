@@ -27,8 +27,9 @@ enum kl_pair_role {
 enum kl_rc kl_pair_generate(struct kl_session *session, enum kl_pair_role role, const char *label,
                             unsigned bits, EVP_PKEY **public_key, struct kl_err *err) KL_MUST_CHECK;
 
-/* Finds the pair by label; checks the private key's attributes against its role. KL_ERR_KEY if
- * there is none, several, or one with the wrong attributes (named in the text). */
+/* Finds the pair by label; checks the private key's attributes against its role (that
+ * CKA_UNWRAP_TEMPLATE binds is for the self-test to see; CKA_ALLOWED_MECHANISMS may be absent).
+ * KL_ERR_KEY if there is none, several, or one with the wrong attributes (named in the text). */
 enum kl_rc kl_pair_find(struct kl_session *session, enum kl_pair_role role, const char *label,
                         CK_OBJECT_HANDLE *private_key, EVP_PKEY **public_key,
                         struct kl_err *err) KL_MUST_CHECK;
@@ -37,7 +38,8 @@ enum kl_rc kl_pair_find(struct kl_session *session, enum kl_pair_role role, cons
 enum kl_rc kl_pair_destroy(struct kl_session *session, const char *label,
                            struct kl_err *err) KL_MUST_CHECK;
 
-/* The storage key: AES-256, wrap and unwrap only, unextractable token object. */
+/* The storage key: AES-256, wrap and unwrap only, unextractable token object; CKA_UNWRAP_TEMPLATE
+ * makes what it unwraps a sensitive session key, CKA_ALLOWED_MECHANISMS = AES key wrap. */
 enum kl_rc kl_storage_key_generate(struct kl_session *session, const char *label,
                                    struct kl_err *err) KL_MUST_CHECK;
 enum kl_rc kl_storage_key_find(struct kl_session *session, const char *label,

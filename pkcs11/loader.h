@@ -61,7 +61,8 @@ struct kl_load_out {
 
 /* Runs one load. KL_ERR_VERIFY: the peer's C_rnd1_rnd2 is bad (which part is in err's text for the
  * log, never for the peer). KL_ERR_UNSUPPORTED: suite or algorithm is not in the Hello.
- * KL_ERR_STRENGTH, KL_ERR_PROTOCOL; HSM trouble by kl_rv_err.
+ * KL_ERR_STRENGTH, KL_ERR_PROTOCOL; HSM trouble by kl_rv_err. A token that
+ * refuses a known answer, too (tried at most once a second), is KL_ERR_HSM, not KL_ERR_VERIFY.
  * *out is written only on success. */
 enum kl_rc kl_loader_run(struct kl_loader *loader, const struct kl_load_in *in,
                          struct kl_load_out *out, struct kl_err *err) KL_MUST_CHECK;

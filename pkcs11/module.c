@@ -37,8 +37,9 @@ enum kl_rc kl_module_load(const char *path, const char *init_reserved, struct kl
     struct kl_module *module = calloc(1, sizeof(*module));
     enum kl_rc rc;
 
-    if (!module)
+    if (!module) {
         return kl_err_set(err, KL_ERR_MEMORY, "out of memory for module %s", path);
+    }
     module->functions = p11_kit_module_load(path, P11_KIT_MODULE_UNMANAGED);
     if (!module->functions) {
         const char *why = p11_kit_message();
@@ -62,8 +63,9 @@ enum kl_rc kl_module_wrap(CK_FUNCTION_LIST *functions, struct kl_module **out, s
     struct kl_module *module = calloc(1, sizeof(*module));
     enum kl_rc rc;
 
-    if (!module)
+    if (!module) {
         return kl_err_set(err, KL_ERR_MEMORY, "out of memory for a module");
+    }
     module->functions = functions;
     rc = initialise(module, "module", NULL, err);
     if (rc != KL_OK) {
@@ -76,12 +78,15 @@ enum kl_rc kl_module_wrap(CK_FUNCTION_LIST *functions, struct kl_module **out, s
 
 void kl_module_free(struct kl_module *module)
 {
-    if (!module)
+    if (!module) {
         return;
-    if (module->initialised)
+    }
+    if (module->initialised) {
         (void)module->functions->C_Finalize(NULL);
-    if (module->loaded)
+    }
+    if (module->loaded) {
         p11_kit_module_release(module->functions);
+    }
     free(module);
 }
 

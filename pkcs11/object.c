@@ -27,19 +27,74 @@ enum kl_rc kl_object_find(struct kl_session *session, CK_OBJECT_CLASS class, con
     kl_tmpl_bool(&tmpl, CKA_TOKEN, 1);
     kl_tmpl_bytes(&tmpl, CKA_LABEL, label, strlen(label));
     rv = f->C_FindObjectsInit(s, tmpl.attrs, tmpl.count);
-    if (rv != CKR_OK)
+    if (rv != CKR_OK) {
         return kl_rv_err(err, rv, "C_FindObjectsInit", "looking for \"%s\"", label);
+    }
     while ((rv = f->C_FindObjects(s, &handle, 1, &got)) == CKR_OK && got == 1) {
-        if (found < max)
+        if (found < max) {
             handles[found] = handle;
-        if (found++ == max)
+        }
+        if (found++ == max) {
             break;
+        }
     }
     (void)f->C_FindObjectsFinal(s);
-    if (rv != CKR_OK)
+    if (rv != CKR_OK) {
         return kl_rv_err(err, rv, "C_FindObjects", "looking for \"%s\"", label);
+    }
     *count = found;
     return KL_OK;
+}
+
+/* ---- Demands ---- */
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+/* All of Rnd1': C_UnwrapKey is asked for exactly this. CKA_MODIFIABLE last: see kl_tmpl_seal. */
+static const struct kl_demand rnd1_list[] = {
+    KL_DEMAND_NUMBER(CKA_CLASS, CKO_SECRET_KEY),
+    KL_DEMAND_NUMBER(CKA_KEY_TYPE, CKK_AES),
+    KL_DEMAND_BOOL(CKA_TOKEN, 0),
+    KL_DEMAND_BOOL(CKA_PRIVATE, 1),
+    KL_DEMAND_BOOL(CKA_SENSITIVE, 1),
+    KL_DEMAND_BOOL(CKA_EXTRACTABLE, 0),
+    KL_DEMAND_BOOL(CKA_ENCRYPT, 0),
+    KL_DEMAND_BOOL(CKA_DECRYPT, 0),
+    KL_DEMAND_BOOL(CKA_SIGN, 0),
+    KL_DEMAND_BOOL(CKA_VERIFY, 0),
+    KL_DEMAND_BOOL(CKA_WRAP, 0),
+    KL_DEMAND_BOOL(CKA_UNWRAP, 0),
+    KL_DEMAND_BOOL(CKA_DERIVE, 1),
+    KL_DEMAND_BOOL(CKA_COPYABLE, 0),
+    KL_DEMAND_BOOL(CKA_MODIFIABLE, 0),
+};
+const struct kl_demands kl_rnd1_demands = {rnd1_list, COUNT(rnd1_list)};
+
+/* What all TMKs share. Not their type, nor CKA_EXTRACTABLE: one that is to be wrapped under another
+ * key must be extractable for that; nor encrypting and signing, which make its KCV. */
+static const struct kl_demand tmk_list[] = {
+    KL_DEMAND_NUMBER(CKA_CLASS, CKO_SECRET_KEY),
+    KL_DEMAND_BOOL(CKA_TOKEN, 0),
+    KL_DEMAND_BOOL(CKA_PRIVATE, 1),
+    KL_DEMAND_BOOL(CKA_SENSITIVE, 1),
+    KL_DEMAND_BOOL(CKA_DECRYPT, 0),
+    KL_DEMAND_BOOL(CKA_UNWRAP, 0),
+    KL_DEMAND_BOOL(CKA_VERIFY, 0),
+    KL_DEMAND_BOOL(CKA_DERIVE, 0),
+};
+const struct kl_demands kl_tmk_demands = {tmk_list, COUNT(tmk_list)};
+
+void kl_demands_add(const struct kl_demands *demands, struct kl_tmpl *tmpl)
+{
+    for (size_t i = 0; i < demands->count; i++) {
+        const struct kl_demand *demand = &demands->list[i];
+
+        if (demand->is_number) {
+            kl_tmpl_number(tmpl, demand->type, demand->value);
+        } else {
+            kl_tmpl_bool(tmpl, demand->type, demand->value != 0);
+        }
+    }
 }
 
 /* Reads one number or boolean; an attribute that the token does not know reads as 0. */
@@ -52,16 +107,18 @@ static enum kl_rc read_value(struct kl_session *session, CK_OBJECT_HANDLE object
     CK_ATTRIBUTE attr = {demand->type, &flag, sizeof(flag)};
     CK_RV rv;
 
-    if (demand->is_number)
+    if (demand->is_number) {
         attr = (CK_ATTRIBUTE){demand->type, &number, sizeof(number)};
+    }
     rv = kl_session_functions(session)->C_GetAttributeValue(kl_session_handle(session), object,
                                                             &attr, 1);
     if (rv == CKR_ATTRIBUTE_TYPE_INVALID) {
         *value = 0;
         return KL_OK;
     }
-    if (rv != CKR_OK)
+    if (rv != CKR_OK) {
         return kl_rv_err(err, rv, "C_GetAttributeValue", "%s: %s", what, demand->name);
+    }
     *value = demand->is_number ? number : flag != CK_FALSE;
     return KL_OK;
 }
@@ -75,14 +132,17 @@ enum kl_rc kl_object_demand(struct kl_session *session, CK_OBJECT_HANDLE object,
         CK_ULONG value = 0;
         enum kl_rc rc = read_value(session, object, demand, &value, what, err);
 
-        if (rc != KL_OK)
+        if (rc != KL_OK) {
             return rc;
-        if (value != demand->value && demand->is_number)
+        }
+        if (value != demand->value && demand->is_number) {
             return kl_err_set(err, KL_ERR_KEY, "%s: %s is %lu, must be %lu", what, demand->name,
                               value, demand->value);
-        if (value != demand->value)
+        }
+        if (value != demand->value) {
             return kl_err_set(err, KL_ERR_KEY, "%s: %s is %s, must be %s", what, demand->name,
                               value ? "true" : "false", demand->value ? "true" : "false");
+        }
     }
     return KL_OK;
 }
@@ -98,10 +158,11 @@ static enum kl_rc rsa_public(const BIGNUM *n, const BIGNUM *e, EVP_PKEY **out, s
     if (!builder || !ctx || !OSSL_PARAM_BLD_push_BN(builder, OSSL_PKEY_PARAM_RSA_N, n) ||
         !OSSL_PARAM_BLD_push_BN(builder, OSSL_PKEY_PARAM_RSA_E, e) ||
         !(params = OSSL_PARAM_BLD_to_param(builder)) || EVP_PKEY_fromdata_init(ctx) != 1 ||
-        EVP_PKEY_fromdata(ctx, &key, EVP_PKEY_PUBLIC_KEY, params) != 1)
+        EVP_PKEY_fromdata(ctx, &key, EVP_PKEY_PUBLIC_KEY, params) != 1) {
         rc = kl_err_openssl(err, KL_ERR_KEY, "EVP_PKEY_fromdata", "not an RSA public key");
-    else
+    } else {
         *out = key;
+    }
     OSSL_PARAM_free(params);
     EVP_PKEY_CTX_free(ctx);
     OSSL_PARAM_BLD_free(builder);
@@ -121,14 +182,16 @@ enum kl_rc kl_object_rsa_public(struct kl_session *session, CK_OBJECT_HANDLE obj
     CK_RV rv = kl_session_functions(session)->C_GetAttributeValue(kl_session_handle(session),
                                                                   object, attrs, 2);
 
-    if (rv != CKR_OK)
+    if (rv != CKR_OK) {
         return kl_rv_err(err, rv, "C_GetAttributeValue", "RSA public key cannot be read");
+    }
     n = BN_bin2bn(modulus, (int)attrs[0].ulValueLen, NULL);
     e = BN_bin2bn(exponent, (int)attrs[1].ulValueLen, NULL);
-    if (!n || !e)
+    if (!n || !e) {
         rc = kl_err_openssl(err, KL_ERR_MEMORY, "BN_bin2bn", "RSA public key");
-    else
+    } else {
         rc = rsa_public(n, e, out, err);
+    }
     BN_free(e);
     BN_free(n);
     return rc;

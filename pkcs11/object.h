@@ -32,6 +32,19 @@ struct kl_demand {
         attr, #attr, want, 1 \
     }
 
+struct kl_demands {
+    const struct kl_demand *list;
+    size_t count;
+};
+
+/* What every key must be that a work key unwraps (Rnd1'), and every key that a storage key unwraps
+ * (a TMK): CKA_UNWRAP_TEMPLATE of the one and of the other. */
+extern const struct kl_demands kl_rnd1_demands, kl_tmk_demands;
+
+/* Adds them to a template as they are, in their order. */
+struct kl_tmpl;
+void kl_demands_add(const struct kl_demands *demands, struct kl_tmpl *tmpl);
+
 /* Checks that the object has every attribute as demanded. A token that does not know a boolean
  * attribute at all is taken to mean false. KL_ERR_KEY names the first wrong one; `what` is the key
  * in words, e.g. "work key \"w1\"". */

@@ -37,7 +37,7 @@ static unsigned can_of(enum kl_key_use use)
     return 0;
 }
 
-/* An AES-256 session key with one use. */
+/* An AES-256 session key with one use; the caller seals it. */
 static void session_key(struct kl_tmpl *tmpl, int extractable, enum kl_key_use use)
 {
     kl_tmpl_init(tmpl);
@@ -61,10 +61,12 @@ enum kl_rc kl_op_generate_rnd1(struct kl_session *session, CK_OBJECT_HANDLE *rnd
     /* Extractable only so that it can be wrapped under the loader's public key. */
     session_key(&tmpl, 1, KL_USE_DERIVE);
     kl_tmpl_bool(&tmpl, CKA_WRAP_WITH_TRUSTED, 0);
+    kl_tmpl_seal(&tmpl, 0);
     rv = kl_session_functions(session)->C_GenerateKey(kl_session_handle(session), &mechanism,
                                                       tmpl.attrs, tmpl.count, rnd1);
-    if (rv != CKR_OK)
+    if (rv != CKR_OK) {
         return kl_rv_err(err, rv, "C_GenerateKey(CKM_AES_KEY_GEN)", "Rnd1 cannot be drawn");
+    }
     return KL_OK;
 }
 
@@ -79,11 +81,13 @@ enum kl_rc kl_op_derive(struct kl_session *session, CK_OBJECT_HANDLE base,
 
     /* The base is the peer's choice: one of a length that AES does not have fails only here. */
     session_key(&tmpl, 0, use);
+    kl_tmpl_seal(&tmpl, 0);
     rv = kl_session_functions(session)->C_DeriveKey(kl_session_handle(session), &mechanism, base,
                                                     tmpl.attrs, tmpl.count, out);
-    if (rv != CKR_OK)
+    if (rv != CKR_OK) {
         return kl_rv_err_peer(err, rv, "C_DeriveKey(CKM_AES_ECB_ENCRYPT_DATA)",
                               "no key can be derived from Rnd1");
+    }
     return KL_OK;
 }
 
@@ -111,17 +115,21 @@ enum kl_rc kl_op_gcm_encrypt(struct kl_session *session, CK_OBJECT_HANDLE key,
     CK_ULONG n = sizeof(sealed);
     CK_RV rv;
 
-    if (aad_len == 0 || in_len == 0 || in_len > GCM_MAX - KL_GCM_TAG_LEN)
+    if (aad_len == 0 || in_len == 0 || in_len > GCM_MAX - KL_GCM_TAG_LEN) {
         return kl_err_set(err, KL_ERR_INTERNAL, "GCM over %zu bytes with %zu of AAD", in_len,
                           aad_len);
+    }
     rv = f->C_EncryptInit(s, &mechanism, key);
-    if (rv == CKR_OK)
+    if (rv == CKR_OK) {
         rv = f->C_Encrypt(s, (CK_BYTE_PTR)in, (CK_ULONG)in_len, sealed, &n);
-    if (rv != CKR_OK)
+    }
+    if (rv != CKR_OK) {
         return kl_rv_err(err, rv, "C_Encrypt(CKM_AES_GCM)", "Rnd2 cannot be encrypted");
-    if (n != in_len + KL_GCM_TAG_LEN)
+    }
+    if (n != in_len + KL_GCM_TAG_LEN) {
         return kl_err_set(err, KL_ERR_HSM, "C_Encrypt(CKM_AES_GCM) gave %lu bytes for %zu", n,
                           in_len);
+    }
     memcpy(out, sealed, n);
     return KL_OK;
 }
@@ -140,20 +148,23 @@ enum kl_rc kl_op_gcm_decrypt(struct kl_session *session, CK_OBJECT_HANDLE key,
     enum kl_rc rc = KL_OK;
     CK_RV rv;
 
-    if (aad_len == 0 || in_len <= KL_GCM_TAG_LEN || in_len > GCM_MAX)
+    if (aad_len == 0 || in_len <= KL_GCM_TAG_LEN || in_len > GCM_MAX) {
         return kl_err_set(err, KL_ERR_INTERNAL, "GCM over %zu bytes with %zu of AAD", in_len,
                           aad_len);
+    }
     rv = f->C_DecryptInit(s, &mechanism, key);
-    if (rv != CKR_OK)
+    if (rv != CKR_OK) {
         return kl_rv_err(err, rv, "C_DecryptInit(CKM_AES_GCM)", "c_rnd2 cannot be decrypted");
+    }
     rv = f->C_Decrypt(s, (CK_BYTE_PTR)in, (CK_ULONG)in_len, opened, &n);
-    if (rv != CKR_OK)
+    if (rv != CKR_OK) {
         rc = kl_rv_err_peer(err, rv, "C_Decrypt(CKM_AES_GCM)", "c_rnd2 cannot be decrypted");
-    else if (n != in_len - KL_GCM_TAG_LEN)
+    } else if (n != in_len - KL_GCM_TAG_LEN) {
         rc =
             kl_err_set(err, KL_ERR_HSM, "C_Decrypt(CKM_AES_GCM) gave %lu bytes for %zu", n, in_len);
-    else
+    } else {
         memcpy(out, opened, n);
+    }
     kl_wipe(opened, sizeof(opened));
     return rc;
 }
@@ -168,12 +179,15 @@ enum kl_rc kl_op_cmac(struct kl_session *session, CK_OBJECT_HANDLE key, const ui
     CK_ULONG n = sizeof(full);
     CK_RV rv = f->C_SignInit(s, &mechanism, key);
 
-    if (rv == CKR_OK)
+    if (rv == CKR_OK) {
         rv = f->C_Sign(s, (CK_BYTE_PTR)in, (CK_ULONG)len, full, &n);
-    if (rv != CKR_OK)
+    }
+    if (rv != CKR_OK) {
         return kl_rv_err(err, rv, "C_Sign(CKM_AES_CMAC)", "no MAC");
-    if (n != KL_MAC_LEN)
+    }
+    if (n != KL_MAC_LEN) {
         return kl_err_set(err, KL_ERR_HSM, "C_Sign(CKM_AES_CMAC) gave %lu bytes", n);
+    }
     memcpy(mac, full, KL_MAC_LEN);
     return KL_OK;
 }

@@ -8,6 +8,7 @@
 #include <openssl/bn.h>
 #include <openssl/core_names.h>
 
+#include "pkcs11/object.h"
 #include "pkcs11/rv.h"
 #include "pkcs11/tmpl.h"
 
@@ -37,6 +38,7 @@ enum kl_rc kl_op_import_rsa_public(struct kl_session *session, const EVP_PKEY *k
     kl_tmpl_can(&tmpl, CKO_PUBLIC_KEY, KL_CAN_WRAP);
     kl_tmpl_bytes(&tmpl, CKA_MODULUS, modulus, (size_t)BN_bn2bin(n, modulus));
     kl_tmpl_bytes(&tmpl, CKA_PUBLIC_EXPONENT, exponent, (size_t)BN_bn2bin(e, exponent));
+    kl_tmpl_seal(&tmpl, 0);
     rv = kl_session_functions(session)->C_CreateObject(kl_session_handle(session), tmpl.attrs,
                                                        tmpl.count, handle);
     rc = rv == CKR_OK ? KL_OK
@@ -69,23 +71,11 @@ enum kl_rc kl_op_wrap_oaep(struct kl_session *session, CK_OBJECT_HANDLE public_k
     CK_RV rv = kl_session_functions(session)->C_WrapKey(kl_session_handle(session), &mechanism,
                                                         public_key, key, out, &n);
 
-    if (rv != CKR_OK)
+    if (rv != CKR_OK) {
         return kl_rv_err(err, rv, "C_WrapKey(CKM_RSA_PKCS_OAEP)", "Rnd1 cannot be encrypted");
+    }
     *len = n;
     return KL_OK;
-}
-
-/* The call's template says again what CKA_UNWRAP_TEMPLATE demands: tokens compare the two. */
-static void rnd1_template(struct kl_tmpl *tmpl)
-{
-    kl_tmpl_init(tmpl);
-    kl_tmpl_number(tmpl, CKA_CLASS, CKO_SECRET_KEY);
-    kl_tmpl_number(tmpl, CKA_KEY_TYPE, CKK_AES);
-    kl_tmpl_bool(tmpl, CKA_TOKEN, 0);
-    kl_tmpl_bool(tmpl, CKA_PRIVATE, 1);
-    kl_tmpl_bool(tmpl, CKA_SENSITIVE, 1);
-    kl_tmpl_bool(tmpl, CKA_EXTRACTABLE, 0);
-    kl_tmpl_can(tmpl, CKO_SECRET_KEY, KL_CAN_DERIVE);
 }
 
 enum kl_rc kl_op_unwrap_rnd1(struct kl_session *session, CK_OBJECT_HANDLE private_key,
@@ -102,12 +92,15 @@ enum kl_rc kl_op_unwrap_rnd1(struct kl_session *session, CK_OBJECT_HANDLE privat
     struct kl_tmpl tmpl;
     CK_RV rv;
 
-    rnd1_template(&tmpl);
+    /* Tokens compare this with the work key's CKA_UNWRAP_TEMPLATE: the same list made both. */
+    kl_tmpl_init(&tmpl);
+    kl_demands_add(&kl_rnd1_demands, &tmpl);
     rv = f->C_UnwrapKey(s, &mechanism, private_key, (CK_BYTE_PTR)c_rnd1, (CK_ULONG)len, tmpl.attrs,
                         tmpl.count, &handle);
-    if (rv != CKR_OK)
+    if (rv != CKR_OK) {
         return kl_rv_err_peer(err, rv, "C_UnwrapKey(CKM_RSA_PKCS_OAEP)",
                               "c_rnd1 cannot be decrypted");
+    }
     /* A short Rnd1 would make an AES-128 or AES-192 key. SoftHSM 2.6 does not know the length of a
      * key that it unwrapped (0), nor does it take CKA_VALUE_LEN in the template; there a length
      * that is none of AES fails in the derivation, and 16 or 24 bytes pass, which is still no
@@ -135,10 +128,12 @@ static enum kl_rc sign(struct kl_session *session, CK_OBJECT_HANDLE private_key,
     CK_ULONG n = (CK_ULONG)capacity;
     CK_RV rv = f->C_SignInit(s, mechanism, private_key);
 
-    if (rv == CKR_OK)
+    if (rv == CKR_OK) {
         rv = f->C_Sign(s, (CK_BYTE_PTR)in, (CK_ULONG)in_len, out, &n);
-    if (rv != CKR_OK)
+    }
+    if (rv != CKR_OK) {
         return kl_rv_err(err, rv, name, "signing failed");
+    }
     *len = n;
     return KL_OK;
 }

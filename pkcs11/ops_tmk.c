@@ -40,11 +40,13 @@ static CK_MECHANISM_TYPE generation(enum kl_alg alg, const char **name)
 
 static unsigned can_of(const struct kl_alg_info *info, enum kl_key_use use)
 {
-    if (use == KL_USE_UNWRAP)
+    if (use == KL_USE_UNWRAP) {
         return KL_CAN_UNWRAP;
+    }
     return info->is_aes ? KL_CAN_SIGN : KL_CAN_ENCRYPT;
 }
 
+/* The caller adds what is its own, and seals it. */
 static void tmk_template(struct kl_tmpl *tmpl, const struct kl_alg_info *info, int token,
                          int extractable, enum kl_key_use use)
 {
@@ -67,17 +69,21 @@ enum kl_rc kl_op_generate_tmk(struct kl_session *session, enum kl_alg alg, CK_OB
     struct kl_tmpl tmpl;
     CK_RV rv;
 
-    if (!info)
+    if (!info) {
         return kl_err_set(err, KL_ERR_INTERNAL, "unknown TMK algorithm %d", alg);
+    }
     /* Extractable, as it is about to be wrapped twice; the storage key is nobody's CKA_TRUSTED. */
     tmk_template(&tmpl, info, 0, 1, KL_USE_KCV);
     kl_tmpl_bool(&tmpl, CKA_WRAP_WITH_TRUSTED, 0);
-    if (info->is_aes)
+    if (info->is_aes) {
         kl_tmpl_number(&tmpl, CKA_VALUE_LEN, (CK_ULONG)info->key_len);
+    }
+    kl_tmpl_seal(&tmpl, 0);
     rv = kl_session_functions(session)->C_GenerateKey(kl_session_handle(session), &mechanism,
                                                       tmpl.attrs, tmpl.count, out);
-    if (rv != CKR_OK)
+    if (rv != CKR_OK) {
         return kl_rv_err(err, rv, name, "no %s TMK can be drawn", info->name);
+    }
     return KL_OK;
 }
 
@@ -91,8 +97,9 @@ enum kl_rc kl_op_wrap(struct kl_session *session, CK_OBJECT_HANDLE wrapping_key,
     CK_RV rv = kl_session_functions(session)->C_WrapKey(kl_session_handle(session), &mechanism,
                                                         wrapping_key, key, wrapped, &n);
 
-    if (rv != CKR_OK)
+    if (rv != CKR_OK) {
         return kl_rv_err(err, rv, "C_WrapKey(CKM_AES_KEY_WRAP)", "TMK cannot be wrapped");
+    }
     memcpy(out, wrapped, n);
     *len = n;
     return KL_OK;
@@ -110,22 +117,27 @@ enum kl_rc kl_op_unwrap_tmk(struct kl_session *session, CK_OBJECT_HANDLE unwrapp
     struct kl_tmpl tmpl;
     CK_RV rv;
 
-    if (!info || (use != KL_USE_KCV && use != KL_USE_UNWRAP))
+    if (!info || (use != KL_USE_KCV && use != KL_USE_UNWRAP)) {
         return kl_err_set(err, KL_ERR_INTERNAL, "TMK of algorithm %d for use %d", alg, use);
+    }
     /* RFC 3394 keeps the length, so this is the length of what comes out, too. */
-    if (len != info->key_len + 8)
+    if (len != info->key_len + 8) {
         return kl_err_set(err, KL_ERR_VERIFY, "wrapped %s key has %zu bytes instead of %zu",
                           info->name, len, info->key_len + 8);
+    }
     tmk_template(&tmpl, info, label != NULL, 0, use);
     if (label) {
         kl_tmpl_bytes(&tmpl, CKA_LABEL, label, strlen(label));
         kl_tmpl_bytes(&tmpl, CKA_ID, id, sizeof(id));
     }
+    /* A PIN pad keeps a TMK's state in its label, so that one must stay modifiable. */
+    kl_tmpl_seal(&tmpl, label != NULL);
     rv = kl_session_functions(session)->C_UnwrapKey(kl_session_handle(session), &mechanism,
                                                     unwrapping_key, (CK_BYTE_PTR)wrapped,
                                                     (CK_ULONG)len, tmpl.attrs, tmpl.count, out);
-    if (rv != CKR_OK)
+    if (rv != CKR_OK) {
         return kl_rv_err_peer(err, rv, "C_UnwrapKey(CKM_AES_KEY_WRAP)", "TMK cannot be unwrapped");
+    }
     return KL_OK;
 }
 
@@ -141,19 +153,24 @@ enum kl_rc kl_op_kcv(struct kl_session *session, CK_OBJECT_HANDLE key, enum kl_a
     enum kl_rc rc;
     CK_RV rv;
 
-    if (!info || kcv_len < KL_KCV_LEN_MIN || kcv_len > KL_KCV_LEN_MAX)
+    if (!info || kcv_len < KL_KCV_LEN_MIN || kcv_len > KL_KCV_LEN_MAX) {
         return kl_err_set(err, KL_ERR_INTERNAL, "KCV of %zu bytes, algorithm %d", kcv_len, alg);
+    }
     if (info->is_aes) {
-        if ((rc = kl_op_cmac(session, key, zeros, sizeof(zeros), block, err)) != KL_OK)
+        if ((rc = kl_op_cmac(session, key, zeros, sizeof(zeros), block, err)) != KL_OK) {
             return kl_err_context(err, "KCV");
+        }
     } else {
         rv = f->C_EncryptInit(s, &mechanism, key);
-        if (rv == CKR_OK)
+        if (rv == CKR_OK) {
             rv = f->C_Encrypt(s, zeros, 8, block, &n);
-        if (rv != CKR_OK)
+        }
+        if (rv != CKR_OK) {
             return kl_rv_err(err, rv, "C_Encrypt(CKM_DES3_ECB)", "KCV");
-        if (n != 8)
+        }
+        if (n != 8) {
             return kl_err_set(err, KL_ERR_HSM, "KCV: C_Encrypt(CKM_DES3_ECB) gave %lu bytes", n);
+        }
     }
     memcpy(kcv, block, kcv_len);
     return KL_OK;

@@ -123,8 +123,9 @@ static const struct rv_entry *rv_find(CK_RV rv)
     static const struct rv_entry unknown = {CKR_VENDOR_DEFINED, KL_ERR_HSM, KL_ERR_HSM, "CKR_?"};
 
     for (size_t i = 0; i < sizeof(rv_table) / sizeof(rv_table[0]); i++) {
-        if (rv_table[i].rv == rv)
+        if (rv_table[i].rv == rv) {
             return &rv_table[i];
+        }
     }
     return &unknown;
 }
@@ -140,8 +141,9 @@ __attribute__((format(printf, 5, 0))) static enum kl_rc fill(struct kl_err *err,
 {
     char what[sizeof(err->text)];
 
-    if (vsnprintf(what, sizeof(what), fmt, args) < 0)
+    if (vsnprintf(what, sizeof(what), fmt, args) < 0) {
         what[0] = '\0';
+    }
     return kl_err_native(err, rc, KL_ERR_SOURCE_PKCS11, rv, op, "%s: %s: %s (0x%lx)", what, op,
                          kl_rv_name(rv), rv);
 }

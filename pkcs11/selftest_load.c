@@ -63,16 +63,18 @@ static enum kl_rc make_certificate(struct kl_loader *loader, struct self *self, 
     int len = i2d_PUBKEY(loader->public_key, &der);
     enum kl_rc rc;
 
-    if (len <= 0)
+    if (len <= 0) {
         return kl_err_openssl(err, KL_ERR_INTERNAL, "i2d_PUBKEY", "public key");
+    }
     certificate.chain[0] = (struct kl_bytes){der, (size_t)len};
     if ((rc = kl_op_random(loader->session, certificate.nonce, sizeof(certificate.nonce), err)) ==
         KL_OK) {
         self->msg = (struct kl_msg){.type = KL_MSG_CERTIFICATE, .u.certificate = certificate};
         rc = emit(self, self->certificate, &self->certificate_len, err);
     }
-    if (rc == KL_OK)
+    if (rc == KL_OK) {
         rc = kl_transcript_hash(self->transcript, self->t0, err);
+    }
     OPENSSL_free(der);
     return rc;
 }
@@ -97,8 +99,9 @@ static enum kl_rc make_randoms(struct kl_loader *loader, struct self *self, stru
                                &self->nonce, err)) != KL_OK ||
         (rc = kl_op_gcm_encrypt(session, self->nonce, randoms->iv, self->t0, sizeof(self->t0),
                                 self->rnd2, sizeof(self->rnd2), randoms->c_rnd2, err)) != KL_OK ||
-        (rc = emit(self, self->randoms, &self->randoms_len, err)) != KL_OK)
+        (rc = emit(self, self->randoms, &self->randoms_len, err)) != KL_OK) {
         return rc;
+    }
     return kl_transcript_hash(self->transcript, self->t1, err);
 }
 
@@ -114,9 +117,10 @@ static enum kl_rc verify_pss(EVP_PKEY *key, const struct kl_master_key *master_k
         EVP_PKEY_CTX_set_rsa_mgf1_md(pctx, EVP_sha256()) != 1 ||
         EVP_PKEY_CTX_set_rsa_pss_saltlen(pctx, KL_HASH_LEN) != 1 ||
         EVP_DigestVerify(ctx, master_key->sig, master_key->sig_len, master_key->tbs_der.data,
-                         master_key->tbs_der.len) != 1)
+                         master_key->tbs_der.len) != 1) {
         rc = kl_err_openssl(err, KL_ERR_HSM_LACKS, "EVP_DigestVerify",
                             "C_Sign(CKM_SHA256_RSA_PKCS_PSS) gives a wrong signature");
+    }
     EVP_MD_CTX_free(ctx);
     return rc;
 }
@@ -133,11 +137,13 @@ static enum kl_rc check_cryptogram(struct kl_loader *loader, struct self *self,
     if ((rc = kl_op_unwrap_tmk(loader->session, key, self->alg, wrapped, len, KL_USE_KCV, NULL, 0,
                                &self->tmk, err)) != KL_OK ||
         (rc = kl_op_kcv(loader->session, self->tmk, self->alg, self->out.kcv_len, kcv, err)) !=
-            KL_OK)
+            KL_OK) {
         return kl_err_context(err, "%s", what);
-    if (CRYPTO_memcmp(kcv, self->out.kcv, self->out.kcv_len) != 0)
+    }
+    if (CRYPTO_memcmp(kcv, self->out.kcv, self->out.kcv_len) != 0) {
         return kl_err_set(err, KL_ERR_HSM_LACKS,
                           "%s: CKM_AES_KEY_WRAP does not give back the key that went in", what);
+    }
     return KL_OK;
 }
 
@@ -149,17 +155,20 @@ static enum kl_rc check_master_key(struct kl_loader *loader, struct self *self, 
     enum kl_rc rc;
 
     if ((rc = kl_msg_decode(out->master_key, out->master_key_len, &self->msg, err)) != KL_OK ||
-        (rc = verify_pss(loader->public_key, master_key, err)) != KL_OK)
+        (rc = verify_pss(loader->public_key, master_key, err)) != KL_OK) {
         return rc;
+    }
     if (CRYPTO_memcmp(master_key->tbs.rnd2, self->rnd2, KL_RND2_LEN) != 0 ||
-        CRYPTO_memcmp(master_key->tbs.t1, self->t1, KL_HASH_LEN) != 0)
+        CRYPTO_memcmp(master_key->tbs.t1, self->t1, KL_HASH_LEN) != 0) {
         return kl_err_set(err, KL_ERR_HSM_LACKS,
                           "C_Decrypt(CKM_AES_GCM) gives back another text than went in");
+    }
     if ((rc = kl_loader_derive(loader, self->rnd1, self->t0, KL_PURPOSE_WRAP, KL_USE_UNWRAP,
                                &self->wrap, err)) != KL_OK ||
         (rc = check_cryptogram(loader, self, self->wrap, master_key->tbs.ctmk,
-                               master_key->tbs.ctmk_len, "TMK under K_wrap", err)) != KL_OK)
+                               master_key->tbs.ctmk_len, "TMK under K_wrap", err)) != KL_OK) {
         return rc;
+    }
     return check_cryptogram(loader, self, loader->storage_key, out->cryptogram, out->cryptogram_len,
                             "TMK under the storage key", err);
 }
@@ -179,16 +188,20 @@ static enum kl_rc check_macs(struct kl_loader *loader, struct self *self, struct
         (rc = kl_loader_derive(loader, self->rnd1, self->t0, KL_PURPOSE_ACK, KL_USE_MAC, &self->ack,
                                err)) != KL_OK ||
         (rc = kl_loader_derive(loader, self->rnd1, self->t0, KL_PURPOSE_DONE, KL_USE_MAC,
-                               &self->done, err)) != KL_OK)
+                               &self->done, err)) != KL_OK) {
         return rc;
+    }
     len = kl_suite_ack_input(self->t2, out->kcv, out->kcv_len, ack);
     kl_suite_done_input(self->t2, KL_VERDICT_ACTIVE, done);
     if ((rc = kl_op_cmac(loader->session, self->ack, ack, len, ack_mac, err)) != KL_OK ||
-        (rc = kl_op_cmac(loader->session, self->done, done, sizeof(done), done_mac, err)) != KL_OK)
+        (rc = kl_op_cmac(loader->session, self->done, done, sizeof(done), done_mac, err)) !=
+            KL_OK) {
         return rc;
+    }
     if (CRYPTO_memcmp(ack_mac, out->ack_mac, KL_MAC_LEN) != 0 ||
-        CRYPTO_memcmp(done_mac, out->active_mac, KL_MAC_LEN) != 0)
+        CRYPTO_memcmp(done_mac, out->active_mac, KL_MAC_LEN) != 0) {
         return kl_err_set(err, KL_ERR_HSM_LACKS, "C_Sign(CKM_AES_CMAC) gives another MAC");
+    }
     return KL_OK;
 }
 
@@ -203,20 +216,23 @@ static enum kl_rc one_load(struct kl_loader *loader, enum kl_alg alg, struct kl_
     };
     enum kl_rc rc;
 
-    if (!self)
+    if (!self) {
         return kl_err_set(err, KL_ERR_MEMORY, "out of memory");
+    }
     self->alg = alg;
     if ((rc = kl_transcript_new(&self->transcript, err)) != KL_OK ||
         (rc = make_hello(self, err)) != KL_OK ||
         (rc = make_certificate(loader, self, err)) != KL_OK ||
-        (rc = make_randoms(loader, self, err)) != KL_OK)
+        (rc = make_randoms(loader, self, err)) != KL_OK) {
         goto out;
+    }
     in.hello = (struct kl_bytes){self->hello, self->hello_len};
     in.certificate = (struct kl_bytes){self->certificate, self->certificate_len};
     in.randoms = (struct kl_bytes){self->randoms, self->randoms_len};
-    if ((rc = kl_loader_run(loader, &in, &self->out, err)) != KL_OK ||
-        (rc = check_master_key(loader, self, err)) != KL_OK)
+    if ((rc = kl_loader_load(loader, &in, &self->out, err)) != KL_OK ||
+        (rc = check_master_key(loader, self, err)) != KL_OK) {
         goto out;
+    }
     rc = check_macs(loader, self, err);
 out:
     kl_op_destroy(loader->session, &self->tmk);
@@ -239,11 +255,13 @@ enum kl_rc kl_loader_selftest_loads(struct kl_loader *loader, struct kl_err *err
         enum kl_rc rc;
 
         if (loader->strength_enforce &&
-            kl_alg_strength(loader->key_type, loader->key_bits, alg, &too_weak) != KL_OK)
+            kl_alg_strength(loader->key_type, loader->key_bits, alg, &too_weak) != KL_OK) {
             continue;
+        }
         rc = one_load(loader, alg, err);
-        if (rc != KL_OK)
+        if (rc != KL_OK) {
             return kl_err_context(err, "load of a TMK %s", kl_alg_info(alg)->name);
+        }
     }
     return KL_OK;
 }

@@ -21,6 +21,7 @@ struct kl_loader {
     unsigned key_bits;
     enum kl_oaep_hash oaep_hash;
     int strength_enforce;
+    int64_t next_check; /* CLOCK_MONOTONIC in ms: see loader.c */
 };
 
 /* The session keys of one load, all destroyed at its end. K_nonce is no longer needed when S6 is
@@ -58,8 +59,17 @@ enum kl_rc kl_loader_derive(struct kl_loader *loader, CK_OBJECT_HANDLE rnd1,
                             enum kl_key_use use, CK_OBJECT_HANDLE *out,
                             struct kl_err *err) KL_MUST_CHECK;
 
-/* Its last part: one load of each algorithm that the work key may carry, this token playing the
- * terminal's PIN pad too, so that no key of either side is ever outside. */
+/* Its first part, and at any time later the way to tell a bad peer from a lost token: does the
+ * token take a known Rnd1 by OAEP with that hash, and derive and MAC as everybody does? */
+enum kl_rc kl_loader_known_answer(struct kl_loader *loader, enum kl_oaep_hash hash,
+                                  struct kl_err *err) KL_MUST_CHECK;
+
+/* kl_loader_run, but KL_ERR_VERIFY may be the token's own fault. */
+enum kl_rc kl_loader_load(struct kl_loader *loader, const struct kl_load_in *in,
+                          struct kl_load_out *out, struct kl_err *err) KL_MUST_CHECK;
+
+/* The self-test's loads: one load of each algorithm that the work key may carry, this token playing
+ * the terminal's PIN pad too, so that no key of either side is ever outside. */
 enum kl_rc kl_loader_selftest_loads(struct kl_loader *loader, struct kl_err *err) KL_MUST_CHECK;
 
 /* The whole loader side of every suite against the loader's own public key; sets

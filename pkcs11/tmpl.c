@@ -9,8 +9,9 @@ static const CK_BBOOL yes = CK_TRUE, no = CK_FALSE;
 /* Templates are written down in this room, not read from anywhere: one too long is our mistake. */
 static void add(struct kl_tmpl *tmpl, CK_ATTRIBUTE_TYPE type, const void *value, size_t len)
 {
-    if (tmpl->count == KL_TMPL_MAX)
+    if (tmpl->count == KL_TMPL_MAX) {
         abort();
+    }
     tmpl->attrs[tmpl->count++] = (CK_ATTRIBUTE){type, (void *)value, (CK_ULONG)len};
 }
 
@@ -29,8 +30,9 @@ void kl_tmpl_number(struct kl_tmpl *tmpl, CK_ATTRIBUTE_TYPE type, CK_ULONG value
 {
     CK_ULONG *number;
 
-    if (tmpl->number_count == KL_TMPL_MAX)
+    if (tmpl->number_count == KL_TMPL_MAX) {
         abort();
+    }
     number = &tmpl->numbers[tmpl->number_count++];
     *number = value;
     add(tmpl, type, number, sizeof(*number));
@@ -46,15 +48,23 @@ void kl_tmpl_nested(struct kl_tmpl *tmpl, CK_ATTRIBUTE_TYPE type, const struct k
     add(tmpl, type, inner->attrs, inner->count * sizeof(CK_ATTRIBUTE));
 }
 
-void kl_tmpl_drop(struct kl_tmpl *tmpl, CK_ATTRIBUTE_TYPE type)
+void kl_tmpl_seal(struct kl_tmpl *tmpl, int modifiable)
 {
-    CK_ULONG kept = 0;
+    kl_tmpl_bool(tmpl, CKA_COPYABLE, 0);
+    kl_tmpl_bool(tmpl, CKA_MODIFIABLE, modifiable);
+}
+
+int kl_tmpl_drop(struct kl_tmpl *tmpl, CK_ATTRIBUTE_TYPE type)
+{
+    CK_ULONG kept = 0, count = tmpl->count;
 
     for (CK_ULONG i = 0; i < tmpl->count; i++) {
-        if (tmpl->attrs[i].type != type)
+        if (tmpl->attrs[i].type != type) {
             tmpl->attrs[kept++] = tmpl->attrs[i];
+        }
     }
     tmpl->count = kept;
+    return kept < count;
 }
 
 void kl_tmpl_can(struct kl_tmpl *tmpl, CK_OBJECT_CLASS class, unsigned can)
@@ -71,9 +81,11 @@ void kl_tmpl_can(struct kl_tmpl *tmpl, CK_OBJECT_CLASS class, unsigned can)
         kl_tmpl_bool(tmpl, CKA_SIGN, can & KL_CAN_SIGN);
         kl_tmpl_bool(tmpl, CKA_UNWRAP, can & KL_CAN_UNWRAP);
     }
-    if (is_public)
+    if (is_public) {
         kl_tmpl_bool(tmpl, CKA_VERIFY_RECOVER, 0);
-    if (is_private)
+    }
+    if (is_private) {
         kl_tmpl_bool(tmpl, CKA_SIGN_RECOVER, 0);
+    }
     kl_tmpl_bool(tmpl, CKA_DERIVE, can & KL_CAN_DERIVE);
 }

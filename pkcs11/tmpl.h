@@ -39,8 +39,13 @@ void kl_tmpl_bytes(struct kl_tmpl *tmpl, CK_ATTRIBUTE_TYPE type, const void *dat
 /* Another template as the value; borrowed likewise. */
 void kl_tmpl_nested(struct kl_tmpl *tmpl, CK_ATTRIBUTE_TYPE type, const struct kl_tmpl *inner);
 
-/* Takes the attribute out again, if it is there. */
-void kl_tmpl_drop(struct kl_tmpl *tmpl, CK_ATTRIBUTE_TYPE type);
+/* Names CKA_COPYABLE, false, and CKA_MODIFIABLE. To be called last: SoftHSM 2.6.1 sets a derived or
+ * unwrapped key's attributes one by one, and refuses any (CKR_ATTRIBUTE_READ_ONLY) that comes after
+ * CKA_MODIFIABLE = false. */
+void kl_tmpl_seal(struct kl_tmpl *tmpl, int modifiable);
+
+/* Takes the attribute out again; 1 if it was there. */
+int kl_tmpl_drop(struct kl_tmpl *tmpl, CK_ATTRIBUTE_TYPE type);
 
 /* Names every usage flag of a key of that class: those in `can` true, the others false. */
 void kl_tmpl_can(struct kl_tmpl *tmpl, CK_OBJECT_CLASS class, unsigned can);

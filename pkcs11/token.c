@@ -48,23 +48,27 @@ static enum kl_rc list_tokens(CK_FUNCTION_LIST *f, struct slot **out, size_t *co
 
     /* Asking for the count first is also what makes a module look for new tokens. */
     rv = f->C_GetSlotList(CK_TRUE, NULL, &n);
-    if (rv == CKR_OK && n > SLOTS_MAX)
+    if (rv == CKR_OK && n > SLOTS_MAX) {
         return kl_err_set(err, KL_ERR_TOKEN, "module has %lu slots; %d is the limit", n, SLOTS_MAX);
+    }
     if (rv == CKR_OK) {
         n = SLOTS_MAX;
         rv = f->C_GetSlotList(CK_TRUE, ids, &n);
     }
-    if (rv != CKR_OK)
+    if (rv != CKR_OK) {
         return kl_rv_err(err, rv, "C_GetSlotList", "tokens cannot be listed");
+    }
 
     struct slot *slots = calloc(n + 1, sizeof(*slots));
-    if (!slots)
+    if (!slots) {
         return kl_err_set(err, KL_ERR_MEMORY, "out of memory for %lu slots", n);
+    }
     for (CK_ULONG i = 0; i < n; i++) {
         struct slot *slot = &slots[found];
         rv = f->C_GetTokenInfo(ids[i], &slot->info);
-        if (rv != CKR_OK) /* taken out meanwhile, or not a token */
+        if (rv != CKR_OK) { /* taken out meanwhile, or not a token */
             continue;
+        }
         slot->id = ids[i];
         size_t len = p11_kit_space_strlen(slot->info.label, KL_TOKEN_LABEL_MAX);
         memcpy(slot->label, slot->info.label, len);
@@ -83,11 +87,13 @@ static void name_tokens(const struct slot *slots, size_t count, char *out, size_
 
     (void)snprintf(out, capacity, "none");
     for (size_t i = 0; i < count; i++) {
-        if (!(slots[i].info.flags & CKF_TOKEN_INITIALIZED))
+        if (!(slots[i].info.flags & CKF_TOKEN_INITIALIZED)) {
             continue;
+        }
         int n = snprintf(out + len, capacity - len, "%s\"%s\"", len ? ", " : "", slots[i].label);
-        if (n < 0 || (size_t)n >= capacity - len)
+        if (n < 0 || (size_t)n >= capacity - len) {
             return;
+        }
         len += (size_t)n;
     }
 }
@@ -101,8 +107,9 @@ static enum kl_rc find_token(CK_FUNCTION_LIST *f, const struct kl_uri *uri, stru
     char names[160];
     enum kl_rc rc = list_tokens(f, &slots, &count, err);
 
-    if (rc != KL_OK)
+    if (rc != KL_OK) {
         return rc;
+    }
     for (size_t i = 0; i < count; i++) {
         if ((slots[i].info.flags & CKF_TOKEN_INITIALIZED) &&
             kl_uri_names(uri, slots[i].id, &slots[i].info)) {
@@ -111,14 +118,15 @@ static enum kl_rc find_token(CK_FUNCTION_LIST *f, const struct kl_uri *uri, stru
         }
     }
     name_tokens(slots, count, names, sizeof(names));
-    if (matches == 0)
+    if (matches == 0) {
         rc = kl_err_set(err, KL_ERR_TOKEN, "no token matches the URI; the module has: %s", names);
-    else if (matches > 1)
+    } else if (matches > 1) {
         rc = kl_err_set(err, KL_ERR_TOKEN,
                         "%zu tokens match the URI; add serial= or slot-id= (the module has: %s)",
                         matches, names);
-    else
+    } else {
         *out = *match;
+    }
     free(slots);
     return rc;
 }
@@ -130,15 +138,25 @@ static enum kl_rc login(struct kl_token *token, const CK_TOKEN_INFO *info, struc
 {
     CK_RV rv;
 
-    if (info->flags & CKF_USER_PIN_LOCKED)
+    if (info->flags & CKF_USER_PIN_LOCKED) {
         return kl_err_set(err, KL_ERR_PIN,
                           "token \"%s\": the user PIN is locked; the security officer must set a "
                           "new one",
                           token->label);
+    }
+    /* Nobody is here to say whether our PIN is right, and a wrong one would lock the keys away. */
+    if (info->flags & CKF_USER_PIN_FINAL_TRY) {
+        return kl_err_set(err, KL_ERR_PIN,
+                          "token \"%s\": only one try of the user PIN is left, so it is not tried; "
+                          "log in by hand with the right PIN first (e.g. pkcs11-tool --login), "
+                          "which resets the counter",
+                          token->label);
+    }
     rv = token->functions->C_Login(token->login, CKU_USER, kl_secret_data(pin), kl_secret_len(pin));
-    if (rv != CKR_OK)
+    if (rv != CKR_OK) {
         return kl_rv_err(err, rv, "C_Login", "token \"%s\": login failed, not tried again",
                          token->label);
+    }
     return KL_OK;
 }
 
@@ -149,11 +167,13 @@ enum kl_rc kl_token_open(struct kl_module *module, const struct kl_uri *uri, str
     struct slot slot;
     enum kl_rc rc = find_token(f, uri, &slot, err);
 
-    if (rc != KL_OK)
+    if (rc != KL_OK) {
         return rc;
+    }
     struct kl_token *token = calloc(1, sizeof(*token));
-    if (!token)
+    if (!token) {
         return kl_err_set(err, KL_ERR_MEMORY, "out of memory for token \"%s\"", slot.label);
+    }
     token->functions = f;
     token->slot = slot.id;
     token->session_flags = CKF_SERIAL_SESSION | (read_write ? CKF_RW_SESSION : 0);
@@ -174,8 +194,9 @@ enum kl_rc kl_token_open(struct kl_module *module, const struct kl_uri *uri, str
 
 void kl_token_free(struct kl_token *token)
 {
-    if (!token)
+    if (!token) {
         return;
+    }
     (void)token->functions->C_CloseAllSessions(token->slot);
     free(token);
 }
@@ -192,8 +213,9 @@ static const struct slot *pick(const struct slot *slots, size_t count, const cha
 {
     for (size_t i = 0; i < count; i++) {
         int initialised = (slots[i].info.flags & CKF_TOKEN_INITIALIZED) != 0;
-        if (label ? initialised && strcmp(slots[i].label, label) == 0 : !initialised)
+        if (label ? initialised && strcmp(slots[i].label, label) == 0 : !initialised) {
             return &slots[i];
+        }
     }
     return NULL;
 }
@@ -215,8 +237,9 @@ static enum kl_rc set_user_pin(CK_FUNCTION_LIST *f, CK_SLOT_ID slot, struct kl_s
         }
         (void)f->C_CloseSession(handle);
     }
-    if (rv != CKR_OK)
+    if (rv != CKR_OK) {
         return kl_rv_err(err, rv, op, "the token is initialised but its user PIN is not set");
+    }
     return KL_OK;
 }
 
@@ -231,15 +254,17 @@ enum kl_rc kl_token_init(struct kl_module *module, const char *label, struct kl_
     enum kl_rc rc;
     CK_RV rv;
 
-    if (len == 0 || len > KL_TOKEN_LABEL_MAX || label[len - 1] == ' ')
+    if (len == 0 || len > KL_TOKEN_LABEL_MAX || label[len - 1] == ' ') {
         return kl_err_set(err, KL_ERR_INPUT,
                           "token label must have 1 to %d bytes and not end in a blank",
                           KL_TOKEN_LABEL_MAX);
+    }
     memset(padded, ' ', sizeof(padded));
     memcpy(padded, label, len);
 
-    if ((rc = list_tokens(f, &slots, &count, err)) != KL_OK)
+    if ((rc = list_tokens(f, &slots, &count, err)) != KL_OK) {
         return rc;
+    }
     if (pick(slots, count, label)) {
         rc = kl_err_set(err, KL_ERR_EXISTS, "there is a token \"%s\" already", label);
         goto out;
@@ -256,12 +281,14 @@ enum kl_rc kl_token_init(struct kl_module *module, const char *label, struct kl_
     /* The new token may have moved to another slot: look for it by its label. */
     free(slots);
     slots = NULL;
-    if ((rc = list_tokens(f, &slots, &count, err)) != KL_OK)
+    if ((rc = list_tokens(f, &slots, &count, err)) != KL_OK) {
         goto out;
-    if (!(slot = pick(slots, count, label)))
+    }
+    if (!(slot = pick(slots, count, label))) {
         rc = kl_err_set(err, KL_ERR_TOKEN, "token \"%s\" is gone after C_InitToken", label);
-    else
+    } else {
         rc = set_user_pin(f, slot->id, so_pin, user_pin, err);
+    }
 out:
     free(slots);
     return rc;
@@ -274,8 +301,9 @@ enum kl_rc kl_session_open(struct kl_token *token, struct kl_session **out, stru
     struct kl_session *session = calloc(1, sizeof(*session));
     CK_RV rv;
 
-    if (!session)
+    if (!session) {
         return kl_err_set(err, KL_ERR_MEMORY, "out of memory for a session");
+    }
     session->functions = token->functions;
     rv = token->functions->C_OpenSession(token->slot, token->session_flags, NULL, NULL,
                                          &session->handle);
@@ -289,8 +317,9 @@ enum kl_rc kl_session_open(struct kl_token *token, struct kl_session **out, stru
 
 void kl_session_free(struct kl_session *session)
 {
-    if (!session)
+    if (!session) {
         return;
+    }
     (void)session->functions->C_CloseSession(session->handle);
     free(session);
 }

@@ -26,8 +26,9 @@ static const char *const query_attributes[] = {"module-path", "pin-source", NULL
 static int index_of(const char *const *names, const char *name, size_t len)
 {
     for (int i = 0; names[i]; i++) {
-        if (strlen(names[i]) == len && memcmp(names[i], name, len) == 0)
+        if (strlen(names[i]) == len && memcmp(names[i], name, len) == 0) {
             return i;
+        }
     }
     return -1;
 }
@@ -40,23 +41,28 @@ static enum kl_rc check_names(const char *part, const char *end, char separator,
 
     while (part < end) {
         const char *stop = memchr(part, separator, (size_t)(end - part));
-        if (!stop)
+        if (!stop) {
             stop = end;
+        }
         const char *equals = memchr(part, '=', (size_t)(stop - part));
-        if (!equals)
+        if (!equals) {
             return kl_err_set(err, KL_ERR_CONFIG, "token URI: \"%.*s\" is not name=value",
                               (int)(stop - part), part);
+        }
         int len = (int)(equals - part);
         int index = index_of(names, part, (size_t)len);
-        if (len == 9 && memcmp(part, "pin-value", 9) == 0)
+        if (len == 9 && memcmp(part, "pin-value", 9) == 0) {
             return kl_err_set(err, KL_ERR_CONFIG,
                               "token URI: pin-value is refused, a PIN must not stand in a URI; "
                               "use pin-source=file:/PATH");
-        if (index < 0)
+        }
+        if (index < 0) {
             return kl_err_set(err, KL_ERR_CONFIG, "token URI: unknown attribute \"%.*s\"", len,
                               part);
-        if (seen & (1u << index))
+        }
+        if (seen & (1u << index)) {
             return kl_err_set(err, KL_ERR_CONFIG, "token URI: \"%s\" is given twice", names[index]);
+        }
         seen |= 1u << index;
         part = stop < end ? stop + 1 : end;
     }
@@ -79,18 +85,22 @@ enum kl_rc kl_uri_parse(const char *text, struct kl_uri **out, struct kl_err *er
     enum kl_rc rc;
     int code;
 
-    if (strncmp(text, URI_SCHEME, strlen(URI_SCHEME)) != 0)
+    if (strncmp(text, URI_SCHEME, strlen(URI_SCHEME)) != 0) {
         return kl_err_set(err, KL_ERR_CONFIG, "token URI: must begin with \"" URI_SCHEME "\"");
-    if (strlen(text) > URI_MAX)
+    }
+    if (strlen(text) > URI_MAX) {
         return kl_err_set(err, KL_ERR_CONFIG, "token URI: longer than %d bytes", URI_MAX);
+    }
 
     const char *path = text + strlen(URI_SCHEME);
     const char *end = text + strlen(text);
     const char *query = strchr(path, '?');
-    if ((rc = check_names(path, query ? query : end, ';', path_attributes, err)) != KL_OK)
+    if ((rc = check_names(path, query ? query : end, ';', path_attributes, err)) != KL_OK) {
         return rc;
-    if (query && (rc = check_names(query + 1, end, '&', query_attributes, err)) != KL_OK)
+    }
+    if (query && (rc = check_names(query + 1, end, '&', query_attributes, err)) != KL_OK) {
         return rc;
+    }
 
     struct kl_uri *uri = calloc(1, sizeof(*uri));
     if (!uri || !(uri->parsed = p11_kit_uri_new())) {
@@ -112,8 +122,9 @@ enum kl_rc kl_uri_parse(const char *text, struct kl_uri **out, struct kl_err *er
 
 void kl_uri_free(struct kl_uri *uri)
 {
-    if (!uri)
+    if (!uri) {
         return;
+    }
     p11_kit_uri_free(uri->parsed);
     free(uri);
 }
@@ -137,7 +148,8 @@ int kl_uri_names(const struct kl_uri *uri, CK_SLOT_ID slot, const CK_TOKEN_INFO 
 {
     CK_SLOT_ID wanted = p11_kit_uri_get_slot_id(uri->parsed);
 
-    if (wanted != (CK_SLOT_ID)-1 && wanted != slot)
+    if (wanted != (CK_SLOT_ID)-1 && wanted != slot) {
         return 0;
+    }
     return p11_kit_uri_match_token_info(uri->parsed, (CK_TOKEN_INFO *)info) == 1;
 }

@@ -37,10 +37,12 @@ static enum kl_rc signer_new(struct kl_session *session, CK_OBJECT_HANDLE privat
 {
     struct kl_signer *signer;
 
-    if (!EVP_PKEY_is_a(pkey, "RSA"))
+    if (!EVP_PKEY_is_a(pkey, "RSA")) {
         return kl_err_set(err, KL_ERR_KEY, "signing key is not an RSA key");
-    if (!(signer = calloc(1, sizeof(*signer))))
+    }
+    if (!(signer = calloc(1, sizeof(*signer)))) {
         return kl_err_set(err, KL_ERR_MEMORY, "out of memory for a signer");
+    }
     *signer = (struct kl_signer){session, private_key, pkey};
     *out = signer;
     return KL_OK;
@@ -77,16 +79,19 @@ static enum kl_rc sign_openssl(struct kl_signer *signer, const struct target *ta
     enum kl_rc rc = KL_OK;
     int ok = ctx && EVP_DigestSignInit(ctx, &pctx, EVP_sha256(), NULL, signer->pkey) == 1;
 
-    if (ok && alg == KL_SIG_RSA_PSS_SHA256)
+    if (ok && alg == KL_SIG_RSA_PSS_SHA256) {
         ok = EVP_PKEY_CTX_set_rsa_padding(pctx, RSA_PKCS1_PSS_PADDING) == 1 &&
              EVP_PKEY_CTX_set_rsa_mgf1_md(pctx, EVP_sha256()) == 1 &&
              EVP_PKEY_CTX_set_rsa_pss_saltlen(pctx, PSS_SALT_LEN) == 1;
-    if (ok)
+    }
+    if (ok) {
         ok = (target->req ? X509_REQ_sign_ctx(target->req, ctx)
                           : X509_sign_ctx(target->cert, ctx)) > 0;
-    if (!ok)
+    }
+    if (!ok) {
         rc = kl_err_openssl(err, KL_ERR_KEY, "X509_sign_ctx", "%s cannot be signed",
                             target_name(target));
+    }
     EVP_MD_CTX_free(ctx);
     return rc;
 }
@@ -102,18 +107,21 @@ static ASN1_STRING *pss_parameters(void)
 
     if (!params || !mgf_hash || !(params->hashAlgorithm = X509_ALGOR_new()) ||
         !(params->maskGenAlgorithm = X509_ALGOR_new()) ||
-        !(params->saltLength = ASN1_INTEGER_new()))
+        !(params->saltLength = ASN1_INTEGER_new())) {
         goto out;
+    }
     /* Section 2.1: the hash's own parameters are NULL, which X509_ALGOR_set_md would leave out. */
     if (!X509_ALGOR_set0(params->hashAlgorithm, OBJ_nid2obj(NID_sha256), V_ASN1_NULL, NULL) ||
         !X509_ALGOR_set0(mgf_hash, OBJ_nid2obj(NID_sha256), V_ASN1_NULL, NULL) ||
         !ASN1_item_pack(mgf_hash, ASN1_ITEM_rptr(X509_ALGOR), &mgf_param) ||
         !X509_ALGOR_set0(params->maskGenAlgorithm, OBJ_nid2obj(NID_mgf1), V_ASN1_SEQUENCE,
-                         mgf_param))
+                         mgf_param)) {
         goto out;
+    }
     mgf_param = NULL;
-    if (ASN1_INTEGER_set(params->saltLength, PSS_SALT_LEN))
+    if (ASN1_INTEGER_set(params->saltLength, PSS_SALT_LEN)) {
         (void)ASN1_item_pack(params, ASN1_ITEM_rptr(RSA_PSS_PARAMS), &out);
+    }
 out:
     ASN1_STRING_free(mgf_param);
     X509_ALGOR_free(mgf_hash);
@@ -127,8 +135,9 @@ static X509_ALGOR *signature_algorithm(enum kl_sig_alg alg)
     ASN1_STRING *params = NULL;
     int ok;
 
-    if (!out)
+    if (!out) {
         return NULL;
+    }
     if (alg == KL_SIG_RSA_PSS_SHA256) {
         params = pss_parameters();
         ok = params && X509_ALGOR_set0(out, OBJ_nid2obj(NID_rsassaPss), V_ASN1_SEQUENCE, params);
@@ -149,8 +158,9 @@ static int set_algorithm(const struct target *target, X509_ALGOR *algorithm)
 {
     const X509_ALGOR *outer = NULL;
 
-    if (target->req)
+    if (target->req) {
         return X509_REQ_set1_signature_algo(target->req, algorithm);
+    }
     X509_get0_signature(NULL, &outer, target->cert);
     return X509_ALGOR_copy((X509_ALGOR *)X509_get0_tbs_sigalg(target->cert), algorithm) &&
            X509_ALGOR_copy((X509_ALGOR *)outer, algorithm);
@@ -161,13 +171,15 @@ static int set_signature(const struct target *target, const uint8_t *sig, size_t
     const ASN1_BIT_STRING *place = NULL;
     ASN1_BIT_STRING *bits;
 
-    if (target->req)
+    if (target->req) {
         X509_REQ_get0_signature(target->req, &place, NULL);
-    else
+    } else {
         X509_get0_signature(&place, NULL, target->cert);
+    }
     bits = (ASN1_BIT_STRING *)place;
-    if (!bits || !ASN1_STRING_set(bits, sig, (int)len))
+    if (!bits || !ASN1_STRING_set(bits, sig, (int)len)) {
         return 0;
+    }
     /* No unused bits at the end, whatever the bytes are. */
     bits->flags &= ~(ASN1_STRING_FLAG_BITS_LEFT | 0x07);
     bits->flags |= ASN1_STRING_FLAG_BITS_LEFT;
@@ -194,14 +206,16 @@ static enum kl_rc sign_token(struct kl_signer *signer, const struct target *targ
                             target_name(target));
         goto out;
     }
-    if (alg == KL_SIG_RSA_PSS_SHA256)
+    if (alg == KL_SIG_RSA_PSS_SHA256) {
         rc = kl_op_sign_pss(signer->session, signer->private_key, tbs, (size_t)len, sig,
                             sizeof(sig), &sig_len, err);
-    else
+    } else {
         rc = kl_op_sign_pkcs1(signer->session, signer->private_key, tbs, (size_t)len, sig,
                               sizeof(sig), &sig_len, err);
-    if (rc == KL_OK && !set_signature(target, sig, sig_len))
+    }
+    if (rc == KL_OK && !set_signature(target, sig, sig_len)) {
         rc = kl_err_openssl(err, KL_ERR_MEMORY, "ASN1_STRING_set", "signature");
+    }
 out:
     OPENSSL_free(tbs);
     X509_ALGOR_free(algorithm);
@@ -216,13 +230,15 @@ static enum kl_rc sign_and_verify(struct kl_signer *signer, const struct target 
     enum kl_rc rc = signer->session ? sign_token(signer, target, alg, err)
                                     : sign_openssl(signer, target, alg, err);
 
-    if (rc != KL_OK)
+    if (rc != KL_OK) {
         return rc;
+    }
     if ((target->req ? X509_REQ_verify(target->req, signer->pkey)
-                     : X509_verify(target->cert, signer->pkey)) != 1)
+                     : X509_verify(target->cert, signer->pkey)) != 1) {
         return kl_err_openssl(err, KL_ERR_VERIFY, "X509_verify",
                               "the signature just made on the %s does not verify",
                               target_name(target));
+    }
     return KL_OK;
 }
 

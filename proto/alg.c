@@ -35,9 +35,11 @@ const struct kl_alg_info *kl_alg_info(unsigned alg)
 
 const struct kl_alg_info *kl_alg_by_name(const char *name)
 {
-    for (size_t i = 0; i < KL_ALG_COUNT; i++)
-        if (strcmp(algs[i].info.name, name) == 0)
+    for (size_t i = 0; i < KL_ALG_COUNT; i++) {
+        if (strcmp(algs[i].info.name, name) == 0) {
             return &algs[i].info;
+        }
+    }
     return NULL;
 }
 
@@ -46,15 +48,18 @@ enum kl_rc kl_alg_strength(enum kl_key_type type, unsigned bits, enum kl_alg alg
 {
     const struct alg *found = find(alg);
 
-    if (!found)
+    if (!found) {
         return kl_err_set(err, KL_ERR_STRENGTH, "TMK algorithm %u is unknown", (unsigned)alg);
-    if (type != KL_KEY_RSA)
+    }
+    if (type != KL_KEY_RSA) {
         return kl_err_set(err, KL_ERR_STRENGTH, "work key type %u is unknown", (unsigned)type);
-    if (found->rsa_bits == 0 || bits < found->rsa_bits)
+    }
+    if (found->rsa_bits == 0 || bits < found->rsa_bits) {
         return kl_err_set(err, KL_ERR_STRENGTH,
                           "an RSA-%u work key is too weak to carry a TMK of algorithm %s: the "
                           "smallest work key that may is %s",
                           bits, found->info.name, found->remedy);
+    }
     return KL_OK;
 }
 
@@ -62,8 +67,9 @@ void kl_kcv_format(const uint8_t *kcv, size_t len, char out[KL_KCV_LEN_MAX * 2 +
 {
     static const char digits[] = "0123456789ABCDEF";
 
-    if (len > KL_KCV_LEN_MAX)
+    if (len > KL_KCV_LEN_MAX) {
         abort();
+    }
     for (size_t i = 0; i < len; i++) {
         out[2 * i] = digits[kcv[i] >> 4];
         out[2 * i + 1] = digits[kcv[i] & 15];

@@ -27,27 +27,31 @@ enum kl_rc kl_cert_from_der(const uint8_t *der, size_t len, X509 **out, struct k
     enum kl_rc rc;
     int again_len;
 
-    if (len == 0 || len > KL_CERT_MAX)
+    if (len == 0 || len > KL_CERT_MAX) {
         return kl_err_set(err, KL_ERR_CERT, "certificate has %zu bytes: must have 1 to %d", len,
                           KL_CERT_MAX);
+    }
     cert = d2i_X509(NULL, &p, (long)len);
-    if (!cert)
+    if (!cert) {
         return kl_err_openssl(err, KL_ERR_CERT, "d2i_X509", "certificate is malformed");
+    }
     again_len = i2d_X509(cert, &again);
-    if (p != der + len)
+    if (p != der + len) {
         rc = kl_err_set(err, KL_ERR_CERT, "%zu bytes follow the certificate",
                         (size_t)(der + len - p));
-    else if (again_len < 0)
+    } else if (again_len < 0) {
         rc = kl_err_openssl(err, KL_ERR_CERT, "i2d_X509", "certificate cannot be encoded again");
-    else if ((size_t)again_len != len || memcmp(again, der, len) != 0)
+    } else if ((size_t)again_len != len || memcmp(again, der, len) != 0) {
         rc = kl_err_set(err, KL_ERR_CERT, "certificate is not DER");
-    else
+    } else {
         rc = KL_OK;
+    }
     OPENSSL_free(again);
-    if (rc == KL_OK)
+    if (rc == KL_OK) {
         *out = cert;
-    else
+    } else {
         X509_free(cert);
+    }
     return rc;
 }
 
@@ -60,15 +64,17 @@ static enum kl_rc next_pem(BIO *bio, X509 **out, struct kl_err *err)
     enum kl_rc rc;
 
     if (!PEM_read_bio(bio, &name, &header, &data, &len)) {
-        if (ERR_GET_REASON(ERR_peek_last_error()) != PEM_R_NO_START_LINE)
+        if (ERR_GET_REASON(ERR_peek_last_error()) != PEM_R_NO_START_LINE) {
             return kl_err_openssl(err, KL_ERR_CERT, "PEM_read_bio", "PEM is damaged");
+        }
         ERR_clear_error();
         return KL_OK;
     }
-    if (strcmp(name, PEM_STRING_X509) != 0)
+    if (strcmp(name, PEM_STRING_X509) != 0) {
         rc = kl_err_set(err, KL_ERR_CERT, "holds a \"%s\": only certificates belong here", name);
-    else
+    } else {
         rc = kl_cert_from_der(data, (size_t)len, out, err);
+    }
     OPENSSL_free(name);
     OPENSSL_free(header);
     OPENSSL_clear_free(data, (size_t)len); /* a key may have been put there by mistake */
@@ -81,10 +87,12 @@ static enum kl_rc read_chain(BIO *bio, STACK_OF(X509) * chain, struct kl_err *er
         X509 *cert = NULL;
         enum kl_rc rc = next_pem(bio, &cert, err);
 
-        if (rc != KL_OK)
+        if (rc != KL_OK) {
             return rc;
-        if (!cert)
+        }
+        if (!cert) {
             break;
+        }
         if (sk_X509_num(chain) == KL_CHAIN_MAX) {
             X509_free(cert);
             return kl_err_set(err, KL_ERR_CERT, "holds more than %d certificates", KL_CHAIN_MAX);
@@ -94,8 +102,9 @@ static enum kl_rc read_chain(BIO *bio, STACK_OF(X509) * chain, struct kl_err *er
             return kl_err_set(err, KL_ERR_MEMORY, "out of memory for a certificate chain");
         }
     }
-    if (sk_X509_num(chain) == 0)
+    if (sk_X509_num(chain) == 0) {
         return kl_err_set(err, KL_ERR_CERT, "holds no certificate in PEM form");
+    }
     return KL_OK;
 }
 
@@ -107,8 +116,9 @@ enum kl_rc kl_cert_load_pem(const char *path, STACK_OF(X509) * *out, struct kl_e
     FILE *file;
 
     file = fopen(path, "re");
-    if (!file)
+    if (!file) {
         return kl_err_errno(err, "fopen", "cannot open certificate file %s", path);
+    }
     bio = BIO_new_fp(file, BIO_NOCLOSE);
     chain = sk_X509_new_null();
     if (!bio || !chain) {
@@ -116,8 +126,9 @@ enum kl_rc kl_cert_load_pem(const char *path, STACK_OF(X509) * *out, struct kl_e
         goto out;
     }
     rc = read_chain(bio, chain, err);
-    if (ferror(file)) /* and not what the part that was read lacks */
+    if (ferror(file)) { /* and not what the part that was read lacks */
         rc = kl_err_set(err, KL_ERR_IO, "cannot be read to its end");
+    }
     if (rc != KL_OK) {
         kl_err_context(err, "certificate file %s", path);
         goto out;
@@ -137,21 +148,25 @@ enum kl_rc kl_pubkey_type(const EVP_PKEY *key, enum kl_key_type *type, unsigned 
     BIGNUM *exponent = NULL;
     int size, good_exponent;
 
-    if (!EVP_PKEY_is_a(key, "RSA"))
+    if (!EVP_PKEY_is_a(key, "RSA")) {
         return kl_err_set(err, KL_ERR_CERT, "public key is %s: must be RSA",
                           EVP_PKEY_get0_type_name(key) ? EVP_PKEY_get0_type_name(key)
                                                        : "of an unknown type");
+    }
     size = EVP_PKEY_get_bits(key);
-    if (size != 2048 && size != 3072 && size != 4096)
+    if (size != 2048 && size != 3072 && size != 4096) {
         return kl_err_set(err, KL_ERR_CERT,
                           "public key is RSA of %d bits: must have 2048, 3072 or 4096", size);
-    if (!EVP_PKEY_get_bn_param(key, OSSL_PKEY_PARAM_RSA_E, &exponent))
+    }
+    if (!EVP_PKEY_get_bn_param(key, OSSL_PKEY_PARAM_RSA_E, &exponent)) {
         return kl_err_openssl(err, KL_ERR_CERT, "EVP_PKEY_get_bn_param",
                               "public key's exponent cannot be read");
+    }
     good_exponent = BN_is_word(exponent, RSA_EXPONENT);
     BN_free(exponent);
-    if (!good_exponent)
+    if (!good_exponent) {
         return kl_err_set(err, KL_ERR_CERT, "public key's RSA exponent is not %d", RSA_EXPONENT);
+    }
     *type = KL_KEY_RSA;
     *bits = (unsigned)size;
     return KL_OK;
@@ -162,9 +177,10 @@ enum kl_rc kl_cert_key_type(const X509 *cert, enum kl_key_type *type, unsigned *
 {
     const EVP_PKEY *key = X509_get0_pubkey(cert);
 
-    if (!key)
+    if (!key) {
         return kl_err_openssl(err, KL_ERR_CERT, "X509_get0_pubkey",
                               "certificate's public key cannot be read");
+    }
     return kl_pubkey_type(key, type, bits, err);
 }
 
@@ -173,8 +189,9 @@ static void name_line(const X509_NAME *name, char out[KL_NAME_MAX])
     BIO *bio = BIO_new(BIO_s_mem());
     int len = -1;
 
-    if (bio && X509_NAME_print_ex(bio, name, 0, XN_FLAG_RFC2253) >= 0)
+    if (bio && X509_NAME_print_ex(bio, name, 0, XN_FLAG_RFC2253) >= 0) {
         len = BIO_read(bio, out, KL_NAME_MAX - 1);
+    }
     out[len > 0 ? len : 0] = '\0';
     BIO_free(bio);
 }
@@ -198,8 +215,9 @@ static enum kl_rc check_strength(X509 *cert, struct kl_err *err)
     enum kl_rc rc;
 
     rc = kl_cert_key_type(cert, &type, &bits, err);
-    if (rc != KL_OK)
+    if (rc != KL_OK) {
         return rc;
+    }
     if (!X509_get_signature_info(cert, &hash, NULL, NULL, NULL) ||
         (hash != NID_sha256 && hash != NID_sha384 && hash != NID_sha512)) {
         ERR_clear_error();
@@ -213,11 +231,13 @@ static enum kl_rc check_key_usage(X509 *leaf, struct kl_err *err)
 {
     uint32_t usage = X509_get_key_usage(leaf); /* UINT32_MAX if there is none */
 
-    if (usage == UINT32_MAX)
+    if (usage == UINT32_MAX) {
         return kl_err_set(err, KL_ERR_CERT, "has no keyUsage");
-    if (usage != (KU_DIGITAL_SIGNATURE | KU_KEY_ENCIPHERMENT))
+    }
+    if (usage != (KU_DIGITAL_SIGNATURE | KU_KEY_ENCIPHERMENT)) {
         return kl_err_set(err, KL_ERR_CERT,
                           "keyUsage is not exactly digitalSignature and keyEncipherment");
+    }
     return KL_OK;
 }
 
@@ -227,12 +247,14 @@ static enum kl_rc check_basic_constraints(X509 *leaf, struct kl_err *err)
     int is_ca;
 
     constraints = X509_get_ext_d2i(leaf, NID_basic_constraints, NULL, NULL);
-    if (!constraints)
+    if (!constraints) {
         return kl_err_set(err, KL_ERR_CERT, "has no (or no valid) basicConstraints");
+    }
     is_ca = constraints->ca;
     BASIC_CONSTRAINTS_free(constraints);
-    if (is_ca)
+    if (is_ca) {
         return kl_err_set(err, KL_ERR_CERT, "is a CA's (basicConstraints)");
+    }
     return KL_OK;
 }
 
@@ -244,21 +266,23 @@ static enum kl_rc check_eku(X509 *leaf, struct kl_err *err)
     int critical = -1;
 
     wanted = OBJ_txt2obj(KL_OID_EKU_LOADER, 1);
-    if (!wanted)
+    if (!wanted) {
         return kl_err_openssl(err, KL_ERR_MEMORY, "OBJ_txt2obj", "cannot name a key usage");
+    }
     eku = X509_get_ext_d2i(leaf, NID_ext_key_usage, &critical, NULL);
-    if (!eku)
+    if (!eku) {
         rc = kl_err_set(err, KL_ERR_CERT, "has no (or no valid) extendedKeyUsage");
-    else if (!critical)
+    } else if (!critical) {
         rc = kl_err_set(err, KL_ERR_CERT, "extendedKeyUsage is not critical");
-    else if (sk_ASN1_OBJECT_num(eku) != 1)
+    } else if (sk_ASN1_OBJECT_num(eku) != 1) {
         rc = kl_err_set(err, KL_ERR_CERT, "extendedKeyUsage holds %d usages: must hold one",
                         sk_ASN1_OBJECT_num(eku));
-    else if (OBJ_cmp(sk_ASN1_OBJECT_value(eku, 0), wanted) != 0)
+    } else if (OBJ_cmp(sk_ASN1_OBJECT_value(eku, 0), wanted) != 0) {
         rc = kl_err_set(err, KL_ERR_CERT, "extendedKeyUsage is not the key loader's (%s)",
                         KL_OID_EKU_LOADER);
-    else
+    } else {
         rc = KL_OK;
+    }
     EXTENDED_KEY_USAGE_free(eku);
     ASN1_OBJECT_free(wanted);
     ERR_clear_error();
@@ -269,15 +293,19 @@ static enum kl_rc check_leaf(X509 *leaf, X509 *root, struct kl_err *err)
 {
     enum kl_rc rc;
 
-    if (X509_cmp(leaf, root) == 0)
+    if (X509_cmp(leaf, root) == 0) {
         return kl_err_set(err, KL_ERR_CERT, "is the root itself");
-    if (X509_NAME_cmp(X509_get_subject_name(leaf), X509_get_issuer_name(leaf)) == 0)
+    }
+    if (X509_NAME_cmp(X509_get_subject_name(leaf), X509_get_issuer_name(leaf)) == 0) {
         return kl_err_set(err, KL_ERR_CERT, "is self-issued: subject and issuer are the same");
+    }
     rc = check_basic_constraints(leaf, err);
-    if (rc == KL_OK)
+    if (rc == KL_OK) {
         rc = check_key_usage(leaf, err);
-    if (rc == KL_OK)
+    }
+    if (rc == KL_OK) {
         rc = check_eku(leaf, err);
+    }
     return rc;
 }
 
@@ -297,12 +325,14 @@ static enum kl_rc check_path(const STACK_OF(X509) * path, const STACK_OF(X509) *
     int count = sk_X509_num(chain);
     int same = sk_X509_num(path) == count + 1 && X509_cmp(sk_X509_value(path, count), root) == 0;
 
-    for (int i = 0; same && i < count; i++)
+    for (int i = 0; same && i < count; i++) {
         same = X509_cmp(sk_X509_value(path, i), sk_X509_value(chain, i)) == 0;
-    if (!same)
+    }
+    if (!same) {
         return kl_err_set(err, KL_ERR_CERT,
                           "chain is not the work certificate and then each one's issuer, the root "
                           "left out");
+    }
     return KL_OK;
 }
 
@@ -331,8 +361,9 @@ static enum kl_rc verify_path(STACK_OF(X509) * chain, X509 *root, time_t now, st
         ERR_clear_error();
         rc = kl_err_set(err, cause == X509_V_ERR_OUT_OF_MEM ? KL_ERR_MEMORY : KL_ERR_CERT, "%s",
                         X509_verify_cert_error_string(cause));
-        if (culprit)
+        if (culprit) {
             blame(culprit, err);
+        }
         goto out;
     }
     rc = check_path(X509_STORE_CTX_get0_chain(ctx), chain, root, err);
@@ -347,17 +378,20 @@ enum kl_rc kl_cert_verify_loader(STACK_OF(X509) * chain, X509 *root, time_t now,
     int count = sk_X509_num(chain);
     X509 *leaf;
 
-    if (count < 1 || count > KL_CHAIN_MAX)
+    if (count < 1 || count > KL_CHAIN_MAX) {
         return kl_err_set(err, KL_ERR_CERT, "chain holds %d certificates: must hold 1 to %d",
                           count < 0 ? 0 : count, KL_CHAIN_MAX);
+    }
     leaf = sk_X509_value(chain, 0);
-    if (check_leaf(leaf, root, err) != KL_OK)
+    if (check_leaf(leaf, root, err) != KL_OK) {
         return blame(leaf, err);
+    }
     for (int i = 0; i <= count; i++) {
         X509 *cert = i < count ? sk_X509_value(chain, i) : root;
 
-        if (check_strength(cert, err) != KL_OK)
+        if (check_strength(cert, err) != KL_OK) {
             return blame(cert, err);
+        }
     }
     return verify_path(chain, root, now, err);
 }

@@ -93,8 +93,9 @@ static int drain_openssl(char *text)
     unsigned long code;
 
     while ((code = ERR_get_error_all(NULL, NULL, NULL, &data, &flags)) != 0) {
-        if (ERR_GET_REASON(code) == ERR_R_MALLOC_FAILURE)
+        if (ERR_GET_REASON(code) == ERR_R_MALLOC_FAILURE) {
             out_of_memory = 1;
+        }
         reason = ERR_reason_error_string(code);
         append(text, ": ");
         append(text, reason ? reason : "unknown OpenSSL error");
@@ -116,8 +117,9 @@ enum kl_rc kl_err_openssl(struct kl_err *err, enum kl_rc rc, const char *op, con
     va_start(args, fmt);
     vsnprintf(text, sizeof(text), fmt, args);
     va_end(args);
-    if (drain_openssl(text))
+    if (drain_openssl(text)) {
         rc = KL_ERR_MEMORY;
+    }
     store(err, rc, KL_ERR_SOURCE_OPENSSL, native, op, text);
     return rc;
 }

@@ -41,8 +41,9 @@ void kl_check_refuse(struct kl_check *check, const char *fmt, ...)
     char text[256];
     va_list args;
 
-    if (check->rc != KL_OK)
+    if (check->rc != KL_OK) {
         return;
+    }
     va_start(args, fmt);
     vsnprintf(text, sizeof(text), fmt, args);
     va_end(args);
@@ -52,28 +53,32 @@ void kl_check_refuse(struct kl_check *check, const char *fmt, ...)
 static void check_number(struct kl_check *check, const char *field, size_t value, size_t min,
                          size_t max)
 {
-    if (value < min || value > max)
+    if (value < min || value > max) {
         kl_check_refuse(check, "%s is %zu: must be %zu to %zu", field, value, min, max);
+    }
 }
 
 static void check_length(struct kl_check *check, const char *field, size_t len, size_t min,
                          size_t max)
 {
-    if (len < min || len > max)
+    if (len < min || len > max) {
         kl_check_refuse(check, "%s has %zu bytes: must have %zu to %zu", field, len, min, max);
+    }
 }
 
 static void check_rsa_block(struct kl_check *check, const char *field, size_t len)
 {
-    if (len != 256 && len != 384 && len != 512)
+    if (len != 256 && len != 384 && len != 512) {
         kl_check_refuse(check, "%s has %zu bytes: must have 256, 384 or 512", field, len);
+    }
 }
 
 static void check_serial(struct kl_check *check, const char *field, const char *serial)
 {
-    if (!kl_serial_ok(serial))
+    if (!kl_serial_ok(serial)) {
         kl_check_refuse(check, "%s is malformed: must be 1 to %d of A-Z a-z 0-9 - . _", field,
                         KL_SERIAL_MAX);
+    }
 }
 
 static void check_hello(struct kl_check *check, const struct kl_hello *hello)
@@ -105,15 +110,17 @@ static void check_certificate(struct kl_check *check, const struct kl_certificat
     for (size_t i = 0; check->rc == KL_OK && i < certificate->chain_count; i++) {
         check_length(check, "a certificate of the chain", certificate->chain[i].len, 1,
                      KL_CERT_MAX);
-        if (check->rc == KL_OK && !is_sequence(certificate->chain[i]))
+        if (check->rc == KL_OK && !is_sequence(certificate->chain[i])) {
             kl_check_refuse(check, "certificate %zu of the chain is not a DER SEQUENCE", i + 1);
+        }
     }
 }
 
 void kl_tbs_check(struct kl_check *check, const struct kl_tbs *tbs)
 {
-    if (tbs->ctmk_len != 24 && tbs->ctmk_len != 32 && tbs->ctmk_len != 40)
+    if (tbs->ctmk_len != 24 && tbs->ctmk_len != 32 && tbs->ctmk_len != 40) {
         kl_check_refuse(check, "ctmk has %zu bytes: must have 24, 32 or 40", tbs->ctmk_len);
+    }
     check_serial(check, "serial", tbs->serial);
     check_number(check, "usage", tbs->usage, KL_USAGE_KEK, KL_USAGE_KEK);
     check_number(check, "algorithm", tbs->alg, KL_ALG_TDES2, KL_ALG_AES256);
@@ -149,9 +156,11 @@ static void check_error(struct kl_check *check, const struct kl_error_msg *error
     check_number(check, "code", error->code, 0, NUMBER_MAX);
     check_number(check, "retryAfter", error->retry_after, 0, KL_RETRY_AFTER_MAX);
     check_length(check, "text", len, 0, KL_ERROR_TEXT_MAX);
-    for (size_t i = 0; i < len; i++)
-        if (error->text[i] < 0x20 || error->text[i] > 0x7e)
+    for (size_t i = 0; i < len; i++) {
+        if (error->text[i] < 0x20 || error->text[i] > 0x7e) {
             kl_check_refuse(check, "text is not printable ASCII at byte %zu", i + 1);
+        }
+    }
 }
 
 void kl_msg_check(struct kl_check *check, const struct kl_msg *msg)

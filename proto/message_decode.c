@@ -16,21 +16,24 @@ static size_t take_bytes(struct kl_check *check, const char *field, const ASN1_S
     size_t len = (size_t)ASN1_STRING_length(in);
 
     if (len < min || len > max) {
-        if (min == max)
+        if (min == max) {
             kl_check_refuse(check, "%s has %zu bytes: must have %zu", field, len, min);
-        else
+        } else {
             kl_check_refuse(check, "%s has %zu bytes: must have %zu to %zu", field, len, min, max);
+        }
         return 0;
     }
-    if (len > 0)
+    if (len > 0) {
         memcpy(out, ASN1_STRING_get0_data(in), len);
+    }
     return len;
 }
 
 static uint8_t take_small(struct kl_check *check, const char *field, uint32_t in)
 {
-    if (in > UINT8_MAX)
+    if (in > UINT8_MAX) {
         kl_check_refuse(check, "%s is %lu: must be 0 to 255", field, (unsigned long)in);
+    }
     return (uint8_t)in;
 }
 
@@ -41,8 +44,9 @@ static void take_serial(struct kl_check *check, const char *field, const ASN1_ST
     size_t len = take_bytes(check, field, in, 1, KL_SERIAL_MAX, out);
 
     out[len] = '\0';
-    if (strlen(out) != len)
+    if (strlen(out) != len) {
         kl_check_refuse(check, "%s holds a NUL", field);
+    }
 }
 
 static size_t take_offer(struct kl_check *check, const char *field,
@@ -57,10 +61,11 @@ static size_t take_offer(struct kl_check *check, const char *field,
     for (int i = 0; i < count; i++) {
         uint64_t value;
 
-        if (!ASN1_INTEGER_get_uint64(&value, sk_ASN1_INTEGER_value(in, i)) || value > UINT8_MAX)
+        if (!ASN1_INTEGER_get_uint64(&value, sk_ASN1_INTEGER_value(in, i)) || value > UINT8_MAX) {
             kl_check_refuse(check, "value %d of %s is not within 0 to 255", i + 1, field);
-        else
+        } else {
             out[i] = (uint8_t)value;
+        }
     }
     return (size_t)count;
 }
@@ -245,24 +250,29 @@ static enum kl_rc check_header(const uint8_t *der, size_t len, struct kl_err *er
     int tag, tag_class, info;
     size_t total;
 
-    if (len == 0 || len > KL_MSG_MAX)
+    if (len == 0 || len > KL_MSG_MAX) {
         return kl_err_set(err, KL_ERR_PROTOCOL, "message has %zu bytes: must have 1 to %d", len,
                           KL_MSG_MAX);
+    }
     info = ASN1_get_object(&p, &content, &tag, &tag_class, (long)len);
-    if (info & 0x80)
+    if (info & 0x80) {
         return kl_err_openssl(err, KL_ERR_PROTOCOL, "ASN1_get_object",
                               "message of %zu bytes is cut short or no DER", len);
+    }
     if (tag_class != V_ASN1_CONTEXT_SPECIFIC || !(info & V_ASN1_CONSTRUCTED) ||
-        tag >= KL_MSG_TYPE_COUNT)
+        tag >= KL_MSG_TYPE_COUNT) {
         return kl_err_set(err, KL_ERR_PROTOCOL, "message begins with byte %02x: tag is unknown",
                           der[0]);
-    if (info & 1)
+    }
+    if (info & 1) {
         return kl_err_set(err, KL_ERR_PROTOCOL, "%s: indefinite length is not DER",
                           kl_msg_name((unsigned)tag));
+    }
     total = (size_t)(p - der) + (size_t)content;
-    if (total != len)
+    if (total != len) {
         return kl_err_set(err, KL_ERR_PROTOCOL, "%s: %zu bytes follow the message",
                           kl_msg_name((unsigned)tag), len - total);
+    }
     return KL_OK;
 }
 
@@ -277,21 +287,24 @@ static enum kl_rc parse(const uint8_t *der, size_t len, struct kl_asn1_msg **out
     int again_len = -1;
 
     value = ASN1_item_d2i(NULL, &p, (long)len, item);
-    if (!value)
+    if (!value) {
         return kl_err_openssl(err, KL_ERR_PROTOCOL, "ASN1_item_d2i", "%s: malformed",
                               kl_msg_name(der[0] & 0x1f));
+    }
     again_len = ASN1_item_i2d(value, &again, item);
-    if (again_len < 0)
+    if (again_len < 0) {
         rc = kl_err_openssl(err, KL_ERR_PROTOCOL, "ASN1_item_i2d", "%s: cannot be encoded again",
                             kl_msg_name(der[0] & 0x1f));
-    else if ((size_t)again_len != len || memcmp(again, der, len) != 0)
+    } else if ((size_t)again_len != len || memcmp(again, der, len) != 0) {
         rc =
             kl_err_set(err, KL_ERR_PROTOCOL, "%s: encoding is not DER", kl_msg_name(der[0] & 0x1f));
+    }
     OPENSSL_free(again);
-    if (rc == KL_OK)
+    if (rc == KL_OK) {
         *out = (struct kl_asn1_msg *)value;
-    else
+    } else {
         ASN1_item_free(value, item);
+    }
     return rc;
 }
 
@@ -303,17 +316,20 @@ enum kl_rc kl_msg_decode(const uint8_t *der, size_t len, struct kl_msg *out, str
     enum kl_rc rc;
 
     rc = check_header(der, len, err);
-    if (rc != KL_OK)
+    if (rc != KL_OK) {
         return rc;
+    }
     rc = parse(der, len, &parsed, err);
-    if (rc != KL_OK)
+    if (rc != KL_OK) {
         return rc;
+    }
     memset(&msg, 0, sizeof(msg));
     take_msg(&check, parsed, der, len, &msg);
     kl_msg_check(&check, &msg);
     ASN1_item_free((ASN1_VALUE *)parsed, ASN1_ITEM_rptr(kl_asn1_msg));
-    if (check.rc != KL_OK)
+    if (check.rc != KL_OK) {
         return kl_err_context(err, "%s", kl_msg_name(msg.type));
+    }
     *out = msg;
     return KL_OK;
 }

@@ -121,8 +121,9 @@ static int put_msg(struct kl_asn1_msg *out, const struct kl_msg *in)
 {
     void *body = ASN1_item_new(kl_msg_item(in->type));
 
-    if (!body)
+    if (!body) {
         return 0;
+    }
     out->type = (int)in->type;
     switch (in->type) {
     case KL_MSG_HELLO:
@@ -158,11 +159,13 @@ static enum kl_rc encode(const void *value, const ASN1_ITEM *item, const char *n
     int len = ASN1_item_i2d(value, NULL, item);
     unsigned char *p = out;
 
-    if (len < 0)
+    if (len < 0) {
         return kl_err_openssl(err, KL_ERR_INTERNAL, "ASN1_item_i2d", "%s: cannot be encoded", name);
-    if ((size_t)len > capacity)
+    }
+    if ((size_t)len > capacity) {
         return kl_err_set(err, KL_ERR_INTERNAL, "%s: takes %d bytes: at most %zu may be sent", name,
                           len, capacity);
+    }
     *out_len = (size_t)ASN1_item_i2d(value, &p, item);
     return KL_OK;
 }
@@ -176,13 +179,15 @@ enum kl_rc kl_tbs_encode(const struct kl_tbs *tbs, uint8_t out[KL_TBS_MAX], size
     enum kl_rc rc;
 
     kl_tbs_check(&check, tbs);
-    if (check.rc != KL_OK)
+    if (check.rc != KL_OK) {
         return kl_err_context(err, "signed part of MasterKey");
+    }
     built = (void *)ASN1_item_new(item);
-    if (built && put_tbs(built, tbs))
+    if (built && put_tbs(built, tbs)) {
         rc = encode(built, item, "signed part of MasterKey", out, KL_TBS_MAX, out_len, err);
-    else
+    } else {
         rc = kl_err_openssl(err, KL_ERR_MEMORY, "ASN1_item_new", "cannot build a MasterKey");
+    }
     ASN1_item_free((ASN1_VALUE *)built, item);
     return rc;
 }
@@ -193,12 +198,14 @@ static void check_signed_bytes(struct kl_check *check, const struct kl_master_ke
     uint8_t tbs[KL_TBS_MAX];
     size_t len;
 
-    if (check->rc != KL_OK)
+    if (check->rc != KL_OK) {
         return;
+    }
     check->rc = kl_tbs_encode(&master_key->tbs, tbs, &len, check->err);
     if (check->rc == KL_OK && (master_key->tbs_der.len != len || !master_key->tbs_der.data ||
-                               memcmp(master_key->tbs_der.data, tbs, len) != 0))
+                               memcmp(master_key->tbs_der.data, tbs, len) != 0)) {
         kl_check_refuse(check, "the signed bytes are not the encoding of the fields");
+    }
 }
 
 enum kl_rc kl_msg_encode(const struct kl_msg *msg, uint8_t out[KL_MSG_MAX], size_t *out_len,
@@ -211,15 +218,18 @@ enum kl_rc kl_msg_encode(const struct kl_msg *msg, uint8_t out[KL_MSG_MAX], size
     enum kl_rc rc;
 
     kl_msg_check(&check, msg);
-    if (msg->type == KL_MSG_MASTER_KEY)
+    if (msg->type == KL_MSG_MASTER_KEY) {
         check_signed_bytes(&check, &msg->u.master_key);
-    if (check.rc != KL_OK)
+    }
+    if (check.rc != KL_OK) {
         return kl_err_context(err, "%s", name);
+    }
     built = (void *)ASN1_item_new(item);
-    if (built && put_msg(built, msg))
+    if (built && put_msg(built, msg)) {
         rc = encode(built, item, name, out, KL_MSG_MAX, out_len, err);
-    else
+    } else {
         rc = kl_err_openssl(err, KL_ERR_MEMORY, "ASN1_item_new", "cannot build a %s", name);
+    }
     ASN1_item_free((ASN1_VALUE *)built, item);
     return rc;
 }

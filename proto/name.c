@@ -20,8 +20,9 @@ struct rdn {
 
 static int hex_digit(char c)
 {
-    if (c >= '0' && c <= '9')
+    if (c >= '0' && c <= '9') {
         return c - '0';
+    }
     c = (char)tolower((unsigned char)c);
     return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
@@ -31,8 +32,9 @@ static enum kl_rc read_quoted(const char **pos, unsigned char *byte, struct kl_e
 {
     const char *p = *pos + 1;
 
-    if (*p == '\0')
+    if (*p == '\0') {
         return kl_err_set(err, KL_ERR_INPUT, "subject ends in a backslash");
+    }
     int high = hex_digit(p[0]);
     int low = high < 0 ? -1 : hex_digit(p[1]);
     if (low >= 0) {
@@ -54,13 +56,16 @@ static enum kl_rc read_rdn(const char **pos, char separator, struct rdn *rdn, st
     const char *p = *pos;
     size_t type_len = 0, kept = 0;
 
-    while (*p == ' ')
+    while (*p == ' ') {
         p++;
-    while (isalnum((unsigned char)*p) || *p == '.')
+    }
+    while (isalnum((unsigned char)*p) || *p == '.') {
         rdn->type[type_len++] = *p++;
+    }
     rdn->type[type_len] = '\0';
-    if (*p != '=' || type_len == 0)
+    if (*p != '=' || type_len == 0) {
         return kl_err_set(err, KL_ERR_INPUT, "subject: expected TYPE=VALUE at \"%s\"", *pos);
+    }
     p++;
     rdn->value_len = 0;
     while (*p != '\0' && *p != separator) {
@@ -68,36 +73,42 @@ static enum kl_rc read_rdn(const char **pos, char separator, struct rdn *rdn, st
         int quoted = *p == '\\';
         if (quoted) {
             enum kl_rc rc = read_quoted(&p, &byte, err);
-            if (rc != KL_OK)
+            if (rc != KL_OK) {
                 return rc;
+            }
         } else if (*p == '+' && separator == ',') {
             return kl_err_set(err, KL_ERR_INPUT,
                               "subject: '+' joins attributes, which is not supported; write \\+");
         } else {
             p++;
         }
-        if (byte < 0x20 || byte == 0x7f)
+        if (byte < 0x20 || byte == 0x7f) {
             return kl_err_set(err, KL_ERR_INPUT, "subject: control character in %s", rdn->type);
+        }
         rdn->value[rdn->value_len++] = byte;
-        if (quoted || byte != ' ') /* unquoted spaces at the end do not count */
+        if (quoted || byte != ' ') { /* unquoted spaces at the end do not count */
             kept = rdn->value_len;
+        }
     }
     rdn->value_len = kept;
-    if (rdn->value_len == 0)
+    if (rdn->value_len == 0) {
         return kl_err_set(err, KL_ERR_INPUT, "subject: %s is empty", rdn->type);
+    }
     *pos = p;
     return KL_OK;
 }
 
 static enum kl_rc add_rdn(X509_NAME *name, const struct rdn *rdn, int place, struct kl_err *err)
 {
-    if (OBJ_txt2nid(rdn->type) == NID_undef)
+    if (OBJ_txt2nid(rdn->type) == NID_undef) {
         return kl_err_set(err, KL_ERR_INPUT, "subject: unknown attribute type \"%s\"", rdn->type);
+    }
     if (X509_NAME_add_entry_by_txt(name, rdn->type, MBSTRING_UTF8, rdn->value, (int)rdn->value_len,
-                                   place, 0) != 1)
+                                   place, 0) != 1) {
         return kl_err_openssl(err, KL_ERR_INPUT, "X509_NAME_add_entry_by_txt",
                               "subject: value of %s is not acceptable (length or characters)",
                               rdn->type);
+    }
     return KL_OK;
 }
 
@@ -109,24 +120,29 @@ enum kl_rc kl_name_parse(const char *text, X509_NAME **out, struct kl_err *err)
     struct rdn rdn = {0};
     enum kl_rc rc = KL_OK;
 
-    if (len == 0 || len >= KL_NAME_MAX)
+    if (len == 0 || len >= KL_NAME_MAX) {
         return kl_err_set(err, KL_ERR_INPUT, "subject: 1 to %d bytes, this has %zu",
                           KL_NAME_MAX - 1, len);
+    }
     X509_NAME *name = X509_NAME_new();
-    if (!name)
+    if (!name) {
         return kl_err_openssl(err, KL_ERR_MEMORY, "X509_NAME_new", "subject");
+    }
 
     const char *pos = separator == '/' ? text + 1 : text;
     for (;;) {
         rc = read_rdn(&pos, separator, &rdn, err);
-        if (rc == KL_OK)
+        if (rc == KL_OK) {
             rc = add_rdn(name, &rdn, place, err);
-        if (rc != KL_OK || *pos == '\0')
+        }
+        if (rc != KL_OK || *pos == '\0') {
             break;
+        }
         pos++;
     }
-    if (rc == KL_OK && X509_NAME_get_index_by_NID(name, NID_commonName, -1) < 0)
+    if (rc == KL_OK && X509_NAME_get_index_by_NID(name, NID_commonName, -1) < 0) {
         rc = kl_err_set(err, KL_ERR_INPUT, "subject \"%s\" has no common name (CN=)", text);
+    }
     if (rc == KL_OK) {
         *out = name;
         name = NULL;

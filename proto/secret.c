@@ -29,19 +29,22 @@ static enum kl_rc open_heap(struct kl_err *err)
     int result;
 
     pthread_mutex_lock(&lock);
-    if (CRYPTO_secure_malloc_initialized())
+    if (CRYPTO_secure_malloc_initialized()) {
         goto out;
+    }
     errno = 0;
     result = CRYPTO_secure_malloc_init(HEAP_SIZE, HEAP_UNIT);
-    if (result == 1)
+    if (result == 1) {
         goto out;
+    }
     rc = kl_err_native(err, KL_ERR_SYSTEM, KL_ERR_SOURCE_ERRNO, (unsigned long)errno,
                        "CRYPTO_secure_malloc_init",
                        "cannot lock %zu KiB of memory for secrets: raise RLIMIT_MEMLOCK "
                        "(ulimit -l, or LimitMEMLOCK= in the service unit)",
                        HEAP_SIZE / 1024);
-    if (result == 2) /* made, but not locked */
+    if (result == 2) { /* made, but not locked */
         CRYPTO_secure_malloc_done();
+    }
 out:
     pthread_mutex_unlock(&lock);
     return rc;
@@ -67,15 +70,18 @@ enum kl_rc kl_secret_new(size_t capacity, struct kl_secret **out, struct kl_err 
     struct kl_secret *secret = NULL;
     enum kl_rc rc;
 
-    if (capacity == 0 || capacity > CAPACITY_MAX)
+    if (capacity == 0 || capacity > CAPACITY_MAX) {
         return kl_err_set(err, KL_ERR_INTERNAL, "secret buffer of %zu bytes: must be 1 to %d",
                           capacity, CAPACITY_MAX);
+    }
     rc = open_heap(err);
-    if (rc != KL_OK)
+    if (rc != KL_OK) {
         return rc;
+    }
     secret = calloc(1, sizeof(*secret));
-    if (!secret)
+    if (!secret) {
         return kl_err_set(err, KL_ERR_MEMORY, "out of memory for a secret buffer");
+    }
     secret->data = OPENSSL_secure_zalloc(capacity);
     if (!secret->data) {
         free(secret);
@@ -89,8 +95,9 @@ enum kl_rc kl_secret_new(size_t capacity, struct kl_secret **out, struct kl_err 
 
 void kl_secret_free(struct kl_secret *secret)
 {
-    if (!secret)
+    if (!secret) {
         return;
+    }
     OPENSSL_secure_clear_free(secret->data, secret->capacity);
     free(secret);
 }
@@ -112,8 +119,9 @@ size_t kl_secret_capacity(const struct kl_secret *secret)
 
 void kl_secret_set_len(struct kl_secret *secret, size_t len)
 {
-    if (len > secret->capacity)
+    if (len > secret->capacity) {
         abort();
+    }
     secret->len = len;
 }
 

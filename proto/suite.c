@@ -18,9 +18,10 @@ const char *kl_suite_name(unsigned suite)
 
 enum kl_rc kl_suite_by_name(const char *name, enum kl_suite *out, struct kl_err *err)
 {
-    if (strcmp(name, kl_suite_name(KL_SUITE_HARDENED_RSA)) != 0)
+    if (strcmp(name, kl_suite_name(KL_SUITE_HARDENED_RSA)) != 0) {
         return kl_err_set(err, KL_ERR_INPUT, "suite \"%s\" is unknown: this version has %s", name,
                           kl_suite_name(KL_SUITE_HARDENED_RSA));
+    }
     *out = KL_SUITE_HARDENED_RSA;
     return KL_OK;
 }
@@ -51,8 +52,9 @@ enum kl_rc kl_suite_label(enum kl_purpose purpose, const uint8_t t0[KL_HASH_LEN]
     memcpy(in, LABEL_PREFIX, prefix_len);
     memcpy(in + prefix_len, text, text_len);
     memcpy(in + prefix_len + text_len, t0, KL_HASH_LEN);
-    if (!EVP_Digest(in, prefix_len + text_len + KL_HASH_LEN, hash, NULL, EVP_sha256(), NULL))
+    if (!EVP_Digest(in, prefix_len + text_len + KL_HASH_LEN, hash, NULL, EVP_sha256(), NULL)) {
         return kl_err_openssl(err, KL_ERR_INTERNAL, "EVP_Digest", "cannot hash a key label");
+    }
     memcpy(label, hash, KL_HASH_LEN);
     return KL_OK;
 }
@@ -60,8 +62,9 @@ enum kl_rc kl_suite_label(enum kl_purpose purpose, const uint8_t t0[KL_HASH_LEN]
 size_t kl_suite_ack_input(const uint8_t t2[KL_HASH_LEN], const uint8_t *kcv, size_t kcv_len,
                           uint8_t out[KL_ACK_INPUT_MAX])
 {
-    if (kcv_len > KL_KCV_LEN_MAX)
+    if (kcv_len > KL_KCV_LEN_MAX) {
         abort();
+    }
     memcpy(out, t2, KL_HASH_LEN);
     out[KL_HASH_LEN] = ACK_RESULT_OK;
     memcpy(out + KL_HASH_LEN + 1, kcv, kcv_len);

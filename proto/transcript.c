@@ -16,8 +16,9 @@ enum kl_rc kl_transcript_new(struct kl_transcript **out, struct kl_err *err)
 {
     struct kl_transcript *transcript = calloc(1, sizeof(*transcript));
 
-    if (!transcript)
+    if (!transcript) {
         return kl_err_set(err, KL_ERR_MEMORY, "out of memory for a transcript");
+    }
     transcript->md = EVP_MD_CTX_new();
     if (!transcript->md || !EVP_DigestInit_ex(transcript->md, EVP_sha256(), NULL)) {
         kl_err_openssl(err, KL_ERR_INTERNAL, "EVP_DigestInit_ex", "cannot start a transcript");
@@ -30,8 +31,9 @@ enum kl_rc kl_transcript_new(struct kl_transcript **out, struct kl_err *err)
 
 void kl_transcript_free(struct kl_transcript *transcript)
 {
-    if (!transcript)
+    if (!transcript) {
         return;
+    }
     EVP_MD_CTX_free(transcript->md);
     free(transcript);
 }
@@ -39,9 +41,10 @@ void kl_transcript_free(struct kl_transcript *transcript)
 enum kl_rc kl_transcript_add(struct kl_transcript *transcript, const uint8_t *der, size_t len,
                              struct kl_err *err)
 {
-    if (!EVP_DigestUpdate(transcript->md, der, len))
+    if (!EVP_DigestUpdate(transcript->md, der, len)) {
         return kl_err_openssl(err, KL_ERR_INTERNAL, "EVP_DigestUpdate",
                               "cannot add to the transcript");
+    }
     return KL_OK;
 }
 
@@ -52,11 +55,12 @@ enum kl_rc kl_transcript_hash(const struct kl_transcript *transcript, uint8_t ou
     uint8_t hash[KL_HASH_LEN];
     enum kl_rc rc = KL_OK;
 
-    if (copy && EVP_MD_CTX_copy_ex(copy, transcript->md) && EVP_DigestFinal_ex(copy, hash, NULL))
+    if (copy && EVP_MD_CTX_copy_ex(copy, transcript->md) && EVP_DigestFinal_ex(copy, hash, NULL)) {
         memcpy(out, hash, KL_HASH_LEN);
-    else
+    } else {
         rc = kl_err_openssl(err, KL_ERR_INTERNAL, "EVP_DigestFinal_ex",
                             "cannot hash the transcript");
+    }
     EVP_MD_CTX_free(copy);
     return rc;
 }

@@ -12,8 +12,9 @@ static enum kl_rc decode_chain(const struct kl_certificate *msg, STACK_OF(X509) 
     size_t i;
     enum kl_rc rc = KL_OK;
 
-    if (!chain)
+    if (!chain) {
         return kl_err_openssl(err, KL_ERR_MEMORY, "sk_X509_new_null", "certificate chain");
+    }
     for (i = 0; !rc && i < msg->chain_count; i++) {
         rc = kl_cert_from_der(msg->chain[i].data, msg->chain[i].len, &cert, err);
         if (!rc && !sk_X509_push(chain, cert)) {
@@ -21,12 +22,14 @@ static enum kl_rc decode_chain(const struct kl_certificate *msg, STACK_OF(X509) 
             rc = kl_err_openssl(err, KL_ERR_MEMORY, "sk_X509_push", "certificate chain");
         }
     }
-    if (!rc && sk_X509_num(chain) == 0)
+    if (!rc && sk_X509_num(chain) == 0) {
         rc = kl_err_set(err, KL_ERR_CERT, "the loader sent no certificate");
-    if (rc)
+    }
+    if (rc) {
         sk_X509_pop_free(chain, X509_free);
-    else
+    } else {
         *out = chain;
+    }
     return rc;
 }
 
@@ -38,16 +41,19 @@ enum kl_rc kl_auth_verify(const struct kl_certificate *msg, X509 *root, time_t n
     const X509 *leaf;
     enum kl_rc rc = decode_chain(msg, &chain, err);
 
-    if (rc)
+    if (rc) {
         return rc;
+    }
     leaf = sk_X509_value(chain, 0);
     rc = kl_cert_verify_loader(chain, root, now, err);
-    if (!rc)
+    if (!rc) {
         rc = kl_cert_key_type(leaf, &work.type, &work.bits, err);
+    }
     if (!rc) {
         work.key = X509_get_pubkey((X509 *)leaf);
-        if (!work.key)
+        if (!work.key) {
             rc = kl_err_openssl(err, KL_ERR_CERT, "X509_get_pubkey", "AcquireWCRT_Pu");
+        }
     }
     if (!rc) {
         kl_cert_subject(leaf, work.subject);

@@ -23,18 +23,21 @@ enum kl_rc kl_candidate_judge(const struct kl_candidate *candidate, const struct
 {
     const uint8_t *mac;
 
-    if (done->verdict == KL_VERDICT_ACTIVE)
+    if (done->verdict == KL_VERDICT_ACTIVE) {
         mac = candidate->active_mac;
-    else if (done->verdict == KL_VERDICT_DROP)
+    } else if (done->verdict == KL_VERDICT_DROP) {
         mac = candidate->drop_mac;
-    else
+    } else {
         return kl_err_set(err, KL_ERR_VERIFY, "Done carries the unknown verdict %u",
                           (unsigned)done->verdict);
-    if (done->tmk_version != candidate->version)
+    }
+    if (done->tmk_version != candidate->version) {
         return kl_err_set(err, KL_ERR_VERIFY, "Done is about TMK version %" PRIu32 ", not %" PRIu32,
                           done->tmk_version, candidate->version);
-    if (CRYPTO_memcmp(done->mac, mac, KL_MAC_LEN) != 0)
+    }
+    if (CRYPTO_memcmp(done->mac, mac, KL_MAC_LEN) != 0) {
         return kl_err_set(err, KL_ERR_VERIFY, "Done's MAC is wrong: it is not from the loader");
+    }
     *verdict = (enum kl_verdict)done->verdict;
     return KL_OK;
 }
@@ -45,18 +48,21 @@ static enum kl_rc settle_active(struct kl_pinpad *pad, uint32_t version, struct 
     size_t i, count;
     enum kl_rc rc = kl_pinpad_activate(pad, version, err);
 
-    if (rc == KL_ERR_NOT_FOUND)
+    if (rc == KL_ERR_NOT_FOUND) {
         return kl_err_set(err, KL_ERR_KEY,
                           "the loader counts TMK version %" PRIu32 " as active, but the PIN pad "
                           "does not hold it: arm the terminal and load afresh",
                           version);
-    if (!rc)
+    }
+    if (!rc) {
         rc = kl_pinpad_list(pad, tmks, &count, err);
+    }
     /* A younger candidate may still be confirmed; the rest is superseded. */
     for (i = 0; !rc && i < count; i++) {
         if (tmks[i].version < version ||
-            (tmks[i].version > version && tmks[i].state == KL_PINPAD_ACTIVE))
+            (tmks[i].version > version && tmks[i].state == KL_PINPAD_ACTIVE)) {
             rc = kl_pinpad_destroy(pad, tmks[i].version, err);
+        }
     }
     return rc;
 }
@@ -66,8 +72,9 @@ enum kl_rc kl_candidate_settle(struct kl_pinpad *pad, uint32_t version, enum kl_
 {
     enum kl_rc rc;
 
-    if (verdict == KL_VERDICT_ACTIVE)
+    if (verdict == KL_VERDICT_ACTIVE) {
         return settle_active(pad, version, err);
+    }
     rc = kl_pinpad_destroy(pad, version, err);
     return rc == KL_ERR_NOT_FOUND ? KL_OK : rc; /* destroyed before a crash */
 }
@@ -76,8 +83,9 @@ static void to_hex(const uint8_t *in, size_t len, char *out)
 {
     size_t i;
 
-    for (i = 0; i < len; i++)
+    for (i = 0; i < len; i++) {
         snprintf(out + 2 * i, 3, "%02X", in[i]);
+    }
 }
 
 size_t kl_candidate_format(const struct kl_candidate *list, size_t count,
@@ -120,13 +128,15 @@ static int parse_line(char *line, struct kl_candidate *out)
 
     for (i = 0; i < FIELDS; i++) {
         field[i] = strtok_r(i ? NULL : line, " ", &save);
-        if (!field[i])
+        if (!field[i]) {
             return 0;
+        }
     }
     alg = kl_alg_by_name(field[1]);
     if (!alg || strtok_r(NULL, " ", &save) ||
-        kl_parse_number(field[0], 1, KL_VERSION_MAX, &version, &ignored))
+        kl_parse_number(field[0], 1, KL_VERSION_MAX, &version, &ignored)) {
         return 0;
+    }
     out->version = (uint32_t)version;
     out->alg = alg->alg;
     return from_hex(field[2], out->loaded.kcv, KL_KCV_LEN_MIN, KL_KCV_LEN_MAX,
@@ -144,15 +154,17 @@ enum kl_rc kl_candidate_parse(const char *text, struct kl_candidate list[KL_CAND
     size_t n = 0;
     enum kl_rc rc = KL_OK;
 
-    if (!copy)
+    if (!copy) {
         return kl_err_set(err, KL_ERR_MEMORY, "no memory for candidates");
+    }
     memset(found, 0, sizeof(found));
     for (line = strtok_r(copy, "\n", &save); line && !rc; line = strtok_r(NULL, "\n", &save)) {
         if (n == KL_CANDIDATES_MAX || !parse_line(line, &found[n]) ||
-            (n && found[n].version <= found[n - 1].version))
+            (n && found[n].version <= found[n - 1].version)) {
             rc = kl_err_set(err, KL_ERR_INPUT, "line %zu is not a candidate", n + 1);
-        else
+        } else {
             n++;
+        }
     }
     if (!rc) {
         memcpy(list, found, sizeof(found));

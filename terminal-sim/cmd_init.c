@@ -34,8 +34,9 @@ static enum kl_rc take_option(int c, char *const *argv, struct kl_terminal_setup
         ['o'] = &setup->so_pin_source,
     };
 
-    if (c < 0 || c > 127 || !place[c])
+    if (c < 0 || c > 127 || !place[c]) {
         return kl_options_error(c, argv, err);
+    }
     *place[c] = optarg;
     return KL_OK;
 }
@@ -47,37 +48,49 @@ static enum kl_rc parse(int argc, char **argv, struct kl_terminal_setup *setup, 
     int c;
 
     kl_options_begin();
-    while (!rc && (c = getopt_long(argc, argv, ":", options, NULL)) != -1)
+    while (!rc && (c = getopt_long(argc, argv, ":", options, NULL)) != -1) {
         rc = take_option(c, argv, setup, &kind, err);
-    if (!rc)
+    }
+    if (!rc) {
         rc = kl_options_operands(argc, argv, 0, "", err);
-    if (!rc)
+    }
+    if (!rc) {
         rc = kl_options_require("--dir", setup->dir, err);
-    if (!rc)
+    }
+    if (!rc) {
         rc = kl_options_require("--serial", setup->serial, err);
-    if (!rc)
+    }
+    if (!rc) {
         rc = kl_options_require("--pinpad-serial", setup->pinpad_serial, err);
-    if (!rc)
+    }
+    if (!rc) {
         rc = kl_options_require("--root", setup->root, err);
-    if (!rc)
+    }
+    if (!rc) {
         rc = kl_options_require("--pinpad", kind, err);
-    if (rc)
+    }
+    if (rc) {
         return rc;
+    }
     if (strcmp(kind, kl_pinpad_kinds[KL_PINPAD_MEMORY]) == 0) {
         setup->kind = KL_PINPAD_MEMORY;
-        if (setup->module || setup->pin_source || setup->so_pin_source)
+        if (setup->module || setup->pin_source || setup->so_pin_source) {
             return kl_err_set(err, KL_ERR_USAGE,
                               "--pinpad memory takes no --module, --pin-source, --so-pin-source");
+        }
         return KL_OK;
     }
-    if (strcmp(kind, kl_pinpad_kinds[KL_PINPAD_TOKEN]) != 0)
+    if (strcmp(kind, kl_pinpad_kinds[KL_PINPAD_TOKEN]) != 0) {
         return kl_err_set(err, KL_ERR_USAGE, "--pinpad is token or memory");
+    }
     setup->kind = KL_PINPAD_TOKEN;
     rc = kl_options_require("--module", setup->module, err);
-    if (!rc)
+    if (!rc) {
         rc = kl_options_require("--pin-source", setup->pin_source, err);
-    if (!rc)
+    }
+    if (!rc) {
         rc = kl_options_require("--so-pin-source", setup->so_pin_source, err);
+    }
     return rc;
 }
 
@@ -87,10 +100,12 @@ enum kl_rc kl_terminal_cmd_init(int argc, char **argv, int *status, struct kl_er
     enum kl_rc rc = parse(argc, argv, &setup, err);
 
     (void)status;
-    if (!rc)
+    if (!rc) {
         rc = kl_terminal_init(&setup, err);
-    if (!rc)
+    }
+    if (!rc) {
         printf("terminal %s, PIN pad %s (%s): %s\n", setup.serial, setup.pinpad_serial,
                kl_pinpad_kinds[setup.kind], setup.dir);
+    }
     return rc;
 }

@@ -65,8 +65,9 @@ static enum kl_rc take_option(int c, char *const *argv, struct request *request,
         request->record = optarg;
         return KL_OK;
     case 't':
-        if (kl_parse_duration(optarg, 1, KL_TERMINAL_TIMEOUT_MAX, &request->seconds, err))
+        if (kl_parse_duration(optarg, 1, KL_TERMINAL_TIMEOUT_MAX, &request->seconds, err)) {
             return kl_err_set(err, KL_ERR_USAGE, "--timeout is 1s to 1h");
+        }
         return KL_OK;
     case 'j':
         request->json = 1;
@@ -93,14 +94,18 @@ static enum kl_rc parse(int argc, char **argv, const struct option *options,
 
     request->seconds = KL_TERMINAL_TIMEOUT_DEFAULT;
     kl_options_begin();
-    while (!rc && (c = getopt_long(argc, argv, ":", options, NULL)) != -1)
+    while (!rc && (c = getopt_long(argc, argv, ":", options, NULL)) != -1) {
         rc = take_option(c, argv, request, err);
-    if (!rc)
+    }
+    if (!rc) {
         rc = kl_options_operands(argc, argv, 0, "", err);
-    if (!rc)
+    }
+    if (!rc) {
         rc = kl_options_require("--dir", request->dir, err);
-    if (!rc)
+    }
+    if (!rc) {
         rc = kl_options_require("--connect", request->connect, err);
+    }
     return rc;
 }
 
@@ -112,26 +117,31 @@ static enum kl_rc parse_algorithms(const char *text, struct kl_terminal_params *
     const struct kl_alg_info *info;
     size_t i;
 
-    if (!text)
+    if (!text) {
         text = "tdes2,tdes3,aes128,aes192,aes256";
-    if (snprintf(copy, sizeof(copy), "%s", text) >= (int)sizeof(copy))
+    }
+    if (snprintf(copy, sizeof(copy), "%s", text) >= (int)sizeof(copy)) {
         return kl_err_set(err, KL_ERR_USAGE, "--algorithms is too long");
+    }
     params->alg_count = 0;
     for (name = strtok_r(copy, ",", &save); name; name = strtok_r(NULL, ",", &save)) {
         info = kl_alg_by_name(name);
-        if (!info)
+        if (!info) {
             return kl_err_set(err, KL_ERR_USAGE,
                               "--algorithms: \"%s\" is unknown; there are tdes2, tdes3, aes128, "
                               "aes192, aes256",
                               name);
+        }
         for (i = 0; i < params->alg_count; i++) {
-            if (params->algs[i] == info->alg)
+            if (params->algs[i] == info->alg) {
                 return kl_err_set(err, KL_ERR_USAGE, "--algorithms names %s twice", name);
+            }
         }
         params->algs[params->alg_count++] = info->alg; /* distinct and known: at most 5 */
     }
-    if (params->alg_count == 0)
+    if (params->alg_count == 0) {
         return kl_err_set(err, KL_ERR_USAGE, "--algorithms is empty");
+    }
     return KL_OK;
 }
 
@@ -144,11 +154,12 @@ static void print_trace(void *arg, const char *line)
     fprintf(work->request->json ? stderr : stdout, "%s\n", line);
 }
 
-static enum kl_rc keep(void *arg, const struct kl_candidate *candidate, struct kl_err *err)
+static enum kl_rc keep(void *arg, const struct kl_candidate *candidate, int *left,
+                       struct kl_err *err)
 {
     struct work *work = arg;
 
-    return kl_terminal_keep(work->terminal, candidate, err);
+    return kl_terminal_keep(work->terminal, candidate, left, err);
 }
 
 /* Recordings hold no secret, but a session of ours: for our eyes. Never over an old one. */
@@ -157,11 +168,13 @@ static enum kl_rc open_record(struct work *work, struct kl_err *err)
     const char *path = work->request->record;
     int fd;
 
-    if (!path)
+    if (!path) {
         return KL_OK;
+    }
     fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    if (fd < 0)
+    if (fd < 0) {
         return kl_err_errno(err, "open", "--record %s", path);
+    }
     work->drive.record = fdopen(fd, "wb");
     if (!work->drive.record) {
         kl_err_errno(err, "fdopen", "--record %s", path);
@@ -176,14 +189,18 @@ static enum kl_rc set_up(struct work *work, struct kl_err *err)
     const struct request *request = work->request;
     enum kl_rc rc = parse_algorithms(request->algorithms, &work->params, err);
 
-    if (!rc)
+    if (!rc) {
         rc = kl_terminal_open(request->dir, 1, &work->terminal, err);
-    if (!rc)
+    }
+    if (!rc) {
         rc = kl_terminal_open_pinpad(work->terminal, &work->pad, err);
-    if (!rc)
+    }
+    if (!rc) {
         rc = kl_terminal_recover(work->terminal, work->pad, err);
-    if (rc)
+    }
+    if (rc) {
         return rc;
+    }
     work->params.serial = kl_terminal_serial(work->terminal);
     work->params.pinpad_serial = kl_terminal_pinpad_serial(work->terminal);
     work->params.root = kl_terminal_root(work->terminal);
@@ -217,12 +234,14 @@ static enum kl_rc report(const struct work *work, const char *result,
         json_pack("{s:s, s:s, s:s, s:I, s:s, s:s}", "result", result, "terminal",
                   work->params.serial, "state", "active", "version", (json_int_t)candidate->version,
                   "algorithm", kl_alg_info(candidate->alg)->name, "kcv", kcv);
-    if (root && subject && json_object_set_new(root, "work-certificate", json_string(subject)))
+    if (root && subject && json_object_set_new(root, "work-certificate", json_string(subject))) {
         goto no_memory;
+    }
     if (root && kl_terminal_pinpad_kind(work->terminal) == KL_PINPAD_MEMORY &&
         json_object_set_new(root, "note",
-                            json_string("the PIN pad is in memory: its key is gone at exit")))
+                            json_string("the PIN pad is in memory: its key is gone at exit"))) {
         goto no_memory;
+    }
     return kl_report_print(root, work->request->json, err);
 
 no_memory:
@@ -246,10 +265,12 @@ static enum kl_rc confirm_all(struct work *work, int *active, struct kl_candidat
     while (!*active && (count = kl_terminal_candidates(work->terminal, &list)) > 0) {
         candidate = list[count - 1];
         rc = kl_drive_run(&drive, &work->params, &candidate, &verdict, NULL, NULL, err);
-        if (!rc)
+        if (!rc) {
             rc = kl_terminal_settle(work->terminal, work->pad, candidate.version, verdict, err);
-        if (rc)
+        }
+        if (rc) {
             return rc;
+        }
         if (verdict == KL_VERDICT_ACTIVE) {
             *confirmed = candidate;
             *active = 1;
@@ -267,21 +288,26 @@ static enum kl_rc load_once(struct work *work, struct kl_err *err)
     char subject[KL_NAME_MAX];
     enum kl_rc rc = open_record(work, err);
 
-    if (rc)
+    if (rc) {
         return rc;
+    }
     rc = kl_drive_run(&work->drive, &work->params, NULL, &verdict, &candidate, subject, err);
-    if (work->drive.record && fclose(work->drive.record) != 0 && !rc)
+    if (work->drive.record && fclose(work->drive.record) != 0 && !rc) {
         rc = kl_err_errno(err, "fclose", "--record %s", work->request->record);
+    }
     work->drive.record = NULL;
-    if (!rc)
+    if (!rc) {
         rc = kl_terminal_settle(work->terminal, work->pad, candidate.version, verdict, err);
-    if (rc)
+    }
+    if (rc) {
         return rc;
-    if (verdict == KL_VERDICT_DROP)
+    }
+    if (verdict == KL_VERDICT_DROP) {
         return kl_err_set(err, KL_ERR_PEER,
                           "the loader voided TMK version %" PRIu32 ": it is destroyed, the PIN pad "
                           "keeps what it had",
                           candidate.version);
+    }
     return report(work, "loaded", &candidate, subject, err);
 }
 
@@ -297,8 +323,9 @@ static enum kl_rc settle_first(struct work *work, int *over, struct kl_err *err)
         fprintf(stderr, "terminal-sim: %s; going on with a fresh load\n", err->text);
         return KL_OK;
     }
-    if (rc || !active || work->request->fresh)
+    if (rc || !active || work->request->fresh) {
         return rc;
+    }
     *over = 1;
     return report(work, "confirmed", &confirmed, NULL, err);
 }
@@ -311,12 +338,15 @@ enum kl_rc kl_terminal_cmd_load(int argc, char **argv, int *status, struct kl_er
     enum kl_rc rc = parse(argc, argv, load_options, &request, err);
 
     (void)status;
-    if (!rc)
+    if (!rc) {
         rc = set_up(&work, err);
-    if (!rc)
+    }
+    if (!rc) {
         rc = settle_first(&work, &over, err);
-    if (!rc && !over)
+    }
+    if (!rc && !over) {
         rc = load_once(&work, err);
+    }
     tear_down(&work);
     return rc;
 }
@@ -330,16 +360,19 @@ enum kl_rc kl_terminal_cmd_confirm(int argc, char **argv, int *status, struct kl
     enum kl_rc rc = parse(argc, argv, confirm_options, &request, err);
 
     (void)status;
-    if (!rc)
+    if (!rc) {
         rc = set_up(&work, err);
-    if (!rc)
+    }
+    if (!rc) {
         rc = confirm_all(&work, &active, &confirmed, err);
-    if (!rc && active)
+    }
+    if (!rc && active) {
         rc = report(&work, "confirmed", &confirmed, NULL, err);
-    else if (!rc)
+    } else if (!rc) {
         rc = kl_report_print(json_pack("{s:s, s:s}", "result", "nothing-to-confirm", "terminal",
                                        work.params.serial),
                              request.json, err);
+    }
     tear_down(&work);
     return rc;
 }

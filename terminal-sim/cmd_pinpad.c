@@ -22,17 +22,19 @@ static enum kl_rc parse(int argc, char **argv, const char **dir, int *json, stru
 
     kl_options_begin();
     while ((c = getopt_long(argc, argv, ":", options, NULL)) != -1) {
-        if (c == 'd')
+        if (c == 'd') {
             *dir = optarg;
-        else if (c == 'j')
+        } else if (c == 'j') {
             *json = 1;
-        else
+        } else {
             return kl_options_error(c, argv, err);
+        }
     }
     rc = kl_options_operands(argc, argv, 1, "\"show\"", err);
-    if (!rc && strcmp(argv[optind], "show") != 0)
+    if (!rc && strcmp(argv[optind], "show") != 0) {
         rc = kl_err_set(err, KL_ERR_USAGE, "\"%s\" is unknown; there is only \"show\"",
                         argv[optind]);
+    }
     return rc ? rc : kl_options_require("--dir", *dir, err);
 }
 
@@ -58,16 +60,20 @@ enum kl_rc kl_terminal_cmd_pinpad(int argc, char **argv, int *status, struct kl_
     enum kl_rc rc = parse(argc, argv, &dir, &json, err);
 
     (void)status;
-    if (!rc)
+    if (!rc) {
         rc = kl_terminal_open(dir, 0, &terminal, err);
-    if (!rc)
+    }
+    if (!rc) {
         rc = kl_terminal_open_pinpad(terminal, &pad, err);
-    if (!rc)
+    }
+    if (!rc) {
         rc = kl_pinpad_list(pad, tmks, &count, err);
+    }
     if (!rc) {
         list = json_array();
-        for (i = 0; i < count; i++)
+        for (i = 0; i < count; i++) {
             json_array_append_new(list, describe(&tmks[i]));
+        }
         if (json_array_size(list) != count) { /* an append that found no memory */
             json_decref(list);
             list = NULL;

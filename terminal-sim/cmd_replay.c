@@ -28,12 +28,14 @@ static enum kl_rc parse(int argc, char **argv, const char **address, uint64_t *s
 
     kl_options_begin();
     while ((c = getopt_long(argc, argv, ":", options, NULL)) != -1) {
-        if (c == 'c')
+        if (c == 'c') {
             *address = optarg;
-        else if (c == 't' && kl_parse_duration(optarg, 1, KL_TERMINAL_TIMEOUT_MAX, seconds, err))
+        } else if (c == 't' &&
+                   kl_parse_duration(optarg, 1, KL_TERMINAL_TIMEOUT_MAX, seconds, err)) {
             return kl_err_set(err, KL_ERR_USAGE, "--timeout is 1s to 1h");
-        else if (c != 't')
+        } else if (c != 't') {
             return kl_options_error(c, argv, err);
+        }
     }
     rc = kl_options_operands(argc, argv, 1, "FILE", err);
     return rc ? rc : kl_options_require("--connect", *address, err);
@@ -67,15 +69,18 @@ static enum kl_rc hear(struct kl_transceiver *transceiver, enum outcome *outcome
         *outcome = REFUSED;
         return KL_OK;
     }
-    if (!rc)
+    if (!rc) {
         rc = kl_msg_decode(der, len, &msg, err);
-    if (rc)
+    }
+    if (rc) {
         return rc;
+    }
     printf("< %s (%zu bytes)\n", kl_msg_name(msg.type), len);
     if (msg.type == KL_MSG_ERROR) {
         *outcome = REFUSED;
-        if (kl_terminal_peer_error(&msg.u.error, &peer))
+        if (kl_terminal_peer_error(&msg.u.error, &peer)) {
             printf("%s\n", peer.text);
+        }
     } else if (msg.type == KL_MSG_DONE) {
         *outcome = ACCEPTED;
     }
@@ -92,17 +97,21 @@ static enum kl_rc replay(FILE *file, struct kl_transceiver *transceiver, enum ou
 
     do {
         rc = next_sent(file, der, &len, err);
-        if (rc)
+        if (rc) {
             return rc;
-        if (len == 0)
+        }
+        if (len == 0) {
             return kl_err_set(err, KL_ERR_INPUT,
                               "the recording ends after %d messages without a verdict", sent);
+        }
         printf("> message %d (%zu bytes)\n", ++sent, len);
         rc = kl_transceiver_send(transceiver, der, len, err);
-        if (rc == KL_ERR_CLOSED)
+        if (rc == KL_ERR_CLOSED) {
             rc = KL_OK; /* hear() says why */
-        if (!rc)
+        }
+        if (!rc) {
             rc = hear(transceiver, outcome, err);
+        }
     } while (!rc && *outcome == GOES_ON);
     return rc;
 }
@@ -116,14 +125,17 @@ enum kl_rc kl_terminal_cmd_replay(int argc, char **argv, int *status, struct kl_
     FILE *file = NULL;
     enum kl_rc rc = parse(argc, argv, &address, &seconds, err);
 
-    if (rc)
+    if (rc) {
         return rc;
+    }
     file = fopen(argv[optind], "rb");
-    if (!file)
+    if (!file) {
         return kl_err_errno(err, "fopen", "%s", argv[optind]);
+    }
     rc = kl_transceiver_open(address, seconds, NULL, &transceiver, err);
-    if (!rc)
+    if (!rc) {
         rc = replay(file, transceiver, &outcome, err);
+    }
     if (!rc) {
         printf("replay %s\n", outcome == REFUSED ? "refused" : "ACCEPTED");
         *status = outcome == REFUSED ? 0 : 1;

@@ -16,16 +16,20 @@ static enum kl_rc converse(struct kl_terminal_load *load, struct kl_transceiver 
 
     while (!rc && out_len > 0) {
         rc = kl_transceiver_send(transceiver, out, out_len, err);
-        if (rc == KL_ERR_CLOSED)
+        if (rc == KL_ERR_CLOSED) {
             rc = KL_OK; /* its reason (Error) may be waiting to be read */
-        if (!rc)
+        }
+        if (!rc) {
             rc = kl_transceiver_receive(transceiver, in, &in_len, err);
-        if (rc)
+        }
+        if (rc) {
             break;
+        }
         rc = kl_terminal_step(load, in, in_len, out, &out_len, err);
         /* Failed is a courtesy; what counts is why. */
-        if (rc && out_len > 0 && kl_transceiver_send(transceiver, out, out_len, &ignored))
+        if (rc && out_len > 0 && kl_transceiver_send(transceiver, out, out_len, &ignored)) {
             out_len = 0;
+        }
     }
     return rc;
 }
@@ -40,20 +44,25 @@ enum kl_rc kl_drive_run(const struct kl_drive *drive, const struct kl_terminal_p
     size_t out_len = 0;
     enum kl_rc rc = kl_terminal_load_new(params, &load, err);
 
-    if (!rc && confirm)
+    if (!rc && confirm) {
         rc = kl_terminal_confirm(load, confirm, out, &out_len, err);
-    else if (!rc)
+    } else if (!rc) {
         rc = kl_terminal_hello(load, out, &out_len, err);
-    if (!rc)
+    }
+    if (!rc) {
         rc = kl_transceiver_open(drive->address, drive->seconds, drive->record, &transceiver, err);
-    if (!rc)
+    }
+    if (!rc) {
         rc = converse(load, transceiver, out, out_len, err);
+    }
     if (!rc) {
         *verdict = kl_terminal_verdict(load);
-        if (out_candidate)
+        if (out_candidate) {
             *out_candidate = *kl_terminal_candidate(load);
-        if (subject)
+        }
+        if (subject) {
             strcpy(subject, kl_terminal_work_subject(load));
+        }
     } else if (load && kl_terminal_has_candidate(load)) {
         kl_err_context(err, "TMK version %u awaits the loader's word and is kept; run 'confirm'",
                        (unsigned)kl_terminal_candidate(load)->version);

@@ -41,8 +41,9 @@ static const struct kl_ini_key table[] = {
 
 enum kl_rc kl_folder_path(const char *dir, const char *name, char out[PATH_MAX], struct kl_err *err)
 {
-    if (snprintf(out, PATH_MAX, "%s/%s", dir, name) >= PATH_MAX)
+    if (snprintf(out, PATH_MAX, "%s/%s", dir, name) >= PATH_MAX) {
         return kl_err_set(err, KL_ERR_INPUT, "the path of the folder is too long");
+    }
     return KL_OK;
 }
 
@@ -51,18 +52,22 @@ enum kl_rc kl_folder_load_conf(const char *path, struct kl_folder_conf *out, str
     struct kl_folder_conf conf = {0};
     enum kl_rc rc = kl_ini_load(path, table, TABLE_COUNT, &conf, err);
 
-    if (rc)
+    if (rc) {
         return rc;
-    if (!kl_serial_ok(conf.serial) || !kl_serial_ok(conf.pinpad_serial))
+    }
+    if (!kl_serial_ok(conf.serial) || !kl_serial_ok(conf.pinpad_serial)) {
         rc = kl_err_set(err, KL_ERR_CONFIG, "%s: a serial is 1 to %d of A-Z a-z 0-9 - . _", path,
                         KL_SERIAL_MAX);
-    else if (conf.kind == KL_PINPAD_TOKEN && (!*conf.module || !*conf.token || !*conf.pin_source))
+    } else if (conf.kind == KL_PINPAD_TOKEN &&
+               (!*conf.module || !*conf.token || !*conf.pin_source)) {
         rc = kl_err_set(err, KL_ERR_CONFIG, "%s: kind token needs module, token and pin-source",
                         path);
-    if (rc)
+    }
+    if (rc) {
         kl_folder_wipe_conf(&conf);
-    else
+    } else {
         *out = conf;
+    }
     return rc;
 }
 
@@ -76,8 +81,9 @@ enum kl_rc kl_folder_load_root(const char *path, STACK_OF(X509) * *out, struct k
     STACK_OF(X509) *roots = NULL;
     enum kl_rc rc = kl_cert_load_pem(path, &roots, err);
 
-    if (rc)
+    if (rc) {
         return rc;
+    }
     if (sk_X509_num(roots) != 1) {
         sk_X509_pop_free(roots, X509_free);
         return kl_err_set(err, KL_ERR_CERT, "%s holds several certificates; give AcquireRCRT alone",
@@ -95,21 +101,24 @@ static int survives_ini(const char *value)
     size_t len = strlen(value), i;
 
     for (i = 0; i < len; i++) {
-        if ((unsigned char)value[i] < ' ' || value[i] == 0x7f || value[i] == ';')
+        if ((unsigned char)value[i] < ' ' || value[i] == 0x7f || value[i] == ';') {
             return 0;
+        }
     }
     return len && value[0] != ' ' && value[len - 1] != ' ';
 }
 
 static enum kl_rc check_setup(const struct kl_terminal_setup *setup, struct kl_err *err)
 {
-    if (!kl_serial_ok(setup->serial) || !kl_serial_ok(setup->pinpad_serial))
+    if (!kl_serial_ok(setup->serial) || !kl_serial_ok(setup->pinpad_serial)) {
         return kl_err_set(err, KL_ERR_INPUT, "a serial is 1 to %d of A-Z a-z 0-9 - . _",
                           KL_SERIAL_MAX);
+    }
     if (setup->kind == KL_PINPAD_TOKEN &&
-        (!survives_ini(setup->module) || !survives_ini(setup->pin_source)))
+        (!survives_ini(setup->module) || !survives_ini(setup->pin_source))) {
         return kl_err_set(err, KL_ERR_INPUT,
                           "--module and --pin-source must be free of ';' and control characters");
+    }
     return KL_OK;
 }
 
@@ -121,12 +130,15 @@ static enum kl_rc copy_root(const struct kl_terminal_setup *setup, struct kl_err
     enum kl_rc rc = kl_folder_load_root(setup->root, &roots, err);
 
     sk_X509_pop_free(roots, X509_free);
-    if (!rc)
+    if (!rc) {
         rc = kl_file_read(setup->root, ROOT_FILE_MAX, &text, &len, err);
-    if (!rc)
+    }
+    if (!rc) {
         rc = kl_folder_path(setup->dir, KL_FOLDER_ROOT, path, err);
-    if (!rc)
+    }
+    if (!rc) {
         rc = kl_file_write(path, text, len, 0644, 1, err);
+    }
     free(text);
     return rc;
 }
@@ -139,17 +151,20 @@ static enum kl_rc write_conf(const struct kl_terminal_setup *setup, const char *
     FILE *file = open_memstream(&text, &size);
     enum kl_rc rc;
 
-    if (!file)
+    if (!file) {
         return kl_err_errno(err, "open_memstream", "%s", path);
+    }
     fprintf(file, "[terminal]\nserial = %s\n\n[pinpad]\nserial = %s\nkind = %s\n", setup->serial,
             setup->pinpad_serial, kl_pinpad_kinds[setup->kind]);
-    if (setup->kind == KL_PINPAD_TOKEN)
+    if (setup->kind == KL_PINPAD_TOKEN) {
         fprintf(file, "module = %s\ntoken = pkcs11:token=%s\npin-source = %s\n", setup->module,
                 setup->pinpad_serial, setup->pin_source);
-    if (fclose(file) != 0)
+    }
+    if (fclose(file) != 0) {
         rc = kl_err_errno(err, "fclose", "%s", path);
-    else
+    } else {
         rc = kl_file_write(path, text, size, 0600, 0, err);
+    }
     free(text);
     return rc;
 }
@@ -159,17 +174,22 @@ enum kl_rc kl_terminal_init(const struct kl_terminal_setup *setup, struct kl_err
     char path[PATH_MAX];
     enum kl_rc rc = check_setup(setup, err);
 
-    if (!rc)
+    if (!rc) {
         rc = kl_folder_path(setup->dir, KL_FOLDER_CONF, path, err);
-    if (rc)
+    }
+    if (rc) {
         return rc;
-    if (access(path, F_OK) == 0)
+    }
+    if (access(path, F_OK) == 0) {
         return kl_err_set(err, KL_ERR_EXISTS, "%s is there already: a terminal is made once", path);
-    if (mkdir(setup->dir, 0700) != 0 && errno != EEXIST)
+    }
+    if (mkdir(setup->dir, 0700) != 0 && errno != EEXIST) {
         return kl_err_errno(err, "mkdir", "%s", setup->dir);
+    }
     rc = copy_root(setup, err);
-    if (!rc && setup->kind == KL_PINPAD_TOKEN)
+    if (!rc && setup->kind == KL_PINPAD_TOKEN) {
         rc = kl_ceremony_init_token(setup->module, NULL, setup->pinpad_serial, setup->so_pin_source,
                                     setup->pin_source, err);
+    }
     return rc ? rc : write_conf(setup, path, err);
 }

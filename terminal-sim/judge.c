@@ -10,8 +10,9 @@ static int offered(const struct kl_judge *judge, unsigned alg)
     size_t i;
 
     for (i = 0; i < judge->alg_count; i++) {
-        if (judge->algs[i] == alg)
+        if (judge->algs[i] == alg) {
             return 1;
+        }
     }
     return 0;
 }
@@ -20,29 +21,37 @@ enum kl_rc kl_judge_tbs(const struct kl_judge *judge, const struct kl_tbs *tbs, 
 {
     const struct kl_alg_info *alg = kl_alg_info(tbs->alg);
 
-    if (CRYPTO_memcmp(tbs->t1, judge->t1, KL_HASH_LEN) != 0)
+    if (CRYPTO_memcmp(tbs->t1, judge->t1, KL_HASH_LEN) != 0) {
         return kl_err_set(err, KL_ERR_VERIFY, "S8: MasterKey answers another load (T1 differs)");
-    if (strcmp(tbs->serial, judge->serial) != 0)
+    }
+    if (strcmp(tbs->serial, judge->serial) != 0) {
         return kl_err_set(err, KL_ERR_VERIFY, "S8: MasterKey is for terminal %s, not %s",
                           tbs->serial, judge->serial);
-    if (CRYPTO_memcmp(tbs->rnd2, judge->rnd2, KL_RND2_LEN) != 0)
+    }
+    if (CRYPTO_memcmp(tbs->rnd2, judge->rnd2, KL_RND2_LEN) != 0) {
         return kl_err_set(err, KL_ERR_VERIFY, "S8: Rnd2' is not Rnd2");
-    if (tbs->usage != KL_USAGE_KEK)
+    }
+    if (tbs->usage != KL_USAGE_KEK) {
         return kl_err_set(err, KL_ERR_VERIFY, "S8: TMK usage %u is not that of a KEK",
                           (unsigned)tbs->usage);
-    if (!alg || !offered(judge, tbs->alg))
+    }
+    if (!alg || !offered(judge, tbs->alg)) {
         return kl_err_set(err, KL_ERR_VERIFY, "S8: TMK algorithm %u was not offered",
                           (unsigned)tbs->alg);
-    if (tbs->ctmk_len != alg->key_len + 8)
+    }
+    if (tbs->ctmk_len != alg->key_len + 8) {
         return kl_err_set(err, KL_ERR_VERIFY, "S8: Ctmk has %zu bytes, a wrapped %s key has %zu",
                           tbs->ctmk_len, alg->name, alg->key_len + 8);
-    if (tbs->kcv_method != alg->kcv_method)
+    }
+    if (tbs->kcv_method != alg->kcv_method) {
         return kl_err_set(err, KL_ERR_VERIFY, "S8: KCV method %u is not that of %s",
                           (unsigned)tbs->kcv_method, alg->name);
-    if (tbs->version <= judge->version_floor)
+    }
+    if (tbs->version <= judge->version_floor) {
         return kl_err_set(err, KL_ERR_VERIFY,
                           "S8: TMK version %u is not above version %u in the PIN pad (rollback)",
                           (unsigned)tbs->version, (unsigned)judge->version_floor);
+    }
     return kl_alg_strength(judge->work_type, judge->work_bits, alg->alg, err);
 }
 
@@ -50,8 +59,9 @@ enum kl_rc kl_judge_kcv(const struct kl_tbs *tbs, const uint8_t *kcv, struct kl_
 {
     char theirs[KL_KCV_LEN_MAX * 2 + 1], ours[KL_KCV_LEN_MAX * 2 + 1];
 
-    if (CRYPTO_memcmp(tbs->kcv, kcv, tbs->kcv_len) == 0)
+    if (CRYPTO_memcmp(tbs->kcv, kcv, tbs->kcv_len) == 0) {
         return KL_OK;
+    }
     kl_kcv_format(tbs->kcv, tbs->kcv_len, theirs);
     kl_kcv_format(kcv, tbs->kcv_len, ours);
     return kl_err_set(err, KL_ERR_VERIFY, "S9: the TMK's KCV is %s, MasterKey says %s", ours,

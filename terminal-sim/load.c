@@ -46,8 +46,9 @@ __attribute__((format(printf, 2, 3))) static void trace(const struct kl_terminal
     char line[KL_NAME_MAX + 128];
     va_list args;
 
-    if (!load->params.trace)
+    if (!load->params.trace) {
         return;
+    }
     va_start(args, fmt);
     vsnprintf(line, sizeof(line), fmt, args);
     va_end(args);
@@ -61,10 +62,12 @@ static enum kl_rc emit(struct kl_terminal_load *load, const struct kl_msg *msg,
     size_t len;
     enum kl_rc rc = kl_msg_encode(msg, out, &len, err);
 
-    if (!rc)
+    if (!rc) {
         rc = kl_transcript_add(load->transcript, out, len, err);
-    if (!rc)
+    }
+    if (!rc) {
         *out_len = len;
+    }
     return rc;
 }
 
@@ -91,25 +94,32 @@ static enum kl_rc on_certificate(struct kl_terminal_load *load, const struct kl_
     uint8_t t0[KL_HASH_LEN];
     enum kl_rc rc = find_suite(load, certificate->suite, err);
 
-    if (!rc)
+    if (!rc) {
         rc = kl_auth_verify(certificate, load->params.root, load->params.now, &load->work, err);
-    if (rc)
+    }
+    if (rc) {
         return rc;
+    }
     trace(load, "S4 verified AcquireWCRT subject=\"%s\" key=RSA-%u chain=%zu suite=%s",
           load->work.subject, load->work.bits, certificate->chain_count,
           kl_suite_name(certificate->suite));
     rc = kl_transcript_hash(load->transcript, t0, err);
-    if (!rc)
+    if (!rc) {
         rc = kl_random_rnd2(load->params.pad, load->rnd2, err);
-    if (!rc)
+    }
+    if (!rc) {
         rc = load->suite->randoms(load->params.pad, &load->work, certificate, t0, load->rnd2,
                                   &randoms.u.randoms, err);
-    if (!rc)
+    }
+    if (!rc) {
         rc = emit(load, &randoms, out, out_len, err);
-    if (!rc)
+    }
+    if (!rc) {
         rc = kl_transcript_hash(load->transcript, load->t1, err);
-    if (rc)
+    }
+    if (rc) {
         return rc;
+    }
     trace(load, "S5 C_rnd1_rnd2 rnd1=%zu bytes under AcquireWCRT_Pu rnd2=%zu bytes under K_nonce",
           randoms.u.randoms.c_rnd1_len, sizeof(randoms.u.randoms.c_rnd2));
     load->state = STATE_WAIT_MASTER_KEY;
@@ -133,17 +143,20 @@ static enum kl_rc check_master_key(struct kl_terminal_load *load, const struct k
     };
     enum kl_rc rc = load->suite->verify(&load->work, msg, err);
 
-    if (!rc)
+    if (!rc) {
         rc = kl_judge_tbs(&judge, &msg->tbs, err);
-    if (rc)
+    }
+    if (rc) {
         return rc;
+    }
     trace(load,
           "S8 C_ctmk_rnd2 signature=%zu bytes good, Rnd2'=Rnd2, ctmk=%zu bytes version=%" PRIu32,
           msg->sig_len, msg->tbs.ctmk_len, msg->tbs.version);
     rc = kl_pinpad_kcv(load->params.pad, (enum kl_alg)msg->tbs.alg, msg->tbs.ctmk,
                        msg->tbs.ctmk_len, msg->tbs.kcv_len, kcv, err);
-    if (!rc)
+    if (!rc) {
         rc = kl_judge_kcv(&msg->tbs, kcv, err);
+    }
     return rc;
 }
 
@@ -157,12 +170,15 @@ static enum kl_rc make_candidate(struct kl_terminal_load *load, const struct kl_
 
     out->version = tbs->version;
     out->alg = (enum kl_alg)tbs->alg;
-    if (!rc)
+    if (!rc) {
         rc = load->suite->loaded(pad, t2, kcv, tbs->kcv_len, &out->loaded, err);
-    if (!rc)
+    }
+    if (!rc) {
         rc = load->suite->done_mac(pad, t2, KL_VERDICT_ACTIVE, out->active_mac, err);
-    if (!rc)
+    }
+    if (!rc) {
         rc = load->suite->done_mac(pad, t2, KL_VERDICT_DROP, out->drop_mac, err);
+    }
     return rc;
 }
 
@@ -174,16 +190,21 @@ static enum kl_rc write_candidate(struct kl_terminal_load *load, const struct kl
     struct kl_pinpad_tmk tmk = {.version = tbs->version,
                                 .alg = candidate->alg,
                                 .kcv_len = tbs->kcv_len};
+    int left = 0;
     enum kl_rc rc;
 
     memcpy(tmk.kcv, candidate->loaded.kcv, tbs->kcv_len);
     rc = kl_pinpad_keep(load->params.pad, &tmk, tbs->ctmk, tbs->ctmk_len, err);
-    if (rc || !load->params.keep)
+    if (rc || !load->params.keep) {
         return rc;
-    rc = load->params.keep(load->params.arg, candidate, err);
-    /* A second failure leaves an unconfirmed key without a record: start-up destroys it. */
-    if (rc && kl_pinpad_destroy(load->params.pad, tbs->version, &ignored))
+    }
+    rc = load->params.keep(load->params.arg, candidate, &left, err);
+    if (rc && left) {
+        trace(load, "S9 the refused TMK stays with its record: the next start decides");
+    } else if (rc && kl_pinpad_destroy(load->params.pad, tbs->version, &ignored)) {
+        /* An unconfirmed key without a record: start-up destroys it. */
         trace(load, "S9 the refused TMK stays in the PIN pad until the next start");
+    }
     return rc;
 }
 
@@ -198,17 +219,21 @@ static enum kl_rc on_master_key(struct kl_terminal_load *load, const struct kl_m
     size_t len;
     enum kl_rc rc = check_master_key(load, &in->u.master_key, kcv, err);
 
-    if (!rc)
+    if (!rc) {
         rc = make_candidate(load, tbs, kcv, &candidate, err);
-    if (rc)
+    }
+    if (rc) {
         return rc;
+    }
     /* Everything that can fail comes before the key is written. */
     loaded.u.loaded = candidate.loaded;
     rc = kl_msg_encode(&loaded, out, &len, err);
-    if (!rc)
+    if (!rc) {
         rc = write_candidate(load, tbs, &candidate, err);
-    if (rc)
+    }
+    if (rc) {
         return rc;
+    }
     kl_kcv_format(kcv, tbs->kcv_len, kcv_text);
     trace(load,
           "S9 TMK written to the PIN pad: version=%" PRIu32 " algorithm=%s kcv=%s unconfirmed",
@@ -226,8 +251,9 @@ static enum kl_rc on_done(struct kl_terminal_load *load, const struct kl_msg *in
 {
     enum kl_rc rc = kl_candidate_judge(&load->candidate, &in->u.done, &load->verdict, err);
 
-    if (rc)
+    if (rc) {
         return kl_err_context(err, "the candidate is kept");
+    }
     trace(load, "Done version=%" PRIu32 " verdict=%s", load->candidate.version,
           load->verdict == KL_VERDICT_ACTIVE ? "active" : "drop");
     load->state = STATE_OVER;
@@ -241,12 +267,14 @@ enum kl_rc kl_terminal_peer_error(const struct kl_error_msg *msg, struct kl_err 
     char retry[48] = "";
     enum kl_rc rc = KL_ERR_PEER;
 
-    if (msg->code == KL_WIRE_BUSY || msg->code == KL_WIRE_INTERNAL)
+    if (msg->code == KL_WIRE_BUSY || msg->code == KL_WIRE_INTERNAL) {
         rc = KL_ERR_BUSY;
-    else if (msg->code == KL_WIRE_TIMEOUT)
+    } else if (msg->code == KL_WIRE_TIMEOUT) {
         rc = KL_ERR_TIMEOUT;
-    if (msg->retry_after)
+    }
+    if (msg->retry_after) {
         snprintf(retry, sizeof(retry), "; it says to try again in %" PRIu32 " s", msg->retry_after);
+    }
     return kl_err_set(err, rc, "the loader answered Error %s: %s%s", kl_wire_name(msg->code),
                       msg->text, retry);
 }
@@ -257,14 +285,17 @@ enum kl_rc kl_terminal_load_new(const struct kl_terminal_params *params,
     struct kl_terminal_load *load;
     enum kl_rc rc;
 
-    if (!kl_serial_ok(params->serial) || !kl_serial_ok(params->pinpad_serial))
+    if (!kl_serial_ok(params->serial) || !kl_serial_ok(params->pinpad_serial)) {
         return kl_err_set(err, KL_ERR_INPUT, "a serial number is 1 to %d of A-Z a-z 0-9 - . _",
                           KL_SERIAL_MAX);
-    if (params->alg_count == 0 || params->alg_count > KL_OFFER_MAX)
+    }
+    if (params->alg_count == 0 || params->alg_count > KL_OFFER_MAX) {
         return kl_err_set(err, KL_ERR_INPUT, "offer 1 to %d algorithms", KL_OFFER_MAX);
+    }
     load = calloc(1, sizeof(*load));
-    if (!load)
+    if (!load) {
         return kl_err_set(err, KL_ERR_MEMORY, "no memory for a load");
+    }
     rc = kl_transcript_new(&load->transcript, err);
     if (rc) {
         free(load);
@@ -277,10 +308,12 @@ enum kl_rc kl_terminal_load_new(const struct kl_terminal_params *params,
 
 void kl_terminal_load_free(struct kl_terminal_load *load)
 {
-    if (!load)
+    if (!load) {
         return;
-    if (load->state != STATE_NEW)
+    }
+    if (load->state != STATE_NEW) {
         kl_pinpad_end(load->params.pad);
+    }
     EVP_PKEY_free(load->work.key);
     kl_transcript_free(load->transcript);
     kl_wipe(load, sizeof(*load));
@@ -296,28 +329,53 @@ enum kl_rc kl_terminal_hello(struct kl_terminal_load *load, uint8_t out[KL_MSG_M
     size_t i, count;
     enum kl_rc rc;
 
-    if (load->state != STATE_NEW)
+    if (load->state != STATE_NEW) {
         return kl_err_set(err, KL_ERR_INTERNAL, "this load has begun already");
+    }
     rc = kl_pinpad_list(load->params.pad, tmks, &count, err);
-    if (rc)
+    if (rc) {
         return rc;
-    if (count == KL_PINPAD_TMK_MAX)
+    }
+    if (count == KL_PINPAD_TMK_MAX) {
         return kl_err_set(err, KL_ERR_REFUSED,
                           "the PIN pad has no room for another TMK; run 'confirm' first");
+    }
     load->version_floor = count ? tmks[count - 1].version : 0;
     hello->version = KL_PROTOCOL_VERSION;
     hello->suite_count = SUITE_COUNT;
-    for (i = 0; i < SUITE_COUNT; i++)
+    for (i = 0; i < SUITE_COUNT; i++) {
         hello->suites[i] = (uint8_t)suites[i]->id;
+    }
     hello->alg_count = load->params.alg_count;
-    for (i = 0; i < hello->alg_count; i++)
+    for (i = 0; i < hello->alg_count; i++) {
         hello->algs[i] = (uint8_t)load->params.algs[i];
+    }
     strcpy(hello->serial, load->params.serial);
     strcpy(hello->pinpad_serial, load->params.pinpad_serial);
     rc = emit(load, &msg, out, out_len, err);
-    if (!rc)
+    if (!rc) {
         load->state = STATE_WAIT_CERTIFICATE;
+    }
     return rc;
+}
+
+/* The loader takes a Confirm for the word of one who holds the key. */
+static enum kl_rc need_key(struct kl_terminal_load *load, uint32_t version, struct kl_err *err)
+{
+    struct kl_pinpad_tmk tmks[KL_PINPAD_TMK_MAX];
+    size_t i, count;
+    enum kl_rc rc = kl_pinpad_list(load->params.pad, tmks, &count, err);
+
+    for (i = 0; !rc && i < count; i++) {
+        if (tmks[i].version == version) {
+            return KL_OK;
+        }
+    }
+    return rc ? rc
+              : kl_err_set(err, KL_ERR_KEY,
+                           "the PIN pad does not hold TMK version %" PRIu32
+                           ": it must not be confirmed",
+                           version);
 }
 
 enum kl_rc kl_terminal_confirm(struct kl_terminal_load *load, const struct kl_candidate *candidate,
@@ -327,16 +385,22 @@ enum kl_rc kl_terminal_confirm(struct kl_terminal_load *load, const struct kl_ca
     struct kl_confirm *confirm = &msg.u.confirm;
     enum kl_rc rc;
 
-    if (load->state != STATE_NEW)
+    if (load->state != STATE_NEW) {
         return kl_err_set(err, KL_ERR_INTERNAL, "this load has begun already");
+    }
+    rc = need_key(load, candidate->version, err);
+    if (rc) {
+        return rc;
+    }
     confirm->version = KL_PROTOCOL_VERSION;
     strcpy(confirm->serial, load->params.serial);
     strcpy(confirm->pinpad_serial, load->params.pinpad_serial);
     confirm->tmk_version = candidate->version;
     confirm->loaded = candidate->loaded;
     rc = kl_msg_encode(&msg, out, out_len, err);
-    if (rc)
+    if (rc) {
         return rc;
+    }
     load->candidate = *candidate;
     load->has_candidate = 1;
     load->state = STATE_WAIT_DONE;
@@ -357,21 +421,28 @@ static enum kl_rc dispatch(struct kl_terminal_load *load, const uint8_t *in, siz
     struct kl_msg msg;
     enum kl_rc rc = kl_msg_decode(in, in_len, &msg, err);
 
-    if (rc)
+    if (rc) {
         return rc;
-    if (msg.type == KL_MSG_ERROR)
+    }
+    if (msg.type == KL_MSG_ERROR) {
         return kl_terminal_peer_error(&msg.u.error, err);
-    if (msg.type != rule[load->state].expected)
+    }
+    if (msg.type != rule[load->state].expected) {
         return kl_err_set(err, KL_ERR_PROTOCOL, "the loader sent %s where %s is due",
                           kl_msg_name(msg.type), kl_msg_name(rule[load->state].expected));
-    if (rule[load->state].in_transcript)
+    }
+    if (rule[load->state].in_transcript) {
         rc = kl_transcript_add(load->transcript, in, in_len, err);
-    if (rc)
+    }
+    if (rc) {
         return rc;
-    if (msg.type == KL_MSG_CERTIFICATE)
+    }
+    if (msg.type == KL_MSG_CERTIFICATE) {
         return on_certificate(load, &msg, out, out_len, err);
-    if (msg.type == KL_MSG_MASTER_KEY)
+    }
+    if (msg.type == KL_MSG_MASTER_KEY) {
         return on_master_key(load, &msg, out, out_len, err);
+    }
     return on_done(load, &msg, err);
 }
 
@@ -395,18 +466,21 @@ enum kl_rc kl_terminal_step(struct kl_terminal_load *load, const uint8_t *in, si
     enum kl_rc rc;
 
     *out_len = 0;
-    if (before == STATE_NEW || before == STATE_OVER)
+    if (before == STATE_NEW || before == STATE_OVER) {
         return kl_err_set(err, KL_ERR_INTERNAL, "no message is due in this load");
+    }
     rc = dispatch(load, in, in_len, out, out_len, err);
-    if (!rc)
+    if (!rc) {
         return KL_OK;
+    }
     load->state = STATE_OVER;
     kl_pinpad_end(load->params.pad);
     *out_len = 0;
     /* After Loaded or Confirm there is nothing to refuse any more, and an Error ends the talk. */
     if (before != STATE_WAIT_DONE &&
-        (kl_msg_decode(in, in_len, &msg, &ignored) || msg.type != KL_MSG_ERROR))
+        (kl_msg_decode(in, in_len, &msg, &ignored) || msg.type != KL_MSG_ERROR)) {
         *out_len = encode_failed(rc, out);
+    }
     return rc;
 }
 

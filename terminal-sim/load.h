@@ -30,8 +30,11 @@ struct kl_terminal_params { /* borrowed, with all it points to, until kl_termina
     time_t now; /* at which AcquireWCRT must be valid */
 
     /* Makes a candidate outlive a crash; called once it is in the PIN pad and before Loaded is
-     * given out. If it fails the candidate is destroyed and the load fails. NULL: nothing. */
-    enum kl_rc (*keep)(void *arg, const struct kl_candidate *candidate, struct kl_err *err);
+     * given out. If it fails the load fails, and the candidate is destroyed; but if *left (0
+     * before) says that the next start may find it on record, key and record stay together, and
+     * that start decides. NULL: nothing. */
+    enum kl_rc (*keep)(void *arg, const struct kl_candidate *candidate, int *left,
+                       struct kl_err *err);
     /* One line on each step of the method: names, sizes, KCV; never a secret. NULL: nothing. */
     void (*trace)(void *arg, const char *line);
     void *arg; /* for both */
@@ -43,7 +46,8 @@ enum kl_rc kl_terminal_load_new(const struct kl_terminal_params *params,
                                 struct kl_terminal_load **out, struct kl_err *err) KL_MUST_CHECK;
 void kl_terminal_load_free(struct kl_terminal_load *load); /* ends the PIN pad's load; takes NULL */
 
-/* Begins a load or a Confirm: the first message's DER. Once for each machine. */
+/* Begins a load or a Confirm: the first message's DER. Once for each machine. A candidate that the
+ * PIN pad does not hold is never confirmed: KL_ERR_KEY. */
 enum kl_rc kl_terminal_hello(struct kl_terminal_load *load, uint8_t out[KL_MSG_MAX],
                              size_t *out_len, struct kl_err *err) KL_MUST_CHECK;
 enum kl_rc kl_terminal_confirm(struct kl_terminal_load *load, const struct kl_candidate *candidate,

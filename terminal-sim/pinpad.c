@@ -11,8 +11,9 @@
 
 static enum kl_rc need_load(const struct kl_pinpad *pad, struct kl_err *err)
 {
-    if (!pad->loading)
+    if (!pad->loading) {
         return kl_err_set(err, KL_ERR_INTERNAL, "no load is under way in the PIN pad");
+    }
     return KL_OK;
 }
 
@@ -20,8 +21,9 @@ static enum kl_rc check_ctmk(enum kl_alg alg, size_t ctmk_len, struct kl_err *er
 {
     const struct kl_alg_info *info = kl_alg_info(alg);
 
-    if (!info || ctmk_len != info->key_len + 8)
+    if (!info || ctmk_len != info->key_len + 8) {
         return kl_err_set(err, KL_ERR_INTERNAL, "a wrapped TMK of the wrong length");
+    }
     return KL_OK;
 }
 
@@ -40,8 +42,9 @@ static enum kl_rc find(struct kl_pinpad *pad, uint32_t version, struct kl_pinpad
     size_t i, count;
     enum kl_rc rc = kl_pinpad_list(pad, tmks, &count, err);
 
-    if (rc)
+    if (rc) {
         return rc;
+    }
     for (i = 0; i < count; i++) {
         if (tmks[i].version == version) {
             *out = tmks[i];
@@ -59,8 +62,9 @@ const char *kl_pinpad_state_name(enum kl_pinpad_state state)
 
 void kl_pinpad_free(struct kl_pinpad *pad)
 {
-    if (!pad)
+    if (!pad) {
         return;
+    }
     kl_pinpad_end(pad);
     pad->ops->free(pad);
 }
@@ -82,13 +86,15 @@ enum kl_rc kl_pinpad_start(struct kl_pinpad *pad, EVP_PKEY *work, enum kl_oaep_h
     enum kl_rc rc;
 
     kl_pinpad_end(pad);
-    if (EVP_PKEY_get_size(work) > KL_RSA_MAX)
+    if (EVP_PKEY_get_size(work) > KL_RSA_MAX) {
         return kl_err_set(err, KL_ERR_CERT, "AcquireWCRT_Pu is larger than RSA-4096");
+    }
     rc = pad->ops->start(pad, work, hash, labels, c_rnd1, c_rnd1_len, err);
-    if (rc)
+    if (rc) {
         pad->ops->end(pad);
-    else
+    } else {
         pad->loading = 1;
+    }
     return rc;
 }
 
@@ -107,10 +113,12 @@ enum kl_rc kl_pinpad_kcv(struct kl_pinpad *pad, enum kl_alg alg, const uint8_t *
 {
     enum kl_rc rc = need_load(pad, err);
 
-    if (!rc)
+    if (!rc) {
         rc = check_ctmk(alg, ctmk_len, err);
-    if (!rc && (kcv_len < KL_KCV_LEN_MIN || kcv_len > KL_KCV_LEN_MAX))
+    }
+    if (!rc && (kcv_len < KL_KCV_LEN_MIN || kcv_len > KL_KCV_LEN_MAX)) {
         rc = kl_err_set(err, KL_ERR_INTERNAL, "a KCV of the wrong length");
+    }
     return rc ? rc : pad->ops->kcv(pad, alg, ctmk, ctmk_len, kcv_len, kcv, err);
 }
 
@@ -121,22 +129,27 @@ enum kl_rc kl_pinpad_keep(struct kl_pinpad *pad, const struct kl_pinpad_tmk *tmk
     size_t i, count;
     enum kl_rc rc = need_load(pad, err);
 
-    if (!rc)
+    if (!rc) {
         rc = check_ctmk(tmk->alg, ctmk_len, err);
-    if (!rc)
+    }
+    if (!rc) {
         rc = kl_pinpad_list(pad, tmks, &count, err);
-    if (rc)
+    }
+    if (rc) {
         return rc;
+    }
     for (i = 0; i < count; i++) {
-        if (tmks[i].version == tmk->version)
+        if (tmks[i].version == tmk->version) {
             return kl_err_set(err, KL_ERR_EXISTS, "the PIN pad already holds TMK version %u",
                               (unsigned)tmk->version);
+        }
     }
-    if (count == KL_PINPAD_TMK_MAX)
+    if (count == KL_PINPAD_TMK_MAX) {
         return kl_err_set(err, KL_ERR_REFUSED,
                           "the PIN pad is full: %zu TMKs; run 'confirm' to settle those that "
                           "await the loader's word",
                           count);
+    }
     fresh.state = KL_PINPAD_UNCONFIRMED;
     return pad->ops->keep(pad, &fresh, ctmk, ctmk_len, err);
 }
@@ -146,15 +159,17 @@ enum kl_rc kl_pinpad_mac(struct kl_pinpad *pad, enum kl_purpose purpose, const u
 {
     enum kl_rc rc = need_load(pad, err);
 
-    if (!rc && purpose != KL_PURPOSE_ACK && purpose != KL_PURPOSE_DONE)
+    if (!rc && purpose != KL_PURPOSE_ACK && purpose != KL_PURPOSE_DONE) {
         rc = kl_err_set(err, KL_ERR_INTERNAL, "that key computes no MAC");
+    }
     return rc ? rc : pad->ops->mac(pad, purpose, in, len, mac, err);
 }
 
 void kl_pinpad_end(struct kl_pinpad *pad)
 {
-    if (pad->loading)
+    if (pad->loading) {
         pad->ops->end(pad);
+    }
     pad->loading = 0;
 }
 
@@ -163,8 +178,9 @@ enum kl_rc kl_pinpad_list(struct kl_pinpad *pad, struct kl_pinpad_tmk out[KL_PIN
 {
     enum kl_rc rc = pad->ops->list(pad, out, count, err);
 
-    if (!rc)
+    if (!rc) {
         qsort(out, *count, sizeof(*out), by_version);
+    }
     return rc;
 }
 
@@ -173,8 +189,9 @@ enum kl_rc kl_pinpad_activate(struct kl_pinpad *pad, uint32_t version, struct kl
     struct kl_pinpad_tmk tmk;
     enum kl_rc rc = find(pad, version, &tmk, err);
 
-    if (rc || tmk.state == KL_PINPAD_ACTIVE)
+    if (rc || tmk.state == KL_PINPAD_ACTIVE) {
         return rc;
+    }
     return pad->ops->activate(pad, &tmk, err);
 }
 

@@ -87,9 +87,10 @@ static enum kl_rc oaep(EVP_PKEY *work, enum kl_oaep_hash hash, const uint8_t *in
          EVP_PKEY_CTX_set_rsa_oaep_md(ctx, md) == 1 && EVP_PKEY_CTX_set_rsa_mgf1_md(ctx, md) == 1 &&
          EVP_PKEY_encrypt(ctx, out, &n, in, in_len) == 1;
     EVP_PKEY_CTX_free(ctx);
-    if (!ok)
+    if (!ok) {
         return kl_err_openssl(err, KL_ERR_INTERNAL, "EVP_PKEY_encrypt",
                               "Rnd1 cannot be encrypted under AcquireWCRT_Pu");
+    }
     *out_len = n;
     return KL_OK;
 }
@@ -101,8 +102,9 @@ static enum kl_rc unwrap(const uint8_t *kek, const uint8_t *in, size_t in_len, u
     EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
     int n, ok;
 
-    if (!ctx)
+    if (!ctx) {
         return kl_err_openssl(err, KL_ERR_MEMORY, "EVP_CIPHER_CTX_new", "AES key unwrap");
+    }
     EVP_CIPHER_CTX_set_flags(ctx, EVP_CIPHER_CTX_FLAG_WRAP_ALLOW);
     ok = EVP_DecryptInit_ex2(ctx, EVP_aes_256_wrap(), kek, NULL, NULL) &&
          EVP_DecryptUpdate(ctx, out, &n, in, (int)in_len) && n == (int)in_len - 8;
@@ -120,13 +122,15 @@ static enum kl_rc compute_kcv(enum kl_alg alg, const uint8_t *key, size_t kcv_le
     uint8_t full[KL_MAC_LEN];
     enum kl_rc rc;
 
-    if (info->is_aes)
+    if (info->is_aes) {
         rc = cmac(key, info->key_len, zeros, sizeof(zeros), full, err);
-    else
+    } else {
         rc = ecb(alg == KL_ALG_TDES2 ? EVP_des_ede_ecb() : EVP_des_ede3_ecb(), key, zeros, 8, full,
                  err);
-    if (!rc)
+    }
+    if (!rc) {
         memcpy(kcv, full, kcv_len);
+    }
     kl_wipe(full, sizeof(full));
     return rc;
 }
@@ -142,8 +146,9 @@ static void memory_free(struct kl_pinpad *pad)
 static enum kl_rc memory_random(struct kl_pinpad *pad, uint8_t *out, size_t len, struct kl_err *err)
 {
     (void)pad;
-    if (RAND_priv_bytes(out, (int)len) != 1)
+    if (RAND_priv_bytes(out, (int)len) != 1) {
         return kl_err_openssl(err, KL_ERR_SYSTEM, "RAND_priv_bytes", "no random bytes");
+    }
     return KL_OK;
 }
 
@@ -156,13 +161,16 @@ static enum kl_rc memory_start(struct kl_pinpad *pad, EVP_PKEY *work, enum kl_oa
     int i;
     enum kl_rc rc = kl_secret_new(KL_RND1_LEN, &rnd1, err);
 
-    if (!rc)
+    if (!rc) {
         rc = memory_random(pad, kl_secret_data(rnd1), KL_RND1_LEN, err);
-    for (i = 0; !rc && i < SESSION_KEYS; i++)
+    }
+    for (i = 0; !rc && i < SESSION_KEYS; i++) {
         rc = ecb(EVP_aes_256_ecb(), kl_secret_data(rnd1), labels->of[i], KL_HASH_LEN,
                  session_key(self, (enum kl_purpose)i), err);
-    if (!rc)
+    }
+    if (!rc) {
         rc = oaep(work, hash, kl_secret_data(rnd1), KL_RND1_LEN, c_rnd1, c_rnd1_len, err);
+    }
     kl_secret_free(rnd1);
     return rc;
 }
@@ -189,11 +197,13 @@ static enum kl_rc memory_kcv(struct kl_pinpad *pad, enum kl_alg alg, const uint8
     struct kl_secret *tmk = NULL;
     enum kl_rc rc = kl_secret_new(KL_TMK_LEN_MAX, &tmk, err);
 
-    if (!rc)
+    if (!rc) {
         rc = unwrap(session_key(self_of(pad), KL_PURPOSE_WRAP), ctmk, ctmk_len, kl_secret_data(tmk),
                     err);
-    if (!rc)
+    }
+    if (!rc) {
         rc = compute_kcv(alg, kl_secret_data(tmk), kcv_len, kcv, err);
+    }
     kl_secret_free(tmk);
     return rc;
 }
@@ -205,8 +215,9 @@ static enum kl_rc memory_keep(struct kl_pinpad *pad, const struct kl_pinpad_tmk 
     size_t i = 0;
     enum kl_rc rc;
 
-    while (self->used[i]) /* pinpad.c has seen that one is free */
+    while (self->used[i]) { /* pinpad.c has seen that one is free */
         i++;
+    }
     rc = unwrap(session_key(self, KL_PURPOSE_WRAP), ctmk, ctmk_len, tmk_slot(self, i), err);
     if (rc) {
         kl_wipe(tmk_slot(self, i), KEY_LEN);
@@ -236,8 +247,9 @@ static enum kl_rc memory_list(struct kl_pinpad *pad, struct kl_pinpad_tmk *out, 
 
     (void)err;
     for (i = 0; i < KL_PINPAD_TMK_MAX; i++) {
-        if (self->used[i])
+        if (self->used[i]) {
             out[n++] = self->tmks[i];
+        }
     }
     *count = n;
     return KL_OK;
@@ -247,8 +259,9 @@ static size_t slot_of(struct memory_pad *self, const struct kl_pinpad_tmk *tmk)
 {
     size_t i = 0;
 
-    while (!self->used[i] || self->tmks[i].version != tmk->version)
+    while (!self->used[i] || self->tmks[i].version != tmk->version) {
         i++; /* pinpad.c has found it in the list */
+    }
     return i;
 }
 
@@ -294,8 +307,9 @@ enum kl_rc kl_pinpad_memory_new(struct kl_pinpad **out, struct kl_err *err)
     struct memory_pad *self = calloc(1, sizeof(*self));
     enum kl_rc rc;
 
-    if (!self)
+    if (!self) {
         return kl_err_set(err, KL_ERR_MEMORY, "no memory for a PIN pad");
+    }
     rc = kl_secret_new((SESSION_KEYS + KL_PINPAD_TMK_MAX) * KEY_LEN, &self->keys, err);
     if (rc) {
         free(self);

@@ -60,20 +60,23 @@ static int parse_label(const char *label, struct kl_pinpad_tmk *out)
     snprintf(copy, sizeof(copy), "%s", label);
     for (i = 0; i < 5; i++) {
         part[i] = strtok_r(i ? NULL : copy, "/", &save);
-        if (!part[i])
+        if (!part[i]) {
             return 0;
+        }
     }
     tmk.state = strcmp(part[1], "active") == 0 ? KL_PINPAD_ACTIVE : KL_PINPAD_UNCONFIRMED;
     info = kl_alg_by_name(part[3]);
     if (!info || kl_parse_number(part[2], 1, KL_VERSION_MAX, &version, &ignored) ||
         !OPENSSL_hexstr2buf_ex(tmk.kcv, sizeof(tmk.kcv), &tmk.kcv_len, part[4], '\0') ||
-        tmk.kcv_len < KL_KCV_LEN_MIN)
+        tmk.kcv_len < KL_KCV_LEN_MIN) {
         return 0;
+    }
     tmk.alg = info->alg;
     tmk.version = (uint32_t)version;
     format_label(&tmk, again);
-    if (strcmp(again, label) != 0)
+    if (strcmp(again, label) != 0) {
         return 0;
+    }
     *out = tmk;
     return 1;
 }
@@ -92,17 +95,21 @@ static enum kl_rc find_all(struct token_pad *self, CK_OBJECT_HANDLE out[OBJECTS_
     CK_RV rv, end;
 
     rv = p11->C_FindObjectsInit(session, want, 2);
-    if (rv != CKR_OK)
+    if (rv != CKR_OK) {
         return kl_rv_err(err, rv, "C_FindObjectsInit", "the PIN pad's token cannot be searched");
+    }
     rv = p11->C_FindObjects(session, out, OBJECTS_MAX, count);
     end = p11->C_FindObjectsFinal(session);
-    if (rv == CKR_OK)
+    if (rv == CKR_OK) {
         rv = end;
-    if (rv != CKR_OK)
+    }
+    if (rv != CKR_OK) {
         return kl_rv_err(err, rv, "C_FindObjects", "the PIN pad's token cannot be searched");
-    if (*count == OBJECTS_MAX)
+    }
+    if (*count == OBJECTS_MAX) {
         return kl_err_set(err, KL_ERR_KEY,
                           "the PIN pad's token holds too many keys; it should hold only TMKs");
+    }
     return KL_OK;
 }
 
@@ -114,8 +121,9 @@ static int read_tmk(struct token_pad *self, CK_OBJECT_HANDLE object, struct kl_p
     CK_RV rv = kl_session_functions(self->session)
                    ->C_GetAttributeValue(kl_session_handle(self->session), object, &attr, 1);
 
-    if (rv != CKR_OK || attr.ulValueLen >= sizeof(label)) /* longer than any of ours */
+    if (rv != CKR_OK || attr.ulValueLen >= sizeof(label)) { /* longer than any of ours */
         return 0;
+    }
     label[attr.ulValueLen] = '\0';
     return parse_label(label, out);
 }
@@ -128,8 +136,9 @@ static enum kl_rc find_one(struct token_pad *self, const struct kl_pinpad_tmk *t
     struct kl_pinpad_tmk found;
     enum kl_rc rc = find_all(self, objects, &count, err);
 
-    if (rc)
+    if (rc) {
         return rc;
+    }
     for (i = 0; i < count; i++) {
         if (read_tmk(self, objects[i], &found) && found.version == tmk->version) {
             *out = objects[i];
@@ -172,13 +181,16 @@ static enum kl_rc token_start(struct kl_pinpad *pad, EVP_PKEY *work, enum kl_oae
     int i;
     enum kl_rc rc = kl_op_generate_rnd1(self->session, &rnd1, err);
 
-    if (!rc)
+    if (!rc) {
         rc = kl_op_import_rsa_public(self->session, work, &public_key, err);
-    if (!rc)
+    }
+    if (!rc) {
         rc = kl_op_wrap_oaep(self->session, public_key, rnd1, hash, c_rnd1, KL_RSA_MAX, c_rnd1_len,
                              err);
-    for (i = 0; !rc && i < SESSION_KEYS; i++)
+    }
+    for (i = 0; !rc && i < SESSION_KEYS; i++) {
         rc = kl_op_derive(self->session, rnd1, labels->of[i], use[i], &self->keys[i], err);
+    }
     kl_op_destroy(self->session, &public_key);
     kl_op_destroy(self->session, &rnd1);
     return rc;
@@ -202,8 +214,9 @@ static enum kl_rc token_kcv(struct kl_pinpad *pad, enum kl_alg alg, const uint8_
 
     rc = kl_op_unwrap_tmk(self->session, self->keys[KL_PURPOSE_WRAP], alg, ctmk, ctmk_len,
                           KL_USE_KCV, NULL, 0, &tmk, err);
-    if (!rc)
+    if (!rc) {
         rc = kl_op_kcv(self->session, tmk, alg, kcv_len, kcv, err);
+    }
     kl_op_destroy(self->session, &tmk);
     return rc;
 }
@@ -249,14 +262,17 @@ static enum kl_rc token_list(struct kl_pinpad *pad, struct kl_pinpad_tmk *out, s
     struct kl_pinpad_tmk tmk;
     enum kl_rc rc = find_all(self, objects, &found, err);
 
-    if (rc)
+    if (rc) {
         return rc;
+    }
     for (i = 0; i < found; i++) {
-        if (!read_tmk(self, objects[i], &tmk))
+        if (!read_tmk(self, objects[i], &tmk)) {
             continue;
-        if (n == KL_PINPAD_TMK_MAX)
+        }
+        if (n == KL_PINPAD_TMK_MAX) {
             return kl_err_set(err, KL_ERR_KEY, "the PIN pad holds more than %d TMKs",
                               KL_PINPAD_TMK_MAX);
+        }
         out[n++] = tmk;
     }
     *count = n;
@@ -274,16 +290,18 @@ static enum kl_rc token_activate(struct kl_pinpad *pad, const struct kl_pinpad_t
     CK_RV rv;
     enum kl_rc rc = find_one(self, tmk, &object, err);
 
-    if (rc)
+    if (rc) {
         return rc;
+    }
     active.state = KL_PINPAD_ACTIVE;
     format_label(&active, label);
     attr.ulValueLen = strlen(label);
     rv = kl_session_functions(self->session)
              ->C_SetAttributeValue(kl_session_handle(self->session), object, &attr, 1);
-    if (rv != CKR_OK)
+    if (rv != CKR_OK) {
         return kl_rv_err(err, rv, "C_SetAttributeValue", "TMK version %u cannot be made active",
                          (unsigned)tmk->version);
+    }
     return KL_OK;
 }
 
@@ -295,14 +313,16 @@ static enum kl_rc token_destroy(struct kl_pinpad *pad, const struct kl_pinpad_tm
     CK_RV rv;
     enum kl_rc rc = find_one(self, tmk, &object, err);
 
-    if (rc)
+    if (rc) {
         return rc;
+    }
     /* Not kl_op_destroy: a token object that stays must be heard of. */
     rv = kl_session_functions(self->session)
              ->C_DestroyObject(kl_session_handle(self->session), object);
-    if (rv != CKR_OK)
+    if (rv != CKR_OK) {
         return kl_rv_err(err, rv, "C_DestroyObject", "TMK version %u cannot be destroyed",
                          (unsigned)tmk->version);
+    }
     return KL_OK;
 }
 
@@ -329,18 +349,23 @@ enum kl_rc kl_pinpad_token_open(const char *module, const char *uri, const char 
     struct kl_secret *pin = NULL;
     enum kl_rc rc;
 
-    if (!self)
+    if (!self) {
         return kl_err_set(err, KL_ERR_MEMORY, "no memory for a PIN pad");
+    }
     self->base.ops = &token_ops;
     rc = kl_uri_parse(uri, &where, err);
-    if (!rc)
+    if (!rc) {
         rc = kl_pin_read(pin_source, "PIN of the PIN pad's token", &pin, err);
-    if (!rc)
+    }
+    if (!rc) {
         rc = kl_module_load(module, NULL, &self->module, err);
-    if (!rc)
+    }
+    if (!rc) {
         rc = kl_token_open(self->module, where, pin, 1, &self->token, err);
-    if (!rc)
+    }
+    if (!rc) {
         rc = kl_session_open(self->token, &self->session, err);
+    }
     kl_secret_free(pin);
     kl_uri_free(where);
     if (rc) {

@@ -14,10 +14,12 @@ enum kl_rc kl_random_rnd2(struct kl_pinpad *pad, uint8_t rnd2[KL_RND2_LEN], stru
     uint8_t twice[2 * KL_RND2_LEN];
     enum kl_rc rc = kl_pinpad_random(pad, twice, sizeof(twice), err);
 
-    if (!rc && memcmp(twice, twice + KL_RND2_LEN, KL_RND2_LEN) == 0)
+    if (!rc && memcmp(twice, twice + KL_RND2_LEN, KL_RND2_LEN) == 0) {
         rc = kl_err_set(err, KL_ERR_INTERNAL, "the PIN pad's random generator repeats itself");
-    if (!rc)
+    }
+    if (!rc) {
         memcpy(rnd2, twice, KL_RND2_LEN);
+    }
     kl_wipe(twice, sizeof(twice));
     return rc;
 }

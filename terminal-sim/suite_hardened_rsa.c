@@ -18,19 +18,25 @@ static enum kl_rc randoms(struct kl_pinpad *pad, const struct kl_auth_work *work
     int purpose;
     enum kl_rc rc = KL_OK;
 
-    if (hash != KL_OAEP_SHA1 && hash != KL_OAEP_SHA256)
+    if (hash != KL_OAEP_SHA1 && hash != KL_OAEP_SHA256) {
         return kl_err_set(err, KL_ERR_UNSUPPORTED, "the loader announced OAEP hash %u, unknown",
                           (unsigned)certificate->oaep_hash);
-    if (work->type != KL_KEY_RSA)
+    }
+    if (work->type != KL_KEY_RSA) {
         return kl_err_set(err, KL_ERR_CERT, "hardened-rsa needs an RSA work key");
-    for (purpose = 0; !rc && purpose <= KL_PURPOSE_DONE; purpose++)
+    }
+    for (purpose = 0; !rc && purpose <= KL_PURPOSE_DONE; purpose++) {
         rc = kl_suite_label((enum kl_purpose)purpose, t0, labels.of[purpose], err);
-    if (!rc)
+    }
+    if (!rc) {
         rc = kl_pinpad_start(pad, work->key, hash, &labels, out->c_rnd1, &out->c_rnd1_len, err);
-    if (!rc)
+    }
+    if (!rc) {
         rc = kl_random_iv(pad, out->iv, err);
-    if (!rc)
+    }
+    if (!rc) {
         rc = kl_pinpad_seal(pad, out->iv, t0, rnd2, out->c_rnd2, err);
+    }
     return rc;
 }
 
@@ -59,8 +65,9 @@ static enum kl_rc loaded(struct kl_pinpad *pad, const uint8_t t2[KL_HASH_LEN], c
     size_t i, len = kl_suite_ack_input(t2, kcv, kcv_len, in);
 
     out->kcv_len = kcv_len;
-    for (i = 0; i < kcv_len; i++)
+    for (i = 0; i < kcv_len; i++) {
         out->kcv[i] = kcv[i];
+    }
     return kl_pinpad_mac(pad, KL_PURPOSE_ACK, in, len, out->mac, err);
 }
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "conf/cli.h"
+#include "conf/options.h"
 #include "proto/secret.h"
 #include "terminal-sim/cmd.h"
 
@@ -53,10 +54,12 @@ static void help(const struct command *only)
 
     printf("Usage: %s COMMAND [OPTIONS]\n       %s --help | --version\n\n", PROGRAM, PROGRAM);
     for (i = 0; i < COMMAND_COUNT; i++) {
-        if (!only || only == &commands[i])
+        if (!only || only == &commands[i]) {
             printf("%s %s\n%s\n", commands[i].name, commands[i].synopsis, commands[i].help);
+        }
     }
     printf("SRC is file:PATH (mode 0600), credential:NAME (systemd's LoadCredential=) or prompt.\n"
+           "--json, where a command has it, may also come before the command.\n"
            "Exit status: 0, or as in <sysexits.h>: 75 try again, 76 the loader refused or a check\n"
            "failed, 69 no loader or no token.\n");
 }
@@ -66,8 +69,9 @@ static const struct command *find(const char *name)
     size_t i;
 
     for (i = 0; i < COMMAND_COUNT; i++) {
-        if (strcmp(commands[i].name, name) == 0)
+        if (strcmp(commands[i].name, name) == 0) {
             return &commands[i];
+        }
     }
     return NULL;
 }
@@ -77,8 +81,9 @@ static int wants_help(int argc, char *const *argv)
     int i;
 
     for (i = 2; i < argc && strcmp(argv[i], "--") != 0; i++) {
-        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
             return 1;
+        }
     }
     return 0;
 }
@@ -90,8 +95,10 @@ int main(int argc, char **argv)
     int status = 0;
     enum kl_rc rc;
 
-    if (argc < 2)
+    if (argc < 2) {
         return kl_cli_usage(PROGRAM, "no command given");
+    }
+    kl_options_json_first(argc, argv);
     if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
         help(NULL);
         return 0;
@@ -101,16 +108,19 @@ int main(int argc, char **argv)
         return 0;
     }
     command = find(argv[1]);
-    if (!command)
+    if (!command) {
         return kl_cli_usage(PROGRAM, "unknown command \"%s\"", argv[1]);
+    }
     if (wants_help(argc, argv)) {
         help(command);
         return 0;
     }
     rc = kl_secret_setup(&err);
-    if (!rc)
+    if (!rc) {
         rc = command->run(argc - 1, argv + 1, &status, &err);
-    if (rc == KL_ERR_USAGE)
+    }
+    if (rc == KL_ERR_USAGE) {
         return kl_cli_usage(PROGRAM, "%s: %s", argv[1], err.text);
+    }
     return rc ? kl_cli_fail(PROGRAM, &err) : status;
 }

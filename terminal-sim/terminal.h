@@ -46,8 +46,10 @@ X509 *kl_terminal_root(const struct kl_terminal_home *); /* AcquireRCRT; borrowe
 enum kl_rc kl_terminal_open_pinpad(const struct kl_terminal_home *terminal, struct kl_pinpad **out,
                                    struct kl_err *err) KL_MUST_CHECK;
 
-/* First thing after a start. An unconfirmed TMK without its record is destroyed: its Loaded was
- * never sent. A record whose TMK is active is a settlement that was cut off: it is completed. */
+/* First thing after a start, before any Confirm. A record whose TMK the pad does not hold is
+ * dropped: confirmed, it would be the active TMK of a terminal that has none. What is left on
+ * record is made durable. An unconfirmed TMK without its record is destroyed: its Loaded was never
+ * sent. A record whose TMK is active is a settlement that was cut off: it is completed. */
 enum kl_rc kl_terminal_recover(struct kl_terminal_home *terminal, struct kl_pinpad *pad,
                                struct kl_err *err) KL_MUST_CHECK;
 
@@ -55,9 +57,10 @@ enum kl_rc kl_terminal_recover(struct kl_terminal_home *terminal, struct kl_pinp
 size_t kl_terminal_candidates(const struct kl_terminal_home *terminal,
                               const struct kl_candidate **out);
 
-/* Puts a candidate on record, durably. */
+/* Puts a candidate on record, durably; see kl_terminal_params.keep. A failure that may have left it
+ * in the file puts the old list back. */
 enum kl_rc kl_terminal_keep(struct kl_terminal_home *terminal, const struct kl_candidate *candidate,
-                            struct kl_err *err) KL_MUST_CHECK;
+                            int *left, struct kl_err *err) KL_MUST_CHECK;
 
 /* kl_candidate_settle in the PIN pad, then off the record (ACTIVE: older ones too). KL_ERR_KEY: the
  * loader confirmed a TMK that the pad lost; it is off the record nevertheless. */

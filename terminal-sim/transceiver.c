@@ -42,8 +42,9 @@ static enum kl_rc wait_for(const struct kl_transceiver *t, short events, const c
 
     do {
         left = t->deadline_ms - now_ms();
-        if (left <= 0)
+        if (left <= 0) {
             return kl_err_set(err, KL_ERR_TIMEOUT, "time ran out while %s", what);
+        }
         n = poll(&pfd, 1, left > 60000 ? 60000 : (int)left);
     } while (n == 0 || (n < 0 && errno == EINTR));
     return n < 0 ? kl_err_errno(err, "poll", "while %s", what) : KL_OK;
@@ -62,8 +63,9 @@ static enum kl_rc parse_address(const char *address, char host[HOST_MAX], const 
         colon = NULL; /* an IPv6 address without its brackets */
     }
     if (!colon || end == begin || end - begin >= HOST_MAX ||
-        kl_parse_number(colon + 1, 1, 65535, &number, err))
+        kl_parse_number(colon + 1, 1, 65535, &number, err)) {
         return kl_err_set(err, KL_ERR_INPUT, "'%s' is not HOST:PORT or [IPV6]:PORT", address);
+    }
     memcpy(host, begin, (size_t)(end - begin));
     host[end - begin] = '\0';
     *port = colon + 1;
@@ -79,18 +81,21 @@ static enum kl_rc connect_one(struct kl_transceiver *t, const struct addrinfo *a
     enum kl_rc rc = KL_OK;
 
     t->fd = socket(ai->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (t->fd < 0)
+    if (t->fd < 0) {
         return kl_err_errno(err, "socket", "connecting to %s", address);
+    }
     if (connect(t->fd, ai->ai_addr, ai->ai_addrlen) != 0) {
         failure = errno;
         if (failure == EINPROGRESS) {
             rc = wait_for(t, POLLOUT, "connecting to the loader", err);
-            if (!rc && getsockopt(t->fd, SOL_SOCKET, SO_ERROR, &failure, &size) != 0)
+            if (!rc && getsockopt(t->fd, SOL_SOCKET, SO_ERROR, &failure, &size) != 0) {
                 failure = errno;
+            }
         }
-        if (!rc && failure)
+        if (!rc && failure) {
             rc = kl_err_native(err, KL_ERR_UNAVAILABLE, KL_ERR_SOURCE_ERRNO, (unsigned long)failure,
                                "connect", "no key loader at %s: %s", address, strerror(failure));
+        }
     }
     if (rc) {
         close(t->fd);
@@ -112,32 +117,39 @@ enum kl_rc kl_transceiver_open(const char *address, uint64_t seconds, FILE *reco
     int gai;
     enum kl_rc rc = parse_address(address, host, &port, err);
 
-    if (rc)
+    if (rc) {
         return rc;
+    }
     t = calloc(1, sizeof(*t));
-    if (!t)
+    if (!t) {
         return kl_err_set(err, KL_ERR_MEMORY, "no memory for a connection");
+    }
     t->fd = -1;
     t->record = record;
     t->deadline_ms = now_ms() + (int64_t)seconds * 1000;
     gai = getaddrinfo(host, port, &hints, &list);
-    if (gai != 0)
+    if (gai != 0) {
         rc = kl_err_set(err, KL_ERR_UNAVAILABLE, "'%s' is no host: %s", host, gai_strerror(gai));
-    for (ai = list; ai && t->fd < 0; ai = ai->ai_next)
+    }
+    for (ai = list; ai && t->fd < 0; ai = ai->ai_next) {
         rc = connect_one(t, ai, address, err);
-    if (list)
+    }
+    if (list) {
         freeaddrinfo(list);
-    if (rc)
+    }
+    if (rc) {
         free(t);
-    else
+    } else {
         *out = t;
+    }
     return rc;
 }
 
 void kl_transceiver_free(struct kl_transceiver *t)
 {
-    if (!t)
+    if (!t) {
         return;
+    }
     close(t->fd);
     free(t);
 }
@@ -146,12 +158,14 @@ static enum kl_rc record_one(const struct kl_transceiver *t, int direction,
                              const uint8_t header[KL_FRAME_HEADER], const uint8_t *der, size_t len,
                              struct kl_err *err)
 {
-    if (!t->record)
+    if (!t->record) {
         return KL_OK;
+    }
     if (fputc(direction, t->record) == EOF ||
         fwrite(header, 1, KL_FRAME_HEADER, t->record) != KL_FRAME_HEADER ||
-        fwrite(der, 1, len, t->record) != len || fflush(t->record) != 0)
+        fwrite(der, 1, len, t->record) != len || fflush(t->record) != 0) {
         return kl_err_errno(err, "fwrite", "the recording cannot be written");
+    }
     return KL_OK;
 }
 
@@ -163,8 +177,9 @@ enum kl_rc kl_transceiver_send(struct kl_transceiver *t, const uint8_t *der, siz
     ssize_t n;
     enum kl_rc rc;
 
-    if (len == 0 || len > KL_MSG_MAX)
+    if (len == 0 || len > KL_MSG_MAX) {
         return kl_err_set(err, KL_ERR_INTERNAL, "a message of %zu bytes cannot be sent", len);
+    }
     frame[0] = (uint8_t)(len >> 8);
     frame[1] = (uint8_t)len;
     memcpy(frame + KL_FRAME_HEADER, der, len);
@@ -172,16 +187,18 @@ enum kl_rc kl_transceiver_send(struct kl_transceiver *t, const uint8_t *der, siz
     rc = record_one(t, '>', frame, der, len, err);
     while (!rc && done < total) {
         rc = wait_for(t, POLLOUT, "sending to the loader", err);
-        if (rc)
+        if (rc) {
             break;
+        }
         n = send(t->fd, frame + done, total - done, MSG_NOSIGNAL);
-        if (n > 0)
+        if (n > 0) {
             done += (size_t)n;
-        else if (n < 0 && (errno == EPIPE || errno == ECONNRESET))
+        } else if (n < 0 && (errno == EPIPE || errno == ECONNRESET)) {
             rc = kl_err_native(err, KL_ERR_CLOSED, KL_ERR_SOURCE_ERRNO, (unsigned long)errno,
                                "send", "the loader closed the connection");
-        else if (n < 0 && errno != EINTR && errno != EAGAIN)
+        } else if (n < 0 && errno != EINTR && errno != EAGAIN) {
             rc = kl_err_errno(err, "send", "sending to the loader");
+        }
     }
     return rc;
 }
@@ -195,15 +212,17 @@ static enum kl_rc read_exactly(struct kl_transceiver *t, uint8_t *out, size_t le
 
     while (done < len) {
         rc = wait_for(t, POLLIN, "waiting for the loader", err);
-        if (rc)
+        if (rc) {
             return rc;
+        }
         n = recv(t->fd, out + done, len - done, 0);
-        if (n > 0)
+        if (n > 0) {
             done += (size_t)n;
-        else if (n == 0 || errno == ECONNRESET)
+        } else if (n == 0 || errno == ECONNRESET) {
             return kl_err_set(err, KL_ERR_CLOSED, "the loader closed the connection");
-        else if (errno != EINTR && errno != EAGAIN)
+        } else if (errno != EINTR && errno != EAGAIN) {
             return kl_err_errno(err, "recv", "reading from the loader");
+        }
     }
     return KL_OK;
 }
@@ -215,14 +234,18 @@ enum kl_rc kl_transceiver_receive(struct kl_transceiver *t, uint8_t der[KL_MSG_M
     size_t n;
     enum kl_rc rc = read_exactly(t, header, sizeof(header), err);
 
-    if (!rc)
+    if (!rc) {
         rc = kl_frame_length(header, KL_MSG_MAX, &n, err);
-    if (!rc)
+    }
+    if (!rc) {
         rc = read_exactly(t, der, n, err);
-    if (!rc)
+    }
+    if (!rc) {
         rc = record_one(t, '<', header, der, n, err);
-    if (!rc)
+    }
+    if (!rc) {
         *len = n;
+    }
     return rc;
 }
 
@@ -239,13 +262,16 @@ enum kl_rc kl_transceiver_read_record(FILE *record, int *direction, uint8_t der[
         return KL_OK;
     }
     if ((first != '>' && first != '<') ||
-        fread(header, 1, sizeof(header), record) != sizeof(header))
+        fread(header, 1, sizeof(header), record) != sizeof(header)) {
         return kl_err_set(err, KL_ERR_INPUT, "not a recording of terminal-sim");
+    }
     rc = kl_frame_length(header, KL_MSG_MAX, &n, err);
-    if (rc)
+    if (rc) {
         return rc;
-    if (fread(der, 1, n, record) != n)
+    }
+    if (fread(der, 1, n, record) != n) {
         return kl_err_set(err, KL_ERR_INPUT, "the recording is cut short");
+    }
     *direction = first;
     *len = n;
     return KL_OK;

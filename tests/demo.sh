@@ -145,15 +145,32 @@ load() { # SERIAL PORT [OPTION...]: output in SERIAL.load
         "${@:3}" > "$dir/$1.load" 2>&1
 }
 
-show_load() { # SERIAL: S3 to S9 as the terminal tells them
-    step S3 "the loader sent AcquireWCRT to terminal $1"
-    grep -oE '(S4|S5|S8|S9) .*|Done .*' "$dir/$1.load" | while read -r number rest; do
+message_size() { # SESSION INDEX: bytes of DER of that message in a recording
+    local at=0 high low
+    for ((i = 0; ; i++)); do
+        read -r high low < <(od -An -tu1 -j $((at + 1)) -N 2 "$1")
+        [[ $i -ne $2 ]] || break
+        at=$((at + 3 + high * 256 + low))
+    done
+    echo $((high * 256 + low))
+}
+
+audited() { # LOADER SERIAL EVENT: the loader's own record of it
+    in_hsm "$dir/$1" keyloaderctl -c "$dir/$1.conf" audit list |
+        sed -nE "s/.* $3 +$2 +//p" | tail -n 1
+}
+
+show_load() { # LOADER SERIAL: S3 to S9, as the terminal, the wire and the loader's audit tell them
+    local session=$dir/$2.session
+    step S3 "the loader sent AcquireWCRT: Certificate message of $(message_size "$session" 1) bytes"
+    grep -oE '(S4|S5|S8|S9) .*|Done .*' "$dir/$2.load" | while read -r number rest; do
         [[ $number != S8 ]] || {
-            step S6 "the loader's HSM unwrapped C_rnd1_rnd2 with AcquireWCRT_Prk"
-            step S7 "the loader's HSM drew the TMK, made Ctmk and signed C_ctmk_rnd2"
+            step S6 "the loader's HSM unwrapped Rnd1' from Randoms ($(message_size "$session" 2) bytes) and decrypted Rnd2'"
+            step S7 "the loader's HSM drew the TMK: $(audited "$1" "$2" tmk-pending); MasterKey of $(message_size "$session" 3) bytes"
         }
         step "$number" "$rest"
     done
+    note "the loader's audit: tmk-active $(audited "$1" "$2" tmk-active)"
 }
 
 # The one active TMK: "VERSION KCV". From a report in JSON, whose objects are flat.
@@ -179,7 +196,7 @@ whole_load() { # LOADER SERIAL ALGORITHM
     arm "$1" "$2"
     note "terminal $2: registered for $3, PIN pad PP-$2, armed for one hour"
     load "$2" "$port" --record "$dir/$2.session" || fail "terminal $2 could not load: $(cat "$dir/$2.load")"
-    show_load "$2"
+    show_load "$1" "$2"
 }
 
 must_fail() { # WHAT REASON FILE LOADER SERIAL COMMAND...
@@ -191,7 +208,7 @@ must_fail() { # WHAT REASON FILE LOADER SERIAL COMMAND...
     [[ $before == "$after" ]] || fail "$1: the store changed from '$before' to '$after'"
     reason=$(grep -m 1 -E "$2" "$3") || fail "$1: refused, but not because of '$2': $(cat "$3")"
     step "${good}refused" "$1"
-    note "${reason:0:150}"
+    note "${reason#*level=warn }"
 }
 
 title "Ceremony"

@@ -18,8 +18,10 @@ static void check_cleaned(const struct kl_error_msg *error, const uint8_t *der, 
     struct kl_msg back;
 
     if (kl_msg_decode(der, len, &back, &err) != KL_OK || back.type != KL_MSG_ERROR ||
-        memcmp(&back.u.error, error, sizeof(*error)) != 0)
+        back.u.error.code != error->code || back.u.error.retry_after != error->retry_after ||
+        strcmp(back.u.error.text, error->text) != 0) {
         abort();
+    }
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -30,15 +32,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     size_t len = 0;
 
     if (kl_msg_decode(data, size, &msg, &err) != KL_OK) {
-        if ((err.rc != KL_ERR_PROTOCOL && err.rc != KL_ERR_MEMORY) || err.text[0] == '\0')
+        if ((err.rc != KL_ERR_PROTOCOL && err.rc != KL_ERR_MEMORY) || err.text[0] == '\0') {
             abort();
+        }
         return 0;
     }
-    if (kl_msg_encode(&msg, again, &len, &err) != KL_OK)
+    if (kl_msg_encode(&msg, again, &len, &err) != KL_OK) {
         abort();
-    if (msg.type == KL_MSG_ERROR)
+    }
+    if (msg.type == KL_MSG_ERROR) {
         check_cleaned(&msg.u.error, again, len);
-    else if (len != size || memcmp(again, data, len) != 0)
+    } else if (len != size || memcmp(again, data, len) != 0) {
         abort();
+    }
     return 0;
 }

@@ -16,13 +16,14 @@
 
 /* ---- The terminal under test ---- */
 
-static enum kl_rc keep(void *arg, const struct kl_candidate *candidate, struct kl_err *err)
+static enum kl_rc keep(void *arg, const struct kl_candidate *candidate, int *left,
+                       struct kl_err *err)
 {
     struct bench *b = arg;
 
     if (b->keep_fails)
         return kl_err_set(err, KL_ERR_IO, "disk full");
-    return kl_terminal_keep(b->home_open, candidate, err);
+    return kl_terminal_keep(b->home_open, candidate, left, err);
 }
 
 static void trace(void *arg, const char *line)

@@ -479,8 +479,9 @@ START_TEST(records)
     OK(kl_home_each(dir, count, &n, &err));
     ck_assert_int_eq(n, 1);
     OK(kl_cert_serial_hex(root, serial, &err));
-    for (char *p = serial; *p; p++)
+    for (char *p = serial; *p; p++) {
         *p = (char)(*p >= 'A' ? *p + 32 : *p);
+    }
     OK(kl_home_find(dir, serial, &found, &err));
     ck_assert_int_eq(X509_cmp(found, root), 0);
     X509_free(found);

@@ -11,6 +11,8 @@
 #include <unistd.h>
 
 #include "conf/cli.h"
+#include "conf/options.h"
+#include "conf/report.h"
 #include "tests/support/hsm.h"
 #include "tests/support/suite.h"
 
@@ -68,9 +70,10 @@ START_TEST(durations)
                                       "-5m", "6d",  "1000000000000000000d"};
     uint64_t n = 77;
 
-    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         ck_assert_msg(kl_parse_duration(bad[i], 0, 5 * 86400, &n, &err) == KL_ERR_INPUT, "%s",
                       bad[i]);
+    }
     ck_assert_uint_eq(n, 77);
     ck_assert_ptr_nonnull(strstr(err.text, "0s to 5d"));
     for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
@@ -105,8 +108,9 @@ START_TEST(times)
     ck_assert_str_eq(text, "?");
     kl_time_format(-1, text);
     ck_assert_str_eq(text, "?");
-    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         ck_assert_msg(kl_time_parse(bad[i], &t, &err) == KL_ERR_INPUT, "%s", bad[i]);
+    }
     ck_assert_int_eq(t, 77);
     ck_assert_int_eq(kl_time_parse("2026-01-31T12:34:56Z", &t, &err), KL_OK);
     ck_assert_int_eq(t, 1769862896);
@@ -207,18 +211,38 @@ START_TEST(write_beside_us)
 }
 END_TEST
 
-/* Runs with stderr in a file and returns what came. */
+/* Gone, now or already; what is not a file stays and says so. */
+START_TEST(remove_file)
+{
+    ck_assert_int_eq(kl_file_write(path, "one", 3, 0600, 0, &err), KL_OK);
+    ck_assert_int_eq(kl_file_remove(path, &err), KL_OK);
+    ck_assert_uint_eq(files_in_dir(), 0);
+    ck_assert_int_eq(kl_file_remove(path, &err), KL_OK);
+    ck_assert_int_eq(mkdir(path, 0700), 0);
+    ck_assert_int_ne(kl_file_remove(path, &err), KL_OK);
+    ck_assert_ptr_nonnull(strstr(err.text, path));
+    ck_assert_int_eq(rmdir(path), 0);
+}
+END_TEST
+
+/* Runs with stdout and stderr in a file and returns what came. */
 static void captured(void (*fn)(void), char *out, size_t capacity)
 {
-    int saved = dup(STDERR_FILENO), fd = open(path, O_CREAT | O_TRUNC | O_RDWR | O_CLOEXEC, 0600);
+    int saved_out = dup(STDOUT_FILENO), saved = dup(STDERR_FILENO),
+        fd = open(path, O_CREAT | O_TRUNC | O_RDWR | O_CLOEXEC, 0600);
     ssize_t n;
 
-    ck_assert(saved >= 0 && fd >= 0);
+    ck_assert(saved >= 0 && saved_out >= 0 && fd >= 0);
+    fflush(stdout);
     fflush(stderr);
+    dup2(fd, STDOUT_FILENO);
     dup2(fd, STDERR_FILENO);
     fn();
+    fflush(stdout);
     fflush(stderr);
+    dup2(saved_out, STDOUT_FILENO);
     dup2(saved, STDERR_FILENO);
+    close(saved_out);
     close(saved);
     n = pread(fd, out, capacity - 1, 0);
     ck_assert_int_ge(n, 0);
@@ -250,6 +274,44 @@ static void do_progress(void)
     kl_progress(&progress, "things", 2, 2);
 }
 
+static void do_report(void)
+{
+    ck_assert_int_eq(kl_report_print(json_pack("{s:s, s:i, s:b, s:b, s:n, s:[], s:[n]}", "name",
+                                               "n", "number", 7, "true", 1, "false", 0, "null",
+                                               "empty", "list"),
+                                     0, &err),
+                     KL_OK);
+}
+
+START_TEST(report_lines)
+{
+    char out[400];
+
+    captured(do_report, out, sizeof(out));
+    ck_assert_str_eq(out, "name: n\nnumber: 7\ntrue: yes\nfalse: no\nnull: -\nempty: none\n"
+                          "list:\n -\n");
+}
+END_TEST
+
+START_TEST(json_first)
+{
+    char prog[] = "prog", json[] = "--json", list[] = "list", dir_option[] = "--dir";
+    char *before[] = {prog, json, list, dir_option, NULL};
+    char *after[] = {prog, list, json, dir_option, NULL};
+    char *alone[] = {prog, json, NULL};
+
+    kl_options_json_first(4, before);
+    ck_assert_ptr_eq(before[1], list);
+    ck_assert_ptr_eq(before[2], json);
+    ck_assert_ptr_eq(before[3], dir_option);
+    kl_options_json_first(4, after);
+    ck_assert_ptr_eq(after[1], list);
+    ck_assert_ptr_eq(after[2], json);
+    kl_options_json_first(2, alone);
+    ck_assert_ptr_eq(alone[1], json);
+}
+END_TEST
+
 START_TEST(messages)
 {
     char out[400];
@@ -276,6 +338,9 @@ int main(void)
     tcase_add_test(tcase, write_file);
     tcase_add_test(tcase, write_fails_halfway);
     tcase_add_test(tcase, write_beside_us);
+    tcase_add_test(tcase, remove_file);
+    tcase_add_test(tcase, report_lines);
+    tcase_add_test(tcase, json_first);
     tcase_add_test(tcase, messages);
     suite_add_tcase(suite, tcase);
     return test_run(suite);

@@ -13,6 +13,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "pkcs11/keys.h"
 #include "pkcs11/ops.h"
@@ -480,13 +482,14 @@ START_TEST(rnd1_of_no_aes_length_is_refused)
 END_TEST
 
 /* A token that knows the length of what it unwrapped (SoftHSM says 0). */
+static unsigned told;
 static CK_RV tells_16_bytes(CK_SESSION_HANDLE s, CK_OBJECT_HANDLE o, CK_ATTRIBUTE *attr, CK_ULONG n)
 {
     (void)s;
     (void)o;
     ck_assert_uint_eq(n, 1);
     ck_assert_uint_eq(attr->type, CKA_VALUE_LEN);
-    *(CK_ULONG *)attr->pValue = 16;
+    *(CK_ULONG *)attr->pValue = told++ == 0 ? 16 : 32; /* the second is the known answer's */
     return CKR_OK;
 }
 
@@ -610,6 +613,97 @@ END_TEST
 
 /* ---- A failing HSM ---- */
 
+/* Answers that a peer's bytes may cause, but that this token gives to everything. */
+static const CK_RV lost_answers[] = {CKR_GENERAL_ERROR, CKR_FUNCTION_FAILED, CKR_ARGUMENTS_BAD,
+                                     CKR_MECHANISM_INVALID};
+
+START_TEST(a_token_that_refuses_everything_is_no_bad_peer)
+{
+    fake_p11_fail(FAKE_C_UnwrapKey, 0, lost_answers[_i]);
+    ck_rc(run(), KL_ERR_HSM);
+    ck_assert_int_eq(err.rc, KL_ERR_HSM);
+    ck_assert(kl_rv_is_fatal(err.rc));
+    ck_assert_ptr_nonnull(strstr(err.text, "known answer"));
+    ck_assert_uint_eq(err.native, lost_answers[_i]);
+    ck_assert_uint_eq(test_session_objects(hsm.session), 0);
+    /* The same answer to a peer only: the next load is served. */
+    kl_loader_free(loader);
+    loader = NULL;
+    fake_p11_reset();
+    ck_ok(kl_loader_open(hsm.token, &config, &loader, &err));
+    fake_p11_fail(FAKE_C_UnwrapKey, 1, lost_answers[_i]);
+    refused(KL_ERR_VERIFY);
+    ck_assert_ptr_null(strstr(err.text, "known answer"));
+    ck_ok(run());
+}
+END_TEST
+
+static double seconds(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+/* Bad peers in a row cost one known answer a second, and a loss in between is found out then. */
+START_TEST(the_known_answer_is_tried_once_a_second)
+{
+    double start = seconds();
+    unsigned bad = 8, extra;
+
+    term->msg.u.randoms.c_rnd2[0] ^= 1;
+    encode_randoms();
+    fake_p11_reset();
+    for (unsigned i = 0; i < bad; i++) {
+        ck_rc(run(), KL_ERR_VERIFY);
+    }
+    extra = fake_p11_calls(FAKE_C_UnwrapKey) - bad;
+    ck_assert_uint_ge(extra, 1);
+    ck_assert_uint_le(extra, 1 + (unsigned)(seconds() - start));
+    usleep(1100 * 1000);
+    fake_p11_fail(FAKE_C_UnwrapKey, 0, CKR_GENERAL_ERROR);
+    ck_rc(run(), KL_ERR_HSM);
+}
+END_TEST
+
+/* How often these bytes are on the heap, freed memory included; 0 if that is not where malloc
+ * allocates (sanitizers). */
+static unsigned count_on_heap(const void *bytes, size_t len)
+{
+    unsigned long start = 0, end = 0;
+    unsigned count = 0;
+    char line[512];
+    FILE *maps = fopen("/proc/self/maps", "re");
+
+    ck_assert_ptr_nonnull(maps);
+    while (fgets(line, sizeof(line), maps)) {
+        if (strstr(line, "[heap]")) {
+            ck_assert_int_eq(sscanf(line, "%lx-%lx", &start, &end), 2);
+        }
+    }
+    fclose(maps);
+    for (const uint8_t *p = (const uint8_t *)start;
+         start && (p = memmem(p, end - (uintptr_t)p, bytes, len)); p++) {
+        count++;
+    }
+    return count;
+}
+
+START_TEST(a_load_leaves_nothing_on_the_heap)
+{
+    unsigned t0_before;
+
+    t0_before = count_on_heap(term->t0, sizeof(term->t0));
+    if (t0_before == 0) {
+        return;
+    }
+    ck_ok(run());
+    ck_assert_uint_eq(count_on_heap(term->t0, sizeof(term->t0)), t0_before);
+    ck_assert_uint_eq(count_on_heap(term->out.active_mac, KL_MAC_LEN), 1);
+}
+END_TEST
+
 /* Each call of a load fails in turn: an error, nothing written, nothing left behind. */
 START_TEST(every_failing_call_is_cleaned_up)
 {
@@ -673,6 +767,9 @@ static Suite *loader_suite(void)
     tcase_add_loop_test(peer, messages_in_the_wrong_place_are_refused, 0, 3);
     tcase_add_loop_test(peer, broken_messages_are_refused, 0, 3);
     tcase_add_test(peer, jobs_out_of_bounds_are_refused);
+    tcase_add_loop_test(bad, a_token_that_refuses_everything_is_no_bad_peer, 0, 4);
+    tcase_add_test(bad, the_known_answer_is_tried_once_a_second);
+    tcase_add_test(bad, a_load_leaves_nothing_on_the_heap);
     tcase_add_loop_test(bad, every_failing_call_is_cleaned_up, 0, 11);
     return suite;
 }

@@ -147,9 +147,10 @@ END_TEST
 
 static void *writer(void *arg)
 {
-    for (int i = 0; i < 500; i++)
+    for (int i = 0; i < 500; i++) {
         kl_log(KL_LOG_INFO, "e", KL_STR("pad", "ppppppppppppppppppppppppppppppppppppppppppppp"),
                KL_STR("end", arg));
+    }
     return NULL;
 }
 
@@ -160,10 +161,12 @@ START_TEST(many_threads)
     FILE *in;
     int lines = 0;
 
-    for (int i = 0; i < 4; i++)
+    for (int i = 0; i < 4; i++) {
         ck_assert_int_eq(pthread_create(&threads[i], NULL, writer, end), 0);
-    for (int i = 0; i < 4; i++)
+    }
+    for (int i = 0; i < 4; i++) {
         pthread_join(threads[i], NULL);
+    }
     in = fdopen(dup(fd), "r");
     rewind(in);
     while (fgets(line, sizeof(line), in)) {

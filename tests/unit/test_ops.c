@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "pkcs11/keys.h"
+#include "pkcs11/object.h"
 #include "tests/support/fake_p11.h"
 #include "tests/support/hsm.h"
 #include "tests/support/suite.h"
@@ -191,6 +192,19 @@ END_TEST
 
 /* ---- Session keys: one use each, nothing readable ---- */
 
+/* Neither copied nor changed: not what it is called, nor what it may do. */
+static void check_sealed(CK_OBJECT_HANDLE object)
+{
+    CK_ATTRIBUTE changes[] = {{CKA_LABEL, (char[]){"x"}, 1}, {CKA_SIGN, (void *)&yes, 1}};
+    CK_OBJECT_HANDLE copy;
+
+    ck_assert(!flag(object, CKA_COPYABLE) && !flag(object, CKA_MODIFIABLE));
+    ck_assert_uint_ne(f->C_CopyObject(s, object, NULL, 0, &copy), CKR_OK);
+    for (int i = 0; i < 2; i++) {
+        ck_assert_uint_ne(f->C_SetAttributeValue(s, object, &changes[i], 1), CKR_OK);
+    }
+}
+
 static const uint8_t label[KL_HASH_LEN] = {1, 2, 3};
 
 START_TEST(derived_keys_have_one_use)
@@ -211,6 +225,33 @@ START_TEST(derived_keys_have_one_use)
     ck_assert(!flag(key, CKA_EXTRACTABLE));
     ck_assert(!flag(key, CKA_TOKEN));
     ck_assert(flag(key, CKA_PRIVATE));
+    check_sealed(rnd1);
+    check_sealed(key);
+}
+END_TEST
+
+START_TEST(unwrapped_rnd1_is_as_demanded)
+{
+    CK_OBJECT_HANDLE public_key, private_key, rnd1, again;
+    uint8_t c_rnd1[KL_RSA_MAX];
+    EVP_PKEY *key = NULL;
+    size_t len = 0;
+
+    ck_ok(kl_pair_generate(hsm.session, KL_PAIR_WORK, "k", 2048, &key, &err));
+    EVP_PKEY_free(key);
+    ck_ok(kl_pair_find(hsm.session, KL_PAIR_WORK, "k", &private_key, &key, &err));
+    ck_ok(kl_op_import_rsa_public(hsm.session, key, &public_key, &err));
+    EVP_PKEY_free(key);
+    ck_assert(flag(public_key, CKA_WRAP) && !flag(public_key, CKA_TOKEN));
+    check_sealed(public_key);
+    ck_ok(kl_op_generate_rnd1(hsm.session, &rnd1, &err));
+    ck_ok(kl_op_wrap_oaep(hsm.session, public_key, rnd1, KL_OAEP_SHA1, c_rnd1, sizeof(c_rnd1), &len,
+                          &err));
+    ck_ok(kl_op_unwrap_rnd1(hsm.session, private_key, KL_OAEP_SHA1, c_rnd1, len, &again, &err));
+    ck_ok(kl_object_demand(hsm.session, again, kl_rnd1_demands.list, kl_rnd1_demands.count, "Rnd1'",
+                           &err));
+    ck_assert_uint_eq(uses_of(again), DERIVE);
+    check_sealed(again);
 }
 END_TEST
 
@@ -258,6 +299,7 @@ START_TEST(tmk_goes_out_and_comes_back)
     ck_assert(flag(tmk, CKA_SENSITIVE));
     ck_assert(!flag(tmk, CKA_TOKEN));
     ck_assert(!flag(tmk, CKA_WRAP_WITH_TRUSTED));
+    check_sealed(tmk);
     ck_ok(kl_op_kcv(hsm.session, tmk, info->alg, 4, kcv, &err));
     ck_ok(kl_op_wrap(hsm.session, wrap, tmk, wrapped, &len, &err));
     ck_assert_uint_eq(len, info->key_len + 8);
@@ -268,6 +310,7 @@ START_TEST(tmk_goes_out_and_comes_back)
     ck_assert_mem_eq(kcv, kcv_back, 4);
     ck_assert(!flag(back, CKA_EXTRACTABLE));
     ck_assert(!flag(back, CKA_TOKEN));
+    check_sealed(back);
 
     ck_ok(kl_op_unwrap_tmk(hsm.session, unwrap, info->alg, wrapped, len, KL_USE_UNWRAP, "TMK",
                            0x01020304, &pad, &err));
@@ -279,6 +322,9 @@ START_TEST(tmk_goes_out_and_comes_back)
     ck_assert_uint_eq(f->C_GetAttributeValue(s, pad, &attr, 1), CKR_OK);
     ck_assert_uint_eq(attr.ulValueLen, 4);
     ck_assert_mem_eq(id, "\x01\x02\x03\x04", 4);
+    ck_assert(!flag(pad, CKA_COPYABLE));
+    /* A PIN pad keeps the TMK's state in the label. */
+    ck_assert(flag(pad, CKA_MODIFIABLE));
 }
 END_TEST
 
@@ -499,6 +545,130 @@ START_TEST(random_bytes)
 }
 END_TEST
 
+/* What a storage key unwraps is sensitive and for the session, and it wraps by RFC 3394 only. */
+START_TEST(storage_key_is_bound)
+{
+    CK_MECHANISM kw = {CKM_AES_KEY_WRAP, NULL, 0}, pad = {CKM_AES_KEY_WRAP_PAD, NULL, 0};
+    CK_OBJECT_CLASS class = CKO_SECRET_KEY;
+    CK_KEY_TYPE type = CKK_DES2;
+    CK_ATTRIBUTE attrs[] = {
+        {CKA_CLASS, &class, sizeof(class)}, {CKA_KEY_TYPE, &type, sizeof(type)},
+        {CKA_TOKEN, (void *)&no, 1},        {CKA_PRIVATE, (void *)&yes, 1},
+        {CKA_SENSITIVE, (void *)&yes, 1},   {CKA_DECRYPT, (void *)&no, 1},
+        {CKA_UNWRAP, (void *)&no, 1},       {CKA_VERIFY, (void *)&no, 1},
+        {CKA_DERIVE, (void *)&no, 1},       {CKA_EXTRACTABLE, (void *)&yes, 1},
+    };
+    CK_OBJECT_HANDLE key, tmk, out = CK_INVALID_HANDLE;
+    uint8_t wrapped[64];
+    CK_ULONG len = sizeof(wrapped);
+
+    ck_ok(kl_storage_key_generate(hsm.session, "s", &err));
+    ck_ok(kl_storage_key_find(hsm.session, "s", &key, &err));
+    ck_ok(kl_op_generate_tmk(hsm.session, KL_ALG_TDES2, &tmk, &err));
+    ck_assert_uint_eq(f->C_WrapKey(s, &pad, key, tmk, wrapped, &len), CKR_MECHANISM_INVALID);
+    len = sizeof(wrapped);
+    ck_assert_uint_eq(f->C_WrapKey(s, &kw, key, tmk, wrapped, &len), CKR_OK);
+    /* To be wrapped under another key some day, a TMK may come out extractable. */
+    ck_assert_uint_eq(f->C_UnwrapKey(s, &kw, key, wrapped, len, attrs, 10, &out), CKR_OK);
+    ck_assert(flag(out, CKA_SENSITIVE));
+    for (int i = 2; i < 9; i++) {
+        void *demanded = attrs[i].pValue;
+
+        attrs[i].pValue = (void *)(demanded == &yes ? &no : &yes);
+        ck_assert_msg(f->C_UnwrapKey(s, &kw, key, wrapped, len, attrs, 10, &out) != CKR_OK,
+                      "attribute 0x%lx", attrs[i].type);
+        attrs[i].pValue = demanded;
+    }
+}
+END_TEST
+
+START_TEST(storage_key_without_allowed_mechanisms)
+{
+    fake_p11_fail(FAKE_C_GenerateKey, 1, CKR_ATTRIBUTE_TYPE_INVALID);
+    ck_ok(kl_storage_key_generate(hsm.session, "s", &err));
+    ck_assert_uint_eq(fake_p11_calls(FAKE_C_GenerateKey), 2);
+    fake_p11_reset();
+    fake_p11_fail(FAKE_C_GenerateKey, 1, CKR_TEMPLATE_INCONSISTENT);
+    ck_rc(kl_storage_key_generate(hsm.session, "s2", &err), KL_ERR_HSM);
+    ck_assert_uint_eq(fake_p11_calls(FAKE_C_GenerateKey), 1);
+    fake_p11_reset();
+    fake_p11_fail(FAKE_C_GenerateKey, 0, CKR_ATTRIBUTE_TYPE_INVALID);
+    ck_rc(kl_storage_key_generate(hsm.session, "s2", &err), KL_ERR_HSM_LACKS);
+    ck_assert_uint_eq(fake_p11_calls(FAKE_C_GenerateKey), 2);
+}
+END_TEST
+
+/* Keys whose CKA_ALLOWED_MECHANISMS were chosen by hand. */
+static const struct {
+    size_t count;
+    enum kl_rc rc;
+    CK_MECHANISM_TYPE list[20];
+} work_mechanisms[] = {
+    {2, KL_OK, {CKM_RSA_PKCS_OAEP, CKM_SHA256_RSA_PKCS_PSS}},
+    {2, KL_OK, {CKM_SHA256_RSA_PKCS_PSS, CKM_RSA_PKCS_OAEP}},
+    {0, KL_OK, {0}}, /* no bounds */
+    {1, KL_ERR_KEY, {CKM_RSA_PKCS_OAEP}},
+    {2, KL_ERR_KEY, {CKM_RSA_PKCS_OAEP, CKM_SHA256_RSA_PKCS}},
+    {3, KL_ERR_KEY, {CKM_RSA_PKCS_OAEP, CKM_SHA256_RSA_PKCS_PSS, CKM_RSA_PKCS}},
+    {17, KL_ERR_KEY, {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17}},
+};
+
+START_TEST(work_key_with_other_mechanisms)
+{
+    CK_ULONG bits = 2048;
+    CK_MECHANISM mechanism = {CKM_RSA_PKCS_KEY_PAIR_GEN, NULL, 0};
+    CK_ATTRIBUTE public[] = {{CKA_MODULUS_BITS, &bits, sizeof(bits)},
+                             {CKA_PUBLIC_EXPONENT, (uint8_t[]){1, 0, 1}, 3}};
+    CK_ATTRIBUTE private[] = {
+        {CKA_TOKEN, (void *)&yes, 1},
+        {CKA_PRIVATE, (void *)&yes, 1},
+        {CKA_LABEL, (char[]){"k"}, 1},
+        {CKA_SENSITIVE, (void *)&yes, 1},
+        {CKA_SIGN, (void *)&yes, 1},
+        {CKA_UNWRAP, (void *)&yes, 1},
+        {CKA_EXTRACTABLE, (void *)&no, 1},
+        {CKA_DECRYPT, (void *)&no, 1},
+        {CKA_SIGN_RECOVER, (void *)&no, 1},
+        {CKA_ALLOWED_MECHANISMS, (void *)work_mechanisms[_i].list,
+         work_mechanisms[_i].count * sizeof(CK_MECHANISM_TYPE)},
+    };
+    CK_OBJECT_HANDLE handles[2], found;
+    EVP_PKEY *key = NULL;
+
+    ck_assert_uint_eq(f->C_GenerateKeyPair(s, &mechanism, public, 2, private,
+                                           work_mechanisms[_i].count ? 10 : 9, &handles[0],
+                                           &handles[1]),
+                      CKR_OK);
+    ck_rc(kl_pair_find(hsm.session, KL_PAIR_WORK, "k", &found, &key, &err), work_mechanisms[_i].rc);
+    if (work_mechanisms[_i].rc != KL_OK) {
+        ck_says("work key \"k\": CKA_ALLOWED_MECHANISMS");
+    }
+    EVP_PKEY_free(key);
+}
+END_TEST
+
+START_TEST(storage_key_with_other_mechanisms)
+{
+    static const CK_MECHANISM_TYPE list[] = {CKM_AES_KEY_WRAP, CKM_AES_CBC_PAD};
+    CK_MECHANISM mechanism = {CKM_AES_KEY_GEN, NULL, 0};
+    CK_ULONG len = 32;
+    CK_ATTRIBUTE attrs[] = {
+        {CKA_VALUE_LEN, &len, sizeof(len)}, {CKA_ENCRYPT, (void *)&no, 1},
+        {CKA_DECRYPT, (void *)&no, 1},      {CKA_SIGN, (void *)&no, 1},
+        {CKA_VERIFY, (void *)&no, 1},       {CKA_DERIVE, (void *)&no, 1},
+        {CKA_WRAP, (void *)&yes, 1},        {CKA_UNWRAP, (void *)&yes, 1},
+        {CKA_SENSITIVE, (void *)&yes, 1},   {CKA_EXTRACTABLE, (void *)&no, 1},
+        {CKA_PRIVATE, (void *)&yes, 1},     {CKA_TOKEN, (void *)&yes, 1},
+        {CKA_LABEL, (char[]){"s"}, 1},      {CKA_ALLOWED_MECHANISMS, (void *)list, sizeof(list)},
+    };
+    CK_OBJECT_HANDLE handle;
+
+    ck_assert_uint_eq(f->C_GenerateKey(s, &mechanism, attrs, 14, &handle), CKR_OK);
+    ck_rc(kl_storage_key_find(hsm.session, "s", &handle, &err), KL_ERR_KEY);
+    ck_says("CKA_ALLOWED_MECHANISMS must be exactly CKM_AES_KEY_WRAP");
+}
+END_TEST
+
 static Suite *ops_suite(void)
 {
     Suite *suite = suite_create("ops and keys");
@@ -509,6 +679,7 @@ static Suite *ops_suite(void)
     tcase_add_test(ops, cmac_of_rfc_4493);
     tcase_add_test(ops, key_wrap_of_rfc_3394);
     tcase_add_loop_test(ops, derived_keys_have_one_use, 0, 6);
+    tcase_add_test(ops, unwrapped_rnd1_is_as_demanded);
     tcase_add_test(ops, gcm_both_ways);
     tcase_add_loop_test(ops, tmk_goes_out_and_comes_back, 0, KL_ALG_COUNT);
     tcase_add_test(ops, bad_cryptograms_are_the_peers_fault);
@@ -519,10 +690,14 @@ static Suite *ops_suite(void)
     tcase_add_loop_test(keys, pairs_are_made_by_role, 0, 2);
     tcase_add_test(keys, work_key_has_two_mechanisms);
     tcase_add_test(keys, allowed_mechanisms_are_optional_the_rest_is_not);
-    tcase_add_loop_test(keys, a_failed_generation_leaves_nothing, 0, 14);
+    tcase_add_loop_test(keys, a_failed_generation_leaves_nothing, 0, 15);
     tcase_add_test(keys, bad_key_requests);
     tcase_add_loop_test(keys, storage_keys_made_wrong, 0, 11);
     tcase_add_test(keys, storage_key);
+    tcase_add_test(keys, storage_key_is_bound);
+    tcase_add_test(keys, storage_key_without_allowed_mechanisms);
+    tcase_add_loop_test(keys, work_key_with_other_mechanisms, 0, 7);
+    tcase_add_test(keys, storage_key_with_other_mechanisms);
     suite_add_tcase(suite, keys);
     return suite;
 }

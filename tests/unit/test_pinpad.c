@@ -95,10 +95,11 @@ static struct kl_pinpad *open_pad(int kind)
 {
     struct kl_pinpad *pad = NULL;
 
-    if (kind == MEMORY)
+    if (kind == MEMORY) {
         ok(kl_pinpad_memory_new(&pad, &err));
-    else
+    } else {
         ok(kl_pinpad_token_open(test_softhsm_path(), "pkcs11:token=" LABEL, pin_path, &pad, &err));
+    }
     return pad;
 }
 
@@ -110,8 +111,9 @@ static void set_up(void)
     snprintf(pin_path, sizeof(pin_path), "%s/pin", dir);
     ok(kl_file_write(pin_path, PIN "\n", sizeof(PIN), 0600, 1, &err));
     for (i = 0; i <= KL_PURPOSE_DONE; i++) {
-        for (k = 0; k < KL_HASH_LEN; k++)
+        for (k = 0; k < KL_HASH_LEN; k++) {
             labels.of[i][k] = (uint8_t)(i * 32 + k);
+        }
     }
 }
 
@@ -167,11 +169,12 @@ static void expected_kcv(int i, uint8_t kcv[16])
     static const char *const cipher[] = {NULL, NULL, "AES-128-CBC", "AES-192-CBC", "AES-256-CBC"};
     static const uint8_t zeros[16];
 
-    if (cipher[i])
+    if (cipher[i]) {
         cmac(cipher[i], tmks[i].key, kl_alg_info(tmks[i].alg)->key_len, zeros, 16, kcv);
-    else
+    } else {
         ecb(tmks[i].alg == KL_ALG_TDES2 ? EVP_des_ede_ecb() : EVP_des_ede3_ecb(), tmks[i].key,
             zeros, 8, kcv);
+    }
 }
 
 static void keep(struct kl_pinpad *pad, uint32_t version)
@@ -309,8 +312,9 @@ START_TEST(test_full)
     size_t len;
 
     start(pad);
-    for (version = 1; version <= KL_PINPAD_TMK_MAX; version++)
+    for (version = 1; version <= KL_PINPAD_TMK_MAX; version++) {
         keep(pad, version);
+    }
     len = wrap(tmks[0].key, 16, ctmk);
     ck_assert_int_eq(kl_pinpad_keep(pad, &tmk, ctmk, len, &err), KL_ERR_REFUSED);
     kl_pinpad_free(pad);

@@ -11,7 +11,9 @@
 #include <string.h>
 
 #include "pkcs11/keys.h"
+#include "pkcs11/object.h"
 #include "pkcs11/ops.h"
+#include "pkcs11/tmpl.h"
 #include "tests/support/fake_p11.h"
 #include "tests/support/hsm.h"
 #include "tests/support/suite.h"
@@ -117,6 +119,102 @@ START_TEST(work_key_without_unwrap_template)
 }
 END_TEST
 
+/* A template that lacks the nth of the demands; the caller's buffers hold it. */
+static void template_without(const struct kl_demands *demands, size_t nth, struct kl_tmpl *out)
+{
+    struct kl_demand list[KL_TMPL_MAX];
+    struct kl_demands rest = {list, 0};
+
+    for (size_t i = 0; i < demands->count; i++) {
+        if (i != nth) {
+            list[rest.count++] = demands->list[i];
+        }
+    }
+    kl_tmpl_init(out);
+    kl_demands_add(&rest, out);
+}
+
+/* A template with one demand too few is found out, and the attribute named. The class (0) is not
+ * tried: SoftHSM unwraps nothing else by these mechanisms. */
+START_TEST(work_key_whose_template_lacks_one)
+{
+    CK_BBOOL yes = CK_TRUE, no = CK_FALSE;
+    CK_ULONG bits = 2048;
+    CK_MECHANISM mechanism = {CKM_RSA_PKCS_KEY_PAIR_GEN, NULL, 0};
+    CK_ATTRIBUTE public[] = {{CKA_TOKEN, &yes, 1},
+                             {CKA_MODULUS_BITS, &bits, sizeof(bits)},
+                             {CKA_PUBLIC_EXPONENT, (uint8_t[]){1, 0, 1}, 3}};
+    struct kl_tmpl unwrap;
+
+    template_without(&kl_rnd1_demands, (size_t)_i, &unwrap);
+    CK_ATTRIBUTE private[] = {
+        {CKA_TOKEN, &yes, 1},
+        {CKA_PRIVATE, &yes, 1},
+        {CKA_LABEL, (char[]){"work"}, 4},
+        {CKA_SENSITIVE, &yes, 1},
+        {CKA_SIGN, &yes, 1},
+        {CKA_UNWRAP, &yes, 1},
+        {CKA_EXTRACTABLE, &no, 1},
+        {CKA_DECRYPT, &no, 1},
+        {CKA_SIGN_RECOVER, &no, 1},
+        {CKA_DERIVE, &no, 1},
+        {CKA_UNWRAP_TEMPLATE, unwrap.attrs, unwrap.count * sizeof(CK_ATTRIBUTE)},
+    };
+    CK_OBJECT_HANDLE handles[2];
+
+    ck_ok(kl_pair_destroy(hsm.session, "work", &err));
+    ck_assert_uint_eq(kl_session_functions(hsm.session)
+                          ->C_GenerateKeyPair(kl_session_handle(hsm.session), &mechanism, public, 3,
+                                              private, 11, &handles[0], &handles[1]),
+                      CKR_OK);
+    open_fails(KL_ERR_KEY, "work key's CKA_UNWRAP_TEMPLATE does not bind");
+    ck_assert_ptr_nonnull(strstr(err.text, kl_rnd1_demands.list[_i].name));
+}
+END_TEST
+
+static void storage_key_by_hand(struct kl_tmpl *unwrap)
+{
+    CK_MECHANISM mechanism = {CKM_AES_KEY_GEN, NULL, 0};
+    CK_OBJECT_HANDLE handle;
+    struct kl_tmpl tmpl;
+
+    ck_ok(kl_storage_key_find(hsm.session, "storage", &handle, &err));
+    kl_op_destroy(hsm.session, &handle);
+    kl_tmpl_init(&tmpl);
+    kl_tmpl_number(&tmpl, CKA_VALUE_LEN, 32);
+    kl_tmpl_bool(&tmpl, CKA_TOKEN, 1);
+    kl_tmpl_bool(&tmpl, CKA_PRIVATE, 1);
+    kl_tmpl_bool(&tmpl, CKA_SENSITIVE, 1);
+    kl_tmpl_bool(&tmpl, CKA_EXTRACTABLE, 0);
+    kl_tmpl_bytes(&tmpl, CKA_LABEL, "storage", 7);
+    kl_tmpl_can(&tmpl, CKO_SECRET_KEY, KL_CAN_WRAP | KL_CAN_UNWRAP);
+    if (unwrap) {
+        kl_tmpl_nested(&tmpl, CKA_UNWRAP_TEMPLATE, unwrap);
+    }
+    ck_assert_uint_eq(kl_session_functions(hsm.session)
+                          ->C_GenerateKey(kl_session_handle(hsm.session), &mechanism, tmpl.attrs,
+                                          tmpl.count, &handle),
+                      CKR_OK);
+}
+
+START_TEST(storage_key_without_unwrap_template)
+{
+    storage_key_by_hand(NULL);
+    open_fails(KL_ERR_KEY, "storage key's CKA_UNWRAP_TEMPLATE does not bind");
+}
+END_TEST
+
+START_TEST(storage_key_whose_template_lacks_one)
+{
+    struct kl_tmpl unwrap;
+
+    template_without(&kl_tmk_demands, (size_t)_i, &unwrap);
+    storage_key_by_hand(&unwrap);
+    open_fails(KL_ERR_KEY, "storage key's CKA_UNWRAP_TEMPLATE does not bind");
+    ck_assert_ptr_nonnull(strstr(err.text, kl_tmk_demands.list[_i].name));
+}
+END_TEST
+
 START_TEST(two_work_keys)
 {
     generate_by_hand(CK_FALSE);
@@ -177,6 +275,9 @@ static Suite *selftest_suite(void)
     tcase_add_test(cases, missing_storage_key);
     tcase_add_test(cases, work_key_that_decrypts);
     tcase_add_test(cases, work_key_without_unwrap_template);
+    tcase_add_loop_test(cases, work_key_whose_template_lacks_one, 1, (int)kl_rnd1_demands.count);
+    tcase_add_test(cases, storage_key_without_unwrap_template);
+    tcase_add_loop_test(cases, storage_key_whose_template_lacks_one, 1, (int)kl_tmk_demands.count);
     tcase_add_test(cases, two_work_keys);
     tcase_add_test(cases, selftest_passes_on_a_lost_token);
     tcase_add_loop_test(cases, selftest_names_what_is_missing, 0, 9);

@@ -476,8 +476,9 @@ START_TEST(test_done_spoilt)
     ck_assert_int_eq(bench_give(&b, &done), _i % 4 == 3 ? KL_ERR_PEER : KL_ERR_VERIFY);
     ck_assert_uint_eq(b.len, 0);
     bench_expect_tmks(&b, 2, 1, KL_PINPAD_ACTIVE, 2, KL_PINPAD_UNCONFIRMED);
-    if (kind == TOKEN)
+    if (kind == TOKEN) {
         bench_restart(&b);
+    }
     ck_assert_uint_eq(kl_terminal_candidates(b.home_open, &list), 1);
     kl_terminal_load_free(b.load);
     ok(&b, kl_terminal_load_new(&b.params, &b.load, &b.err));
