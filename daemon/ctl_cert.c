@@ -3,8 +3,8 @@
  * keyloaderctl cert: the loader's half of step S2. Installs AcquireWCRT, and only one that the
  * configured root signed for the key that is in the HSM.
  */
-#include <getopt.h>
 #include <openssl/pem.h>
+#include <openssl/x509v3.h>
 #include <stdio.h>
 #include <time.h>
 
@@ -13,6 +13,7 @@
 #include "conf/report.h"
 #include "daemon/ctl.h"
 #include "daemon/ctl_hsm.h"
+#include "daemon/store.h"
 #include "pkcs11/keys.h"
 #include "proto/cert.h"
 
@@ -34,8 +35,9 @@ static enum kl_rc load_chain(const char *path, X509 *root, STACK_OF(X509) * *out
     return KL_OK;
 }
 
-/* The certificate's key must be the one in the HSM; nothing overrides that. */
-static enum kl_rc check_key(const struct kl_config *config, X509 *leaf, struct kl_err *err)
+/* Whether the certificate's key is the one in the HSM; an error if that cannot be seen. */
+static enum kl_rc compare_key(const struct kl_config *config, X509 *leaf, int *same,
+                              struct kl_err *err)
 {
     struct kl_ctl_hsm hsm;
     CK_OBJECT_HANDLE handle;
@@ -45,15 +47,40 @@ static enum kl_rc check_key(const struct kl_config *config, X509 *leaf, struct k
     if (rc == KL_OK) {
         rc = kl_pair_find(hsm.session, KL_PAIR_WORK, config->work_key, &handle, &key, err);
     }
-    if (rc == KL_OK && EVP_PKEY_eq(X509_get0_pubkey(leaf), key) != 1) {
-        rc = kl_err_set(err, KL_ERR_CERT,
-                        "the certificate is for another key than \"%s\" in the HSM; have a fresh "
-                        "`key csr` signed",
-                        config->work_key);
+    if (rc == KL_OK) {
+        *same = EVP_PKEY_eq(X509_get0_pubkey(leaf), key) == 1;
     }
     EVP_PKEY_free(key);
     kl_ctl_hsm_close(&hsm);
     return rc;
+}
+
+static enum kl_rc another_key(const struct kl_config *config, struct kl_err *err)
+{
+    return kl_err_set(err, KL_ERR_CERT,
+                      "the certificate is for another key than \"%s\" in the HSM; have a fresh "
+                      "`key csr` signed",
+                      config->work_key);
+}
+
+/* Nothing overrides these checks. */
+static enum kl_rc check_chain(const struct kl_config *config, STACK_OF(X509) * chain, X509 *root,
+                              struct kl_err *err)
+{
+    X509 *last = sk_X509_value(chain, sk_X509_num(chain) - 1);
+    char subject[KL_NAME_MAX];
+    int same = 0;
+    enum kl_rc rc = kl_cert_verify_loader(chain, root, time(NULL), err);
+
+    if (rc == KL_ERR_CERT && X509_check_issued(root, last) != X509_V_OK) {
+        kl_cert_subject(root, subject);
+        return kl_err_set(err, KL_ERR_CERT, "not issued under [certificates] root %s (%.128s)",
+                          config->root, subject);
+    }
+    if (rc == KL_OK) {
+        rc = compare_key(config, sk_X509_value(chain, 0), &same, err);
+    }
+    return rc == KL_OK && !same ? another_key(config, err) : rc;
 }
 
 static int same_chain(STACK_OF(X509) * a, STACK_OF(X509) * b)
@@ -106,6 +133,26 @@ static enum kl_rc write_chain(const char *path, STACK_OF(X509) * chain, int forc
     return rc;
 }
 
+/* A daemon reads the certificate when it starts. null: whether one runs cannot be seen. */
+static json_t *restart_needed(const struct kl_config *config, int already)
+{
+    struct kl_err why = KL_ERR_INIT;
+    int serving = 0;
+
+    if (already) {
+        return json_false();
+    }
+    if (kl_store_claimed(config->store, &serving, &why) != KL_OK) {
+        fprintf(stderr, "keyloaderctl: warning: %s\n", why.text);
+        return json_null();
+    }
+    if (serving) {
+        fprintf(stderr, "keyloaderctl: keyloaderd runs with the certificate that it read when it "
+                        "started: restart it\n");
+    }
+    return json_boolean(serving);
+}
+
 static enum kl_rc install(const struct kl_ctl *ctl, const char *file, int force, struct kl_err *err)
 {
     const struct kl_config *config = &ctl->config;
@@ -121,11 +168,7 @@ static enum kl_rc install(const struct kl_ctl *ctl, const char *file, int force,
     if (rc != KL_OK) {
         goto out;
     }
-    rc = kl_cert_verify_loader(chain, root, time(NULL), err);
-    if (rc == KL_OK) {
-        rc = check_key(config, sk_X509_value(chain, 0), err);
-    }
-    if (rc != KL_OK) {
+    if ((rc = check_chain(config, chain, root, err)) != KL_OK) {
         kl_err_context(err, "%s is not installed", file);
         goto out;
     }
@@ -137,7 +180,8 @@ static enum kl_rc install(const struct kl_ctl *ctl, const char *file, int force,
         rc = kl_report_cert(sk_X509_value(chain, 0), &report, err);
     }
     if (rc == KL_OK) {
-        rc = kl_report_print(json_pack("{s:s, s:b, s:o}", "file", config->work, "changed", !already,
+        rc = kl_report_print(json_pack("{s:s, s:b, s:o, s:o}", "file", config->work, "changed",
+                                       !already, "restart_needed", restart_needed(config, already),
                                        "certificate", report),
                              ctl->json, err);
     }
@@ -154,7 +198,7 @@ static enum kl_rc cert_install(struct kl_ctl *ctl, int argc, char **argv, struct
     enum kl_rc rc;
 
     kl_options_begin();
-    while ((c = getopt_long(argc, argv, ":", options, NULL)) != -1) {
+    while ((c = kl_options_next(argc, argv, options)) != -1) {
         if (c != 'f') {
             return kl_options_error(c, argv, err);
         }
@@ -164,18 +208,38 @@ static enum kl_rc cert_install(struct kl_ctl *ctl, int argc, char **argv, struct
     return rc == KL_OK ? install(ctl, argv[optind], force, err) : rc;
 }
 
+/* Is the HSM's key the certificate's? Says so in *shown; without its answer nothing is wrong. */
+static enum kl_rc show_key(const struct kl_config *config, X509 *leaf, char *shown, size_t size,
+                           struct kl_err *err)
+{
+    struct kl_err why = KL_ERR_INIT;
+    int same = 0;
+
+    if (kl_ctl_hsm_prompts(config)) {
+        snprintf(shown, size, "not checked");
+        return KL_OK;
+    }
+    if (compare_key(config, leaf, &same, &why) != KL_OK) {
+        snprintf(shown, size, "not checked: %s", why.text);
+        return KL_OK;
+    }
+    snprintf(shown, size, "%s", same ? "ok" : "another than the HSM's");
+    return same ? KL_OK : another_key(config, err);
+}
+
 static enum kl_rc cert_show(struct kl_ctl *ctl, int argc, char **argv, struct kl_err *err)
 {
     static const struct option options[] = {{0}};
     STACK_OF(X509) *chain = NULL;
     X509 *root = NULL;
     json_t *report = NULL;
-    struct kl_err finding = KL_ERR_INIT;
+    struct kl_err finding = KL_ERR_INIT, key_finding = KL_ERR_INIT;
+    char key[sizeof finding.text + 16];
     int c;
-    enum kl_rc rc;
+    enum kl_rc rc, verdict, key_verdict;
 
     kl_options_begin();
-    if ((c = getopt_long(argc, argv, ":", options, NULL)) != -1) {
+    if ((c = kl_options_next(argc, argv, options)) != -1) {
         return kl_options_error(c, argv, err);
     }
     if ((rc = kl_options_operands(argc, argv, 0, "", err)) != KL_OK) {
@@ -192,13 +256,15 @@ static enum kl_rc cert_show(struct kl_ctl *ctl, int argc, char **argv, struct kl
         goto out;
     }
     /* A certificate that is not acceptable is shown all the same, and is a failure. */
-    enum kl_rc verdict = kl_cert_verify_loader(chain, root, time(NULL), &finding);
-    rc = kl_report_print(json_pack("{s:s, s:s, s:o}", "file", ctl->config.work, "status",
-                                   verdict == KL_OK ? "ok" : finding.text, "certificate", report),
+    verdict = kl_cert_verify_loader(chain, root, time(NULL), &finding);
+    key_verdict = show_key(&ctl->config, sk_X509_value(chain, 0), key, sizeof key, &key_finding);
+    rc = kl_report_print(json_pack("{s:s, s:s, s:s, s:o}", "file", ctl->config.work, "status",
+                                   verdict == KL_OK ? "ok" : finding.text, "key", key,
+                                   "certificate", report),
                          ctl->json, err);
-    if (rc == KL_OK && verdict != KL_OK) {
-        *err = finding;
-        rc = verdict;
+    if (rc == KL_OK && (verdict != KL_OK || key_verdict != KL_OK)) {
+        *err = verdict != KL_OK ? finding : key_finding;
+        rc = err->rc;
     }
 out:
     sk_X509_pop_free(chain, X509_free);
@@ -209,6 +275,8 @@ out:
 const struct kl_ctl_command kl_ctl_cert_commands[] = {
     {"cert", "install", cert_install, "FILE [--force]",
      "Check and install the work certificate; --force replaces another that is installed"},
-    {"cert", "show", cert_show, "", "Show the installed work certificate and check it"},
+    {"cert", "show", cert_show, "",
+     "Show the installed work certificate and check it, also against the HSM's key unless the PIN "
+     "would have to be asked for"},
     {0},
 };

@@ -28,6 +28,21 @@ void kl_ctl_hsm_close(struct kl_ctl_hsm *hsm)
     memset(hsm, 0, sizeof *hsm);
 }
 
+int kl_ctl_hsm_prompts(const struct kl_config *config)
+{
+    struct kl_err ignored = KL_ERR_INIT;
+    struct kl_uri *uri = NULL;
+    const char *source = config->pin_source;
+    int prompts;
+
+    if (!*source && kl_uri_parse(config->token, &uri, &ignored) == KL_OK) {
+        source = kl_uri_pin_source(uri);
+    }
+    prompts = !source || !*source || strcmp(source, "prompt") == 0;
+    kl_uri_free(uri);
+    return prompts;
+}
+
 enum kl_rc kl_ctl_installed(const struct kl_config *config, STACK_OF(X509) * *out,
                             struct kl_err *err)
 {

@@ -3,7 +3,6 @@
  * keyloaderctl token and key: step S1. Makes the token, AcquireWCRT_Prk/Pu and the storage key,
  * and the request that the CA signs into AcquireWCRT.
  */
-#include <getopt.h>
 #include <openssl/pem.h>
 #include <stdio.h>
 #include <string.h>
@@ -13,6 +12,7 @@
 #include "conf/report.h"
 #include "daemon/ctl.h"
 #include "daemon/ctl_hsm.h"
+#include "daemon/store.h"
 #include "pkcs11/ceremony.h"
 #include "pkcs11/keys.h"
 #include "pkcs11/x509sign.h"
@@ -31,7 +31,7 @@ static enum kl_rc token_init(struct kl_ctl *ctl, int argc, char **argv, struct k
     enum kl_rc rc;
 
     kl_options_begin();
-    while ((c = getopt_long(argc, argv, ":", options, NULL)) != -1) {
+    while ((c = kl_options_next(argc, argv, options)) != -1) {
         if (c != 's') {
             return kl_options_error(c, argv, err);
         }
@@ -176,6 +176,20 @@ static enum kl_rc generate(const struct kl_ctl *ctl, struct kl_session *session,
     return rc;
 }
 
+/* Its workers would go on with handles of a key that is no more. */
+static enum kl_rc refuse_while_serving(const struct kl_config *config, struct kl_err *err)
+{
+    int serving = 0;
+    enum kl_rc rc = kl_store_claimed(config->store, &serving, err);
+
+    if (rc == KL_OK && serving) {
+        rc = kl_err_set(err, KL_ERR_BUSY,
+                        "a daemon serves %s with the key to be replaced: stop keyloaderd first",
+                        config->store);
+    }
+    return rc;
+}
+
 static enum kl_rc key_generate(struct kl_ctl *ctl, int argc, char **argv, struct kl_err *err)
 {
     static const struct option options[] = {
@@ -189,7 +203,7 @@ static enum kl_rc key_generate(struct kl_ctl *ctl, int argc, char **argv, struct
     enum kl_rc rc = KL_OK;
 
     kl_options_begin();
-    while (rc == KL_OK && (c = getopt_long(argc, argv, ":", options, NULL)) != -1) {
+    while (rc == KL_OK && (c = kl_options_next(argc, argv, options)) != -1) {
         if (c == 'b') {
             rc = kl_options_bits(optarg, &bits, err);
         } else if (c == 'r') {
@@ -202,6 +216,9 @@ static enum kl_rc key_generate(struct kl_ctl *ctl, int argc, char **argv, struct
         rc = kl_options_operands(argc, argv, 0, "", err);
     }
     if (rc != KL_OK) {
+        return rc;
+    }
+    if (replace && (rc = refuse_while_serving(&ctl->config, err)) != KL_OK) {
         return rc;
     }
     rc = kl_ctl_hsm_open(&ctl->config, 1, &hsm, err);
@@ -253,7 +270,7 @@ static enum kl_rc key_show(struct kl_ctl *ctl, int argc, char **argv, struct kl_
     enum kl_rc rc, storage_rc;
 
     kl_options_begin();
-    if ((c = getopt_long(argc, argv, ":", options, NULL)) != -1) {
+    if ((c = kl_options_next(argc, argv, options)) != -1) {
         return kl_options_error(c, argv, err);
     }
     if ((rc = kl_options_operands(argc, argv, 0, "", err)) != KL_OK) {
@@ -380,7 +397,7 @@ static enum kl_rc key_csr(struct kl_ctl *ctl, int argc, char **argv, struct kl_e
     enum kl_rc rc;
 
     kl_options_begin();
-    while ((c = getopt_long(argc, argv, ":", options, NULL)) != -1) {
+    while ((c = kl_options_next(argc, argv, options)) != -1) {
         if (c == 's') {
             text = optarg;
         } else if (c == 'o') {
@@ -416,8 +433,8 @@ const struct kl_ctl_command kl_ctl_key_commands[] = {
     {"token", "init", token_init, "[--so-pin-source SRC]",
      "Initialise the configured token; its PIN is read from the configured pin-source"},
     {"key", "generate", key_generate, "[--bits 2048|3072|4096] [--replace]",
-     "Make the work key pair, and the storage key if there is none; --replace destroys the old "
-     "pair"},
+     "Make the work key pair (default 3072 bits), and the storage key if there is none; --replace "
+     "destroys the old pair"},
     {"key", "show", key_show, "", "Show the work key and the storage key and check both"},
     {"key", "csr", key_csr, "--subject NAME --out FILE|- [--force]",
      "Write a certification request (PKCS#10, PEM) for the work key, for the CA to sign"},

@@ -2,18 +2,15 @@
 /*
  * keyloaderctl terminal: the registry, and the windows in which a terminal may load.
  */
-#include <getopt.h>
-#include <jansson.h>
+#include "daemon/ctl_terminal.h"
+
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #include "conf/cli.h"
 #include "conf/options.h"
 #include "conf/report.h"
-#include "daemon/csv.h"
-#include "daemon/ctl.h"
 #include "daemon/ctl_list.h"
 #include "daemon/ctl_tmk.h"
 #include "daemon/life.h"
@@ -22,70 +19,19 @@
 #define ARM_MAX (30 * 24 * 3600) /* longer is no window but a habit */
 #define ARM_FOR (2 * 3600)
 #define ARM_ATTEMPTS 3
-#define IMPORT_MAX (64 * 1024 * 1024) /* bytes */
 
 static int64_t now_seconds(void)
 {
     return (int64_t)time(NULL);
 }
 
-/* Ends a transaction the way its work went. */
-static enum kl_rc finish(struct kl_store *store, enum kl_rc rc, struct kl_err *err)
+enum kl_rc kl_ctl_finish(struct kl_store *store, enum kl_rc rc, struct kl_err *err)
 {
     if (rc == KL_OK) {
         return kl_store_commit(store, err);
     }
     kl_store_rollback(store);
     return rc;
-}
-
-/* ---- Algorithms ---- */
-
-/* No RSA work key carries an AES-192 or AES-256 TMK: better said now than at the first load. A
- * test lab's policy may be to warn only, once. */
-static enum kl_rc check_strength(const struct kl_config *config, enum kl_alg alg, int *warned,
-                                 struct kl_err *err)
-{
-    enum kl_rc rc = kl_alg_strength(KL_KEY_RSA, 4096, alg, err);
-
-    if (rc != KL_ERR_STRENGTH) {
-        return rc;
-    }
-    if (config->strength_enforce) {
-        return kl_err_context(err, "strength-policy is enforce");
-    }
-    if (!*warned) {
-        fprintf(stderr, "keyloaderctl: warning: %s\n", err->text);
-    }
-    *warned = 1;
-    return KL_OK;
-}
-
-static enum kl_rc parse_alg(const struct kl_config *config, const char *name, int *warned,
-                            enum kl_alg *out, struct kl_err *err)
-{
-    const struct kl_alg_info *info = kl_alg_by_name(name);
-    enum kl_rc rc;
-
-    if (!info) {
-        return kl_err_set(err, KL_ERR_INPUT,
-                          "'%.40s' must be tdes2, tdes3, aes128, aes192 or aes256", name);
-    }
-    if ((rc = check_strength(config, info->alg, warned, err)) == KL_OK) {
-        *out = info->alg;
-    }
-    return rc;
-}
-
-static enum kl_rc copy_serial(const char *what, const char *text, char out[KL_SERIAL_MAX + 1],
-                              struct kl_err *err)
-{
-    if (!kl_serial_ok(text)) {
-        return kl_err_set(err, KL_ERR_INPUT, "'%.40s' is no %s: 1 to %d of A-Z a-z 0-9 - . _", text,
-                          what, KL_SERIAL_MAX);
-    }
-    memcpy(out, text, strlen(text) + 1);
-    return KL_OK;
 }
 
 /* ---- What is shown ---- */
@@ -98,9 +44,9 @@ static const char *terminal_state(const struct kl_terminal *t, int64_t now)
     return t->armed_until >= now && t->attempts_left > 0 ? "armed" : "registered";
 }
 
-static json_t *terminal_json(const struct kl_terminal *t)
+json_t *kl_ctl_terminal_json(const struct kl_terminal *t, int64_t now)
 {
-    const char *state = terminal_state(t, now_seconds());
+    const char *state = terminal_state(t, now);
     int armed = strcmp(state, "armed") == 0;
 
     return json_pack("{s:s, s:s, s:s, s:s?, s:o, s:i, s:o}", "serial", t->serial, "state", state,
@@ -110,183 +56,7 @@ static json_t *terminal_json(const struct kl_terminal *t)
                      armed ? (int)t->attempts_left : 0, "created", kl_ctl_time(t->created));
 }
 
-/* ---- add ---- */
-
-static enum kl_rc add(struct kl_ctl *ctl, int argc, char **argv, struct kl_err *err)
-{
-    static const struct option options[] = {{"algorithm", required_argument, NULL, 'a'},
-                                            {"pinpad", required_argument, NULL, 'p'},
-                                            {0}};
-    struct kl_terminal terminal = {0};
-    const char *alg = "tdes2", *pinpad = NULL;
-    struct kl_store *store = NULL;
-    int c, warned = 0;
-    enum kl_rc rc;
-
-    kl_options_begin();
-    while ((c = getopt_long(argc, argv, ":", options, NULL)) != -1) {
-        if (c == 'a') {
-            alg = optarg;
-        } else if (c == 'p') {
-            pinpad = optarg;
-        } else {
-            return kl_options_error(c, argv, err);
-        }
-    }
-    if ((rc = kl_options_operands(argc, argv, 1, "SERIAL", err)) != KL_OK ||
-        (rc = copy_serial("serial", argv[optind], terminal.serial, err)) != KL_OK ||
-        (rc = parse_alg(&ctl->config, alg, &warned, &terminal.alg, err)) != KL_OK) {
-        return rc;
-    }
-    if (pinpad &&
-        (rc = copy_serial("PIN pad serial", pinpad, terminal.pinpad_serial, err)) != KL_OK) {
-        return rc;
-    }
-    if ((rc = kl_store_open(ctl->config.store, KL_STORE_CREATE, &store, err)) != KL_OK) {
-        return rc;
-    }
-    terminal.created = now_seconds();
-    if ((rc = kl_store_begin(store, err)) == KL_OK) {
-        rc = finish(store, kl_life_register(store, &terminal, terminal.created, err), err);
-    }
-    kl_store_free(store);
-    return rc == KL_OK ? kl_report_print(terminal_json(&terminal), ctl->json, err) : rc;
-}
-
-/* ---- import ---- */
-
-struct import {
-    struct kl_ctl *ctl;
-    struct kl_store *store;
-    struct kl_csv csv;
-    int64_t now;
-    unsigned long added, known;
-    int warned;
-};
-
-static enum kl_rc import_header(struct import *import, struct kl_err *err)
-{
-    static const char *const names[] = {"serial", "algorithm", "pinpad"};
-    const struct kl_csv *csv = &import->csv;
-    int more = 0, same;
-    enum kl_rc rc = kl_csv_next(&import->csv, &more, err);
-
-    if (rc != KL_OK) {
-        return rc;
-    }
-    same = more && csv->count == 3;
-    for (size_t i = 0; same && i < 3; i++) {
-        same = strcmp(csv->field[i], names[i]) == 0;
-    }
-    return same ? KL_OK
-                : kl_err_set(err, KL_ERR_INPUT, "line 1: must be 'serial,algorithm,pinpad'");
-}
-
-static enum kl_rc parse_row(struct import *import, struct kl_terminal *out, struct kl_err *err)
-{
-    const struct kl_csv *csv = &import->csv;
-    enum kl_rc rc;
-
-    if (csv->count != 3) {
-        return kl_err_set(err, KL_ERR_INPUT, "has %zu fields, must have 3", csv->count);
-    }
-    if ((rc = copy_serial("serial", csv->field[0], out->serial, err)) != KL_OK ||
-        (rc = parse_alg(&import->ctl->config, csv->field[1], &import->warned, &out->alg, err)) !=
-            KL_OK) {
-        return rc;
-    }
-    return csv->field[2][0] ? copy_serial("PIN pad serial", csv->field[2], out->pinpad_serial, err)
-                            : KL_OK;
-}
-
-/* A terminal that is there already must be the same. No PIN pad in the file goes with any in the
- * registry: the first load has bound it. */
-static enum kl_rc import_row(struct import *import, struct kl_err *err)
-{
-    struct kl_terminal wanted = {0}, known;
-    struct kl_err unknown = KL_ERR_INIT;
-    enum kl_rc rc;
-
-    if ((rc = parse_row(import, &wanted, err)) != KL_OK) {
-        return rc;
-    }
-    rc = kl_store_terminal_get(import->store, wanted.serial, &known, &unknown);
-    if (rc == KL_ERR_NOT_FOUND) {
-        import->added++;
-        return kl_life_register(import->store, &wanted, import->now, err);
-    }
-    if (rc != KL_OK) {
-        *err = unknown;
-        return rc;
-    }
-    if (known.alg != wanted.alg ||
-        (wanted.pinpad_serial[0] && strcmp(known.pinpad_serial, wanted.pinpad_serial) != 0)) {
-        return kl_err_set(err, KL_ERR_EXISTS,
-                          "terminal %s is registered already, with %s and PIN pad %s",
-                          wanted.serial, kl_alg_info(known.alg)->name,
-                          known.pinpad_serial[0] ? known.pinpad_serial : "unknown");
-    }
-    import->known++;
-    return KL_OK;
-}
-
-static enum kl_rc import_rows(struct import *import, const char *text, size_t len,
-                              struct kl_err *err)
-{
-    struct kl_progress progress = {0};
-    int more = 1;
-    enum kl_rc rc;
-
-    kl_csv_init(&import->csv, text, len);
-    if ((rc = import_header(import, err)) != KL_OK) {
-        return rc;
-    }
-    while ((rc = kl_csv_next(&import->csv, &more, err)) == KL_OK && more) {
-        if ((rc = import_row(import, err)) != KL_OK) {
-            return kl_err_context(err, "line %lu", import->csv.line);
-        }
-        kl_progress(&progress, "bytes imported", (uint64_t)(import->csv.at - text), len);
-    }
-    return rc;
-}
-
-static enum kl_rc import(struct kl_ctl *ctl, int argc, char **argv, struct kl_err *err)
-{
-    static const struct option options[] = {{0}};
-    struct import import = {.ctl = ctl, .now = now_seconds()};
-    char *text = NULL;
-    size_t len = 0;
-    int c;
-    enum kl_rc rc;
-
-    kl_options_begin();
-    if ((c = getopt_long(argc, argv, ":", options, NULL)) != -1) {
-        return kl_options_error(c, argv, err);
-    }
-    if ((rc = kl_options_operands(argc, argv, 1, "FILE", err)) != KL_OK ||
-        (rc = kl_file_read(argv[optind], IMPORT_MAX, &text, &len, err)) != KL_OK) {
-        return rc;
-    }
-    if ((rc = kl_store_open(ctl->config.store, KL_STORE_CREATE, &import.store, err)) != KL_OK ||
-        (rc = kl_store_begin(import.store, err)) != KL_OK) {
-        goto out;
-    }
-    if ((rc = import_rows(&import, text, len, err)) != KL_OK) {
-        kl_err_context(err, "%s (nothing was imported)", argv[optind]);
-    }
-    rc = finish(import.store, rc, err);
-    if (rc == KL_OK) {
-        rc = kl_report_print(json_pack("{s:I, s:I}", "registered", (json_int_t)import.added,
-                                       "registered_already", (json_int_t)import.known),
-                             ctl->json, err);
-    }
-out:
-    kl_store_free(import.store);
-    free(text);
-    return rc;
-}
-
-/* ---- arm, block, unblock ---- */
+/* ---- What changes terminals ---- */
 
 struct arming {
     int64_t until;
@@ -307,7 +77,7 @@ static enum kl_rc parse_arming(int argc, char **argv, int64_t now, struct arming
 
     out->attempts = ARM_ATTEMPTS;
     kl_options_begin();
-    while ((c = getopt_long(argc, argv, ":", options, NULL)) != -1) {
+    while ((c = kl_options_next(argc, argv, options)) != -1) {
         if (c == 'f') {
             lasts = optarg;
         } else if (c == 'u') {
@@ -365,15 +135,14 @@ static enum kl_rc change_each(struct kl_ctl *ctl, int argc, char **argv,
         if (rc == KL_OK) {
             rc = kl_store_terminal_get(store, argv[i], &terminal, err);
         }
-        if (rc == KL_OK && json_array_append_new(shown, terminal_json(&terminal)) != 0) {
+        if (rc == KL_OK &&
+            json_array_append_new(shown, kl_ctl_terminal_json(&terminal, now)) != 0) {
             rc = kl_err_set(err, KL_ERR_MEMORY, "building the report");
         }
     }
-    rc = finish(store, rc, err);
+    rc = kl_ctl_finish(store, rc, err);
     if (rc == KL_OK) {
-        rc = kl_report_print(argc - optind == 1 ? json_incref(json_array_get(shown, 0))
-                                                : json_pack("{s:O}", "terminals", shown),
-                             ctl->json, err);
+        rc = kl_report_print(json_pack("{s:O}", "terminals", shown), ctl->json, err);
     }
 out:
     json_decref(shown);
@@ -397,6 +166,13 @@ static enum kl_rc arm(struct kl_ctl *ctl, int argc, char **argv, struct kl_err *
     return rc == KL_OK ? change_each(ctl, argc, argv, arm_one, &arming, err) : rc;
 }
 
+static enum kl_rc disarm_one(struct kl_store *store, const char *serial, int64_t now,
+                             const void *arg, struct kl_err *err)
+{
+    (void)arg;
+    return kl_life_disarm(store, serial, now, err);
+}
+
 static enum kl_rc block_one(struct kl_store *store, const char *serial, int64_t now,
                             const void *arg, struct kl_err *err)
 {
@@ -405,17 +181,30 @@ static enum kl_rc block_one(struct kl_store *store, const char *serial, int64_t 
     return kl_life_block(store, serial, *blocked, now, err);
 }
 
-static enum kl_rc block_each(struct kl_ctl *ctl, int argc, char **argv, int blocked,
-                             struct kl_err *err)
+/* For a command that has no options. */
+static enum kl_rc no_options(int argc, char **argv, struct kl_err *err)
 {
     static const struct option options[] = {{0}};
     int c;
 
     kl_options_begin();
-    if ((c = getopt_long(argc, argv, ":", options, NULL)) != -1) {
-        return kl_options_error(c, argv, err);
-    }
-    return change_each(ctl, argc, argv, block_one, &blocked, err);
+    c = kl_options_next(argc, argv, options);
+    return c == -1 ? KL_OK : kl_options_error(c, argv, err);
+}
+
+static enum kl_rc disarm(struct kl_ctl *ctl, int argc, char **argv, struct kl_err *err)
+{
+    enum kl_rc rc = no_options(argc, argv, err);
+
+    return rc == KL_OK ? change_each(ctl, argc, argv, disarm_one, NULL, err) : rc;
+}
+
+static enum kl_rc block_each(struct kl_ctl *ctl, int argc, char **argv, int blocked,
+                             struct kl_err *err)
+{
+    enum kl_rc rc = no_options(argc, argv, err);
+
+    return rc == KL_OK ? change_each(ctl, argc, argv, block_one, &blocked, err) : rc;
 }
 
 static enum kl_rc block(struct kl_ctl *ctl, int argc, char **argv, struct kl_err *err)
@@ -428,41 +217,63 @@ static enum kl_rc unblock(struct kl_ctl *ctl, int argc, char **argv, struct kl_e
     return block_each(ctl, argc, argv, 0, err);
 }
 
-/* ---- list, show ---- */
-
-static enum kl_rc parse_json_only(struct kl_ctl *ctl, int argc, char **argv, int operands,
-                                  struct kl_err *err)
+static enum kl_rc pinpad_one(struct kl_store *store, const char *serial, int64_t now,
+                             const void *arg, struct kl_err *err)
 {
-    static const struct option options[] = {{"json", no_argument, NULL, 'j'}, {0}};
-    int c;
+    return kl_life_pinpad(store, serial, arg, now, err);
+}
+
+static enum kl_rc pinpad(struct kl_ctl *ctl, int argc, char **argv, struct kl_err *err)
+{
+    static const struct option options[] = {
+        {"set", required_argument, NULL, 's'},
+        {"any", no_argument, NULL, 'a'},
+        {0},
+    };
+    const char *serial = NULL;
+    int c, any = 0;
+    enum kl_rc rc;
 
     kl_options_begin();
-    while ((c = getopt_long(argc, argv, ":", options, NULL)) != -1) {
-        if (c != 'j') {
+    while ((c = kl_options_next(argc, argv, options)) != -1) {
+        if (c == 's') {
+            serial = optarg;
+        } else if (c == 'a') {
+            any = 1;
+        } else {
             return kl_options_error(c, argv, err);
         }
-        ctl->json = 1;
     }
-    return kl_options_operands(argc, argv, operands, "SERIAL", err);
+    if (any == (serial != NULL)) {
+        return kl_err_set(err, KL_ERR_USAGE, "either --set SNPINPAD or --any must be given");
+    }
+    /* Any is told as "", which is no serial that somebody may have meant to type. */
+    if (serial && serial[0] == '\0') {
+        return kl_err_set(err, KL_ERR_USAGE, "--set: a PIN pad serial is not empty; see --any");
+    }
+    rc = kl_options_operands(argc, argv, 1, "SERIAL", err);
+    return rc == KL_OK ? change_each(ctl, argc, argv, pinpad_one, any ? "" : serial, err) : rc;
 }
+
+/* ---- list, show ---- */
 
 static enum kl_rc terminal_row(const struct kl_terminal *terminal, void *arg, struct kl_err *err)
 {
-    return kl_ctl_list_row(arg, terminal_json(terminal), err);
+    return kl_ctl_list_row(arg, kl_ctl_terminal_json(terminal, now_seconds()), err);
 }
 
 static enum kl_rc list(struct kl_ctl *ctl, int argc, char **argv, struct kl_err *err)
 {
     static const int widths[] = {16, 10, 9, 16, 20, 13, 20};
-    struct kl_ctl_list rows = {0, widths, 0};
+    struct kl_ctl_list rows = {ctl->json, widths, 0};
     struct kl_store *store = NULL;
     enum kl_rc rc;
 
-    if ((rc = parse_json_only(ctl, argc, argv, 0, err)) != KL_OK ||
+    if ((rc = no_options(argc, argv, err)) != KL_OK ||
+        (rc = kl_options_operands(argc, argv, 0, "", err)) != KL_OK ||
         (rc = kl_store_open(ctl->config.store, KL_STORE_READ, &store, err)) != KL_OK) {
         return rc;
     }
-    rows.json = ctl->json;
     rc = kl_store_terminal_each(store, terminal_row, &rows, err);
     if (rc == KL_OK) {
         rc = kl_ctl_list_end(&rows, err);
@@ -486,13 +297,14 @@ static enum kl_rc show(struct kl_ctl *ctl, int argc, char **argv, struct kl_err 
     json_t *tmks = json_array(), *report = NULL;
     enum kl_rc rc;
 
-    if ((rc = parse_json_only(ctl, argc, argv, 1, err)) != KL_OK ||
+    if ((rc = no_options(argc, argv, err)) != KL_OK ||
+        (rc = kl_options_operands(argc, argv, 1, "SERIAL", err)) != KL_OK ||
         (rc = kl_store_open(ctl->config.store, KL_STORE_READ, &store, err)) != KL_OK ||
         (rc = kl_store_terminal_get(store, argv[optind], &terminal, err)) != KL_OK ||
         (rc = kl_store_tmk_each(store, terminal.serial, 0, append_tmk, tmks, err)) != KL_OK) {
         goto out;
     }
-    report = terminal_json(&terminal);
+    report = kl_ctl_terminal_json(&terminal, now_seconds());
     if (json_object_set(report, "tmks", tmks) != 0) {
         rc = kl_err_set(err, KL_ERR_MEMORY, "building the report");
     } else {
@@ -506,15 +318,20 @@ out:
 }
 
 const struct kl_ctl_command kl_ctl_terminal_commands[] = {
-    {"terminal", "add", add, "SERIAL [--algorithm ALG] [--pinpad SERIAL]",
+    {"terminal", "add", kl_ctl_terminal_add, "SERIAL [--algorithm ALG] [--pinpad SNPINPAD]",
      "registers a terminal; ALG of its TMK is tdes2 (default), tdes3, aes128, aes192 or aes256"},
-    {"terminal", "import", import, "FILE",
-     "registers all terminals of a CSV file (serial,algorithm,pinpad), or none of them"},
-    {"terminal", "arm", arm, "SERIAL... [--for 2h | --until TIME] [--attempts N]",
-     "lets terminals load one TMK each, within that time and N (default 3) attempts"},
+    {"terminal", "import", kl_ctl_terminal_import, "FILE",
+     "registers all terminals of a CSV file (header serial,algorithm,pinpad), or none of them"},
+    {"terminal", "arm", arm, "SERIAL... [--for TIME | --until WHEN] [--attempts N]",
+     "lets terminals load one TMK each, for TIME (default 2h, at most 30d) or until WHEN (UTC,\n"
+     "      like 2026-01-31T12:00:00Z), within N attempts (default 3, at most 100)"},
+    {"terminal", "disarm", disarm, "SERIAL...",
+     "ends armings, and destroys the TMKs that are still pending"},
+    {"terminal", "pinpad", pinpad, "SERIAL --set SNPINPAD | --any",
+     "registers another PIN pad for a terminal, or whichever loads next"},
     {"terminal", "block", block, "SERIAL...", "refuses terminals every load until unblocked"},
     {"terminal", "unblock", unblock, "SERIAL...", "lets blocked terminals be armed again"},
-    {"terminal", "list", list, "[--json]", "all terminals"},
-    {"terminal", "show", show, "SERIAL [--json]", "one terminal and its TMKs"},
+    {"terminal", "list", list, "", "all terminals"},
+    {"terminal", "show", show, "SERIAL", "one terminal and its TMKs"},
     {0},
 };

@@ -4,7 +4,6 @@
  */
 #include "daemon/ctl_tmk.h"
 
-#include <getopt.h>
 #include <string.h>
 
 #include "conf/options.h"
@@ -46,7 +45,6 @@ static enum kl_rc tmk_list(struct kl_ctl *ctl, int argc, char **argv, struct kl_
 {
     static const struct option options[] = {{"serial", required_argument, NULL, 's'},
                                             {"state", required_argument, NULL, 't'},
-                                            {"json", no_argument, NULL, 'j'},
                                             {0}};
     static const int widths[] = {16, 7, 10, 9, 8, 20, 20, 20};
     struct kl_ctl_list list = {ctl->json, widths, 0};
@@ -58,11 +56,9 @@ static enum kl_rc tmk_list(struct kl_ctl *ctl, int argc, char **argv, struct kl_
     enum kl_rc rc;
 
     kl_options_begin();
-    while ((c = getopt_long(argc, argv, ":", options, NULL)) != -1) {
+    while ((c = kl_options_next(argc, argv, options)) != -1) {
         if (c == 's') {
             serial = optarg;
-        } else if (c == 'j') {
-            list.json = 1;
         } else if (c != 't') {
             return kl_options_error(c, argv, err);
         } else if ((rc = parse_state(optarg, &state, err)) != KL_OK) {
@@ -98,9 +94,7 @@ static enum kl_rc audit_row(const struct kl_audit *record, void *arg, struct kl_
 
 static enum kl_rc audit_list(struct kl_ctl *ctl, int argc, char **argv, struct kl_err *err)
 {
-    static const struct option options[] = {{"last", required_argument, NULL, 'l'},
-                                            {"json", no_argument, NULL, 'j'},
-                                            {0}};
+    static const struct option options[] = {{"last", required_argument, NULL, 'l'}, {0}};
     static const int widths[] = {8, 20, 20, 16, 0};
     struct kl_ctl_list list = {ctl->json, widths, 0};
     struct kl_store *store = NULL;
@@ -109,10 +103,8 @@ static enum kl_rc audit_list(struct kl_ctl *ctl, int argc, char **argv, struct k
     enum kl_rc rc;
 
     kl_options_begin();
-    while ((c = getopt_long(argc, argv, ":", options, NULL)) != -1) {
-        if (c == 'j') {
-            list.json = 1;
-        } else if (c != 'l') {
+    while ((c = kl_options_next(argc, argv, options)) != -1) {
+        if (c != 'l') {
             return kl_options_error(c, argv, err);
         } else if ((rc = kl_options_number("--last", optarg, 1, 1000000000, &last, err)) != KL_OK) {
             return rc;
@@ -131,10 +123,10 @@ static enum kl_rc audit_list(struct kl_ctl *ctl, int argc, char **argv, struct k
 }
 
 const struct kl_ctl_command kl_ctl_tmk_commands[] = {
-    {"tmk", "list", tmk_list, "[--serial SERIAL] [--state STATE] [--json]",
+    {"tmk", "list", tmk_list, "[--serial SERIAL] [--state STATE]",
      "TMKs with version, state, KCV and times; STATE is pending, active, superseded, destroyed or "
      "expired"},
-    {"audit", "list", audit_list, "[--last N] [--json]",
-     "what has happened to terminals and TMKs, oldest first"},
+    {"audit", "list", audit_list, "[--last N]",
+     "what has happened to terminals and TMKs, oldest first; the last N records (default all)"},
     {0},
 };

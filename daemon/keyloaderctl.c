@@ -27,9 +27,9 @@ static int list_commands(FILE *out, const char *group, const char *name)
 
     for (size_t i = 0; i < TABLE_COUNT; i++) {
         for (const struct kl_ctl_command *c = tables[i]; c->group; c++) {
-            if ((!group || strcmp(c->group, group) == 0) &&
-                (!name || strcmp(c->name, name) == 0)) {
-                fprintf(out, "  %s %s %s\n      %s\n", c->group, c->name, c->synopsis, c->help);
+            if ((!group || strcmp(c->group, group) == 0) && (!name || strcmp(c->name, name) == 0)) {
+                fprintf(out, "  %s %s%s%s\n      %s\n", c->group, c->name, *c->synopsis ? " " : "",
+                        c->synopsis, c->help);
                 count++;
             }
         }

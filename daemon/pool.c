@@ -3,7 +3,11 @@
  * The worker pool. A slot is a place for one worker; there is one slot more than the configured
  * number, so that a worker due for recycling goes on serving until its replacement is ready.
  *
- *   EMPTY -> STARTING -> IDLE <-> BUSY -> (retired, crashed or killed) EMPTY
+ *   EMPTY -> STARTING -> IDLE <-> BUSY -> LEAVING (its socket is closed) -> EMPTY (reaped)
+ *
+ * A worker is asked to leave, not killed, wherever that can be: SoftHSM 2.6.1 rewrites its token's
+ * own file in C_Login, and a process killed in the middle of that leaves an empty file and takes
+ * every key of the token along.
  */
 #include "daemon/pool.h"
 
@@ -12,6 +16,7 @@
 #include <string.h>
 #include <sys/queue.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "conf/log.h"
@@ -21,8 +26,9 @@
 #define BACKOFF_MIN_MS 100   /* between two starts after a failure */
 #define BACKOFF_MAX_MS 10000 /* at run time a token may come back at any time */
 #define START_TIMEOUT_S 60   /* module load, login, self-test */
+#define LEAVE_TIMEOUT_S 10   /* from the end of its socket to its end */
 
-enum slot_state { SLOT_EMPTY, SLOT_STARTING, SLOT_IDLE, SLOT_BUSY };
+enum slot_state { SLOT_EMPTY, SLOT_STARTING, SLOT_IDLE, SLOT_BUSY, SLOT_LEAVING };
 
 struct kl_ticket {
     TAILQ_ENTRY(kl_ticket) link;
@@ -115,19 +121,32 @@ static void ticket_fail(struct kl_ticket *ticket, enum kl_rc rc, const char *tex
     free(result);
 }
 
-static void slot_clear(struct slot *slot)
+static void after(struct event *timer, unsigned long ms)
+{
+    struct timeval tv = {.tv_sec = (time_t)(ms / 1000), .tv_usec = (suseconds_t)(ms % 1000) * 1000};
+
+    evtimer_add(timer, &tv);
+}
+
+/* Ends the conversation with a worker, which makes it end; its pid stays ours. */
+static void slot_hang_up(struct slot *slot)
 {
     if (slot->readable != NULL) {
         event_free(slot->readable);
         slot->readable = NULL;
     }
-    if (slot->deadline != NULL) {
-        event_free(slot->deadline);
-        slot->deadline = NULL;
-    }
     if (slot->fd >= 0) {
         close(slot->fd);
         slot->fd = -1;
+    }
+}
+
+static void slot_clear(struct slot *slot)
+{
+    slot_hang_up(slot);
+    if (slot->deadline != NULL) {
+        event_free(slot->deadline);
+        slot->deadline = NULL;
     }
     slot->state = SLOT_EMPTY;
     slot->pid = 0;
@@ -135,20 +154,16 @@ static void slot_clear(struct slot *slot)
     slot->retiring = 0;
 }
 
-/* Ends a worker now. Killing is safe: it holds nothing that outlives it but its login. */
-static void slot_kill(struct slot *slot)
+/* Lets a worker go; it is killed if it has not ended in time. */
+static void slot_leave(struct slot *slot)
 {
-    if (slot->pid > 0) {
-        kill(slot->pid, SIGKILL);
+    if (slot->pid <= 0 || slot->deadline == NULL) {
+        slot_clear(slot); /* it has ended, or never was */
+        return;
     }
-    slot_clear(slot);
-}
-
-static void after(struct event *timer, unsigned long ms)
-{
-    struct timeval tv = {.tv_sec = (time_t)(ms / 1000), .tv_usec = (suseconds_t)(ms % 1000) * 1000};
-
-    evtimer_add(timer, &tv);
+    slot_hang_up(slot);
+    slot->state = SLOT_LEAVING;
+    after(slot->deadline, LEAVE_TIMEOUT_S * 1000UL);
 }
 
 static unsigned long backoff_ms(unsigned failures)
@@ -229,7 +244,7 @@ static void slot_lost(struct slot *slot, const struct kl_err *err)
                KL_LOG_ERR(err));
     }
     slot->ticket = NULL;
-    slot_kill(slot);
+    slot_leave(slot);
     if (ticket != NULL) {
         /* Not given to another worker: what felled this one may be the peer's bytes. */
         ticket_fail(ticket, KL_ERR_HSM, "the HSM worker was lost during this load");
@@ -250,6 +265,14 @@ static void on_deadline(evutil_socket_t fd, short what, void *arg)
 
     (void)fd;
     (void)what;
+    if (slot->pid > 0) {
+        kill(slot->pid, SIGKILL);
+    }
+    if (slot->state == SLOT_LEAVING) {
+        kl_log(KL_LOG_WARN, "worker-killed", KL_NUM("pid", slot->pid),
+               KL_STR("detail", "it did not end when its socket was closed"));
+        return; /* its end is noticed by on_sigchld */
+    }
     (void)kl_err_set(&err, KL_ERR_TIMEOUT, "HSM worker did not answer in time and was killed");
     slot_lost(slot, &err);
 }
@@ -264,7 +287,7 @@ static void release_retired(struct kl_pool *pool)
         if (slot->retiring && slot->state == SLOT_IDLE) {
             kl_log(KL_LOG_INFO, "worker-recycled", KL_NUM("pid", slot->pid),
                    KL_NUM("loads", slot->loads));
-            slot_clear(slot); /* end of file on its socket ends it */
+            slot_leave(slot);
             up--;
         }
     }
@@ -423,9 +446,26 @@ static void on_retry(evutil_socket_t fd, short what, void *arg)
     start_next(arg);
 }
 
-/* Worker ends are noticed by end of file on their sockets; this reaps, and forgets the pid so that
- * nobody signals a number that may belong to somebody else by then. The daemon has no other
- * children. */
+/* Forgets the pid, so that nobody signals a number that may belong to somebody else by then.
+ * 1 if the worker was on its way out. */
+static int reaped(struct kl_pool *pool, pid_t pid)
+{
+    for (size_t i = 0; i < pool->slot_count; i++) {
+        struct slot *slot = &pool->slots[i];
+        if (slot->pid == pid && slot->state == SLOT_LEAVING) {
+            slot_clear(slot);
+            return 1;
+        }
+        if (slot->pid == pid) {
+            slot->pid = 0;
+            return 0;
+        }
+    }
+    return 1;
+}
+
+/* The end of a worker that was not asked to leave is noticed by end of file on its socket; this
+ * reaps. The daemon has no other children. */
 static void on_sigchld(evutil_socket_t fd, short what, void *arg)
 {
     struct kl_pool *pool = arg;
@@ -435,17 +475,12 @@ static void on_sigchld(evutil_socket_t fd, short what, void *arg)
     (void)fd;
     (void)what;
     while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
-        enum kl_log_level level = KL_LOG_DEBUG; /* one that we let go or killed */
-        for (size_t i = 0; i < pool->slot_count; i++) {
-            if (pool->slots[i].pid == pid) {
-                pool->slots[i].pid = 0;
-                level = KL_LOG_WARN;
-            }
-        }
+        enum kl_log_level level = reaped(pool, pid) ? KL_LOG_DEBUG : KL_LOG_WARN;
         kl_log(level, "worker-exit", KL_NUM("pid", pid),
                KL_NUM("status", WIFEXITED(status) ? WEXITSTATUS(status) : -1),
                KL_NUM("signal", WIFSIGNALED(status) ? WTERMSIG(status) : 0));
     }
+    start_next(pool);
 }
 
 static struct slot *idle_slot(struct kl_pool *pool)
@@ -557,6 +592,24 @@ enum kl_rc kl_pool_new(struct event_base *base, const struct kl_config *config,
     return KL_OK;
 }
 
+/* Waits for the workers to end by themselves, then no longer. The loop is over by now. */
+static void wait_for_workers(struct kl_pool *pool)
+{
+    const struct timespec pause = {.tv_nsec = 10 * 1000 * 1000};
+    int patience = LEAVE_TIMEOUT_S * 100;
+
+    for (size_t i = 0; i < pool->slot_count; i++) {
+        struct slot *slot = &pool->slots[i];
+        while (slot->pid > 0 && waitpid(slot->pid, NULL, WNOHANG) == 0) {
+            if (patience-- <= 0) {
+                kill(slot->pid, SIGKILL);
+            }
+            nanosleep(&pause, NULL);
+        }
+        slot->pid = 0;
+    }
+}
+
 void kl_pool_free(struct kl_pool *pool)
 {
     struct kl_ticket *ticket;
@@ -565,12 +618,18 @@ void kl_pool_free(struct kl_pool *pool)
         return;
     }
     for (size_t i = 0; pool->slots != NULL && i < pool->slot_count; i++) {
-        pid_t pid = pool->slots[i].pid;
-        ticket_free(pool->slots[i].ticket);
-        slot_kill(&pool->slots[i]);
-        if (pid > 0) {
-            waitpid(pid, NULL, 0);
+        struct slot *slot = &pool->slots[i];
+        if (slot->state == SLOT_BUSY && slot->pid > 0) {
+            kill(slot->pid, SIGKILL); /* its load is nobody's any more, and it may hang */
         }
+        ticket_free(slot->ticket);
+        slot_hang_up(slot);
+    }
+    if (pool->slots != NULL) {
+        wait_for_workers(pool);
+    }
+    for (size_t i = 0; pool->slots != NULL && i < pool->slot_count; i++) {
+        slot_clear(&pool->slots[i]);
     }
     while ((ticket = TAILQ_FIRST(&pool->queue)) != NULL) {
         queue_remove(pool, ticket);

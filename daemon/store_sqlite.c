@@ -164,7 +164,7 @@ static enum kl_rc make_file(const char *path, struct kl_err *err)
 }
 
 /* A user by name, or by number if it has none. */
-static const char *user_name(uid_t uid, char out[64])
+static void user_name(uid_t uid, char out[64])
 {
     struct passwd entry, *found = NULL;
     char buf[1024];
@@ -174,13 +174,13 @@ static const char *user_name(uid_t uid, char out[64])
     } else {
         snprintf(out, 64, "%lu", (unsigned long)uid);
     }
-    return out;
 }
 
 static enum kl_rc check_access(const char *path, const struct stat *st, int writable,
                                struct kl_err *err)
 {
     char owner[64], us[64];
+    int number;
 
     if (faccessat(AT_FDCWD, path, R_OK | (writable ? W_OK : 0), AT_EACCESS) == 0) {
         return KL_OK;
@@ -190,8 +190,12 @@ static enum kl_rc check_access(const char *path, const struct stat *st, int writ
                             st->st_mode & S_IRUSR ? "read-only" : "closed",
                             (unsigned)(st->st_mode & 07777));
     }
+    number = errno;
+    user_name(st->st_uid, owner);
+    user_name(geteuid(), us);
+    errno = number;
     return kl_err_errno(err, "access", "%s: the store belongs to %s, and this runs as %s", path,
-                        user_name(st->st_uid, owner), user_name(geteuid(), us));
+                        owner, us);
 }
 
 /* By name: opening and closing an existing file here would drop the locks that SQLite may hold on
@@ -201,10 +205,10 @@ static enum kl_rc check_file(const char *path, int writable, struct kl_err *err)
     struct stat st;
 
     if (stat(path, &st) != 0) {
-        return kl_err_errno(err, "stat", errno == ENOENT
-                                             ? "%s: there is no store yet; keyloaderctl terminal "
-                                               "add makes it in a directory that exists"
-                                             : "%s: the store cannot be reached",
+        return kl_err_errno(err, "stat",
+                            errno == ENOENT ? "%s: there is no store yet; keyloaderctl terminal "
+                                              "add makes it in a directory that exists"
+                                            : "%s: the store cannot be reached",
                             path);
     }
     if (!S_ISREG(st.st_mode)) {
@@ -357,7 +361,8 @@ enum kl_rc kl_store_open(const char *path, enum kl_store_mode mode, struct kl_st
     if (mode == KL_STORE_CREATE && (rc = make_file(path, err)) != KL_OK) {
         goto out;
     }
-    if ((rc = check_file(path, store->writable, err)) != KL_OK || (rc = open_database(store, mode, err)) != KL_OK) {
+    if ((rc = check_file(path, store->writable, err)) != KL_OK ||
+        (rc = open_database(store, mode, err)) != KL_OK) {
         goto out;
     }
     *out = store;

@@ -231,6 +231,9 @@ static enum kl_rc run(struct hsm *hsm, struct kl_job *job, struct kl_job *reply,
         struct kl_err cause = *err;
         return send_failed(job, &cause, err); /* the network process logs it */
     }
+    /* Only now: killed while it logs in, a worker can take the whole token along (pool.c). Until
+     * here the end of the network process is noticed at the next read of the socket. */
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
     rc = send_ready(hsm, job, err);
     return rc == KL_OK ? work(hsm, job, reply, err) : rc;
 }
@@ -245,7 +248,6 @@ int kl_worker_main(void)
     /* The network process decides when to stop; a SIGINT to the terminal's group is its. */
     signal(SIGINT, SIG_IGN);
     signal(SIGTERM, SIG_IGN);
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (fcntl(KL_WORKER_FD, F_SETFD, FD_CLOEXEC) != 0) {
         return kl_rc_exit_status(KL_ERR_USAGE);
     }

@@ -170,6 +170,40 @@ START_TEST(test_hsm_trouble)
 }
 END_TEST
 
+/* SoftHSM rewrites the token's own file in C_Login, and loses every key of the token if the process
+ * is killed in the middle: however the daemon ends, a worker finishes its login first. */
+START_TEST(test_login_is_never_cut_off)
+{
+    char *log = NULL;
+    int done = 0;
+    begin_with_proxy(_i ? "login-kill" : "login-term");
+    lab.env[3] = "KL_PROXY_LOGIN_MS=1500";
+    lab_spawn(&lab);
+    for (int tries = 0; tries < proc_seconds(20) * 50 && !done; tries++) {
+        proc_sleep_ms(20);
+        log = file_read(log_path, NULL);
+        done = strstr(log, "login begins") != NULL;
+        free(log);
+    }
+    ck_assert_msg(done, "no worker has tried to log in");
+    if (_i)
+        lab_kill(&lab);
+    else
+        lab_stop(&lab);
+    done = 0;
+    for (int tries = 0; tries < proc_seconds(10) * 50 && !done; tries++) {
+        log = file_read(log_path, NULL);
+        done = strstr(log, "C_Login 0x0") != NULL;
+        free(log);
+        proc_sleep_ms(20);
+    }
+    ck_assert_msg(done, "the worker was killed while it logged in");
+    lab.env[3] = NULL;
+    lab_start(&lab);
+    lab_end(&lab);
+}
+END_TEST
+
 /* ---- The store ---- */
 
 START_TEST(test_read_only_store)
@@ -183,7 +217,7 @@ START_TEST(test_read_only_store)
     if (geteuid() == 0)
         lab.daemon_prefix = bounded;
     ck_assert_int_eq(chmod(dir, 0500), 0);
-    expect_refusal(74, lab.store);
+    expect_refusal(77, lab.store);
     ck_assert_int_eq(chmod(dir, 0700), 0);
     lab_start(&lab); /* and it was that and nothing else */
     lab_end(&lab);
@@ -235,6 +269,7 @@ int main(void)
     tcase_add_test(tcase, test_missing_keys);
     tcase_add_test(tcase, test_missing_certificate);
     tcase_add_loop_test(tcase, test_hsm_trouble, 0, 3);
+    tcase_add_loop_test(tcase, test_login_is_never_cut_off, 0, 2);
     tcase_add_test(tcase, test_full_store);
     tcase_add_test(tcase, test_read_only_store);
     suite_add_tcase(suite, tcase);

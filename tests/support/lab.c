@@ -234,7 +234,7 @@ void lab_end(struct lab *lab)
 
 /* ---- Daemon ---- */
 
-static void spawn_daemon(struct lab *lab)
+void lab_spawn(struct lab *lab)
 {
     char role[PATH_MAX];
     const char *argv[PROC_ARGS];
@@ -252,7 +252,7 @@ static void spawn_daemon(struct lab *lab)
 
 void lab_start(struct lab *lab)
 {
-    spawn_daemon(lab);
+    lab_spawn(lab);
     for (int ms = 0; ms < proc_seconds(20) * 1000; ms += 20) {
         char *log = file_read(lab->daemon.err, NULL);
         char *line = strstr(log, "event=listening "), *port = line;
@@ -272,7 +272,7 @@ void lab_start(struct lab *lab)
 
 int lab_start_fails(struct lab *lab)
 {
-    spawn_daemon(lab);
+    lab_spawn(lab);
     return proc_wait(&lab->daemon, 60);
 }
 

@@ -56,7 +56,8 @@ void lab_set(struct lab *lab, const char *section, const char *key, const char *
 /* Stops what runs. Fails the test if the daemon does not end well. */
 void lab_end(struct lab *lab);
 
-void lab_start(struct lab *lab);      /* keyloaderd; waits until it listens */
+void lab_spawn(struct lab *lab);      /* keyloaderd, and no more */
+void lab_start(struct lab *lab);      /* waits until it listens */
 int lab_start_fails(struct lab *lab); /* waits until it ends by itself: its status */
 void lab_stop(struct lab *lab);       /* SIGTERM; must end with status 0 */
 void lab_kill(struct lab *lab);       /* SIGKILL */

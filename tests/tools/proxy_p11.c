@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #define ATTR_MAX 32
@@ -80,15 +81,28 @@ static CK_RV generate_key(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism,
     return real->C_CreateObject(session, all, n, key);
 }
 
-static CK_RV login(CK_SESSION_HANDLE session, CK_USER_TYPE user, CK_BYTE *pin, CK_ULONG len)
+static void log_login(const char *what, CK_RV rv)
 {
-    CK_RV rv = real->C_Login(session, user, pin, len);
     const char *path = getenv("KL_PROXY_LOG");
     FILE *f = path != NULL ? fopen(path, "ae") : NULL;
     if (f != NULL) {
-        fprintf(f, "C_Login 0x%lx\n", rv);
+        fprintf(f, "%s 0x%lx\n", what, rv);
         fclose(f);
     }
+}
+
+static CK_RV login(CK_SESSION_HANDLE session, CK_USER_TYPE user, CK_BYTE *pin, CK_ULONG len)
+{
+    const char *ms = getenv("KL_PROXY_LOGIN_MS");
+    CK_RV rv;
+    if (ms != NULL) {
+        long n = strtol(ms, NULL, 10);
+        const struct timespec slow = {.tv_sec = n / 1000, .tv_nsec = n % 1000 * 1000000};
+        log_login("login begins", CKR_OK);
+        nanosleep(&slow, NULL);
+    }
+    rv = real->C_Login(session, user, pin, len);
+    log_login("C_Login", rv);
     return rv;
 }
 
