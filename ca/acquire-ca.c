@@ -30,6 +30,8 @@ static const struct kl_ca_command commands[] = {
      "    --json             print the certificate as JSON\n"},
     {"sign", kl_ca_cmd_sign, "--dir DIR --csr FILE --out FILE --days N [OPTIONS]",
      "    Check a loader's request (PKCS#10, PEM) and sign AcquireWCRT.\n"
+     "    --out FILE         where AcquireWCRT goes; - is standard output, and nothing else is\n"
+     "                       printed there then\n"
      "    --force            overwrite the --out file\n"
      "    --pin-source SRC   instead of the one in DIR/ca.conf\n"
      "    --json             print the certificate as JSON\n"},
@@ -88,7 +90,7 @@ int main(int argc, char **argv)
         return kl_cli_usage(PROGRAM, "unknown command \"%s\"", name);
     }
     for (int i = 2; i < argc && strcmp(argv[i], "--") != 0; i++) {
-        if (strcmp(argv[i], "--help") == 0) {
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
             help(name);
             return 0;
         }

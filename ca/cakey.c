@@ -14,6 +14,8 @@
 #include "conf/cli.h"
 #include "pkcs11/ceremony.h"
 #include "pkcs11/keys.h"
+#include "pkcs11/pin.h"
+#include "pkcs11/token.h"
 
 #define KEY_FILE_MAX 65536
 

@@ -15,6 +15,7 @@
 #include "conf/options.h"
 #include "conf/report.h"
 #include "pkcs11/ceremony.h"
+#include "pkcs11/uri.h"
 #include "proto/name.h"
 
 struct init_args {
@@ -42,7 +43,7 @@ static enum kl_rc parse_init(int argc, char **argv, struct init_args *args, stru
     int c;
 
     kl_options_begin();
-    while ((c = getopt_long(argc, argv, ":", options, NULL)) != -1) {
+    while ((c = kl_options_next(argc, argv, options)) != -1) {
         switch (c) {
         case 'd':
             args->dir = optarg;
@@ -212,7 +213,7 @@ enum kl_rc kl_ca_cmd_token_init(int argc, char **argv, struct kl_err *err)
     enum kl_rc rc;
 
     kl_options_begin();
-    while ((c = getopt_long(argc, argv, ":", options, NULL)) != -1) {
+    while ((c = kl_options_next(argc, argv, options)) != -1) {
         switch (c) {
         case 'm':
             module = optarg;

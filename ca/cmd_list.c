@@ -24,7 +24,7 @@ static enum kl_rc parse(int argc, char **argv, int operands, const char **dir, i
     enum kl_rc rc;
 
     kl_options_begin();
-    while ((c = getopt_long(argc, argv, ":", options, NULL)) != -1) {
+    while ((c = kl_options_next(argc, argv, options)) != -1) {
         switch (c) {
         case 'd':
             *dir = optarg;

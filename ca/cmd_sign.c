@@ -3,8 +3,11 @@
  * acquire-ca sign: the other half of step S2, AcquireWCRT for a loader's request.
  */
 #include <getopt.h>
+#include <limits.h>
 #include <openssl/x509.h>
 #include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -32,7 +35,7 @@ static enum kl_rc parse(int argc, char **argv, struct sign_args *args, struct kl
     int c;
 
     kl_options_begin();
-    while ((c = getopt_long(argc, argv, ":", options, NULL)) != -1) {
+    while ((c = kl_options_next(argc, argv, options)) != -1) {
         switch (c) {
         case 'd':
             args->dir = optarg;
@@ -92,6 +95,42 @@ static enum kl_rc sign(const struct sign_args *args, X509 *root, X509 *cert, str
     return rc;
 }
 
+static int to_stdout(const struct sign_args *args)
+{
+    return strcmp(args->out, "-") == 0;
+}
+
+/* Before anything is signed: --out must be able to take it. */
+static enum kl_rc check_out(const struct sign_args *args, struct kl_err *err)
+{
+    char dir[PATH_MAX];
+    const char *slash = strrchr(args->out, '/');
+    struct stat st;
+
+    if (to_stdout(args)) {
+        return args->json
+                   ? kl_err_set(err, KL_ERR_USAGE, "--json and --out - both want standard output")
+                   : KL_OK;
+    }
+    if (stat(args->out, &st) == 0 && S_ISDIR(st.st_mode)) {
+        return kl_err_set(err, KL_ERR_INPUT, "--out %s is a directory; name a file in it",
+                          args->out);
+    }
+    if (!args->force && access(args->out, F_OK) == 0) {
+        return kl_err_set(err, KL_ERR_EXISTS, "%s exists; --force overwrites it", args->out);
+    }
+    if (!slash) {
+        strcpy(dir, ".");
+    } else if (snprintf(dir, sizeof dir, "%.*s", slash == args->out ? 1 : (int)(slash - args->out),
+                        args->out) >= (int)sizeof dir) {
+        return kl_err_set(err, KL_ERR_INPUT, "--out: path is too long");
+    }
+    if (access(dir, W_OK | X_OK) != 0) {
+        return kl_err_errno(err, "access", "--out %s: no file can be made in %s", args->out, dir);
+    }
+    return KL_OK;
+}
+
 /* Writes --out. When that fails the certificate exists all the same, and can be had. */
 static enum kl_rc hand_out(const struct sign_args *args, X509 *cert, struct kl_err *err)
 {
@@ -119,10 +158,10 @@ enum kl_rc kl_ca_cmd_sign(int argc, char **argv, struct kl_err *err)
         (rc = kl_options_number("--days", args.days, 1, KL_DAYS_MAX, &days, err)) != KL_OK) {
         return rc;
     }
-    if (!args.force && access(args.out, F_OK) == 0) {
-        return kl_err_set(err, KL_ERR_EXISTS, "%s exists; --force overwrites it", args.out);
+    rc = check_out(&args, err);
+    if (rc == KL_OK) {
+        rc = kl_home_load_root(args.dir, &root, err);
     }
-    rc = kl_home_load_root(args.dir, &root, err);
     if (rc == KL_OK) {
         rc = kl_profile_load_request(args.csr, &request, err);
     }
@@ -142,11 +181,11 @@ enum kl_rc kl_ca_cmd_sign(int argc, char **argv, struct kl_err *err)
     if (rc == KL_OK) {
         rc = hand_out(&args, cert, err);
     }
-    if (rc == KL_OK) {
+    if (rc == KL_OK && !to_stdout(&args)) {
         rc = kl_report_cert(cert, &report, err);
-    }
-    if (rc == KL_OK) {
-        rc = kl_report_print(report, args.json, err);
+        if (rc == KL_OK) {
+            rc = kl_report_print(report, args.json, err);
+        }
     }
     X509_free(cert);
     X509_REQ_free(request);

@@ -15,10 +15,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "conf/certfile.h"
 #include "conf/cli.h"
 #include "conf/ini.h"
 #include "conf/report.h"
-#include "proto/cert.h"
 
 #define CONF_FILE "ca.conf"
 #define ROOT_FILE "root.pem"
@@ -113,23 +113,6 @@ void kl_home_wipe_conf(struct kl_ca_conf *conf)
     kl_ini_wipe(table, TABLE_COUNT, conf);
 }
 
-/* A value must read back as it was written. */
-static int value_ok(const char *value)
-{
-    size_t len = strlen(value);
-
-    if (len > VALUE_MAX || (len > 0 && (strchr(" ;#", value[0]) || value[len - 1] == ' '))) {
-        return 0;
-    }
-    for (const char *p = value; *p; p++) {
-        if ((unsigned char)*p < 0x20 || *p == 0x7f ||
-            (p[0] == ' ' && (p[1] == ';' || p[1] == '#'))) {
-            return 0;
-        }
-    }
-    return 1;
-}
-
 enum kl_rc kl_home_save_conf(const char *dir, const struct kl_ca_conf *conf, struct kl_err *err)
 {
     char path[PATH_MAX];
@@ -151,12 +134,7 @@ enum kl_rc kl_home_save_conf(const char *dir, const struct kl_ca_conf *conf, str
         if (*value == '\0') {
             continue;
         }
-        if (!value_ok(value)) {
-            rc = kl_err_set(err, KL_ERR_INPUT,
-                            "%s: control characters, spaces around it, a comment sign after a "
-                            "space, or more than %d bytes: it cannot stand in %s",
-                            table[i].key, VALUE_MAX, path);
-        }
+        rc = kl_ini_writable(table[i].key, value, err);
         fprintf(out, "%s = %s\n", table[i].key, value);
     }
     if (fclose(out) != 0 && rc == KL_OK) {
@@ -171,6 +149,14 @@ enum kl_rc kl_home_save_conf(const char *dir, const struct kl_ca_conf *conf, str
 
 /* ---- Certificates ---- */
 
+static enum kl_rc print(const char *text, size_t len, struct kl_err *err)
+{
+    if (fwrite(text, 1, len, stdout) != len || fflush(stdout) != 0) {
+        return kl_err_errno(err, "fwrite", "standard output");
+    }
+    return KL_OK;
+}
+
 enum kl_rc kl_home_write_cert(const char *path, X509 *cert, int overwrite, struct kl_err *err)
 {
     BIO *bio = BIO_new(BIO_s_mem());
@@ -180,28 +166,11 @@ enum kl_rc kl_home_write_cert(const char *path, X509 *cert, int overwrite, struc
     if (!bio || PEM_write_bio_X509(bio, cert) != 1) {
         rc = kl_err_openssl(err, KL_ERR_INTERNAL, "PEM_write_bio_X509", "%s", path);
     } else {
-        long len = BIO_get_mem_data(bio, &pem);
-        rc = kl_file_write(path, pem, (size_t)len, 0644, overwrite, err);
+        size_t len = (size_t)BIO_get_mem_data(bio, &pem);
+        rc = strcmp(path, "-") == 0 ? print(pem, len, err)
+                                    : kl_file_write(path, pem, len, 0644, overwrite, err);
     }
     BIO_free(bio);
-    return rc;
-}
-
-/* A file of exactly one certificate. */
-static enum kl_rc load_one(const char *path, X509 **out, struct kl_err *err)
-{
-    STACK_OF(X509) *chain = NULL;
-    enum kl_rc rc = kl_cert_load_pem(path, &chain, err);
-
-    if (rc != KL_OK) {
-        return rc;
-    }
-    if (sk_X509_num(chain) == 1) {
-        *out = sk_X509_pop(chain);
-    } else {
-        rc = kl_err_set(err, KL_ERR_INPUT, "%s holds more than one certificate", path);
-    }
-    sk_X509_pop_free(chain, X509_free);
     return rc;
 }
 
@@ -210,7 +179,7 @@ enum kl_rc kl_home_load_root(const char *dir, X509 **out, struct kl_err *err)
     char path[PATH_MAX];
     enum kl_rc rc = kl_home_path(dir, ROOT_FILE, path, err);
 
-    return rc == KL_OK ? load_one(path, out, err) : rc;
+    return rc == KL_OK ? kl_cert_load_one(path, out, err) : rc;
 }
 
 enum kl_rc kl_home_save_root(const char *dir, X509 *root, struct kl_err *err)
@@ -271,7 +240,7 @@ enum kl_rc kl_home_each(const char *dir, kl_home_fn fn, void *arg, struct kl_err
             rc = issued_path(dir, entries[i]->d_name, "", path, err);
         }
         if (rc == KL_OK) {
-            rc = load_one(path, &cert, err);
+            rc = kl_cert_load_one(path, &cert, err);
         }
         if (rc == KL_OK) {
             rc = fn(cert, arg, err);
@@ -304,5 +273,5 @@ enum kl_rc kl_home_find(const char *dir, const char *serial, X509 **out, struct 
         rc = kl_err_set(err, KL_ERR_NOT_FOUND, "no certificate of serial %s was issued from %s",
                         upper, dir);
     }
-    return rc == KL_OK ? load_one(path, out, err) : rc;
+    return rc == KL_OK ? kl_cert_load_one(path, out, err) : rc;
 }

@@ -34,7 +34,7 @@ enum kl_rc kl_home_path(const char *dir, const char *name, char out[PATH_MAX],
 enum kl_rc kl_home_load_conf(const char *dir, struct kl_ca_conf *out,
                              struct kl_err *err) KL_MUST_CHECK;
 void kl_home_wipe_conf(struct kl_ca_conf *conf);
-/* KL_ERR_INPUT if a value cannot stand in the file (control characters, spaces around it). Empty
+/* KL_ERR_INPUT if a value would not read back as it is (kl_ini_writable). Empty
  * members are left out; none is NULL. */
 enum kl_rc kl_home_save_conf(const char *dir, const struct kl_ca_conf *conf,
                              struct kl_err *err) KL_MUST_CHECK;
@@ -56,7 +56,7 @@ enum kl_rc kl_home_each(const char *dir, kl_home_fn fn, void *arg,
 enum kl_rc kl_home_find(const char *dir, const char *serial, X509 **out,
                         struct kl_err *err) KL_MUST_CHECK;
 
-/* A certificate as a PEM file. overwrite as in kl_file_write. */
+/* A certificate as a PEM file; path "-" is stdout. overwrite as in kl_file_write. */
 enum kl_rc kl_home_write_cert(const char *path, X509 *cert, int overwrite,
                               struct kl_err *err) KL_MUST_CHECK;
 

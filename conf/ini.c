@@ -155,6 +155,24 @@ static const char *line_fault(const char *line, size_t len)
     return NULL;
 }
 
+enum kl_rc kl_ini_writable(const char *key, const char *value, struct kl_err *err)
+{
+    char line[LINE_LEN_MAX + 2]; /* room for one byte too many, so that it shows */
+    const char *fault = "blanks before or after the value would be lost";
+    size_t len = strlen(value);
+    int line_len = snprintf(line, sizeof(line), "%s = %s", key, value);
+
+    if (len == 0 || (!is_blank(value[0]) && !is_blank(value[len - 1]))) {
+        fault =
+            line_fault(line, (size_t)line_len < sizeof(line) ? (size_t)line_len : sizeof(line) - 1);
+    }
+    if (fault) {
+        return kl_err_set(err, KL_ERR_INPUT, "%s cannot stand in a configuration file: %s", key,
+                          fault);
+    }
+    return KL_OK;
+}
+
 /* Only the first error is kept. */
 static void fail_line(struct parse *p, unsigned line, const char *what)
 {

@@ -38,6 +38,10 @@ struct kl_ini_key {
 enum kl_rc kl_ini_load(const char *path, const struct kl_ini_key *table, size_t count, void *config,
                        struct kl_err *err) KL_MUST_CHECK;
 
+/* For who writes such a file: whether the line "KEY = VALUE" reads back as it was written. If not,
+ * KL_ERR_INPUT "KEY: ..." says why. */
+enum kl_rc kl_ini_writable(const char *key, const char *value, struct kl_err *err) KL_MUST_CHECK;
+
 /* Frees the strings that kl_ini_load allocated and zeroes them. */
 void kl_ini_wipe(const struct kl_ini_key *table, size_t count, void *config);
 

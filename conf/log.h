@@ -24,7 +24,8 @@ struct kl_log_field {
 };
 #define KL_STR(key, text) ((struct kl_log_field){(key), (text), 0})
 #define KL_NUM(key, number) ((struct kl_log_field){(key), NULL, (int64_t)(number)})
-/* An error's name, detail and native code, as the fields rc and detail. */
+/* An error's name and text, as the fields rc and detail. The text carries what another
+ * library said in its words; its bare number (native) is not logged. */
 #define KL_LOG_ERR(err) KL_STR("rc", kl_rc_name((err)->rc)), KL_STR("detail", (err)->text)
 
 /* program is kept (not copied). Call before threads start; calling again changes level/target. */

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "conf/cli.h"
+#include "proto/alg.h"
 
 void kl_options_begin(void)
 {
@@ -74,8 +75,8 @@ enum kl_rc kl_options_error(int got, char *const *argv, struct kl_err *err)
         return kl_err_set(err, KL_ERR_USAGE, "option %.60s needs a value", option);
     }
     if (got == NO_VALUE) {
-        return kl_err_set(err, KL_ERR_USAGE, "option %.*s takes no value",
-                          (int)name_length(option), option);
+        return kl_err_set(err, KL_ERR_USAGE, "option %.*s takes no value", (int)name_length(option),
+                          option);
     }
     if (optopt > ' ' && optopt < 0x7f) { /* a letter, perhaps one of several */
         return kl_err_set(err, KL_ERR_USAGE, "unknown option -%c", optopt);
@@ -154,7 +155,7 @@ enum kl_rc kl_options_bits(const char *text, unsigned *out, struct kl_err *err)
     if (rc != KL_OK) {
         return rc;
     }
-    if (bits != 2048 && bits != 3072 && bits != 4096) {
+    if (!kl_rsa_bits_ok(bits)) {
         return kl_err_set(err, KL_ERR_USAGE, "--bits: 2048, 3072 or 4096, not %u", bits);
     }
     *out = bits;

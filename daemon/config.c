@@ -11,6 +11,7 @@
 
 #include "conf/ini.h"
 #include "conf/log.h"
+#include "pkcs11/pin.h"
 #include "pkcs11/token.h"
 #include "proto/message.h"
 
@@ -162,6 +163,26 @@ void kl_config_print_help(FILE *out)
     kl_ini_print_help(keys, KEY_COUNT, out);
 }
 
+/* The PIN's source: the configuration's, else the URI's (which outlives it), else NULL. */
+static const char *pin_source(const struct kl_config *config, const struct kl_uri *uri)
+{
+    return config->pin_source[0] != '\0' ? config->pin_source : kl_uri_pin_source(uri);
+}
+
+int kl_config_prompts(const struct kl_config *config)
+{
+    struct kl_err ignored = KL_ERR_INIT;
+    struct kl_uri *uri = NULL;
+    int prompts = 1;
+
+    if (kl_uri_parse(config->token, &uri, &ignored) == KL_OK) {
+        const char *source = pin_source(config, uri);
+        prompts = source == NULL || strcmp(source, "prompt") == 0;
+    }
+    kl_uri_free(uri);
+    return prompts;
+}
+
 enum kl_rc kl_config_open_token(const struct kl_config *config, int read_write,
                                 struct kl_module **module, struct kl_token **token,
                                 struct kl_err *err)
@@ -170,7 +191,7 @@ enum kl_rc kl_config_open_token(const struct kl_config *config, int read_write,
     struct kl_secret *pin = NULL;
     struct kl_module *loaded = NULL;
     struct kl_token *opened = NULL;
-    const char *path = config->module, *source = config->pin_source;
+    const char *path = config->module;
     char prompt[80];
     enum kl_rc rc;
 
@@ -181,13 +202,10 @@ enum kl_rc kl_config_open_token(const struct kl_config *config, int read_write,
         rc = kl_err_set(err, KL_ERR_CONFIG, "[hsm] module must be set");
         goto out;
     }
-    if (!source[0]) {
-        source = kl_uri_pin_source(uri);
-    }
     snprintf(prompt, sizeof(prompt), "PIN of token %.*s", KL_TOKEN_LABEL_MAX,
              kl_uri_token(uri) ? kl_uri_token(uri) : "");
     /* The PIN first: nothing is loaded if there is none. */
-    if ((rc = kl_pin_read(source, prompt, &pin, err)) != KL_OK) {
+    if ((rc = kl_pin_read(pin_source(config, uri), prompt, &pin, err)) != KL_OK) {
         goto out;
     }
     rc =

@@ -56,6 +56,9 @@ void kl_config_wipe(struct kl_config *config);
 /* Every key with its default and meaning, as a file one can start from. */
 void kl_config_print_help(FILE *out);
 
+/* 1 if the PIN would be asked for on the terminal. */
+int kl_config_prompts(const struct kl_config *config);
+
 /* Reads the PIN and opens module and token as configured: what the ceremony and the HSM workers
  * share. The caller frees *token, then *module. */
 struct kl_module;

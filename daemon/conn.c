@@ -84,6 +84,19 @@ int kl_conn_claim_serial(struct kl_conn *conn)
     return conn->holds_serial;
 }
 
+/* What the HSM has begun costs an attempt, also if the peer does not wait for it: an arming bounds
+ * what anybody can have it decrypt. */
+static void cancel_load(struct kl_conn *conn)
+{
+    struct kl_err err = KL_ERR_INIT;
+
+    if (kl_pool_cancel(conn->ticket)) {
+        (void)kl_err_set(&err, KL_ERR_PEER, "the connection ended while the HSM worked for it");
+        kl_step_report(conn->service, KL_STEP_SPOILT, conn->serial, &err);
+    }
+    conn->ticket = NULL;
+}
+
 /* The load is over: what is under way for this connection comes back to nobody, and the serial is
  * free for another. */
 static void detach(struct kl_conn *conn)
@@ -93,8 +106,7 @@ static void detach(struct kl_conn *conn)
         conn->step = NULL;
     }
     if (conn->ticket != NULL) {
-        kl_pool_cancel(conn->ticket);
-        conn->ticket = NULL;
+        cancel_load(conn);
     }
     if (conn->holds_serial) {
         tdelete(conn, &conn->service->loading, compare_serials);
@@ -114,9 +126,10 @@ void kl_conn_finish(struct kl_conn *conn)
 enum kl_rc kl_conn_send_der(struct kl_conn *conn, const uint8_t *der, size_t len,
                             struct kl_err *err)
 {
-    const uint8_t header[KL_FRAME_HEADER] = {(uint8_t)(len >> 8), (uint8_t)len};
     struct evbuffer *output = bufferevent_get_output(conn->bev);
+    uint8_t header[KL_FRAME_HEADER];
 
+    kl_frame_header(len, header);
     if (evbuffer_expand(output, sizeof(header) + len) != 0 ||
         evbuffer_add(output, header, sizeof(header)) != 0 || evbuffer_add(output, der, len) != 0) {
         return kl_err_set(err, KL_ERR_MEMORY, "output buffer");

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <time.h>
 
+#include "conf/certfile.h"
 #include "conf/cli.h"
 #include "conf/options.h"
 #include "conf/report.h"
@@ -215,7 +216,7 @@ static enum kl_rc show_key(const struct kl_config *config, X509 *leaf, char *sho
     struct kl_err why = KL_ERR_INIT;
     int same = 0;
 
-    if (kl_ctl_hsm_prompts(config)) {
+    if (kl_config_prompts(config)) {
         snprintf(shown, size, "not checked");
         return KL_OK;
     }

@@ -20,8 +20,6 @@ struct kl_ctl_hsm {
 enum kl_rc kl_ctl_hsm_open(const struct kl_config *config, int read_write, struct kl_ctl_hsm *hsm,
                            struct kl_err *err) KL_MUST_CHECK;
 void kl_ctl_hsm_close(struct kl_ctl_hsm *hsm);
-/* 1 if that would ask an operator at a terminal for the PIN. */
-int kl_ctl_hsm_prompts(const struct kl_config *config);
 
 /* The chain in config->work; KL_ERR_NOT_FOUND if there is no such file. The caller frees with
  * sk_X509_pop_free(chain, X509_free). */

@@ -94,9 +94,10 @@ static enum kl_rc parse_alg(struct carrier *carrier, const char *name, enum kl_a
 static enum kl_rc copy_serial(const char *what, const char *text, char out[KL_SERIAL_MAX + 1],
                               struct kl_err *err)
 {
-    if (!kl_serial_ok(text)) {
-        return kl_err_set(err, KL_ERR_INPUT, "'%.40s' is no %s: 1 to %d of A-Z a-z 0-9 - . _", text,
-                          what, KL_SERIAL_MAX);
+    enum kl_rc rc = kl_serial_check(what, text, err);
+
+    if (rc != KL_OK) {
+        return rc;
     }
     memcpy(out, text, strlen(text) + 1);
     return KL_OK;

@@ -12,7 +12,7 @@
 
 json_t *kl_ctl_tmk_json(const struct kl_tmk *tmk, int with_serial)
 {
-    char kcv[KL_KCV_LEN_MAX * 2 + 1];
+    char kcv[KL_KCV_TEXT];
 
     kl_kcv_format(tmk->kcv, tmk->kcv_len, kcv);
     return json_pack("{s:s*, s:i, s:s, s:s, s:s, s:o, s:o, s:o}", "serial",

@@ -3,13 +3,13 @@
  * keyloaderd: the key-loading daemon. This file reads the command line and becomes either the
  * network process (run.c) or, executed again by that with --hsm-worker, an HSM worker (worker.c).
  */
-#include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "conf/cli.h"
 #include "conf/log.h"
+#include "conf/options.h"
 #include "daemon/config.h"
 #include "daemon/run.h"
 #include "daemon/worker.h"
@@ -70,8 +70,6 @@ int main(int argc, char **argv)
 {
     enum { OPT_WORKER = 256, OPT_HELP_CONFIG, OPT_HELP, OPT_VERSION };
     static const struct option options[] = {
-        {"config", required_argument, NULL, 'c'},
-        {"test", no_argument, NULL, 't'},
         {KL_WORKER_OPTION, no_argument, NULL, OPT_WORKER},
         {"help-config", no_argument, NULL, OPT_HELP_CONFIG},
         {"help", no_argument, NULL, OPT_HELP},
@@ -79,17 +77,17 @@ int main(int argc, char **argv)
         {NULL, 0, NULL, 0},
     };
     const char *path = KL_CONFIG_PATH;
-    int test = 0;
+    struct kl_err err = KL_ERR_INIT;
+    int test = 0, config = 0;
     int option;
 
-    while ((option = getopt_long(argc, argv, "c:t", options, NULL)) != -1) {
+    if (kl_options_take(&argc, argv, "config", 'c', &path, &config, &err) != KL_OK ||
+        kl_options_take(&argc, argv, "test", 't', NULL, &test, &err) != KL_OK) {
+        return kl_cli_usage(PROGRAM, "%s", err.text);
+    }
+    kl_options_begin();
+    while ((option = kl_options_next(argc, argv, options)) != -1) {
         switch (option) {
-        case 'c':
-            path = optarg;
-            break;
-        case 't':
-            test = 1;
-            break;
         case OPT_WORKER:
             return kl_worker_main();
         case OPT_HELP_CONFIG:
@@ -102,7 +100,8 @@ int main(int argc, char **argv)
             kl_cli_version(PROGRAM);
             return 0;
         default:
-            return kl_cli_usage(PROGRAM, "unknown option");
+            (void)kl_options_error(option, argv, &err);
+            return kl_cli_usage(PROGRAM, "%s", err.text);
         }
     }
     if (optind < argc) {

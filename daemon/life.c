@@ -33,7 +33,7 @@ static enum kl_rc audit(struct kl_store *store, int64_t now, const char *event, 
 static enum kl_rc audit_tmk(struct kl_store *store, int64_t now, const char *event,
                             const struct kl_tmk *tmk, const char *why, struct kl_err *err)
 {
-    char kcv[KL_KCV_LEN_MAX * 2 + 1];
+    char kcv[KL_KCV_TEXT];
 
     kl_kcv_format(tmk->kcv, tmk->kcv_len, kcv);
     return audit(store, now, event, tmk->serial,
@@ -120,7 +120,7 @@ static int is_whole(const struct kl_tmk *candidate)
 {
     const struct kl_alg_info *info = kl_alg_info(candidate->alg);
 
-    return info && candidate->cryptogram_len == info->key_len + 8 &&
+    return info && candidate->cryptogram_len == kl_alg_wrapped_len(info) &&
            candidate->kcv_len >= KL_KCV_LEN_MIN && candidate->kcv_len <= KL_KCV_LEN_MAX;
 }
 
@@ -339,11 +339,10 @@ enum kl_rc kl_life_expire(struct kl_store *store, int64_t now, size_t *count, st
 
 /* ---- What operators do ---- */
 
-static enum kl_rc bad_pinpad(const char *pinpad_serial, struct kl_err *err)
+/* An unknown PIN pad is "". */
+static enum kl_rc check_pinpad(const char *pinpad_serial, struct kl_err *err)
 {
-    return kl_err_set(err, KL_ERR_INPUT,
-                      "'%.40s' is no PIN pad serial: 1 to %d of A-Z a-z 0-9 - . _", pinpad_serial,
-                      KL_SERIAL_MAX);
+    return pinpad_serial[0] ? kl_serial_check("PIN pad serial", pinpad_serial, err) : KL_OK;
 }
 
 enum kl_rc kl_life_register(struct kl_store *store, const struct kl_terminal *terminal, int64_t now,
@@ -353,12 +352,9 @@ enum kl_rc kl_life_register(struct kl_store *store, const struct kl_terminal *te
     const struct kl_alg_info *info = kl_alg_info(terminal->alg);
     enum kl_rc rc;
 
-    if (!kl_serial_ok(terminal->serial)) {
-        return kl_err_set(err, KL_ERR_INPUT, "'%.40s' is no serial: 1 to %d of A-Z a-z 0-9 - . _",
-                          terminal->serial, KL_SERIAL_MAX);
-    }
-    if (terminal->pinpad_serial[0] && !kl_serial_ok(terminal->pinpad_serial)) {
-        return bad_pinpad(terminal->pinpad_serial, err);
+    if ((rc = kl_serial_check("serial", terminal->serial, err)) != KL_OK ||
+        (rc = check_pinpad(terminal->pinpad_serial, err)) != KL_OK) {
+        return rc;
     }
     if (!info) {
         return kl_err_set(err, KL_ERR_INPUT, "unknown algorithm %d", (int)terminal->alg);
@@ -429,15 +425,14 @@ enum kl_rc kl_life_pinpad(struct kl_store *store, const char *serial, const char
     enum kl_rc rc = kl_store_terminal_get(store, serial, &terminal, err);
     char before[KL_SERIAL_MAX + 1];
 
-    if (rc != KL_OK) {
+    if (rc != KL_OK || (rc = check_pinpad(pinpad_serial, err)) != KL_OK) {
         return rc;
-    }
-    if (pinpad_serial[0] != '\0' && !kl_serial_ok(pinpad_serial)) {
-        return bad_pinpad(pinpad_serial, err);
     }
     memcpy(before, terminal.pinpad_serial, sizeof(before));
     memcpy(terminal.pinpad_serial, pinpad_serial, strlen(pinpad_serial) + 1);
-    if ((rc = kl_store_terminal_update(store, &terminal, err)) != KL_OK) {
+    if ((rc = move_all(store, serial, 0, KL_TMK_PENDING, KL_TMK_DESTROYED, "pinpad-changed", now,
+                       err)) != KL_OK ||
+        (rc = kl_store_terminal_update(store, &terminal, err)) != KL_OK) {
         return rc;
     }
     return audit(store, now, "terminal-pinpad", serial,

@@ -84,7 +84,8 @@ enum kl_rc kl_life_arm(struct kl_store *store, const char *serial, int64_t until
 /* Ends an arming and destroys the candidates that are still pending. */
 enum kl_rc kl_life_disarm(struct kl_store *store, const char *serial, int64_t now,
                           struct kl_err *err) KL_MUST_CHECK;
-/* Registers another PIN pad, or none ("": the next one to load). */
+/* Registers another PIN pad, or none ("": the next one to load), and destroys the candidates that
+ * are still pending. */
 enum kl_rc kl_life_pinpad(struct kl_store *store, const char *serial, const char *pinpad_serial,
                           int64_t now, struct kl_err *err) KL_MUST_CHECK;
 /* Blocking also disarms. */

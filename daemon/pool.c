@@ -550,14 +550,15 @@ enum kl_rc kl_pool_submit(struct kl_pool *pool, const struct kl_job_load *load,
     return KL_OK;
 }
 
-void kl_pool_cancel(struct kl_ticket *ticket)
+int kl_pool_cancel(struct kl_ticket *ticket)
 {
     if (ticket->queued) {
         queue_remove(ticket->pool, ticket); /* spares the HSM */
         ticket_free(ticket);
-        return;
+        return 0;
     }
     ticket->done = NULL;
+    return 1;
 }
 
 enum kl_rc kl_pool_new(struct event_base *base, const struct kl_config *config,

@@ -40,7 +40,8 @@ struct kl_ticket; /* a load on its way; dead once done was called or it was canc
 enum kl_rc kl_pool_submit(struct kl_pool *pool, const struct kl_job_load *load,
                           kl_pool_done_fn done, void *arg, struct kl_ticket **ticket,
                           struct kl_err *err) KL_MUST_CHECK;
-/* Nobody waits for this any more: it leaves the queue, or its result is wiped and dropped. */
-void kl_pool_cancel(struct kl_ticket *ticket);
+/* Nobody waits for this any more: it leaves the queue (0), or a worker has it already and its
+ * result will be wiped and dropped (1). */
+int kl_pool_cancel(struct kl_ticket *ticket);
 
 #endif

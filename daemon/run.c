@@ -12,12 +12,12 @@
 #include <systemd/sd-daemon.h>
 #include <time.h>
 
+#include "conf/certfile.h"
 #include "conf/log.h"
 #include "daemon/committer.h"
 #include "daemon/listener.h"
 #include "daemon/service.h"
 #include "daemon/worker.h"
-#include "pkcs11/token.h"
 #include "proto/cert.h"
 
 #define EXPIRE_PERIOD_S 30
@@ -37,33 +37,18 @@ struct daemon {
 
 /* ---- Certificates ---- */
 
-static enum kl_rc load_root(const char *path, X509 **out, struct kl_err *err)
-{
-    STACK_OF(X509) *stack = NULL;
-    enum kl_rc rc = kl_cert_load_pem(path, &stack, err);
-
-    if (rc != KL_OK) {
-        return rc;
-    }
-    if (sk_X509_num(stack) != 1) {
-        rc = kl_err_set(err, KL_ERR_CERT, "%s: one AcquireRCRT is expected, %d are there", path,
-                        sk_X509_num(stack));
-    } else {
-        *out = sk_X509_pop(stack);
-    }
-    sk_X509_pop_free(stack, X509_free);
-    return rc;
-}
-
 static enum kl_rc load_chain(const struct kl_config *config, STACK_OF(X509) * *out,
                              struct kl_err *err)
 {
     X509 *root = NULL;
     STACK_OF(X509) *chain = NULL;
-    enum kl_rc rc = load_root(config->root, &root, err);
+    enum kl_rc rc = kl_cert_load_one(config->root, &root, err);
 
     if (rc == KL_OK) {
         rc = kl_cert_load_pem(config->work, &chain, err);
+        if (rc == KL_ERR_NO_FILE) {
+            (void)kl_err_context(err, "no work certificate yet (`keyloaderctl cert install`)");
+        }
     }
     if (rc == KL_OK) {
         rc = kl_cert_verify_loader(chain, root, time(NULL), err);
@@ -359,23 +344,13 @@ enum kl_rc kl_run_check(const struct kl_config *config, struct kl_err *err)
 /* Workers have no terminal to ask on, and are started again whenever one is lost. */
 static enum kl_rc check_pin_source(const struct kl_config *config, struct kl_err *err)
 {
-    struct kl_uri *uri = NULL;
-    const char *source = config->pin_source;
-    enum kl_rc rc = kl_uri_parse(config->token, &uri, err);
-
-    if (rc != KL_OK) {
-        return rc;
+    if (kl_config_prompts(config)) {
+        return kl_err_set(
+            err, KL_ERR_CONFIG,
+            "[hsm] pin-source: keyloaderd cannot ask for the PIN; set file:PATH (mode "
+            "0600) or credential:NAME");
     }
-    if (source[0] == '\0') {
-        source = kl_uri_pin_source(uri);
-    }
-    if (source == NULL || strcmp(source, "prompt") == 0) {
-        rc = kl_err_set(err, KL_ERR_CONFIG,
-                        "[hsm] pin-source: keyloaderd cannot ask for the PIN; set file:PATH (mode "
-                        "0600) or credential:NAME");
-    }
-    kl_uri_free(uri);
-    return rc;
+    return KL_OK;
 }
 
 enum kl_rc kl_run(const struct kl_config *config, struct kl_err *err)

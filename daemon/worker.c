@@ -186,7 +186,7 @@ static enum kl_rc serve(struct hsm *hsm, struct kl_job *job, struct kl_job *repl
     reply->kind = KL_JOB_RESULT;
     result->id = load->id;
     rc = kl_loader_run(hsm->loader, &in, &result->out, &result->err);
-    *fatal = rc != KL_OK && kl_rv_is_fatal(rc);
+    *fatal = rc != KL_OK && kl_rc_is_hsm_trouble(rc);
     result->fatal = (uint32_t)*fatal;
     rc = kl_job_send(KL_WORKER_FD, reply, err);
     kl_wipe(result, sizeof(*result));

@@ -7,6 +7,10 @@
 #include <openssl/crypto.h>
 #include <string.h>
 
+#include "pkcs11/module.h"
+#include "pkcs11/pin.h"
+#include "pkcs11/token.h"
+
 static int is_prompt(const char *source)
 {
     return !source || strcmp(source, "prompt") == 0;

@@ -3,7 +3,6 @@
 #ifndef KL_PKCS11_CEREMONY_H
 #define KL_PKCS11_CEREMONY_H
 
-#include "pkcs11/token.h"
 #include "proto/err.h"
 #include "proto/secret.h"
 

@@ -226,7 +226,7 @@ enum kl_rc kl_pair_generate(struct kl_session *session, enum kl_pair_role role, 
     enum kl_rc rc;
     CK_RV rv;
 
-    if (bits != 2048 && bits != 3072 && bits != 4096) {
+    if (!kl_rsa_bits_ok(bits)) {
         return kl_err_set(err, KL_ERR_INPUT, "an RSA key of %u bits: must be 2048, 3072 or 4096",
                           bits);
     }

@@ -14,6 +14,7 @@
 #include "pkcs11/suite.h"
 #include "proto/cert.h"
 #include "proto/secret.h"
+#include "proto/transcript.h"
 
 #define CHECK_INTERVAL_MS 1000
 
@@ -22,7 +23,7 @@ static const struct kl_suite_loader *const suites[] = {&kl_suite_loader_hardened
 static const struct kl_suite_loader *find_suite(enum kl_suite suite)
 {
     for (size_t i = 0; i < sizeof(suites) / sizeof(suites[0]); i++) {
-        if (suites[i]->suite == suite) {
+        if (suites[i]->id == suite) {
             return suites[i];
         }
     }

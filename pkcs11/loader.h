@@ -46,12 +46,11 @@ struct kl_load_in {
     size_t kcv_len;
 };
 
-#define KL_CRYPTOGRAM_MAX KL_CTMK_LEN_MAX
 struct kl_load_out {
     size_t master_key_len;
     uint8_t master_key[KL_MSG_MAX]; /* exact DER of the MasterKey message */
     size_t cryptogram_len;
-    uint8_t cryptogram[KL_CRYPTOGRAM_MAX]; /* TMK under the storage key, RFC 3394 */
+    uint8_t cryptogram[KL_CTMK_LEN_MAX]; /* TMK under the storage key, RFC 3394 */
     size_t kcv_len;
     uint8_t kcv[KL_KCV_LEN_MAX];
     uint8_t ack_mac[KL_MAC_LEN];    /* a good Loaded.mac */

@@ -4,7 +4,7 @@
  * function list ("unmanaged"), as its managed wrapper would bring its own C_Initialize arguments
  * and knows fewer mechanisms than modules do.
  */
-#include "pkcs11/token.h"
+#include "pkcs11/module.h"
 
 #include <p11-kit/p11-kit.h>
 #include <stdlib.h>

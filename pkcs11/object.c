@@ -4,6 +4,7 @@
 
 #include <openssl/bn.h>
 #include <openssl/core_names.h>
+#include <openssl/err.h>
 #include <openssl/param_build.h>
 #include <string.h>
 
@@ -149,12 +150,15 @@ enum kl_rc kl_object_demand(struct kl_session *session, CK_OBJECT_HANDLE object,
 
 static enum kl_rc rsa_public(const BIGNUM *n, const BIGNUM *e, EVP_PKEY **out, struct kl_err *err)
 {
-    OSSL_PARAM_BLD *builder = OSSL_PARAM_BLD_new();
-    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(NULL, "RSA", NULL);
+    OSSL_PARAM_BLD *builder;
+    EVP_PKEY_CTX *ctx;
     OSSL_PARAM *params = NULL;
     EVP_PKEY *key = NULL;
     enum kl_rc rc = KL_OK;
 
+    ERR_clear_error(); /* a module may use this very queue */
+    builder = OSSL_PARAM_BLD_new();
+    ctx = EVP_PKEY_CTX_new_from_name(NULL, "RSA", NULL);
     if (!builder || !ctx || !OSSL_PARAM_BLD_push_BN(builder, OSSL_PKEY_PARAM_RSA_N, n) ||
         !OSSL_PARAM_BLD_push_BN(builder, OSSL_PKEY_PARAM_RSA_E, e) ||
         !(params = OSSL_PARAM_BLD_to_param(builder)) || EVP_PKEY_fromdata_init(ctx) != 1 ||
@@ -185,6 +189,13 @@ enum kl_rc kl_object_rsa_public(struct kl_session *session, CK_OBJECT_HANDLE obj
     if (rv != CKR_OK) {
         return kl_rv_err(err, rv, "C_GetAttributeValue", "RSA public key cannot be read");
     }
+    if (attrs[0].ulValueLen > sizeof(modulus) || attrs[1].ulValueLen > sizeof(exponent)) {
+        return kl_err_set(
+            err, KL_ERR_HSM,
+            "C_GetAttributeValue claims to give %lu and %lu bytes of an RSA public key",
+            attrs[0].ulValueLen, attrs[1].ulValueLen);
+    }
+    ERR_clear_error();
     n = BN_bin2bn(modulus, (int)attrs[0].ulValueLen, NULL);
     e = BN_bin2bn(exponent, (int)attrs[1].ulValueLen, NULL);
     if (!n || !e) {

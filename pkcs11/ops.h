@@ -27,7 +27,6 @@ enum kl_key_use {
     KL_USE_DECRYPT, /* the loader's K_nonce */
     KL_USE_MAC,     /* K_ack, K_done: C_Sign only */
     KL_USE_KCV,     /* a TMK that is about to be wrapped: encrypt (TDES) or sign (AES) */
-    KL_USE_STORAGE, /* the storage key: wrap and unwrap */
 };
 
 /* C_DestroyObject; failure is ignored, as the session's end destroys it too. 0 is ignored. */

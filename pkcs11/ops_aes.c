@@ -31,8 +31,6 @@ static unsigned can_of(enum kl_key_use use)
         return KL_CAN_SIGN;
     case KL_USE_KCV: /* of an AES key; ops_tmk.c knows TDES */
         return KL_CAN_SIGN;
-    case KL_USE_STORAGE:
-        return KL_CAN_WRAP | KL_CAN_UNWRAP;
     }
     return 0;
 }
@@ -61,7 +59,7 @@ enum kl_rc kl_op_generate_rnd1(struct kl_session *session, CK_OBJECT_HANDLE *rnd
     /* Extractable only so that it can be wrapped under the loader's public key. */
     session_key(&tmpl, 1, KL_USE_DERIVE);
     kl_tmpl_bool(&tmpl, CKA_WRAP_WITH_TRUSTED, 0);
-    kl_tmpl_seal(&tmpl, 0);
+    kl_tmpl_seal(&tmpl);
     rv = kl_session_functions(session)->C_GenerateKey(kl_session_handle(session), &mechanism,
                                                       tmpl.attrs, tmpl.count, rnd1);
     if (rv != CKR_OK) {
@@ -81,7 +79,7 @@ enum kl_rc kl_op_derive(struct kl_session *session, CK_OBJECT_HANDLE base,
 
     /* The base is the peer's choice: one of a length that AES does not have fails only here. */
     session_key(&tmpl, 0, use);
-    kl_tmpl_seal(&tmpl, 0);
+    kl_tmpl_seal(&tmpl);
     rv = kl_session_functions(session)->C_DeriveKey(kl_session_handle(session), &mechanism, base,
                                                     tmpl.attrs, tmpl.count, out);
     if (rv != CKR_OK) {

@@ -7,6 +7,8 @@
 
 #include <openssl/bn.h>
 #include <openssl/core_names.h>
+#include <openssl/err.h>
+#include <string.h>
 
 #include "pkcs11/object.h"
 #include "pkcs11/rv.h"
@@ -21,6 +23,7 @@ enum kl_rc kl_op_import_rsa_public(struct kl_session *session, const EVP_PKEY *k
     enum kl_rc rc;
     CK_RV rv;
 
+    ERR_clear_error();
     if (!EVP_PKEY_get_bn_param(key, OSSL_PKEY_PARAM_RSA_N, &n) ||
         !EVP_PKEY_get_bn_param(key, OSSL_PKEY_PARAM_RSA_E, &e)) {
         rc = kl_err_openssl(err, KL_ERR_CERT, "EVP_PKEY_get_bn_param", "not an RSA public key");
@@ -38,7 +41,7 @@ enum kl_rc kl_op_import_rsa_public(struct kl_session *session, const EVP_PKEY *k
     kl_tmpl_can(&tmpl, CKO_PUBLIC_KEY, KL_CAN_WRAP);
     kl_tmpl_bytes(&tmpl, CKA_MODULUS, modulus, (size_t)BN_bn2bin(n, modulus));
     kl_tmpl_bytes(&tmpl, CKA_PUBLIC_EXPONENT, exponent, (size_t)BN_bn2bin(e, exponent));
-    kl_tmpl_seal(&tmpl, 0);
+    kl_tmpl_seal(&tmpl);
     rv = kl_session_functions(session)->C_CreateObject(kl_session_handle(session), tmpl.attrs,
                                                        tmpl.count, handle);
     rc = rv == CKR_OK ? KL_OK
@@ -47,6 +50,19 @@ out:
     BN_free(e);
     BN_free(n);
     return rc;
+}
+
+/* Hands out what a call gave, into result. Its length is the module's word only. */
+static enum kl_rc hand_out(const uint8_t result[KL_RSA_MAX], CK_ULONG n, const char *name,
+                           uint8_t *out, size_t capacity, size_t *len, struct kl_err *err)
+{
+    if (n > KL_RSA_MAX || n > capacity) {
+        return kl_err_set(err, KL_ERR_HSM, "%s claims to give %lu bytes: at most %zu fit", name, n,
+                          capacity < KL_RSA_MAX ? capacity : KL_RSA_MAX);
+    }
+    memcpy(out, result, n);
+    *len = n;
+    return KL_OK;
 }
 
 /* No label (source data): SoftHSM takes none, and the transcript is bound elsewhere. */
@@ -67,15 +83,15 @@ enum kl_rc kl_op_wrap_oaep(struct kl_session *session, CK_OBJECT_HANDLE public_k
 {
     CK_RSA_PKCS_OAEP_PARAMS params = kl_op_oaep_params(hash);
     CK_MECHANISM mechanism = {CKM_RSA_PKCS_OAEP, &params, sizeof(params)};
-    CK_ULONG n = (CK_ULONG)capacity;
+    uint8_t wrapped[KL_RSA_MAX];
+    CK_ULONG n = sizeof(wrapped);
     CK_RV rv = kl_session_functions(session)->C_WrapKey(kl_session_handle(session), &mechanism,
-                                                        public_key, key, out, &n);
+                                                        public_key, key, wrapped, &n);
 
     if (rv != CKR_OK) {
         return kl_rv_err(err, rv, "C_WrapKey(CKM_RSA_PKCS_OAEP)", "Rnd1 cannot be encrypted");
     }
-    *len = n;
-    return KL_OK;
+    return hand_out(wrapped, n, "C_WrapKey(CKM_RSA_PKCS_OAEP)", out, capacity, len, err);
 }
 
 enum kl_rc kl_op_unwrap_rnd1(struct kl_session *session, CK_OBJECT_HANDLE private_key,
@@ -125,17 +141,17 @@ static enum kl_rc sign(struct kl_session *session, CK_OBJECT_HANDLE private_key,
 {
     CK_FUNCTION_LIST *f = kl_session_functions(session);
     CK_SESSION_HANDLE s = kl_session_handle(session);
-    CK_ULONG n = (CK_ULONG)capacity;
+    uint8_t signature[KL_RSA_MAX];
+    CK_ULONG n = sizeof(signature);
     CK_RV rv = f->C_SignInit(s, mechanism, private_key);
 
     if (rv == CKR_OK) {
-        rv = f->C_Sign(s, (CK_BYTE_PTR)in, (CK_ULONG)in_len, out, &n);
+        rv = f->C_Sign(s, (CK_BYTE_PTR)in, (CK_ULONG)in_len, signature, &n);
     }
     if (rv != CKR_OK) {
         return kl_rv_err(err, rv, name, "signing failed");
     }
-    *len = n;
-    return KL_OK;
+    return hand_out(signature, n, name, out, capacity, len, err);
 }
 
 enum kl_rc kl_op_sign_pss(struct kl_session *session, CK_OBJECT_HANDLE private_key,

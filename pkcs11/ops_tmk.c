@@ -78,7 +78,7 @@ enum kl_rc kl_op_generate_tmk(struct kl_session *session, enum kl_alg alg, CK_OB
     if (info->is_aes) {
         kl_tmpl_number(&tmpl, CKA_VALUE_LEN, (CK_ULONG)info->key_len);
     }
-    kl_tmpl_seal(&tmpl, 0);
+    kl_tmpl_seal(&tmpl);
     rv = kl_session_functions(session)->C_GenerateKey(kl_session_handle(session), &mechanism,
                                                       tmpl.attrs, tmpl.count, out);
     if (rv != CKR_OK) {
@@ -99,6 +99,10 @@ enum kl_rc kl_op_wrap(struct kl_session *session, CK_OBJECT_HANDLE wrapping_key,
 
     if (rv != CKR_OK) {
         return kl_rv_err(err, rv, "C_WrapKey(CKM_AES_KEY_WRAP)", "TMK cannot be wrapped");
+    }
+    if (n > sizeof(wrapped)) {
+        return kl_err_set(err, KL_ERR_HSM, "C_WrapKey(CKM_AES_KEY_WRAP) claims to give %lu bytes",
+                          n);
     }
     memcpy(out, wrapped, n);
     *len = n;
@@ -121,17 +125,16 @@ enum kl_rc kl_op_unwrap_tmk(struct kl_session *session, CK_OBJECT_HANDLE unwrapp
         return kl_err_set(err, KL_ERR_INTERNAL, "TMK of algorithm %d for use %d", alg, use);
     }
     /* RFC 3394 keeps the length, so this is the length of what comes out, too. */
-    if (len != info->key_len + 8) {
+    if (len != kl_alg_wrapped_len(info)) {
         return kl_err_set(err, KL_ERR_VERIFY, "wrapped %s key has %zu bytes instead of %zu",
-                          info->name, len, info->key_len + 8);
+                          info->name, len, kl_alg_wrapped_len(info));
     }
     tmk_template(&tmpl, info, label != NULL, 0, use);
     if (label) {
         kl_tmpl_bytes(&tmpl, CKA_LABEL, label, strlen(label));
         kl_tmpl_bytes(&tmpl, CKA_ID, id, sizeof(id));
     }
-    /* A PIN pad keeps a TMK's state in its label, so that one must stay modifiable. */
-    kl_tmpl_seal(&tmpl, label != NULL);
+    kl_tmpl_seal(&tmpl);
     rv = kl_session_functions(session)->C_UnwrapKey(kl_session_handle(session), &mechanism,
                                                     unwrapping_key, (CK_BYTE_PTR)wrapped,
                                                     (CK_ULONG)len, tmpl.attrs, tmpl.count, out);

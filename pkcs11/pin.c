@@ -3,7 +3,7 @@
  * Where PINs come from: the terminal, a file that only we or root can read, or a credential that
  * systemd hands over. From the first byte on they stand in locked memory only.
  */
-#include "pkcs11/token.h"
+#include "pkcs11/pin.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -130,11 +130,6 @@ static const struct rv_entry *rv_find(CK_RV rv)
     return &unknown;
 }
 
-const char *kl_rv_name(CK_RV rv)
-{
-    return rv == CKR_OK ? "CKR_OK" : rv_find(rv)->name;
-}
-
 __attribute__((format(printf, 5, 0))) static enum kl_rc fill(struct kl_err *err, enum kl_rc rc,
                                                              CK_RV rv, const char *op,
                                                              const char *fmt, va_list args)
@@ -145,7 +140,7 @@ __attribute__((format(printf, 5, 0))) static enum kl_rc fill(struct kl_err *err,
         what[0] = '\0';
     }
     return kl_err_native(err, rc, KL_ERR_SOURCE_PKCS11, rv, op, "%s: %s: %s (0x%lx)", what, op,
-                         kl_rv_name(rv), rv);
+                         rv_find(rv)->name, rv);
 }
 
 enum kl_rc kl_rv_err(struct kl_err *err, CK_RV rv, const char *op, const char *fmt, ...)
@@ -170,7 +165,7 @@ enum kl_rc kl_rv_err_peer(struct kl_err *err, CK_RV rv, const char *op, const ch
     return rc;
 }
 
-int kl_rv_is_fatal(enum kl_rc rc)
+int kl_rc_is_hsm_trouble(enum kl_rc rc)
 {
     switch (rc) {
     case KL_ERR_HSM:

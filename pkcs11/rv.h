@@ -7,9 +7,6 @@
 
 #include "proto/err.h"
 
-/* "CKR_PIN_INCORRECT"; "CKR_?" if unknown. Static storage. */
-const char *kl_rv_name(CK_RV rv);
-
 /* Fills err from a failed call: PIN codes -> KL_ERR_PIN, token or device gone -> KL_ERR_TOKEN,
  * mechanism or function missing -> KL_ERR_HSM_LACKS, host memory -> KL_ERR_MEMORY, corrupt
  * wrapped or encrypted data -> KL_ERR_VERIFY, stale session or handle and the rest -> KL_ERR_HSM.
@@ -23,8 +20,8 @@ enum kl_rc kl_rv_err(struct kl_err *err, CK_RV rv, const char *op, const char *f
 enum kl_rc kl_rv_err_peer(struct kl_err *err, CK_RV rv, const char *op, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
 
-/* 1 if after rc the session must be thrown away and the worker started afresh (token gone, HSM
- * failed), 0 if the failure is the input's or the caller's. */
-int kl_rv_is_fatal(enum kl_rc rc);
+/* 1 if rc is the HSM's trouble (token gone, HSM failed), after which the session must be thrown
+ * away and the worker started afresh; 0 if the failure is the input's or the caller's. */
+int kl_rc_is_hsm_trouble(enum kl_rc rc);
 
 #endif

@@ -10,13 +10,13 @@
 #include <openssl/core_names.h>
 #include <openssl/crypto.h>
 #include <openssl/err.h>
-#include <openssl/rsa.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "pkcs11/object.h"
 #include "pkcs11/ops.h"
 #include "pkcs11/tmpl.h"
+#include "proto/rsa.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
@@ -26,33 +26,24 @@ static const uint8_t known_rnd1[KL_RND1_LEN] = "keyloader self-test: known Rnd1"
 static const uint8_t known_label[KL_HASH_LEN] = "keyloader self-test: the label.";
 static const uint8_t known_text[] = "keyloader self-test";
 
-static enum kl_rc encrypt_oaep(EVP_PKEY *key, enum kl_oaep_hash hash, uint8_t *out, size_t *len,
-                               struct kl_err *err)
+static enum kl_rc encrypt_known(struct kl_loader *loader, enum kl_oaep_hash hash,
+                                uint8_t out[KL_RSA_MAX], size_t *len, struct kl_err *err)
 {
-    const EVP_MD *md = hash == KL_OAEP_SHA256 ? EVP_sha256() : EVP_sha1();
-    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new(key, NULL);
-    enum kl_rc rc = KL_OK;
-
-    *len = KL_RSA_MAX;
-    if (!ctx || EVP_PKEY_encrypt_init(ctx) != 1 ||
-        EVP_PKEY_CTX_set_rsa_padding(ctx, RSA_PKCS1_OAEP_PADDING) != 1 ||
-        EVP_PKEY_CTX_set_rsa_oaep_md(ctx, md) != 1 || EVP_PKEY_CTX_set_rsa_mgf1_md(ctx, md) != 1 ||
-        EVP_PKEY_encrypt(ctx, out, len, known_rnd1, sizeof(known_rnd1)) != 1) {
-        rc = kl_err_openssl(err, KL_ERR_INTERNAL, "EVP_PKEY_encrypt", "OAEP");
-    }
-    EVP_PKEY_CTX_free(ctx);
-    return rc;
+    return kl_rsa_oaep_encrypt(loader->public_key, hash, known_rnd1, sizeof(known_rnd1), out, len,
+                               err);
 }
 
 /* AES-CMAC of known_text under AES-256-ECB(known_rnd1, known_label), as OpenSSL sees it. */
 static enum kl_rc known_mac(uint8_t mac[KL_MAC_LEN], struct kl_err *err)
 {
-    EVP_CIPHER_CTX *cipher = EVP_CIPHER_CTX_new();
+    EVP_CIPHER_CTX *cipher;
     uint8_t key[KL_HASH_LEN];
     enum kl_rc rc = KL_OK;
     size_t mac_len = 0;
     int len = 0;
 
+    ERR_clear_error();
+    cipher = EVP_CIPHER_CTX_new();
     if (!cipher || EVP_EncryptInit_ex2(cipher, EVP_aes_256_ecb(), known_rnd1, NULL, NULL) != 1 ||
         EVP_CIPHER_CTX_set_padding(cipher, 0) != 1 ||
         EVP_EncryptUpdate(cipher, key, &len, known_label, sizeof(known_label)) != 1 ||
@@ -73,7 +64,7 @@ enum kl_rc kl_loader_known_answer(struct kl_loader *loader, enum kl_oaep_hash ha
     size_t len = 0;
     enum kl_rc rc;
 
-    if ((rc = encrypt_oaep(loader->public_key, hash, c_rnd1, &len, err)) != KL_OK ||
+    if ((rc = encrypt_known(loader, hash, c_rnd1, &len, err)) != KL_OK ||
         (rc = known_mac(expected, err)) != KL_OK ||
         (rc = kl_op_unwrap_rnd1(loader->session, loader->work_key, hash, c_rnd1, len, &rnd1,
                                 err)) != KL_OK ||
@@ -189,7 +180,7 @@ static enum kl_rc check_work_key(struct kl_loader *loader, struct kl_err *err)
         .wrapped = c_rnd1,
         .demands = &kl_rnd1_demands,
     };
-    enum kl_rc rc = encrypt_oaep(loader->public_key, loader->oaep_hash, c_rnd1, &bound.len, err);
+    enum kl_rc rc = encrypt_known(loader, loader->oaep_hash, c_rnd1, &bound.len, err);
 
     return rc != KL_OK ? rc : check_binds(loader, &bound, err);
 }

@@ -7,12 +7,14 @@
 #include "pkcs11/suite.h"
 
 #include <openssl/crypto.h>
-#include <openssl/rsa.h>
+#include <openssl/err.h>
 #include <openssl/x509.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "pkcs11/ops.h"
+#include "proto/rsa.h"
+#include "proto/transcript.h"
 
 /* A load seen from the terminal. Large, so never on the stack. */
 struct self {
@@ -60,9 +62,11 @@ static enum kl_rc make_certificate(struct kl_loader *loader, struct self *self, 
         .chain_count = 1,
     };
     uint8_t *der = NULL;
-    int len = i2d_PUBKEY(loader->public_key, &der);
     enum kl_rc rc;
+    int len;
 
+    ERR_clear_error();
+    len = i2d_PUBKEY(loader->public_key, &der);
     if (len <= 0) {
         return kl_err_openssl(err, KL_ERR_INTERNAL, "i2d_PUBKEY", "public key");
     }
@@ -105,26 +109,6 @@ static enum kl_rc make_randoms(struct kl_loader *loader, struct self *self, stru
     return kl_transcript_hash(self->transcript, self->t1, err);
 }
 
-static enum kl_rc verify_pss(EVP_PKEY *key, const struct kl_master_key *master_key,
-                             struct kl_err *err)
-{
-    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
-    EVP_PKEY_CTX *pctx = NULL; /* owned by ctx */
-    enum kl_rc rc = KL_OK;
-
-    if (!ctx || EVP_DigestVerifyInit(ctx, &pctx, EVP_sha256(), NULL, key) != 1 ||
-        EVP_PKEY_CTX_set_rsa_padding(pctx, RSA_PKCS1_PSS_PADDING) != 1 ||
-        EVP_PKEY_CTX_set_rsa_mgf1_md(pctx, EVP_sha256()) != 1 ||
-        EVP_PKEY_CTX_set_rsa_pss_saltlen(pctx, KL_HASH_LEN) != 1 ||
-        EVP_DigestVerify(ctx, master_key->sig, master_key->sig_len, master_key->tbs_der.data,
-                         master_key->tbs_der.len) != 1) {
-        rc = kl_err_openssl(err, KL_ERR_HSM_LACKS, "EVP_DigestVerify",
-                            "C_Sign(CKM_SHA256_RSA_PKCS_PSS) gives a wrong signature");
-    }
-    EVP_MD_CTX_free(ctx);
-    return rc;
-}
-
 /* Unwraps a cryptogram of the TMK and compares the KCV. */
 static enum kl_rc check_cryptogram(struct kl_loader *loader, struct self *self,
                                    CK_OBJECT_HANDLE key, const uint8_t *wrapped, size_t len,
@@ -155,8 +139,9 @@ static enum kl_rc check_master_key(struct kl_loader *loader, struct self *self, 
     enum kl_rc rc;
 
     if ((rc = kl_msg_decode(out->master_key, out->master_key_len, &self->msg, err)) != KL_OK ||
-        (rc = verify_pss(loader->public_key, master_key, err)) != KL_OK) {
-        return rc;
+        (rc = kl_rsa_pss_verify(loader->public_key, master_key->sig, master_key->sig_len,
+                                master_key->tbs_der.data, master_key->tbs_der.len, err)) != KL_OK) {
+        return kl_err_context(err, "C_Sign(CKM_SHA256_RSA_PKCS_PSS)");
     }
     if (CRYPTO_memcmp(master_key->tbs.rnd2, self->rnd2, KL_RND2_LEN) != 0 ||
         CRYPTO_memcmp(master_key->tbs.t1, self->t1, KL_HASH_LEN) != 0) {

@@ -35,7 +35,7 @@ struct kl_load_keys {
 };
 
 struct kl_suite_loader {
-    enum kl_suite suite;
+    enum kl_suite id;
 
     /* May this loader's work key carry a TMK of that algorithm? KL_ERR_STRENGTH. */
     enum kl_rc (*strength)(const struct kl_loader *loader, enum kl_alg alg, struct kl_err *err);
@@ -59,21 +59,21 @@ enum kl_rc kl_loader_derive(struct kl_loader *loader, CK_OBJECT_HANDLE rnd1,
                             enum kl_key_use use, CK_OBJECT_HANDLE *out,
                             struct kl_err *err) KL_MUST_CHECK;
 
+/* kl_loader_run, but KL_ERR_VERIFY may be the token's own fault. */
+enum kl_rc kl_loader_load(struct kl_loader *loader, const struct kl_load_in *in,
+                          struct kl_load_out *out, struct kl_err *err) KL_MUST_CHECK;
+
+/* The whole loader side of hardened-rsa against the loader's own public key; sets
+ * loader->oaep_hash. KL_ERR_HSM_LACKS names the first operation that the token cannot do. */
+enum kl_rc kl_loader_selftest(struct kl_loader *loader, struct kl_err *err) KL_MUST_CHECK;
+
 /* Its first part, and at any time later the way to tell a bad peer from a lost token: does the
  * token take a known Rnd1 by OAEP with that hash, and derive and MAC as everybody does? */
 enum kl_rc kl_loader_known_answer(struct kl_loader *loader, enum kl_oaep_hash hash,
                                   struct kl_err *err) KL_MUST_CHECK;
 
-/* kl_loader_run, but KL_ERR_VERIFY may be the token's own fault. */
-enum kl_rc kl_loader_load(struct kl_loader *loader, const struct kl_load_in *in,
-                          struct kl_load_out *out, struct kl_err *err) KL_MUST_CHECK;
-
-/* The self-test's loads: one load of each algorithm that the work key may carry, this token playing
- * the terminal's PIN pad too, so that no key of either side is ever outside. */
+/* Its loads: one load of each algorithm that the work key may carry, this token playing the
+ * terminal's PIN pad too, so that no key of either side is ever outside. */
 enum kl_rc kl_loader_selftest_loads(struct kl_loader *loader, struct kl_err *err) KL_MUST_CHECK;
-
-/* The whole loader side of every suite against the loader's own public key; sets
- * loader->oaep_hash. KL_ERR_HSM_LACKS names the first operation that the token cannot do. */
-enum kl_rc kl_loader_selftest(struct kl_loader *loader, struct kl_err *err) KL_MUST_CHECK;
 
 #endif

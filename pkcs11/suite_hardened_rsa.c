@@ -58,7 +58,7 @@ static enum kl_rc seal(struct kl_loader *loader, const struct kl_tbs *tbs, uint8
 }
 
 const struct kl_suite_loader kl_suite_loader_hardened_rsa = {
-    .suite = KL_SUITE_HARDENED_RSA,
+    .id = KL_SUITE_HARDENED_RSA,
     .strength = strength,
     .recover = recover,
     .seal = seal,

@@ -48,10 +48,10 @@ void kl_tmpl_nested(struct kl_tmpl *tmpl, CK_ATTRIBUTE_TYPE type, const struct k
     add(tmpl, type, inner->attrs, inner->count * sizeof(CK_ATTRIBUTE));
 }
 
-void kl_tmpl_seal(struct kl_tmpl *tmpl, int modifiable)
+void kl_tmpl_seal(struct kl_tmpl *tmpl)
 {
     kl_tmpl_bool(tmpl, CKA_COPYABLE, 0);
-    kl_tmpl_bool(tmpl, CKA_MODIFIABLE, modifiable);
+    kl_tmpl_bool(tmpl, CKA_MODIFIABLE, 0);
 }
 
 int kl_tmpl_drop(struct kl_tmpl *tmpl, CK_ATTRIBUTE_TYPE type)

@@ -39,10 +39,10 @@ void kl_tmpl_bytes(struct kl_tmpl *tmpl, CK_ATTRIBUTE_TYPE type, const void *dat
 /* Another template as the value; borrowed likewise. */
 void kl_tmpl_nested(struct kl_tmpl *tmpl, CK_ATTRIBUTE_TYPE type, const struct kl_tmpl *inner);
 
-/* Names CKA_COPYABLE, false, and CKA_MODIFIABLE. To be called last: SoftHSM 2.6.1 sets a derived or
- * unwrapped key's attributes one by one, and refuses any (CKR_ATTRIBUTE_READ_ONLY) that comes after
- * CKA_MODIFIABLE = false. */
-void kl_tmpl_seal(struct kl_tmpl *tmpl, int modifiable);
+/* Names CKA_COPYABLE and CKA_MODIFIABLE, both false. To be called last: SoftHSM 2.6.1 sets a
+ * derived or unwrapped key's attributes one by one, and refuses any (CKR_ATTRIBUTE_READ_ONLY) that
+ * comes after CKA_MODIFIABLE = false. */
+void kl_tmpl_seal(struct kl_tmpl *tmpl);
 
 /* Takes the attribute out again; 1 if it was there. */
 int kl_tmpl_drop(struct kl_tmpl *tmpl, CK_ATTRIBUTE_TYPE type);

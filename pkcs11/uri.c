@@ -3,7 +3,7 @@
  * RFC 7512 URIs. p11-kit decodes and matches them; here is what it lets pass and we do not: an
  * attribute that we would silently ignore, one given twice, and a PIN in the URI itself.
  */
-#include "pkcs11/token.h"
+#include "pkcs11/uri.h"
 
 #include <p11-kit/p11-kit.h>
 #include <p11-kit/uri.h>

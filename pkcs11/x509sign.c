@@ -213,6 +213,7 @@ static enum kl_rc sign_token(struct kl_signer *signer, const struct target *targ
         rc = kl_op_sign_pkcs1(signer->session, signer->private_key, tbs, (size_t)len, sig,
                               sizeof(sig), &sig_len, err);
     }
+    ERR_clear_error();
     if (rc == KL_OK && !set_signature(target, sig, sig_len)) {
         rc = kl_err_openssl(err, KL_ERR_MEMORY, "ASN1_STRING_set", "signature");
     }
@@ -227,12 +228,15 @@ out:
 static enum kl_rc sign_and_verify(struct kl_signer *signer, const struct target *target,
                                   enum kl_sig_alg alg, struct kl_err *err)
 {
-    enum kl_rc rc = signer->session ? sign_token(signer, target, alg, err)
-                                    : sign_openssl(signer, target, alg, err);
+    enum kl_rc rc;
 
+    ERR_clear_error();
+    rc = signer->session ? sign_token(signer, target, alg, err)
+                         : sign_openssl(signer, target, alg, err);
     if (rc != KL_OK) {
         return rc;
     }
+    ERR_clear_error(); /* of a module, which may use this very queue */
     if ((target->req ? X509_REQ_verify(target->req, signer->pkey)
                      : X509_verify(target->cert, signer->pkey)) != 1) {
         return kl_err_openssl(err, KL_ERR_VERIFY, "X509_verify",

@@ -43,6 +43,16 @@ const struct kl_alg_info *kl_alg_by_name(const char *name)
     return NULL;
 }
 
+size_t kl_alg_wrapped_len(const struct kl_alg_info *info)
+{
+    return info->key_len + KL_WRAP_OVERHEAD;
+}
+
+int kl_rsa_bits_ok(unsigned bits)
+{
+    return bits == 2048 || bits == 3072 || bits == 4096;
+}
+
 enum kl_rc kl_alg_strength(enum kl_key_type type, unsigned bits, enum kl_alg alg,
                            struct kl_err *err)
 {
@@ -63,7 +73,7 @@ enum kl_rc kl_alg_strength(enum kl_key_type type, unsigned bits, enum kl_alg alg
     return KL_OK;
 }
 
-void kl_kcv_format(const uint8_t *kcv, size_t len, char out[KL_KCV_LEN_MAX * 2 + 1])
+void kl_kcv_format(const uint8_t *kcv, size_t len, char out[KL_KCV_TEXT])
 {
     static const char digits[] = "0123456789ABCDEF";
 

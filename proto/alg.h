@@ -29,9 +29,11 @@ enum kl_kcv_method {
 };
 #define KL_KCV_LEN_MIN 3 /* bytes */
 #define KL_KCV_LEN_MAX 4
+#define KL_KCV_TEXT (KL_KCV_LEN_MAX * 2 + 1) /* as hex, with its NUL */
 
-#define KL_TMK_LEN_MAX 32                    /* bytes */
-#define KL_CTMK_LEN_MAX (KL_TMK_LEN_MAX + 8) /* RFC 3394 adds 8 bytes */
+#define KL_TMK_LEN_MAX 32  /* bytes */
+#define KL_WRAP_OVERHEAD 8 /* bytes that RFC 3394 adds */
+#define KL_CTMK_LEN_MAX (KL_TMK_LEN_MAX + KL_WRAP_OVERHEAD)
 
 struct kl_alg_info {
     enum kl_alg alg;
@@ -44,10 +46,16 @@ struct kl_alg_info {
 const struct kl_alg_info *kl_alg_info(unsigned alg);        /* NULL if unknown */
 const struct kl_alg_info *kl_alg_by_name(const char *name); /* NULL if unknown */
 
+/* Bytes of a key of that algorithm under RFC 3394: at most KL_CTMK_LEN_MAX. */
+size_t kl_alg_wrapped_len(const struct kl_alg_info *info);
+
 /* Work keys by kind and size. */
 enum kl_key_type {
-    KL_KEY_RSA = 1, /* bits is the modulus length: 2048, 3072 or 4096 */
+    KL_KEY_RSA = 1, /* bits is the modulus length: see kl_rsa_bits_ok */
 };
+
+/* 1 if RSA keys may have that size (2048, 3072 or 4096 bits), else 0. */
+int kl_rsa_bits_ok(unsigned bits);
 
 /* KL_OK if a work key of that type and size may carry a TMK of that algorithm, else
  * KL_ERR_STRENGTH with a text that names both and the smallest key that would do.
@@ -56,6 +64,6 @@ enum kl_rc kl_alg_strength(enum kl_key_type type, unsigned bits, enum kl_alg alg
                            struct kl_err *err) KL_MUST_CHECK;
 
 /* Writes a KCV of len bytes (KL_KCV_LEN_MIN to _MAX) as upper-case hex, e.g. "CA3F9B". */
-void kl_kcv_format(const uint8_t *kcv, size_t len, char out[KL_KCV_LEN_MAX * 2 + 1]);
+void kl_kcv_format(const uint8_t *kcv, size_t len, char out[KL_KCV_TEXT]);
 
 #endif

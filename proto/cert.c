@@ -14,7 +14,6 @@
 #include <openssl/pem.h>
 #include <openssl/x509_vfy.h>
 #include <openssl/x509v3.h>
-#include <stdio.h>
 #include <string.h>
 
 #define RSA_EXPONENT 65537
@@ -31,11 +30,15 @@ enum kl_rc kl_cert_from_der(const uint8_t *der, size_t len, X509 **out, struct k
         return kl_err_set(err, KL_ERR_CERT, "certificate has %zu bytes: must have 1 to %d", len,
                           KL_CERT_MAX);
     }
+    ERR_clear_error();
     cert = d2i_X509(NULL, &p, (long)len);
     if (!cert) {
         return kl_err_openssl(err, KL_ERR_CERT, "d2i_X509", "certificate is malformed");
     }
-    again_len = i2d_X509(cert, &again);
+    /* Encodes it afresh from its fields; without the first call OpenSSL would give back the signed
+     * part's bytes as they came. Still as they came are names, booleans, and what extensions and
+     * the key hold inside: there the signature alone vouches for the bytes. */
+    again_len = i2d_re_X509_tbs(cert, NULL) < 0 ? -1 : i2d_X509(cert, &again);
     if (p != der + len) {
         rc = kl_err_set(err, KL_ERR_CERT, "%zu bytes follow the certificate",
                         (size_t)(der + len - p));
@@ -63,6 +66,7 @@ static enum kl_rc next_pem(BIO *bio, X509 **out, struct kl_err *err)
     long len = 0;
     enum kl_rc rc;
 
+    ERR_clear_error();
     if (!PEM_read_bio(bio, &name, &header, &data, &len)) {
         if (ERR_GET_REASON(ERR_peek_last_error()) != PEM_R_NO_START_LINE) {
             return kl_err_openssl(err, KL_ERR_CERT, "PEM_read_bio", "PEM is damaged");
@@ -108,37 +112,26 @@ static enum kl_rc read_chain(BIO *bio, STACK_OF(X509) * chain, struct kl_err *er
     return KL_OK;
 }
 
-enum kl_rc kl_cert_load_pem(const char *path, STACK_OF(X509) * *out, struct kl_err *err)
+enum kl_rc kl_cert_from_pem(const char *text, size_t len, STACK_OF(X509) * *out, struct kl_err *err)
 {
-    STACK_OF(X509) *chain = NULL;
-    enum kl_rc rc = KL_ERR_MEMORY;
-    BIO *bio = NULL;
-    FILE *file;
+    STACK_OF(X509) *chain = sk_X509_new_null();
+    BIO *bio = len <= KL_CERT_PEM_MAX ? BIO_new_mem_buf(text, (int)len) : NULL;
+    enum kl_rc rc;
 
-    file = fopen(path, "re");
-    if (!file) {
-        return kl_err_errno(err, "fopen", "cannot open certificate file %s", path);
-    }
-    bio = BIO_new_fp(file, BIO_NOCLOSE);
-    chain = sk_X509_new_null();
     if (!bio || !chain) {
-        rc = kl_err_set(err, KL_ERR_MEMORY, "out of memory for certificate file %s", path);
+        rc = len > KL_CERT_PEM_MAX
+                 ? kl_err_set(err, KL_ERR_CERT, "is longer than %d bytes", KL_CERT_PEM_MAX)
+                 : kl_err_set(err, KL_ERR_MEMORY, "out of memory for a certificate chain");
         goto out;
     }
     rc = read_chain(bio, chain, err);
-    if (ferror(file)) { /* and not what the part that was read lacks */
-        rc = kl_err_set(err, KL_ERR_IO, "cannot be read to its end");
+    if (rc == KL_OK) {
+        *out = chain;
+        chain = NULL;
     }
-    if (rc != KL_OK) {
-        kl_err_context(err, "certificate file %s", path);
-        goto out;
-    }
-    *out = chain;
-    chain = NULL;
 out:
     sk_X509_pop_free(chain, X509_free);
     BIO_free(bio);
-    fclose(file);
     return rc;
 }
 
@@ -153,8 +146,9 @@ enum kl_rc kl_pubkey_type(const EVP_PKEY *key, enum kl_key_type *type, unsigned 
                           EVP_PKEY_get0_type_name(key) ? EVP_PKEY_get0_type_name(key)
                                                        : "of an unknown type");
     }
+    ERR_clear_error();
     size = EVP_PKEY_get_bits(key);
-    if (size != 2048 && size != 3072 && size != 4096) {
+    if (size < 0 || !kl_rsa_bits_ok((unsigned)size)) {
         return kl_err_set(err, KL_ERR_CERT,
                           "public key is RSA of %d bits: must have 2048, 3072 or 4096", size);
     }
@@ -175,8 +169,10 @@ enum kl_rc kl_pubkey_type(const EVP_PKEY *key, enum kl_key_type *type, unsigned 
 enum kl_rc kl_cert_key_type(const X509 *cert, enum kl_key_type *type, unsigned *bits,
                             struct kl_err *err)
 {
-    const EVP_PKEY *key = X509_get0_pubkey(cert);
+    const EVP_PKEY *key;
 
+    ERR_clear_error();
+    key = X509_get0_pubkey(cert);
     if (!key) {
         return kl_err_openssl(err, KL_ERR_CERT, "X509_get0_pubkey",
                               "certificate's public key cannot be read");
@@ -227,6 +223,13 @@ static enum kl_rc check_strength(X509 *cert, struct kl_err *err)
     return KL_OK;
 }
 
+static int is_critical(const X509 *cert, int nid)
+{
+    const X509_EXTENSION *extension = X509_get_ext(cert, X509_get_ext_by_NID(cert, nid, -1));
+
+    return extension && X509_EXTENSION_get_critical(extension);
+}
+
 static enum kl_rc check_key_usage(X509 *leaf, struct kl_err *err)
 {
     uint32_t usage = X509_get_key_usage(leaf); /* UINT32_MAX if there is none */
@@ -237,6 +240,9 @@ static enum kl_rc check_key_usage(X509 *leaf, struct kl_err *err)
     if (usage != (KU_DIGITAL_SIGNATURE | KU_KEY_ENCIPHERMENT)) {
         return kl_err_set(err, KL_ERR_CERT,
                           "keyUsage is not exactly digitalSignature and keyEncipherment");
+    }
+    if (!is_critical(leaf, NID_key_usage)) {
+        return kl_err_set(err, KL_ERR_CERT, "keyUsage is not critical");
     }
     return KL_OK;
 }
@@ -255,6 +261,9 @@ static enum kl_rc check_basic_constraints(X509 *leaf, struct kl_err *err)
     if (is_ca) {
         return kl_err_set(err, KL_ERR_CERT, "is a CA's (basicConstraints)");
     }
+    if (!is_critical(leaf, NID_basic_constraints)) {
+        return kl_err_set(err, KL_ERR_CERT, "basicConstraints is not critical");
+    }
     return KL_OK;
 }
 
@@ -265,6 +274,7 @@ static enum kl_rc check_eku(X509 *leaf, struct kl_err *err)
     enum kl_rc rc;
     int critical = -1;
 
+    ERR_clear_error();
     wanted = OBJ_txt2obj(KL_OID_EKU_LOADER, 1);
     if (!wanted) {
         return kl_err_openssl(err, KL_ERR_MEMORY, "OBJ_txt2obj", "cannot name a key usage");
@@ -309,6 +319,15 @@ static enum kl_rc check_leaf(X509 *leaf, X509 *root, struct kl_err *err)
     return rc;
 }
 
+/* Of the root only what OpenSSL does not see to. */
+static enum kl_rc check_root(const X509 *root, struct kl_err *err)
+{
+    if (!is_critical(root, NID_key_usage)) {
+        return kl_err_set(err, KL_ERR_CERT, "has no critical keyUsage");
+    }
+    return KL_OK;
+}
+
 /* Puts the certificate's subject before the text. */
 static enum kl_rc blame(const X509 *cert, struct kl_err *err)
 {
@@ -338,11 +357,14 @@ static enum kl_rc check_path(const STACK_OF(X509) * path, const STACK_OF(X509) *
 
 static enum kl_rc verify_path(STACK_OF(X509) * chain, X509 *root, time_t now, struct kl_err *err)
 {
-    X509_STORE *store = X509_STORE_new(); /* empty: nobody's default trust */
-    X509_STORE_CTX *ctx = X509_STORE_CTX_new();
+    X509_STORE *store;
+    X509_STORE_CTX *ctx;
     X509_VERIFY_PARAM *param;
     enum kl_rc rc;
 
+    ERR_clear_error();
+    store = X509_STORE_new(); /* empty: nobody's default trust */
+    ctx = X509_STORE_CTX_new();
     if (!store || !ctx || !X509_STORE_add_cert(store, root) ||
         !X509_STORE_CTX_init(ctx, store, sk_X509_value(chain, 0), chain)) {
         rc = kl_err_openssl(err, KL_ERR_MEMORY, "X509_STORE_CTX_init",
@@ -385,6 +407,9 @@ enum kl_rc kl_cert_verify_loader(STACK_OF(X509) * chain, X509 *root, time_t now,
     leaf = sk_X509_value(chain, 0);
     if (check_leaf(leaf, root, err) != KL_OK) {
         return blame(leaf, err);
+    }
+    if (check_root(root, err) != KL_OK) {
+        return blame(root, err);
     }
     for (int i = 0; i <= count; i++) {
         X509 *cert = i < count ? sk_X509_value(chain, i) : root;

@@ -25,16 +25,17 @@
 enum kl_rc kl_cert_from_der(const uint8_t *der, size_t len, X509 **out,
                             struct kl_err *err) KL_MUST_CHECK;
 
-/* PEM file of 1 to KL_CHAIN_MAX certificates. The caller frees with
- * sk_X509_pop_free(chain, X509_free). Errors name the file. */
-enum kl_rc kl_cert_load_pem(const char *path, STACK_OF(X509) * *out,
+/* PEM text of 1 to KL_CHAIN_MAX certificates and nothing else. The caller frees with
+ * sk_X509_pop_free(chain, X509_free). KL_ERR_CERT says what is wrong with it. */
+#define KL_CERT_PEM_MAX (64 * 1024) /* bytes */
+enum kl_rc kl_cert_from_pem(const char *text, size_t len, STACK_OF(X509) * *out,
                             struct kl_err *err) KL_MUST_CHECK;
 
 /* Checks chain (AcquireWCRT first, then intermediates; borrowed) as a key loader's: up to `root`
  * and no other trust anchor, every signature, validity at `now`, CA flags and path length, no
  * SHA-1 or MD5 signature, RSA of 2048 bits or more, keyUsage of the leaf = digitalSignature and
- * keyEncipherment, its EKU exactly KL_OID_EKU_LOADER and critical. KL_ERR_CERT with a text that
- * says which check failed. */
+ * keyEncipherment, its EKU exactly KL_OID_EKU_LOADER; these and basicConstraints critical, as in
+ * the root. KL_ERR_CERT with a text that says which check failed. */
 enum kl_rc kl_cert_verify_loader(STACK_OF(X509) * chain, X509 *root, time_t now,
                                  struct kl_err *err) KL_MUST_CHECK;
 

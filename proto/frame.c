@@ -24,6 +24,12 @@ enum kl_rc kl_frame_length(const uint8_t header[KL_FRAME_HEADER], size_t max, si
     return KL_OK;
 }
 
+void kl_frame_header(size_t len, uint8_t out[KL_FRAME_HEADER])
+{
+    out[0] = (uint8_t)(len >> 8);
+    out[1] = (uint8_t)len;
+}
+
 enum kl_rc kl_frame_encode(const struct kl_msg *msg, uint8_t out[KL_FRAME_MAX], size_t *out_len,
                            struct kl_err *err)
 {
@@ -34,8 +40,7 @@ enum kl_rc kl_frame_encode(const struct kl_msg *msg, uint8_t out[KL_FRAME_MAX], 
     if (rc != KL_OK) {
         return rc;
     }
-    out[0] = (uint8_t)(len >> 8);
-    out[1] = (uint8_t)len;
+    kl_frame_header(len, out);
     *out_len = KL_FRAME_HEADER + len;
     return KL_OK;
 }

@@ -20,6 +20,9 @@
 enum kl_rc kl_frame_length(const uint8_t header[KL_FRAME_HEADER], size_t max, size_t *out,
                            struct kl_err *err) KL_MUST_CHECK;
 
+/* Writes the header of a message of len bytes (1 to KL_MSG_MAX). */
+void kl_frame_header(size_t len, uint8_t out[KL_FRAME_HEADER]);
+
 /* Encodes msg with its header, ready for one write. out holds KL_FRAME_MAX bytes. */
 enum kl_rc kl_frame_encode(const struct kl_msg *msg, uint8_t out[KL_FRAME_MAX], size_t *out_len,
                            struct kl_err *err) KL_MUST_CHECK;

@@ -13,6 +13,7 @@
 #include "proto/message_impl.h"
 
 #define NUMBER_MAX 0x7fffffff /* of an INTEGER with no narrower bound */
+#define SERIAL_RULE "1 to %d of A-Z a-z 0-9 - . _"
 
 const char *kl_msg_name(unsigned type)
 {
@@ -34,6 +35,15 @@ int kl_serial_ok(const char *s)
     size_t len = strnlen(s, KL_SERIAL_MAX + 1);
 
     return len >= 1 && len <= KL_SERIAL_MAX && strspn(s, allowed) == len;
+}
+
+enum kl_rc kl_serial_check(const char *what, const char *text, struct kl_err *err)
+{
+    if (!kl_serial_ok(text)) {
+        return kl_err_set(err, KL_ERR_INPUT, "'%.40s' is no %s: " SERIAL_RULE, text, what,
+                          KL_SERIAL_MAX);
+    }
+    return KL_OK;
 }
 
 void kl_check_refuse(struct kl_check *check, const char *fmt, ...)
@@ -68,7 +78,7 @@ static void check_length(struct kl_check *check, const char *field, size_t len, 
 
 static void check_rsa_block(struct kl_check *check, const char *field, size_t len)
 {
-    if (len != 256 && len != 384 && len != 512) {
+    if (len > KL_RSA_MAX || !kl_rsa_bits_ok((unsigned)len * 8)) {
         kl_check_refuse(check, "%s has %zu bytes: must have 256, 384 or 512", field, len);
     }
 }
@@ -76,8 +86,7 @@ static void check_rsa_block(struct kl_check *check, const char *field, size_t le
 static void check_serial(struct kl_check *check, const char *field, const char *serial)
 {
     if (!kl_serial_ok(serial)) {
-        kl_check_refuse(check, "%s is malformed: must be 1 to %d of A-Z a-z 0-9 - . _", field,
-                        KL_SERIAL_MAX);
+        kl_check_refuse(check, "%s is malformed: must be " SERIAL_RULE, field, KL_SERIAL_MAX);
     }
 }
 

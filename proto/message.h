@@ -166,4 +166,8 @@ enum kl_rc kl_tbs_encode(const struct kl_tbs *tbs, uint8_t out[KL_TBS_MAX], size
 /* 1 if s is a well-formed serial (1 to KL_SERIAL_MAX of A-Z a-z 0-9 - . _), else 0. */
 int kl_serial_ok(const char *s);
 
+/* KL_ERR_INPUT with a text that quotes the rule if text is no well-formed serial. what says which
+ * serial it is, e.g. "PIN pad serial". */
+enum kl_rc kl_serial_check(const char *what, const char *text, struct kl_err *err) KL_MUST_CHECK;
+
 #endif

@@ -5,6 +5,7 @@
  */
 #include <openssl/asn1t.h>
 #include <openssl/crypto.h>
+#include <openssl/err.h>
 #include <string.h>
 
 #include "proto/message_impl.h"
@@ -315,6 +316,8 @@ enum kl_rc kl_msg_decode(const uint8_t *der, size_t len, struct kl_msg *out, str
     struct kl_msg msg;
     enum kl_rc rc;
 
+    /* Whatever ran before in this thread, a PKCS#11 module too, may have left errors of its own. */
+    ERR_clear_error();
     rc = check_header(der, len, err);
     if (rc != KL_OK) {
         return rc;

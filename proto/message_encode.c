@@ -4,6 +4,7 @@
  * After the check the only thing that can fail is memory.
  */
 #include <openssl/asn1t.h>
+#include <openssl/err.h>
 #include <string.h>
 
 #include "proto/message_impl.h"
@@ -182,6 +183,7 @@ enum kl_rc kl_tbs_encode(const struct kl_tbs *tbs, uint8_t out[KL_TBS_MAX], size
     if (check.rc != KL_OK) {
         return kl_err_context(err, "signed part of MasterKey");
     }
+    ERR_clear_error();
     built = (void *)ASN1_item_new(item);
     if (built && put_tbs(built, tbs)) {
         rc = encode(built, item, "signed part of MasterKey", out, KL_TBS_MAX, out_len, err);
@@ -224,6 +226,7 @@ enum kl_rc kl_msg_encode(const struct kl_msg *msg, uint8_t out[KL_MSG_MAX], size
     if (check.rc != KL_OK) {
         return kl_err_context(err, "%s", name);
     }
+    ERR_clear_error();
     built = (void *)ASN1_item_new(item);
     if (built && put_msg(built, msg)) {
         rc = encode(built, item, name, out, KL_MSG_MAX, out_len, err);

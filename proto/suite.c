@@ -4,6 +4,7 @@
  */
 #include "proto/suite.h"
 
+#include <openssl/err.h>
 #include <openssl/evp.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,16 +15,6 @@
 const char *kl_suite_name(unsigned suite)
 {
     return suite == KL_SUITE_HARDENED_RSA ? "hardened-rsa" : NULL;
-}
-
-enum kl_rc kl_suite_by_name(const char *name, enum kl_suite *out, struct kl_err *err)
-{
-    if (strcmp(name, kl_suite_name(KL_SUITE_HARDENED_RSA)) != 0) {
-        return kl_err_set(err, KL_ERR_INPUT, "suite \"%s\" is unknown: this version has %s", name,
-                          kl_suite_name(KL_SUITE_HARDENED_RSA));
-    }
-    *out = KL_SUITE_HARDENED_RSA;
-    return KL_OK;
 }
 
 static const char *purpose_text(enum kl_purpose purpose)
@@ -52,6 +43,7 @@ enum kl_rc kl_suite_label(enum kl_purpose purpose, const uint8_t t0[KL_HASH_LEN]
     memcpy(in, LABEL_PREFIX, prefix_len);
     memcpy(in + prefix_len, text, text_len);
     memcpy(in + prefix_len + text_len, t0, KL_HASH_LEN);
+    ERR_clear_error();
     if (!EVP_Digest(in, prefix_len + text_len + KL_HASH_LEN, hash, NULL, EVP_sha256(), NULL)) {
         return kl_err_openssl(err, KL_ERR_INTERNAL, "EVP_Digest", "cannot hash a key label");
     }

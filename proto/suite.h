@@ -24,7 +24,6 @@ enum kl_suite {
     KL_SUITE_HARDENED_RSA = 1,
 };
 const char *kl_suite_name(unsigned suite); /* "hardened-rsa"; NULL if unknown */
-enum kl_rc kl_suite_by_name(const char *name, enum kl_suite *out, struct kl_err *err) KL_MUST_CHECK;
 
 /* What a key derived from Rnd1 is for; each has one use on each side. */
 enum kl_purpose {
@@ -54,16 +53,5 @@ enum kl_verdict {
 #define KL_DONE_INPUT_LEN (KL_HASH_LEN + 1)
 void kl_suite_done_input(const uint8_t t2[KL_HASH_LEN], enum kl_verdict verdict,
                          uint8_t out[KL_DONE_INPUT_LEN]);
-
-/* Running SHA-256 over the exact DER bytes of the messages in order. T0 is its value after
- * Certificate, T1 after Randoms, T2 after MasterKey. Not thread-safe; one per session or job. */
-struct kl_transcript;
-enum kl_rc kl_transcript_new(struct kl_transcript **out, struct kl_err *err) KL_MUST_CHECK;
-void kl_transcript_free(struct kl_transcript *transcript); /* takes NULL */
-enum kl_rc kl_transcript_add(struct kl_transcript *transcript, const uint8_t *der, size_t len,
-                             struct kl_err *err) KL_MUST_CHECK;
-/* The hash so far; more can be added afterwards. */
-enum kl_rc kl_transcript_hash(const struct kl_transcript *transcript, uint8_t out[KL_HASH_LEN],
-                              struct kl_err *err) KL_MUST_CHECK;
 
 #endif

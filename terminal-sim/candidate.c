@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Candidates: judging the Done that settles one, settling it in the PIN pad, and the text form in
- * which they outlive a crash.
+ * Candidates: judging the Done that settles one, and the text form in which they outlive a crash.
  */
 #include "terminal-sim/candidate.h"
 
@@ -15,8 +14,10 @@
 #include "conf/cli.h"
 
 #define LINE_MAX_LEN 160
-#define FIELDS 6 /* version, algorithm, KCV, Loaded's MAC, active MAC, drop MAC */
+#define FIELDS 7 /* progress, version, algorithm, KCV, Loaded's MAC, active MAC, drop MAC */
 _Static_assert(LINE_MAX_LEN *KL_CANDIDATES_MAX <= KL_CANDIDATE_TEXT_MAX, "every line fits");
+
+static const char *const progress[] = {"writing", "written"}; /* by `whole` */
 
 enum kl_rc kl_candidate_judge(const struct kl_candidate *candidate, const struct kl_done *done,
                               enum kl_verdict *verdict, struct kl_err *err)
@@ -42,43 +43,6 @@ enum kl_rc kl_candidate_judge(const struct kl_candidate *candidate, const struct
     return KL_OK;
 }
 
-static enum kl_rc settle_active(struct kl_pinpad *pad, uint32_t version, struct kl_err *err)
-{
-    struct kl_pinpad_tmk tmks[KL_PINPAD_TMK_MAX];
-    size_t i, count;
-    enum kl_rc rc = kl_pinpad_activate(pad, version, err);
-
-    if (rc == KL_ERR_NOT_FOUND) {
-        return kl_err_set(err, KL_ERR_KEY,
-                          "the loader counts TMK version %" PRIu32 " as active, but the PIN pad "
-                          "does not hold it: arm the terminal and load afresh",
-                          version);
-    }
-    if (!rc) {
-        rc = kl_pinpad_list(pad, tmks, &count, err);
-    }
-    /* A younger candidate may still be confirmed; the rest is superseded. */
-    for (i = 0; !rc && i < count; i++) {
-        if (tmks[i].version < version ||
-            (tmks[i].version > version && tmks[i].state == KL_PINPAD_ACTIVE)) {
-            rc = kl_pinpad_destroy(pad, tmks[i].version, err);
-        }
-    }
-    return rc;
-}
-
-enum kl_rc kl_candidate_settle(struct kl_pinpad *pad, uint32_t version, enum kl_verdict verdict,
-                               struct kl_err *err)
-{
-    enum kl_rc rc;
-
-    if (verdict == KL_VERDICT_ACTIVE) {
-        return settle_active(pad, version, err);
-    }
-    rc = kl_pinpad_destroy(pad, version, err);
-    return rc == KL_ERR_NOT_FOUND ? KL_OK : rc; /* destroyed before a crash */
-}
-
 static void to_hex(const uint8_t *in, size_t len, char *out)
 {
     size_t i;
@@ -91,7 +55,7 @@ static void to_hex(const uint8_t *in, size_t len, char *out)
 size_t kl_candidate_format(const struct kl_candidate *list, size_t count,
                            char out[KL_CANDIDATE_TEXT_MAX])
 {
-    char kcv[KL_KCV_LEN_MAX * 2 + 1], mac[3][KL_MAC_LEN * 2 + 1];
+    char kcv[KL_KCV_TEXT], mac[3][KL_MAC_LEN * 2 + 1];
     size_t i, len = 0;
 
     out[0] = '\0';
@@ -101,8 +65,9 @@ size_t kl_candidate_format(const struct kl_candidate *list, size_t count,
         to_hex(list[i].active_mac, KL_MAC_LEN, mac[1]);
         to_hex(list[i].drop_mac, KL_MAC_LEN, mac[2]);
         len += (size_t)snprintf(out + len, KL_CANDIDATE_TEXT_MAX - len,
-                                "%" PRIu32 " %s %s %s %s %s\n", list[i].version,
-                                kl_alg_info(list[i].alg)->name, kcv, mac[0], mac[1], mac[2]);
+                                "%s %" PRIu32 " %s %s %s %s %s\n", progress[list[i].whole],
+                                list[i].version, kl_alg_info(list[i].alg)->name, kcv, mac[0],
+                                mac[1], mac[2]);
     }
     return len;
 }
@@ -132,18 +97,19 @@ static int parse_line(char *line, struct kl_candidate *out)
             return 0;
         }
     }
-    alg = kl_alg_by_name(field[1]);
-    if (!alg || strtok_r(NULL, " ", &save) ||
-        kl_parse_number(field[0], 1, KL_VERSION_MAX, &version, &ignored)) {
+    out->whole = strcmp(field[0], progress[1]) == 0;
+    alg = kl_alg_by_name(field[2]);
+    if (!alg || strcmp(field[0], progress[out->whole]) != 0 || strtok_r(NULL, " ", &save) ||
+        kl_parse_number(field[1], 1, KL_VERSION_MAX, &version, &ignored)) {
         return 0;
     }
     out->version = (uint32_t)version;
     out->alg = alg->alg;
-    return from_hex(field[2], out->loaded.kcv, KL_KCV_LEN_MIN, KL_KCV_LEN_MAX,
+    return from_hex(field[3], out->loaded.kcv, KL_KCV_LEN_MIN, KL_KCV_LEN_MAX,
                     &out->loaded.kcv_len) &&
-           from_hex(field[3], out->loaded.mac, KL_MAC_LEN, KL_MAC_LEN, &n) &&
-           from_hex(field[4], out->active_mac, KL_MAC_LEN, KL_MAC_LEN, &n) &&
-           from_hex(field[5], out->drop_mac, KL_MAC_LEN, KL_MAC_LEN, &n);
+           from_hex(field[4], out->loaded.mac, KL_MAC_LEN, KL_MAC_LEN, &n) &&
+           from_hex(field[5], out->active_mac, KL_MAC_LEN, KL_MAC_LEN, &n) &&
+           from_hex(field[6], out->drop_mac, KL_MAC_LEN, KL_MAC_LEN, &n);
 }
 
 enum kl_rc kl_candidate_parse(const char *text, struct kl_candidate list[KL_CANDIDATES_MAX],

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * A candidate: a TMK that the PIN pad holds but the loader has not yet confirmed, with what is
- * needed to ask again (its Loaded) and to believe the answer (the MAC of each possible Done).
+ * A candidate: a TMK that the loader has not yet confirmed, with what is needed to ask again (its
+ * Loaded) and to believe the answer (the MAC of each possible Done).
  */
 #ifndef KL_TERMINAL_SIM_CANDIDATE_H
 #define KL_TERMINAL_SIM_CANDIDATE_H
@@ -16,6 +16,7 @@
 #define KL_CANDIDATES_MAX (KL_PINPAD_TMK_MAX - 1)
 
 struct kl_candidate {
+    int whole;        /* 0: the PIN pad is about to write it, so it may be there only in part */
     uint32_t version; /* of the TMK */
     enum kl_alg alg;
     struct kl_loaded loaded;
@@ -27,12 +28,6 @@ struct kl_candidate {
  * compare). KL_ERR_VERIFY otherwise: the candidate must stay as it is. */
 enum kl_rc kl_candidate_judge(const struct kl_candidate *candidate, const struct kl_done *done,
                               enum kl_verdict *verdict, struct kl_err *err) KL_MUST_CHECK;
-
-/* Carries a proven verdict out in the PIN pad. ACTIVE: that version becomes active and every other
- * active or older TMK is destroyed; KL_ERR_KEY if the pad does not hold it (nothing is destroyed
- * then). DROP: it is destroyed. Repeatable after a crash at any point in it. */
-enum kl_rc kl_candidate_settle(struct kl_pinpad *pad, uint32_t version, enum kl_verdict verdict,
-                               struct kl_err *err) KL_MUST_CHECK;
 
 /* File form: a line for each candidate, oldest first. */
 #define KL_CANDIDATE_TEXT_MAX 1024

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "conf/certfile.h"
 #include "conf/options.h"
 #include "terminal-sim/cmd.h"
 #include "terminal-sim/terminal.h"
@@ -48,7 +49,7 @@ static enum kl_rc parse(int argc, char **argv, struct kl_terminal_setup *setup, 
     int c;
 
     kl_options_begin();
-    while (!rc && (c = getopt_long(argc, argv, ":", options, NULL)) != -1) {
+    while (!rc && (c = kl_options_next(argc, argv, options)) != -1) {
         rc = take_option(c, argv, setup, &kind, err);
     }
     if (!rc) {
@@ -94,6 +95,23 @@ static enum kl_rc parse(int argc, char **argv, struct kl_terminal_setup *setup, 
     return rc;
 }
 
+/* Whoever makes a terminal with such a root learns it here, not at the first load. */
+static void warn_of_time(const char *path)
+{
+    struct kl_err ignored = KL_ERR_INIT;
+    X509 *root = NULL;
+
+    if (kl_cert_load_one(path, &root, &ignored) != KL_OK) {
+        return;
+    }
+    if (X509_cmp_current_time(X509_get0_notBefore(root)) > 0) {
+        fprintf(stderr, "terminal-sim: warning: %s is not yet valid; is the clock right?\n", path);
+    } else if (X509_cmp_current_time(X509_get0_notAfter(root)) < 0) {
+        fprintf(stderr, "terminal-sim: warning: %s has expired: no load will succeed\n", path);
+    }
+    X509_free(root);
+}
+
 enum kl_rc kl_terminal_cmd_init(int argc, char **argv, int *status, struct kl_err *err)
 {
     struct kl_terminal_setup setup = {0};
@@ -104,6 +122,7 @@ enum kl_rc kl_terminal_cmd_init(int argc, char **argv, int *status, struct kl_er
         rc = kl_terminal_init(&setup, err);
     }
     if (!rc) {
+        warn_of_time(setup.root);
         printf("terminal %s, PIN pad %s (%s): %s\n", setup.serial, setup.pinpad_serial,
                kl_pinpad_kinds[setup.kind], setup.dir);
     }

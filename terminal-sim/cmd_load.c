@@ -94,7 +94,7 @@ static enum kl_rc parse(int argc, char **argv, const struct option *options,
 
     request->seconds = KL_TERMINAL_TIMEOUT_DEFAULT;
     kl_options_begin();
-    while (!rc && (c = getopt_long(argc, argv, ":", options, NULL)) != -1) {
+    while (!rc && (c = kl_options_next(argc, argv, options)) != -1) {
         rc = take_option(c, argv, request, err);
     }
     if (!rc) {
@@ -154,12 +154,18 @@ static void print_trace(void *arg, const char *line)
     fprintf(work->request->json ? stderr : stdout, "%s\n", line);
 }
 
-static enum kl_rc keep(void *arg, const struct kl_candidate *candidate, int *left,
-                       struct kl_err *err)
+static enum kl_rc record(void *arg, const struct kl_candidate *candidate, struct kl_err *err)
 {
     struct work *work = arg;
 
-    return kl_terminal_keep(work->terminal, candidate, left, err);
+    return kl_terminal_record(work->terminal, candidate, err);
+}
+
+static enum kl_rc forget(void *arg, uint32_t version, struct kl_err *err)
+{
+    struct work *work = arg;
+
+    return kl_terminal_settle(work->terminal, work->pad, version, KL_VERDICT_DROP, err);
 }
 
 /* Recordings hold no secret, but a session of ours: for our eyes. Never over an old one. */
@@ -206,7 +212,8 @@ static enum kl_rc set_up(struct work *work, struct kl_err *err)
     work->params.root = kl_terminal_root(work->terminal);
     work->params.pad = work->pad;
     work->params.now = time(NULL);
-    work->params.keep = keep;
+    work->params.record = record;
+    work->params.forget = forget;
     work->params.trace = request->verbose ? print_trace : NULL;
     work->params.arg = work;
     work->drive.address = request->connect;
@@ -226,7 +233,7 @@ static enum kl_rc report(const struct work *work, const char *result,
                          const struct kl_candidate *candidate, const char *subject,
                          struct kl_err *err)
 {
-    char kcv[KL_KCV_LEN_MAX * 2 + 1];
+    char kcv[KL_KCV_TEXT];
     json_t *root;
 
     kl_kcv_format(candidate->loaded.kcv, candidate->loaded.kcv_len, kcv);

@@ -21,7 +21,7 @@ static enum kl_rc parse(int argc, char **argv, const char **dir, int *json, stru
     int c;
 
     kl_options_begin();
-    while ((c = getopt_long(argc, argv, ":", options, NULL)) != -1) {
+    while ((c = kl_options_next(argc, argv, options)) != -1) {
         if (c == 'd') {
             *dir = optarg;
         } else if (c == 'j') {
@@ -38,21 +38,22 @@ static enum kl_rc parse(int argc, char **argv, const char **dir, int *json, stru
     return rc ? rc : kl_options_require("--dir", *dir, err);
 }
 
-static json_t *describe(const struct kl_pinpad_tmk *tmk)
+static json_t *describe(const struct kl_terminal_tmk *entry)
 {
-    char kcv[KL_KCV_LEN_MAX * 2 + 1];
+    const struct kl_pinpad_tmk *tmk = &entry->tmk;
+    char kcv[KL_KCV_TEXT];
 
     kl_kcv_format(tmk->kcv, tmk->kcv_len, kcv);
-    return json_pack("{s:s, s:I, s:s, s:s}", "state", kl_pinpad_state_name(tmk->state), "version",
-                     (json_int_t)tmk->version, "algorithm", kl_alg_info(tmk->alg)->name, "kcv",
-                     kcv);
+    return json_pack("{s:s, s:I, s:s, s:s}", "state", kl_terminal_state_name(entry->state),
+                     "version", (json_int_t)tmk->version, "algorithm", kl_alg_info(tmk->alg)->name,
+                     "kcv", kcv);
 }
 
 enum kl_rc kl_terminal_cmd_pinpad(int argc, char **argv, int *status, struct kl_err *err)
 {
     struct kl_terminal_home *terminal = NULL;
     struct kl_pinpad *pad = NULL;
-    struct kl_pinpad_tmk tmks[KL_PINPAD_TMK_MAX];
+    struct kl_terminal_tmk tmks[KL_PINPAD_TMK_MAX];
     const char *dir = NULL;
     json_t *list;
     size_t i, count = 0;
@@ -67,7 +68,7 @@ enum kl_rc kl_terminal_cmd_pinpad(int argc, char **argv, int *status, struct kl_
         rc = kl_terminal_open_pinpad(terminal, &pad, err);
     }
     if (!rc) {
-        rc = kl_pinpad_list(pad, tmks, &count, err);
+        rc = kl_terminal_list(terminal, pad, tmks, &count, err);
     }
     if (!rc) {
         list = json_array();

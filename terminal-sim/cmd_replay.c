@@ -27,7 +27,7 @@ static enum kl_rc parse(int argc, char **argv, const char **address, uint64_t *s
     int c;
 
     kl_options_begin();
-    while ((c = getopt_long(argc, argv, ":", options, NULL)) != -1) {
+    while ((c = kl_options_next(argc, argv, options)) != -1) {
         if (c == 'c') {
             *address = optarg;
         } else if (c == 't' &&

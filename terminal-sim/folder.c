@@ -3,6 +3,8 @@
 #include "terminal-sim/folder.h"
 
 #include <errno.h>
+#include <openssl/err.h>
+#include <openssl/x509v3.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "conf/certfile.h"
 #include "conf/cli.h"
 #include "conf/ini.h"
 #include "pkcs11/ceremony.h"
@@ -47,6 +50,13 @@ enum kl_rc kl_folder_path(const char *dir, const char *name, char out[PATH_MAX],
     return KL_OK;
 }
 
+static enum kl_rc check_serials(const char *serial, const char *pinpad_serial, struct kl_err *err)
+{
+    enum kl_rc rc = kl_serial_check("serial", serial, err);
+
+    return rc ? rc : kl_serial_check("PIN pad serial", pinpad_serial, err);
+}
+
 enum kl_rc kl_folder_load_conf(const char *path, struct kl_folder_conf *out, struct kl_err *err)
 {
     struct kl_folder_conf conf = {0};
@@ -55,9 +65,9 @@ enum kl_rc kl_folder_load_conf(const char *path, struct kl_folder_conf *out, str
     if (rc) {
         return rc;
     }
-    if (!kl_serial_ok(conf.serial) || !kl_serial_ok(conf.pinpad_serial)) {
-        rc = kl_err_set(err, KL_ERR_CONFIG, "%s: a serial is 1 to %d of A-Z a-z 0-9 - . _", path,
-                        KL_SERIAL_MAX);
+    if ((rc = check_serials(conf.serial, conf.pinpad_serial, err))) {
+        err->rc = KL_ERR_CONFIG;
+        rc = kl_err_context(err, "%s", path);
     } else if (conf.kind == KL_PINPAD_TOKEN &&
                (!*conf.module || !*conf.token || !*conf.pin_source)) {
         rc = kl_err_set(err, KL_ERR_CONFIG, "%s: kind token needs module, token and pin-source",
@@ -76,65 +86,58 @@ void kl_folder_wipe_conf(struct kl_folder_conf *conf)
     kl_ini_wipe(table, TABLE_COUNT, conf);
 }
 
-enum kl_rc kl_folder_load_root(const char *path, STACK_OF(X509) * *out, struct kl_err *err)
+/* ---- A new folder ---- */
+
+static enum kl_rc check_setup(const struct kl_terminal_setup *setup, struct kl_err *err)
 {
-    STACK_OF(X509) *roots = NULL;
-    enum kl_rc rc = kl_cert_load_pem(path, &roots, err);
+    enum kl_rc rc = check_serials(setup->serial, setup->pinpad_serial, err);
 
     if (rc) {
         return rc;
     }
-    if (sk_X509_num(roots) != 1) {
-        sk_X509_pop_free(roots, X509_free);
-        return kl_err_set(err, KL_ERR_CERT, "%s holds several certificates; give AcquireRCRT alone",
+    if (setup->kind == KL_PINPAD_TOKEN) {
+        rc = kl_ini_writable("module", setup->module, err);
+    }
+    if (!rc && setup->kind == KL_PINPAD_TOKEN) {
+        rc = kl_ini_writable("pin-source", setup->pin_source, err);
+    }
+    return rc;
+}
+
+/* Refuses what no AcquireWCRT could ever be verified with; its time is S4's to judge. */
+static enum kl_rc check_root(const char *path, X509 *root, struct kl_err *err)
+{
+    enum kl_key_type type;
+    unsigned bits;
+    enum kl_rc rc = kl_cert_key_type(root, &type, &bits, err);
+
+    if (rc) {
+        return kl_err_context(err, "%s", path);
+    }
+    if (X509_check_ca(root) != 1) {
+        return kl_err_set(err, KL_ERR_CERT,
+                          "%s is not a CA's certificate (basicConstraints, keyUsage): give "
+                          "AcquireRCRT, the root.pem of acquire-ca",
                           path);
     }
-    *out = roots;
-    return KL_OK;
-}
-
-/* ---- A new folder ---- */
-
-/* A value that the file would give back changed: comments, line ends, blanks around it. */
-static int survives_ini(const char *value)
-{
-    size_t len = strlen(value), i;
-
-    for (i = 0; i < len; i++) {
-        if ((unsigned char)value[i] < ' ' || value[i] == 0x7f || value[i] == ';') {
-            return 0;
-        }
-    }
-    return len && value[0] != ' ' && value[len - 1] != ' ';
-}
-
-static enum kl_rc check_setup(const struct kl_terminal_setup *setup, struct kl_err *err)
-{
-    if (!kl_serial_ok(setup->serial) || !kl_serial_ok(setup->pinpad_serial)) {
-        return kl_err_set(err, KL_ERR_INPUT, "a serial is 1 to %d of A-Z a-z 0-9 - . _",
-                          KL_SERIAL_MAX);
-    }
-    if (setup->kind == KL_PINPAD_TOKEN &&
-        (!survives_ini(setup->module) || !survives_ini(setup->pin_source))) {
-        return kl_err_set(err, KL_ERR_INPUT,
-                          "--module and --pin-source must be free of ';' and control characters");
+    if (X509_self_signed(root, 1) != 1) {
+        ERR_clear_error();
+        return kl_err_set(err, KL_ERR_CERT,
+                          "%s is not signed by itself: give AcquireRCRT, the root.pem of "
+                          "acquire-ca",
+                          path);
     }
     return KL_OK;
 }
 
 static enum kl_rc copy_root(const struct kl_terminal_setup *setup, struct kl_err *err)
 {
-    STACK_OF(X509) *roots = NULL;
     char path[PATH_MAX], *text = NULL;
     size_t len;
-    enum kl_rc rc = kl_folder_load_root(setup->root, &roots, err);
+    enum kl_rc rc = kl_folder_path(setup->dir, KL_FOLDER_ROOT, path, err);
 
-    sk_X509_pop_free(roots, X509_free);
     if (!rc) {
         rc = kl_file_read(setup->root, ROOT_FILE_MAX, &text, &len, err);
-    }
-    if (!rc) {
-        rc = kl_folder_path(setup->dir, KL_FOLDER_ROOT, path, err);
     }
     if (!rc) {
         rc = kl_file_write(path, text, len, 0644, 1, err);
@@ -172,11 +175,19 @@ static enum kl_rc write_conf(const struct kl_terminal_setup *setup, const char *
 enum kl_rc kl_terminal_init(const struct kl_terminal_setup *setup, struct kl_err *err)
 {
     char path[PATH_MAX];
+    X509 *root = NULL;
     enum kl_rc rc = check_setup(setup, err);
 
     if (!rc) {
         rc = kl_folder_path(setup->dir, KL_FOLDER_CONF, path, err);
     }
+    if (!rc) {
+        rc = kl_cert_load_one(setup->root, &root, err);
+    }
+    if (!rc) {
+        rc = check_root(setup->root, root, err);
+    }
+    X509_free(root);
     if (rc) {
         return rc;
     }

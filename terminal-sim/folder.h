@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The files of a terminal's folder: names, configuration table, AcquireRCRT. */
+/* The files of a terminal's folder: names, configuration table. */
 #ifndef KL_TERMINAL_SIM_FOLDER_H
 #define KL_TERMINAL_SIM_FOLDER_H
 
 #include <limits.h>
-#include <openssl/x509.h>
 #include <stdint.h>
 
 #include "proto/err.h"
@@ -26,9 +25,5 @@ enum kl_rc kl_folder_path(const char *dir, const char *name, char out[PATH_MAX],
 enum kl_rc kl_folder_load_conf(const char *path, struct kl_folder_conf *out,
                                struct kl_err *err) KL_MUST_CHECK;
 void kl_folder_wipe_conf(struct kl_folder_conf *conf);
-
-/* Exactly one certificate. The caller frees with sk_X509_pop_free(out, X509_free). */
-enum kl_rc kl_folder_load_root(const char *path, STACK_OF(X509) * *out,
-                               struct kl_err *err) KL_MUST_CHECK;
 
 #endif

@@ -39,9 +39,9 @@ enum kl_rc kl_judge_tbs(const struct kl_judge *judge, const struct kl_tbs *tbs, 
         return kl_err_set(err, KL_ERR_VERIFY, "S8: TMK algorithm %u was not offered",
                           (unsigned)tbs->alg);
     }
-    if (tbs->ctmk_len != alg->key_len + 8) {
+    if (tbs->ctmk_len != kl_alg_wrapped_len(alg)) {
         return kl_err_set(err, KL_ERR_VERIFY, "S8: Ctmk has %zu bytes, a wrapped %s key has %zu",
-                          tbs->ctmk_len, alg->name, alg->key_len + 8);
+                          tbs->ctmk_len, alg->name, kl_alg_wrapped_len(alg));
     }
     if (tbs->kcv_method != alg->kcv_method) {
         return kl_err_set(err, KL_ERR_VERIFY, "S8: KCV method %u is not that of %s",
@@ -57,7 +57,7 @@ enum kl_rc kl_judge_tbs(const struct kl_judge *judge, const struct kl_tbs *tbs, 
 
 enum kl_rc kl_judge_kcv(const struct kl_tbs *tbs, const uint8_t *kcv, struct kl_err *err)
 {
-    char theirs[KL_KCV_LEN_MAX * 2 + 1], ours[KL_KCV_LEN_MAX * 2 + 1];
+    char theirs[KL_KCV_TEXT], ours[KL_KCV_TEXT];
 
     if (CRYPTO_memcmp(tbs->kcv, kcv, tbs->kcv_len) == 0) {
         return KL_OK;

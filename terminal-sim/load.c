@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "proto/secret.h"
+#include "proto/transcript.h"
 #include "terminal-sim/auth.h"
 #include "terminal-sim/judge.h"
 #include "terminal-sim/random.h"
@@ -182,28 +183,40 @@ static enum kl_rc make_candidate(struct kl_terminal_load *load, const struct kl_
     return rc;
 }
 
-/* PIN pad first, then the record, then (by returning) Loaded: a record never lacks its key. */
+static enum kl_rc put_on_record(struct kl_terminal_load *load, const struct kl_candidate *candidate,
+                                struct kl_err *err)
+{
+    return load->params.record ? load->params.record(load->params.arg, candidate, err) : KL_OK;
+}
+
+/* The record, then the TMK, then the record that says it is whole, then (by returning) Loaded.
+ * Without a record a TMK counts as in use, so there must be one first; and it must not be confirmed
+ * on the strength of a key that a crash cut short. */
 static enum kl_rc write_candidate(struct kl_terminal_load *load, const struct kl_tbs *tbs,
-                                  const struct kl_candidate *candidate, struct kl_err *err)
+                                  struct kl_candidate *candidate, struct kl_err *err)
 {
     struct kl_err ignored = KL_ERR_INIT;
     struct kl_pinpad_tmk tmk = {.version = tbs->version,
                                 .alg = candidate->alg,
                                 .kcv_len = tbs->kcv_len};
-    int left = 0;
-    enum kl_rc rc;
+    enum kl_rc rc = kl_pinpad_room(load->params.pad, tbs->version, err);
 
     memcpy(tmk.kcv, candidate->loaded.kcv, tbs->kcv_len);
-    rc = kl_pinpad_keep(load->params.pad, &tmk, tbs->ctmk, tbs->ctmk_len, err);
-    if (rc || !load->params.keep) {
-        return rc;
+    if (!rc) {
+        rc = put_on_record(load, candidate, err);
     }
-    rc = load->params.keep(load->params.arg, candidate, &left, err);
-    if (rc && left) {
-        trace(load, "S9 the refused TMK stays with its record: the next start decides");
-    } else if (rc && kl_pinpad_destroy(load->params.pad, tbs->version, &ignored)) {
-        /* An unconfirmed key without a record: start-up destroys it. */
-        trace(load, "S9 the refused TMK stays in the PIN pad until the next start");
+    if (rc) {
+        return rc; /* a record that got through nevertheless lacks its TMK: a start drops it */
+    }
+    rc = kl_pinpad_keep(load->params.pad, &tmk, tbs->ctmk, tbs->ctmk_len, err);
+    if (!rc) {
+        candidate->whole = 1;
+        rc = put_on_record(load, candidate, err);
+    }
+    if (rc && load->params.forget &&
+        load->params.forget(load->params.arg, tbs->version, &ignored)) {
+        trace(load, "S9 the refused TMK version=%" PRIu32 " is left to the next start: %s",
+              tbs->version, ignored.text);
     }
     return rc;
 }
@@ -215,7 +228,7 @@ static enum kl_rc on_master_key(struct kl_terminal_load *load, const struct kl_m
     struct kl_candidate candidate = {0};
     struct kl_msg loaded = {.type = KL_MSG_LOADED};
     uint8_t kcv[KL_KCV_LEN_MAX] = {0};
-    char kcv_text[KL_KCV_LEN_MAX * 2 + 1];
+    char kcv_text[KL_KCV_TEXT];
     size_t len;
     enum kl_rc rc = check_master_key(load, &in->u.master_key, kcv, err);
 
@@ -264,6 +277,8 @@ static enum kl_rc on_done(struct kl_terminal_load *load, const struct kl_msg *in
 
 enum kl_rc kl_terminal_peer_error(const struct kl_error_msg *msg, struct kl_err *err)
 {
+    const char *name = kl_wire_name(msg->code);
+    int says_more = msg->text[0] && strcmp(msg->text, name) != 0;
     char retry[48] = "";
     enum kl_rc rc = KL_ERR_PEER;
 
@@ -275,8 +290,9 @@ enum kl_rc kl_terminal_peer_error(const struct kl_error_msg *msg, struct kl_err 
     if (msg->retry_after) {
         snprintf(retry, sizeof(retry), "; it says to try again in %" PRIu32 " s", msg->retry_after);
     }
-    return kl_err_set(err, rc, "the loader answered Error %s: %s%s", kl_wire_name(msg->code),
-                      msg->text, retry);
+    return kl_err_set(err, rc, "the loader answered Error %s%s%s%s%s", name, says_more ? ": " : "",
+                      says_more ? msg->text : "",
+                      rc == KL_ERR_PEER ? "; see the loader's log for the reason" : "", retry);
 }
 
 enum kl_rc kl_terminal_load_new(const struct kl_terminal_params *params,
@@ -285,9 +301,9 @@ enum kl_rc kl_terminal_load_new(const struct kl_terminal_params *params,
     struct kl_terminal_load *load;
     enum kl_rc rc;
 
-    if (!kl_serial_ok(params->serial) || !kl_serial_ok(params->pinpad_serial)) {
-        return kl_err_set(err, KL_ERR_INPUT, "a serial number is 1 to %d of A-Z a-z 0-9 - . _",
-                          KL_SERIAL_MAX);
+    if ((rc = kl_serial_check("serial", params->serial, err)) ||
+        (rc = kl_serial_check("PIN pad serial", params->pinpad_serial, err))) {
+        return rc;
     }
     if (params->alg_count == 0 || params->alg_count > KL_OFFER_MAX) {
         return kl_err_set(err, KL_ERR_INPUT, "offer 1 to %d algorithms", KL_OFFER_MAX);
@@ -360,14 +376,15 @@ enum kl_rc kl_terminal_hello(struct kl_terminal_load *load, uint8_t out[KL_MSG_M
 }
 
 /* The loader takes a Confirm for the word of one who holds the key. */
-static enum kl_rc need_key(struct kl_terminal_load *load, uint32_t version, struct kl_err *err)
+static enum kl_rc need_key(struct kl_terminal_load *load, const struct kl_candidate *candidate,
+                           struct kl_err *err)
 {
     struct kl_pinpad_tmk tmks[KL_PINPAD_TMK_MAX];
     size_t i, count;
     enum kl_rc rc = kl_pinpad_list(load->params.pad, tmks, &count, err);
 
     for (i = 0; !rc && i < count; i++) {
-        if (tmks[i].version == version) {
+        if (tmks[i].version == candidate->version && candidate->whole) {
             return KL_OK;
         }
     }
@@ -375,7 +392,7 @@ static enum kl_rc need_key(struct kl_terminal_load *load, uint32_t version, stru
               : kl_err_set(err, KL_ERR_KEY,
                            "the PIN pad does not hold TMK version %" PRIu32
                            ": it must not be confirmed",
-                           version);
+                           candidate->version);
 }
 
 enum kl_rc kl_terminal_confirm(struct kl_terminal_load *load, const struct kl_candidate *candidate,
@@ -388,7 +405,7 @@ enum kl_rc kl_terminal_confirm(struct kl_terminal_load *load, const struct kl_ca
     if (load->state != STATE_NEW) {
         return kl_err_set(err, KL_ERR_INTERNAL, "this load has begun already");
     }
-    rc = need_key(load, candidate->version, err);
+    rc = need_key(load, candidate, err);
     if (rc) {
         return rc;
     }

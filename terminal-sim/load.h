@@ -29,15 +29,16 @@ struct kl_terminal_params { /* borrowed, with all it points to, until kl_termina
     size_t alg_count;
     time_t now; /* at which AcquireWCRT must be valid */
 
-    /* Makes a candidate outlive a crash; called once it is in the PIN pad and before Loaded is
-     * given out. If it fails the load fails, and the candidate is destroyed; but if *left (0
-     * before) says that the next start may find it on record, key and record stay together, and
-     * that start decides. NULL: nothing. */
-    enum kl_rc (*keep)(void *arg, const struct kl_candidate *candidate, int *left,
-                       struct kl_err *err);
+    /* Puts a candidate on a record that outlives a crash: before the PIN pad writes it (whole 0),
+     * and again once it is written (whole 1), before Loaded is given out. If it fails, the load
+     * fails. NULL: nothing. */
+    enum kl_rc (*record)(void *arg, const struct kl_candidate *candidate, struct kl_err *err);
+    /* Undoes that when the load fails in between: destroys what the pad holds of it, then takes it
+     * off the record. If it fails, the next start does it. Not NULL if record is not. */
+    enum kl_rc (*forget)(void *arg, uint32_t version, struct kl_err *err);
     /* One line on each step of the method: names, sizes, KCV; never a secret. NULL: nothing. */
     void (*trace)(void *arg, const char *line);
-    void *arg; /* for both */
+    void *arg; /* for all three */
 };
 
 struct kl_terminal_load;
@@ -56,8 +57,8 @@ enum kl_rc kl_terminal_confirm(struct kl_terminal_load *load, const struct kl_ca
 
 /* Takes the loader's next message. *out_len is always written:
  *   KL_OK, *out_len > 0   send out, then wait for the next message;
- *   KL_OK, *out_len == 0  over: kl_terminal_verdict is proven; carry it out with
- *                         kl_candidate_settle;
+ *   KL_OK, *out_len == 0  over: kl_terminal_verdict is proven; carry it out
+ *                         (kl_terminal_settle);
  *   else, *out_len > 0    over: send out (Failed), close;
  *   else                  over: close.
  * The codes: KL_ERR_PEER, KL_ERR_BUSY or KL_ERR_TIMEOUT if the loader answered Error; the rest as

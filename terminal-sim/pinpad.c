@@ -21,7 +21,7 @@ static enum kl_rc check_ctmk(enum kl_alg alg, size_t ctmk_len, struct kl_err *er
 {
     const struct kl_alg_info *info = kl_alg_info(alg);
 
-    if (!info || ctmk_len != info->key_len + 8) {
+    if (!info || ctmk_len != kl_alg_wrapped_len(info)) {
         return kl_err_set(err, KL_ERR_INTERNAL, "a wrapped TMK of the wrong length");
     }
     return KL_OK;
@@ -53,11 +53,6 @@ static enum kl_rc find(struct kl_pinpad *pad, uint32_t version, struct kl_pinpad
     }
     return kl_err_set(err, KL_ERR_NOT_FOUND, "the PIN pad holds no TMK version %u",
                       (unsigned)version);
-}
-
-const char *kl_pinpad_state_name(enum kl_pinpad_state state)
-{
-    return state == KL_PINPAD_ACTIVE ? "active" : "unconfirmed";
 }
 
 void kl_pinpad_free(struct kl_pinpad *pad)
@@ -122,26 +117,19 @@ enum kl_rc kl_pinpad_kcv(struct kl_pinpad *pad, enum kl_alg alg, const uint8_t *
     return rc ? rc : pad->ops->kcv(pad, alg, ctmk, ctmk_len, kcv_len, kcv, err);
 }
 
-enum kl_rc kl_pinpad_keep(struct kl_pinpad *pad, const struct kl_pinpad_tmk *tmk,
-                          const uint8_t *ctmk, size_t ctmk_len, struct kl_err *err)
+enum kl_rc kl_pinpad_room(struct kl_pinpad *pad, uint32_t version, struct kl_err *err)
 {
-    struct kl_pinpad_tmk tmks[KL_PINPAD_TMK_MAX], fresh = *tmk;
+    struct kl_pinpad_tmk tmks[KL_PINPAD_TMK_MAX];
     size_t i, count;
-    enum kl_rc rc = need_load(pad, err);
+    enum kl_rc rc = kl_pinpad_list(pad, tmks, &count, err);
 
-    if (!rc) {
-        rc = check_ctmk(tmk->alg, ctmk_len, err);
-    }
-    if (!rc) {
-        rc = kl_pinpad_list(pad, tmks, &count, err);
-    }
     if (rc) {
         return rc;
     }
     for (i = 0; i < count; i++) {
-        if (tmks[i].version == tmk->version) {
+        if (tmks[i].version == version) {
             return kl_err_set(err, KL_ERR_EXISTS, "the PIN pad already holds TMK version %u",
-                              (unsigned)tmk->version);
+                              (unsigned)version);
         }
     }
     if (count == KL_PINPAD_TMK_MAX) {
@@ -150,8 +138,21 @@ enum kl_rc kl_pinpad_keep(struct kl_pinpad *pad, const struct kl_pinpad_tmk *tmk
                           "await the loader's word",
                           count);
     }
-    fresh.state = KL_PINPAD_UNCONFIRMED;
-    return pad->ops->keep(pad, &fresh, ctmk, ctmk_len, err);
+    return KL_OK;
+}
+
+enum kl_rc kl_pinpad_keep(struct kl_pinpad *pad, const struct kl_pinpad_tmk *tmk,
+                          const uint8_t *ctmk, size_t ctmk_len, struct kl_err *err)
+{
+    enum kl_rc rc = need_load(pad, err);
+
+    if (!rc) {
+        rc = check_ctmk(tmk->alg, ctmk_len, err);
+    }
+    if (!rc) {
+        rc = kl_pinpad_room(pad, tmk->version, err);
+    }
+    return rc ? rc : pad->ops->keep(pad, tmk, ctmk, ctmk_len, err);
 }
 
 enum kl_rc kl_pinpad_mac(struct kl_pinpad *pad, enum kl_purpose purpose, const uint8_t *in,
@@ -182,17 +183,6 @@ enum kl_rc kl_pinpad_list(struct kl_pinpad *pad, struct kl_pinpad_tmk out[KL_PIN
         qsort(out, *count, sizeof(*out), by_version);
     }
     return rc;
-}
-
-enum kl_rc kl_pinpad_activate(struct kl_pinpad *pad, uint32_t version, struct kl_err *err)
-{
-    struct kl_pinpad_tmk tmk;
-    enum kl_rc rc = find(pad, version, &tmk, err);
-
-    if (rc || tmk.state == KL_PINPAD_ACTIVE) {
-        return rc;
-    }
-    return pad->ops->activate(pad, &tmk, err);
 }
 
 enum kl_rc kl_pinpad_destroy(struct kl_pinpad *pad, uint32_t version, struct kl_err *err)

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The PIN pad: the only holder of Rnd1, of the keys derived from it and of the terminal's TMKs.
- * Keys go in and never come out; what can be read of a TMK is its state, version, algorithm and
- * KCV. Two kinds: a PKCS#11 token of its own, and memory (OpenSSL), whose keys die with it.
+ * Keys go in and never come out; what can be read of a TMK is its version, algorithm and KCV. A TMK
+ * is written once and never changed: whether it is in use is not the pad's to know but the
+ * terminal's (terminal.h). Two kinds: a PKCS#11 token of its own, and memory (OpenSSL), whose keys
+ * die with it.
  *
  * A pad serves one load at a time. kl_pinpad_start makes the load's keys, kl_pinpad_end forgets
  * them; in between each key does its one job. Not thread-safe.
@@ -21,20 +23,12 @@
 
 #define KL_PINPAD_TMK_MAX 4 /* TMKs at once: the active one and what awaits its Done */
 
-enum kl_pinpad_state {
-    KL_PINPAD_UNCONFIRMED, /* written, but the loader's Done has not been seen */
-    KL_PINPAD_ACTIVE,
-};
-
 struct kl_pinpad_tmk {
-    enum kl_pinpad_state state;
     uint32_t version;
     enum kl_alg alg;
     size_t kcv_len;
     uint8_t kcv[KL_KCV_LEN_MAX];
 };
-
-const char *kl_pinpad_state_name(enum kl_pinpad_state state); /* "unconfirmed" or "active" */
 
 /* Labels of the keys that are derived from Rnd1 (kl_suite_label), by enum kl_purpose. */
 struct kl_pinpad_labels {
@@ -75,8 +69,13 @@ enum kl_rc kl_pinpad_kcv(struct kl_pinpad *pad, enum kl_alg alg, const uint8_t *
                          size_t ctmk_len, size_t kcv_len, uint8_t kcv[KL_KCV_LEN_MAX],
                          struct kl_err *err) KL_MUST_CHECK;
 
-/* S9: writes the TMK in ctmk beside the others as tmk says, unconfirmed (tmk->state is ignored).
- * KL_ERR_EXISTS if the pad holds that version, KL_ERR_REFUSED if it is full. */
+/* Whether kl_pinpad_keep would find room: KL_ERR_EXISTS if the pad holds that version,
+ * KL_ERR_REFUSED if it is full. */
+enum kl_rc kl_pinpad_room(struct kl_pinpad *pad, uint32_t version,
+                          struct kl_err *err) KL_MUST_CHECK;
+
+/* S9: writes the TMK in ctmk beside the others, as tmk describes it. Fails as kl_pinpad_room. A
+ * crash in it may leave a TMK that the pad lists and cannot use. */
 enum kl_rc kl_pinpad_keep(struct kl_pinpad *pad, const struct kl_pinpad_tmk *tmk,
                           const uint8_t *ctmk, size_t ctmk_len, struct kl_err *err) KL_MUST_CHECK;
 
@@ -86,13 +85,11 @@ enum kl_rc kl_pinpad_mac(struct kl_pinpad *pad, enum kl_purpose purpose, const u
 
 void kl_pinpad_end(struct kl_pinpad *pad); /* forgets the load's keys, not the TMKs */
 
-/* What TMKs there are, lowest version first. */
+/* What TMKs there are, lowest version first. What a crash left too broken to tell is none. */
 enum kl_rc kl_pinpad_list(struct kl_pinpad *pad, struct kl_pinpad_tmk out[KL_PINPAD_TMK_MAX],
                           size_t *count, struct kl_err *err) KL_MUST_CHECK;
 
-/* Turns the TMK of that version active (a no-op if it is) or destroys it. KL_ERR_NOT_FOUND. */
-enum kl_rc kl_pinpad_activate(struct kl_pinpad *pad, uint32_t version,
-                              struct kl_err *err) KL_MUST_CHECK;
+/* KL_ERR_NOT_FOUND if the pad does not hold that version. */
 enum kl_rc kl_pinpad_destroy(struct kl_pinpad *pad, uint32_t version,
                              struct kl_err *err) KL_MUST_CHECK;
 

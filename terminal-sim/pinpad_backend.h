@@ -29,8 +29,6 @@ struct kl_pinpad_ops {
     enum kl_rc (*list)(struct kl_pinpad *pad, struct kl_pinpad_tmk *out, size_t *count,
                        struct kl_err *err);
     /* tmk is one that list gave. */
-    enum kl_rc (*activate)(struct kl_pinpad *pad, const struct kl_pinpad_tmk *tmk,
-                           struct kl_err *err);
     enum kl_rc (*destroy)(struct kl_pinpad *pad, const struct kl_pinpad_tmk *tmk,
                           struct kl_err *err);
 };

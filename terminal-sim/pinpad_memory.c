@@ -5,10 +5,10 @@
  */
 #include <openssl/core_names.h>
 #include <openssl/rand.h>
-#include <openssl/rsa.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "proto/rsa.h"
 #include "proto/secret.h"
 #include "terminal-sim/pinpad_backend.h"
 
@@ -74,28 +74,8 @@ static enum kl_rc cmac(const uint8_t *key, size_t key_len, const uint8_t *in, si
     return ok ? KL_OK : kl_err_openssl(err, KL_ERR_INTERNAL, "EVP_MAC_final", "CMAC failed");
 }
 
-static enum kl_rc oaep(EVP_PKEY *work, enum kl_oaep_hash hash, const uint8_t *in, size_t in_len,
-                       uint8_t *out, size_t *out_len, struct kl_err *err)
-{
-    const EVP_MD *md = hash == KL_OAEP_SHA256 ? EVP_sha256() : EVP_sha1();
-    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new(work, NULL);
-    size_t n = KL_RSA_MAX;
-    int ok;
-
-    ok = ctx && EVP_PKEY_encrypt_init(ctx) == 1 &&
-         EVP_PKEY_CTX_set_rsa_padding(ctx, RSA_PKCS1_OAEP_PADDING) == 1 &&
-         EVP_PKEY_CTX_set_rsa_oaep_md(ctx, md) == 1 && EVP_PKEY_CTX_set_rsa_mgf1_md(ctx, md) == 1 &&
-         EVP_PKEY_encrypt(ctx, out, &n, in, in_len) == 1;
-    EVP_PKEY_CTX_free(ctx);
-    if (!ok) {
-        return kl_err_openssl(err, KL_ERR_INTERNAL, "EVP_PKEY_encrypt",
-                              "Rnd1 cannot be encrypted under AcquireWCRT_Pu");
-    }
-    *out_len = n;
-    return KL_OK;
-}
-
-/* RFC 3394; out holds in_len - 8 bytes. Its check value is all that says the input is genuine. */
+/* RFC 3394; out holds in_len - KL_WRAP_OVERHEAD bytes. Its check value is all that says the input
+ * is genuine. */
 static enum kl_rc unwrap(const uint8_t *kek, const uint8_t *in, size_t in_len, uint8_t *out,
                          struct kl_err *err)
 {
@@ -107,7 +87,7 @@ static enum kl_rc unwrap(const uint8_t *kek, const uint8_t *in, size_t in_len, u
     }
     EVP_CIPHER_CTX_set_flags(ctx, EVP_CIPHER_CTX_FLAG_WRAP_ALLOW);
     ok = EVP_DecryptInit_ex2(ctx, EVP_aes_256_wrap(), kek, NULL, NULL) &&
-         EVP_DecryptUpdate(ctx, out, &n, in, (int)in_len) && n == (int)in_len - 8;
+         EVP_DecryptUpdate(ctx, out, &n, in, (int)in_len) && n == (int)in_len - KL_WRAP_OVERHEAD;
     EVP_CIPHER_CTX_free(ctx);
     return ok ? KL_OK
               : kl_err_openssl(err, KL_ERR_VERIFY, "EVP_DecryptUpdate",
@@ -169,7 +149,11 @@ static enum kl_rc memory_start(struct kl_pinpad *pad, EVP_PKEY *work, enum kl_oa
                  session_key(self, (enum kl_purpose)i), err);
     }
     if (!rc) {
-        rc = oaep(work, hash, kl_secret_data(rnd1), KL_RND1_LEN, c_rnd1, c_rnd1_len, err);
+        rc = kl_rsa_oaep_encrypt(work, hash, kl_secret_data(rnd1), KL_RND1_LEN, c_rnd1, c_rnd1_len,
+                                 err);
+        if (rc) {
+            kl_err_context(err, "Rnd1 under AcquireWCRT_Pu");
+        }
     }
     kl_secret_free(rnd1);
     return rc;
@@ -265,16 +249,6 @@ static size_t slot_of(struct memory_pad *self, const struct kl_pinpad_tmk *tmk)
     return i;
 }
 
-static enum kl_rc memory_activate(struct kl_pinpad *pad, const struct kl_pinpad_tmk *tmk,
-                                  struct kl_err *err)
-{
-    struct memory_pad *self = self_of(pad);
-
-    (void)err;
-    self->tmks[slot_of(self, tmk)].state = KL_PINPAD_ACTIVE;
-    return KL_OK;
-}
-
 static enum kl_rc memory_destroy(struct kl_pinpad *pad, const struct kl_pinpad_tmk *tmk,
                                  struct kl_err *err)
 {
@@ -298,7 +272,6 @@ static const struct kl_pinpad_ops memory_ops = {
     .mac = memory_mac,
     .end = memory_end,
     .list = memory_list,
-    .activate = memory_activate,
     .destroy = memory_destroy,
 };
 

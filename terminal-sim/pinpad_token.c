@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * A PIN pad in a PKCS#11 token of its own: Rnd1 is drawn, and every key derived and used, inside
- * the token; a TMK ends as an unextractable token object. What the pad must remember of a TMK is
- * in that object's CKA_LABEL, so that one C_SetAttributeValue turns a candidate into the active
- * key and there is no second place that could disagree.
+ * the token; a TMK ends as an unextractable token object, which tells what it is by its CKA_LABEL.
+ * No object is ever modified: a token may rewrite what it keeps in place (SoftHSM 2.6.1 truncates
+ * the object's file first), so that a kill in the middle would cost the key.
  */
 #include <p11-kit/pkcs11.h>
 #include <stdio.h>
@@ -14,13 +14,16 @@
 
 #include "conf/cli.h"
 #include "pkcs11/ops.h"
+#include "pkcs11/pin.h"
 #include "pkcs11/rv.h"
 #include "pkcs11/token.h"
 #include "terminal-sim/pinpad_backend.h"
 
 #define SESSION_KEYS (KL_PURPOSE_DONE + 1)
 #define LABEL_MAX 64
-#define OBJECTS_MAX 64 /* objects looked at in one search */
+/* Objects looked at in one search: the TMKs, and room for what kills in the middle of a load have
+ * left without a label (SoftHSM 2.6.1 writes an object's attributes one by one). */
+#define OBJECTS_MAX 512
 
 struct token_pad {
     struct kl_pinpad base;
@@ -35,15 +38,15 @@ static struct token_pad *self_of(struct kl_pinpad *pad)
     return (struct token_pad *)pad;
 }
 
-/* ---- "tmk/<state>/<version>/<algorithm>/<KCV>" ---- */
+/* ---- "tmk/<version>/<algorithm>/<KCV>" ---- */
 
 static void format_label(const struct kl_pinpad_tmk *tmk, char out[LABEL_MAX])
 {
-    char kcv[KL_KCV_LEN_MAX * 2 + 1];
+    char kcv[KL_KCV_TEXT];
 
     kl_kcv_format(tmk->kcv, tmk->kcv_len, kcv);
-    snprintf(out, LABEL_MAX, "tmk/%s/%u/%s/%s", kl_pinpad_state_name(tmk->state),
-             (unsigned)tmk->version, kl_alg_info(tmk->alg)->name, kcv);
+    snprintf(out, LABEL_MAX, "tmk/%u/%s/%s", (unsigned)tmk->version, kl_alg_info(tmk->alg)->name,
+             kcv);
 }
 
 /* 1 if label is one of ours. What format_label would write differently is not. */
@@ -52,22 +55,21 @@ static int parse_label(const char *label, struct kl_pinpad_tmk *out)
     struct kl_pinpad_tmk tmk = {0};
     struct kl_err ignored = KL_ERR_INIT;
     char copy[LABEL_MAX], again[LABEL_MAX], *save = NULL;
-    const char *part[5];
+    const char *part[4];
     const struct kl_alg_info *info;
     uint64_t version;
     int i;
 
     snprintf(copy, sizeof(copy), "%s", label);
-    for (i = 0; i < 5; i++) {
+    for (i = 0; i < 4; i++) {
         part[i] = strtok_r(i ? NULL : copy, "/", &save);
         if (!part[i]) {
             return 0;
         }
     }
-    tmk.state = strcmp(part[1], "active") == 0 ? KL_PINPAD_ACTIVE : KL_PINPAD_UNCONFIRMED;
-    info = kl_alg_by_name(part[3]);
-    if (!info || kl_parse_number(part[2], 1, KL_VERSION_MAX, &version, &ignored) ||
-        !OPENSSL_hexstr2buf_ex(tmk.kcv, sizeof(tmk.kcv), &tmk.kcv_len, part[4], '\0') ||
+    info = kl_alg_by_name(part[2]);
+    if (!info || kl_parse_number(part[1], 1, KL_VERSION_MAX, &version, &ignored) ||
+        !OPENSSL_hexstr2buf_ex(tmk.kcv, sizeof(tmk.kcv), &tmk.kcv_len, part[3], '\0') ||
         tmk.kcv_len < KL_KCV_LEN_MIN) {
         return 0;
     }
@@ -113,19 +115,36 @@ static enum kl_rc find_all(struct token_pad *self, CK_OBJECT_HANDLE out[OBJECTS_
     return KL_OK;
 }
 
-/* 1 if the object is a TMK, as *out. */
-static int read_tmk(struct token_pad *self, CK_OBJECT_HANDLE object, struct kl_pinpad_tmk *out)
+/* *is_tmk 1: the object is a TMK, as *out. Not one is what has another label, or none that can be
+ * read, as a crash may leave it; but trouble with the token is an error, for a TMK that is taken
+ * for gone loses its record, and would be in use once it is seen again. */
+static enum kl_rc read_tmk(struct token_pad *self, CK_OBJECT_HANDLE object,
+                           struct kl_pinpad_tmk *out, int *is_tmk, struct kl_err *err)
 {
     char label[LABEL_MAX];
     CK_ATTRIBUTE attr = {CKA_LABEL, label, sizeof(label) - 1};
     CK_RV rv = kl_session_functions(self->session)
                    ->C_GetAttributeValue(kl_session_handle(self->session), object, &attr, 1);
 
-    if (rv != CKR_OK || attr.ulValueLen >= sizeof(label)) { /* longer than any of ours */
-        return 0;
+    *is_tmk = 0;
+    switch (rv) {
+    case CKR_OK:
+        break;
+    case CKR_BUFFER_TOO_SMALL: /* longer than any of ours */
+    case CKR_ATTRIBUTE_TYPE_INVALID:
+    case CKR_ATTRIBUTE_VALUE_INVALID: /* SoftHSM 2.6.1 of a label that is damaged */
+    case CKR_ATTRIBUTE_SENSITIVE:
+    case CKR_OBJECT_HANDLE_INVALID:
+    case CKR_GENERAL_ERROR: /* and of one that is missing */
+        return KL_OK;
+    default:
+        return kl_rv_err(err, rv, "C_GetAttributeValue", "the PIN pad's keys cannot be read");
     }
-    label[attr.ulValueLen] = '\0';
-    return parse_label(label, out);
+    if (attr.ulValueLen < sizeof(label)) {
+        label[attr.ulValueLen] = '\0';
+        *is_tmk = parse_label(label, out);
+    }
+    return KL_OK;
 }
 
 static enum kl_rc find_one(struct token_pad *self, const struct kl_pinpad_tmk *tmk,
@@ -134,16 +153,18 @@ static enum kl_rc find_one(struct token_pad *self, const struct kl_pinpad_tmk *t
     CK_OBJECT_HANDLE objects[OBJECTS_MAX];
     CK_ULONG i, count;
     struct kl_pinpad_tmk found;
+    int is_tmk = 0;
     enum kl_rc rc = find_all(self, objects, &count, err);
 
-    if (rc) {
-        return rc;
-    }
-    for (i = 0; i < count; i++) {
-        if (read_tmk(self, objects[i], &found) && found.version == tmk->version) {
+    for (i = 0; !rc && i < count; i++) {
+        rc = read_tmk(self, objects[i], &found, &is_tmk, err);
+        if (!rc && is_tmk && found.version == tmk->version) {
             *out = objects[i];
             return KL_OK;
         }
+    }
+    if (rc) {
+        return rc;
     }
     return kl_err_set(err, KL_ERR_KEY, "TMK version %u has gone from the PIN pad",
                       (unsigned)tmk->version);
@@ -260,13 +281,12 @@ static enum kl_rc token_list(struct kl_pinpad *pad, struct kl_pinpad_tmk *out, s
     CK_ULONG i, found;
     size_t n = 0;
     struct kl_pinpad_tmk tmk;
+    int is_tmk = 0;
     enum kl_rc rc = find_all(self, objects, &found, err);
 
-    if (rc) {
-        return rc;
-    }
-    for (i = 0; i < found; i++) {
-        if (!read_tmk(self, objects[i], &tmk)) {
+    for (i = 0; !rc && i < found; i++) {
+        rc = read_tmk(self, objects[i], &tmk, &is_tmk, err);
+        if (rc || !is_tmk) {
             continue;
         }
         if (n == KL_PINPAD_TMK_MAX) {
@@ -275,34 +295,10 @@ static enum kl_rc token_list(struct kl_pinpad *pad, struct kl_pinpad_tmk *out, s
         }
         out[n++] = tmk;
     }
-    *count = n;
-    return KL_OK;
-}
-
-static enum kl_rc token_activate(struct kl_pinpad *pad, const struct kl_pinpad_tmk *tmk,
-                                 struct kl_err *err)
-{
-    struct token_pad *self = self_of(pad);
-    struct kl_pinpad_tmk active = *tmk;
-    CK_OBJECT_HANDLE object;
-    char label[LABEL_MAX];
-    CK_ATTRIBUTE attr = {CKA_LABEL, label, 0};
-    CK_RV rv;
-    enum kl_rc rc = find_one(self, tmk, &object, err);
-
-    if (rc) {
-        return rc;
+    if (!rc) {
+        *count = n;
     }
-    active.state = KL_PINPAD_ACTIVE;
-    format_label(&active, label);
-    attr.ulValueLen = strlen(label);
-    rv = kl_session_functions(self->session)
-             ->C_SetAttributeValue(kl_session_handle(self->session), object, &attr, 1);
-    if (rv != CKR_OK) {
-        return kl_rv_err(err, rv, "C_SetAttributeValue", "TMK version %u cannot be made active",
-                         (unsigned)tmk->version);
-    }
-    return KL_OK;
+    return rc;
 }
 
 static enum kl_rc token_destroy(struct kl_pinpad *pad, const struct kl_pinpad_tmk *tmk,
@@ -337,7 +333,6 @@ static const struct kl_pinpad_ops token_ops = {
     .mac = token_mac,
     .end = token_end,
     .list = token_list,
-    .activate = token_activate,
     .destroy = token_destroy,
 };
 

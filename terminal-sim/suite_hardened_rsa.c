@@ -3,8 +3,7 @@
  * hardened-rsa on the terminal's side: RSA-OAEP and AES-256-GCM for C_rnd1_rnd2, RSASSA-PSS for
  * C_ctmk_rnd2, single-use keys derived from Rnd1 for the rest. docs/protocol.md has the bytes.
  */
-#include <openssl/rsa.h>
-
+#include "proto/rsa.h"
 #include "terminal-sim/random.h"
 #include "terminal-sim/suite.h"
 
@@ -43,19 +42,13 @@ static enum kl_rc randoms(struct kl_pinpad *pad, const struct kl_auth_work *work
 static enum kl_rc verify(const struct kl_auth_work *work, const struct kl_master_key *msg,
                          struct kl_err *err)
 {
-    EVP_MD_CTX *md = EVP_MD_CTX_new();
-    EVP_PKEY_CTX *ctx = NULL; /* md's */
-    int ok;
+    enum kl_rc rc = kl_rsa_pss_verify(work->key, msg->sig, msg->sig_len, msg->tbs_der.data,
+                                      msg->tbs_der.len, err);
 
-    ok = md && EVP_DigestVerifyInit(md, &ctx, EVP_sha256(), NULL, work->key) == 1 &&
-         EVP_PKEY_CTX_set_rsa_padding(ctx, RSA_PKCS1_PSS_PADDING) == 1 &&
-         EVP_PKEY_CTX_set_rsa_mgf1_md(ctx, EVP_sha256()) == 1 &&
-         EVP_PKEY_CTX_set_rsa_pss_saltlen(ctx, RSA_PSS_SALTLEN_DIGEST) == 1 &&
-         EVP_DigestVerify(md, msg->sig, msg->sig_len, msg->tbs_der.data, msg->tbs_der.len) == 1;
-    EVP_MD_CTX_free(md);
-    return ok ? KL_OK
-              : kl_err_openssl(err, KL_ERR_VERIFY, "EVP_DigestVerify",
-                               "S8: the signature over C_ctmk_rnd2 is not AcquireWCRT's");
+    if (rc) {
+        kl_err_context(err, "S8: the signature over C_ctmk_rnd2 is not AcquireWCRT's");
+    }
+    return rc;
 }
 
 static enum kl_rc loaded(struct kl_pinpad *pad, const uint8_t t2[KL_HASH_LEN], const uint8_t *kcv,

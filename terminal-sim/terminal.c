@@ -13,16 +13,15 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include "conf/certfile.h"
 #include "conf/cli.h"
-#include "conf/ini.h"
-#include "proto/cert.h"
 #include "terminal-sim/folder.h"
 
 struct kl_terminal_home {
     char dir[PATH_MAX];
     int lock; /* terminal.conf, flock()ed; -1 = not exclusive */
     struct kl_folder_conf conf;
-    STACK_OF(X509) * roots; /* exactly one: AcquireRCRT */
+    X509 *root; /* AcquireRCRT */
     size_t candidate_count;
     struct kl_candidate candidates[KL_CANDIDATES_MAX];
 };
@@ -112,7 +111,7 @@ enum kl_rc kl_terminal_open(const char *dir, int exclusive, struct kl_terminal_h
         rc = kl_folder_path(dir, KL_FOLDER_ROOT, path, err);
     }
     if (!rc) {
-        rc = kl_folder_load_root(path, &t->roots, err);
+        rc = kl_cert_load_one(path, &t->root, err);
     }
     if (!rc) {
         rc = read_candidates(t, t->candidates, &t->candidate_count, err);
@@ -130,7 +129,7 @@ void kl_terminal_free(struct kl_terminal_home *t)
     if (!t) {
         return;
     }
-    sk_X509_pop_free(t->roots, X509_free);
+    X509_free(t->root);
     kl_folder_wipe_conf(&t->conf);
     if (t->lock >= 0) {
         close(t->lock);
@@ -155,7 +154,7 @@ enum kl_pinpad_kind kl_terminal_pinpad_kind(const struct kl_terminal_home *t)
 
 X509 *kl_terminal_root(const struct kl_terminal_home *t)
 {
-    return sk_X509_value(t->roots, 0);
+    return t->root;
 }
 
 enum kl_rc kl_terminal_open_pinpad(const struct kl_terminal_home *t, struct kl_pinpad **out,
@@ -204,49 +203,83 @@ static int on_record(const struct kl_candidate *list, size_t count, uint32_t ver
     return 0;
 }
 
-/* Drops the records that lack their key. Written even if none does: a record that was read may be
- * one whose writing failed at the last step, and be gone after the next crash. */
-static enum kl_rc clean_record(struct kl_terminal_home *t, const struct kl_pinpad_tmk *tmks,
-                               size_t tmk_count, struct kl_err *err)
+/* The highest version that is in use: held, and not on record. 0 if there is none. */
+static uint32_t in_use(const struct kl_pinpad_tmk *tmks, size_t count,
+                       const struct kl_candidate *list, size_t list_count)
+{
+    size_t i = count;
+
+    while (i > 0 && on_record(list, list_count, tmks[i - 1].version)) {
+        i--;
+    }
+    return i > 0 ? tmks[i - 1].version : 0;
+}
+
+/* Destroys what the TMK in use has superseded: what is of a lower version and not on record. */
+static enum kl_rc destroy_superseded(const struct kl_terminal_home *t, struct kl_pinpad *pad,
+                                     struct kl_err *err)
+{
+    struct kl_pinpad_tmk tmks[KL_PINPAD_TMK_MAX];
+    size_t i, count = 0;
+    uint32_t used = 0;
+    enum kl_rc rc = kl_pinpad_list(pad, tmks, &count, err);
+
+    if (!rc) {
+        used = in_use(tmks, count, t->candidates, t->candidate_count);
+    }
+    for (i = 0; !rc && i < count && tmks[i].version < used; i++) {
+        if (!on_record(t->candidates, t->candidate_count, tmks[i].version)) {
+            rc = kl_pinpad_destroy(pad, tmks[i].version, err);
+        }
+    }
+    return rc;
+}
+
+/* The candidates but this one. */
+static enum kl_rc take_off(struct kl_terminal_home *t, uint32_t version, struct kl_err *err)
 {
     struct kl_candidate left[KL_CANDIDATES_MAX];
     size_t i, count = 0;
 
-    if (t->candidate_count == 0) {
-        return KL_OK;
-    }
     for (i = 0; i < t->candidate_count; i++) {
-        if (holds(tmks, tmk_count, t->candidates[i].version)) {
+        if (t->candidates[i].version != version) {
             left[count++] = t->candidates[i];
         }
     }
     return replace_candidates(t, left, count, err);
 }
 
+/* What the pad holds of a candidate that came to nothing. */
+static enum kl_rc destroy_candidate(struct kl_pinpad *pad, uint32_t version, struct kl_err *err)
+{
+    enum kl_rc rc = kl_pinpad_destroy(pad, version, err);
+
+    return rc == KL_ERR_NOT_FOUND ? KL_OK : rc; /* never written, or destroyed before a crash */
+}
+
 enum kl_rc kl_terminal_recover(struct kl_terminal_home *t, struct kl_pinpad *pad,
                                struct kl_err *err)
 {
     struct kl_pinpad_tmk tmks[KL_PINPAD_TMK_MAX];
-    size_t i, count;
-    uint32_t settled = 0;
+    struct kl_candidate left[KL_CANDIDATES_MAX];
+    size_t i, count = 0, left_count = 0;
     enum kl_rc rc = kl_pinpad_list(pad, tmks, &count, err);
 
-    if (!rc) {
-        rc = clean_record(t, tmks, count, err);
-    }
-    for (i = 0; !rc && i < count; i++) {
-        int recorded = on_record(t->candidates, t->candidate_count, tmks[i].version);
+    for (i = 0; !rc && i < t->candidate_count; i++) {
+        const struct kl_candidate *candidate = &t->candidates[i];
 
-        if (tmks[i].state == KL_PINPAD_ACTIVE && recorded) {
-            settled = tmks[i].version; /* ends at the highest: they are sorted */
-        } else if (tmks[i].state == KL_PINPAD_UNCONFIRMED && !recorded) {
-            rc = kl_pinpad_destroy(pad, tmks[i].version, err);
+        if (!candidate->whole) {
+            rc = destroy_candidate(pad, candidate->version, err);
+        } else if (holds(tmks, count, candidate->version)) {
+            left[left_count++] = *candidate;
         }
     }
-    if (!rc && settled) {
-        rc = kl_terminal_settle(t, pad, settled, KL_VERDICT_ACTIVE, err);
+    /* Written even if nothing changed: a record that was read may be one whose writing failed at
+     * the last step, and be gone after the next crash. */
+    if (!rc && t->candidate_count > 0) {
+        rc = replace_candidates(t, left, left_count, err);
     }
-    return rc;
+    return rc ? rc : destroy_superseded(t, pad, err);
 }
 
 size_t kl_terminal_candidates(const struct kl_terminal_home *t, const struct kl_candidate **out)
@@ -255,62 +288,117 @@ size_t kl_terminal_candidates(const struct kl_terminal_home *t, const struct kl_
     return t->candidate_count;
 }
 
-/* After a write that failed: takes the version off the record, unless it never came there. */
-static enum kl_rc take_back(const struct kl_terminal_home *t, uint32_t version, struct kl_err *err)
+const char *kl_terminal_state_name(enum kl_terminal_state state)
 {
-    struct kl_candidate found[KL_CANDIDATES_MAX];
-    size_t count;
-    enum kl_rc rc = read_candidates(t, found, &count, err);
+    static const char *const names[] = {
+        [KL_TERMINAL_UNCONFIRMED] = "unconfirmed",
+        [KL_TERMINAL_ACTIVE] = "active",
+        [KL_TERMINAL_SUPERSEDED] = "superseded",
+    };
 
-    if (rc || !on_record(found, count, version)) {
-        return rc;
-    }
-    return write_candidates(t, t->candidates, t->candidate_count, err);
+    return names[state];
 }
 
-enum kl_rc kl_terminal_keep(struct kl_terminal_home *t, const struct kl_candidate *candidate,
-                            int *left, struct kl_err *err)
+enum kl_rc kl_terminal_list(const struct kl_terminal_home *t, struct kl_pinpad *pad,
+                            struct kl_terminal_tmk out[KL_PINPAD_TMK_MAX], size_t *count,
+                            struct kl_err *err)
 {
-    struct kl_err second = KL_ERR_INIT;
-    enum kl_rc rc;
+    struct kl_pinpad_tmk tmks[KL_PINPAD_TMK_MAX];
+    struct kl_candidate list[KL_CANDIDATES_MAX];
+    size_t i, n = 0, list_count = 0;
+    uint32_t used;
+    enum kl_rc rc = kl_pinpad_list(pad, tmks, &n, err);
 
-    if (t->candidate_count == KL_CANDIDATES_MAX) {
+    /* In this order: a load under way meanwhile makes its record before its TMK. */
+    if (!rc) {
+        rc = read_candidates(t, list, &list_count, err);
+    }
+    if (rc) {
+        return rc;
+    }
+    used = in_use(tmks, n, list, list_count);
+    for (i = 0; i < n; i++) {
+        out[i].tmk = tmks[i];
+        if (on_record(list, list_count, tmks[i].version)) {
+            out[i].state = KL_TERMINAL_UNCONFIRMED;
+        } else {
+            out[i].state = tmks[i].version == used ? KL_TERMINAL_ACTIVE : KL_TERMINAL_SUPERSEDED;
+        }
+    }
+    *count = n;
+    return KL_OK;
+}
+
+enum kl_rc kl_terminal_record(struct kl_terminal_home *t, const struct kl_candidate *candidate,
+                              struct kl_err *err)
+{
+    struct kl_candidate list[KL_CANDIDATES_MAX];
+    size_t count = t->candidate_count;
+
+    memcpy(list, t->candidates, sizeof(list));
+    if (count > 0 && list[count - 1].version == candidate->version && !list[count - 1].whole) {
+        count--; /* it is whole now */
+    }
+    if (count == KL_CANDIDATES_MAX) {
         return kl_err_set(err, KL_ERR_REFUSED, "%d candidates await the loader's word already",
                           KL_CANDIDATES_MAX);
     }
-    t->candidates[t->candidate_count] = *candidate;
-    rc = write_candidates(t, t->candidates, t->candidate_count + 1, err);
-    if (!rc) {
-        t->candidate_count++;
-    } else if (take_back(t, candidate->version, &second)) {
-        *left = 1;
-        kl_err_context(err, "TMK version %" PRIu32 " is kept, as its record may be; run 'confirm'",
-                       candidate->version);
+    if (count > 0 && list[count - 1].version >= candidate->version) {
+        return kl_err_set(err, KL_ERR_EXISTS,
+                          "a candidate of TMK version %" PRIu32 " awaits the loader's word already",
+                          list[count - 1].version);
     }
-    return rc;
+    list[count++] = *candidate;
+    return replace_candidates(t, list, count, err);
+}
+
+/* The record decides: the moment it is rewritten, the candidate is the TMK in use. */
+static enum kl_rc activate(struct kl_terminal_home *t, struct kl_pinpad *pad, uint32_t version,
+                           struct kl_err *err)
+{
+    struct kl_pinpad_tmk tmks[KL_PINPAD_TMK_MAX];
+    struct kl_candidate left[KL_CANDIDATES_MAX];
+    size_t i, count = 0, left_count = 0;
+    enum kl_rc rc = kl_pinpad_list(pad, tmks, &count, err);
+
+    if (rc) {
+        return rc;
+    }
+    if (!holds(tmks, count, version)) {
+        rc = take_off(t, version, err);
+        return rc ? rc
+                  : kl_err_set(err, KL_ERR_KEY,
+                               "the loader counts TMK version %" PRIu32 " as active, but the PIN "
+                               "pad does not hold it: arm the terminal and load afresh",
+                               version);
+    }
+    /* A younger candidate may still be confirmed. A younger one in use would win over this one. */
+    for (i = 0; !rc && i < count; i++) {
+        if (tmks[i].version > version &&
+            !on_record(t->candidates, t->candidate_count, tmks[i].version)) {
+            rc = kl_pinpad_destroy(pad, tmks[i].version, err);
+        }
+    }
+    for (i = 0; i < t->candidate_count; i++) {
+        if (t->candidates[i].version > version) {
+            left[left_count++] = t->candidates[i];
+        }
+    }
+    if (!rc) {
+        rc = replace_candidates(t, left, left_count, err);
+    }
+    return rc ? rc : destroy_superseded(t, pad, err);
 }
 
 enum kl_rc kl_terminal_settle(struct kl_terminal_home *t, struct kl_pinpad *pad, uint32_t version,
                               enum kl_verdict verdict, struct kl_err *err)
 {
-    struct kl_candidate left[KL_CANDIDATES_MAX];
-    struct kl_err second = KL_ERR_INIT;
-    size_t i, count = 0;
-    enum kl_rc rc = kl_candidate_settle(pad, version, verdict, err), written;
+    enum kl_rc rc;
 
-    if (rc && rc != KL_ERR_KEY) {
-        return rc;
+    if (verdict == KL_VERDICT_ACTIVE) {
+        return activate(t, pad, version, err);
     }
-    for (i = 0; i < t->candidate_count; i++) {
-        if (t->candidates[i].version > version ||
-            (verdict == KL_VERDICT_DROP && t->candidates[i].version != version)) {
-            left[count++] = t->candidates[i];
-        }
-    }
-    written = replace_candidates(t, left, count, &second);
-    if (written) {
-        *err = second;
-        return written;
-    }
-    return rc;
+    /* The record last: without it the TMK would be in use. */
+    rc = destroy_candidate(pad, version, err);
+    return rc ? rc : take_off(t, version, err);
 }

@@ -2,6 +2,12 @@
 /*
  * The terminal's folder, its "first storage": terminal.conf, root.pem (AcquireRCRT) and the file
  * `candidate`, and the rules by which folder and PIN pad agree again after a crash at any point.
+ *
+ * The file is the record of candidates, and it alone says what a TMK in the PIN pad is: one that is
+ * on record is unconfirmed; one that is not is in use, or superseded if there is such a one of a
+ * higher version. So a load makes the record first, then the TMK, then completes the record, then
+ * says Loaded; Done, active, takes effect when the record is rewritten, and superseded TMKs are
+ * destroyed after that; Done, drop, destroys the TMK first and takes it off the record then.
  */
 #ifndef KL_TERMINAL_SIM_TERMINAL_H
 #define KL_TERMINAL_SIM_TERMINAL_H
@@ -46,10 +52,11 @@ X509 *kl_terminal_root(const struct kl_terminal_home *); /* AcquireRCRT; borrowe
 enum kl_rc kl_terminal_open_pinpad(const struct kl_terminal_home *terminal, struct kl_pinpad **out,
                                    struct kl_err *err) KL_MUST_CHECK;
 
-/* First thing after a start, before any Confirm. A record whose TMK the pad does not hold is
- * dropped: confirmed, it would be the active TMK of a terminal that has none. What is left on
- * record is made durable. An unconfirmed TMK without its record is destroyed: its Loaded was never
- * sent. A record whose TMK is active is a settlement that was cut off: it is completed. */
+/* First thing after a start, before any Confirm. A candidate that was not whole yet goes, TMK and
+ * record: its Loaded was never sent. A record whose TMK the pad does not hold is dropped:
+ * confirmed, it would be the active TMK of a terminal that has none. What is left on record is made
+ * durable. Of the TMKs in use all but the highest version are destroyed: a settlement was cut off.
+ */
 enum kl_rc kl_terminal_recover(struct kl_terminal_home *terminal, struct kl_pinpad *pad,
                                struct kl_err *err) KL_MUST_CHECK;
 
@@ -57,13 +64,30 @@ enum kl_rc kl_terminal_recover(struct kl_terminal_home *terminal, struct kl_pinp
 size_t kl_terminal_candidates(const struct kl_terminal_home *terminal,
                               const struct kl_candidate **out);
 
-/* Puts a candidate on record, durably; see kl_terminal_params.keep. A failure that may have left it
- * in the file puts the old list back. */
-enum kl_rc kl_terminal_keep(struct kl_terminal_home *terminal, const struct kl_candidate *candidate,
-                            int *left, struct kl_err *err) KL_MUST_CHECK;
+enum kl_terminal_state { KL_TERMINAL_UNCONFIRMED, KL_TERMINAL_ACTIVE, KL_TERMINAL_SUPERSEDED };
+const char *kl_terminal_state_name(enum kl_terminal_state state);
 
-/* kl_candidate_settle in the PIN pad, then off the record (ACTIVE: older ones too). KL_ERR_KEY: the
- * loader confirmed a TMK that the pad lost; it is off the record nevertheless. */
+struct kl_terminal_tmk {
+    struct kl_pinpad_tmk tmk;
+    enum kl_terminal_state state;
+};
+
+/* What the PIN pad holds, lowest version first, and what it is by the record as it now stands on
+ * disk. Superseded ones are only there between a crash and the next start. */
+enum kl_rc kl_terminal_list(const struct kl_terminal_home *terminal, struct kl_pinpad *pad,
+                            struct kl_terminal_tmk out[KL_PINPAD_TMK_MAX], size_t *count,
+                            struct kl_err *err) KL_MUST_CHECK;
+
+/* Puts a candidate on record, durably, or says of the one put there last that it is whole; see
+ * kl_terminal_params.record. Should it fail, the file may have either list. */
+enum kl_rc kl_terminal_record(struct kl_terminal_home *terminal,
+                              const struct kl_candidate *candidate,
+                              struct kl_err *err) KL_MUST_CHECK;
+
+/* Carries a proven verdict out, in the PIN pad and on record. ACTIVE: that version is in use from
+ * now on, and every one that is lower, or in use, is destroyed; KL_ERR_KEY if the pad lost it:
+ * nothing is destroyed then, and it is off the record. DROP: it is destroyed. May be repeated after
+ * a failure or a crash at any point in it. */
 enum kl_rc kl_terminal_settle(struct kl_terminal_home *terminal, struct kl_pinpad *pad,
                               uint32_t version, enum kl_verdict verdict,
                               struct kl_err *err) KL_MUST_CHECK;

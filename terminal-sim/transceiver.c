@@ -180,8 +180,7 @@ enum kl_rc kl_transceiver_send(struct kl_transceiver *t, const uint8_t *der, siz
     if (len == 0 || len > KL_MSG_MAX) {
         return kl_err_set(err, KL_ERR_INTERNAL, "a message of %zu bytes cannot be sent", len);
     }
-    frame[0] = (uint8_t)(len >> 8);
-    frame[1] = (uint8_t)len;
+    kl_frame_header(len, frame);
     memcpy(frame + KL_FRAME_HEADER, der, len);
     /* Recorded before it goes out: what a crash cut off may have arrived. */
     rc = record_one(t, '>', frame, der, len, err);

@@ -5,6 +5,7 @@
  */
 #include <arpa/inet.h>
 #include <check.h>
+#include <jansson.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,8 +14,12 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "conf/certfile.h"
+#include "daemon/store.h"
+#include "proto/cert.h"
 #include "proto/frame.h"
 #include "proto/message.h"
+#include "terminal-sim/load.h"
 #include "tests/support/lab.h"
 #include "tests/support/suite.h"
 
@@ -95,8 +100,9 @@ static int hear_bytes(int fd, uint8_t *out, size_t len)
 {
     for (size_t have = 0; have < len;) {
         ssize_t n = recv(fd, out + have, len - have, 0);
-        if (n <= 0)
+        if (n <= 0) {
             return 0;
+        }
         have += (size_t)n;
     }
     return 1;
@@ -109,11 +115,13 @@ static int hear(int fd, struct kl_msg *out)
     uint8_t header[KL_FRAME_HEADER];
     struct kl_err err = KL_ERR_INIT;
     size_t len;
-    if (!hear_bytes(fd, header, sizeof header))
+    if (!hear_bytes(fd, header, sizeof header)) {
         return CLOSED;
+    }
     ck_assert_int_eq(kl_frame_length(header, KL_MSG_MAX, &len, &err), KL_OK);
-    if (!hear_bytes(fd, der, len))
+    if (!hear_bytes(fd, der, len)) {
         return CLOSED;
+    }
     ck_assert_msg(kl_msg_decode(der, len, out, &err) == KL_OK, "%s", err.text);
     return (int)out->type;
 }
@@ -209,14 +217,18 @@ START_TEST(test_wrong_order)
     begin("order");
     for (size_t i = 0; i < sizeof first / sizeof first[0]; i++) {
         msg = (struct kl_msg){.type = first[i]};
-        if (first[i] == KL_MSG_RANDOMS)
+        if (first[i] == KL_MSG_RANDOMS) {
             msg = randoms;
-        if (first[i] == KL_MSG_LOADED)
+        }
+        if (first[i] == KL_MSG_LOADED) {
             msg.u.loaded.kcv_len = 3;
-        if (first[i] == KL_MSG_FAILED)
+        }
+        if (first[i] == KL_MSG_FAILED) {
             msg.u.failed.reason = KL_WIRE_REFUSED;
-        if (first[i] == KL_MSG_DONE)
+        }
+        if (first[i] == KL_MSG_DONE) {
             msg.u.done = (struct kl_done){.verdict = KL_VERDICT_ACTIVE, .tmk_version = 1};
+        }
         say_msg(fd = dial(), &msg);
         expect_error(fd, KL_WIRE_PROTOCOL);
     }
@@ -228,8 +240,9 @@ START_TEST(test_wrong_order)
     size_t len = frame_of(&hello, two);
     len += frame_of(&randoms, two + len);
     say(fd = dial(), two, len);
-    while (hear(fd, &msg) == KL_MSG_CERTIFICATE)
+    while (hear(fd, &msg) == KL_MSG_CERTIFICATE) {
         ;
+    }
     ck_assert_int_eq(msg.type, KL_MSG_ERROR);
     close(fd);
     end();
@@ -266,8 +279,9 @@ static void expect_refused(int fd, char *text)
     ck_assert_int_eq(hear(fd, &msg), KL_MSG_ERROR);
     ck_assert_uint_eq(msg.u.error.code, KL_WIRE_REFUSED);
     ck_assert_uint_eq(msg.u.error.retry_after, 0);
-    if (text[0] == '\0')
+    if (text[0] == '\0') {
         strcpy(text, msg.u.error.text);
+    }
     ck_assert_str_eq(text, msg.u.error.text);
     close(fd);
 }
@@ -306,7 +320,7 @@ START_TEST(test_refusals_are_alike)
     snprintf(msg.u.confirm.serial, sizeof msg.u.confirm.serial, "NOBODY");
     say_msg(fd = dial(), &msg);
     expect_refused(fd, text);
-    ck_assert_uint_eq(lab_store(&lab, "T1", store), 0); /* none of it cost the arming an attempt */
+    ck_assert_uint_eq(lab_store(&lab, "T1", store), 0);
     end();
 }
 END_TEST
@@ -348,12 +362,249 @@ START_TEST(test_forged_confirm)
                                         .pinpad_serial = "PT1",
                                         .tmk_version = 1,
                                         .loaded = {.kcv_len = 3}};
-    for (int i = 0; i < 3; i++) /* the right KCV, which is no secret; MAC all zeros */
+    for (int i = 0; i < 3; i++) { /* the right KCV, which is no secret; MAC all zeros */
         msg.u.confirm.loaded.kcv[i] = (uint8_t)kcv[i];
+    }
     say_msg(fd = dial(), &msg);
     expect_refused(fd, text);
     ck_assert_uint_eq(lab_store(&lab, "T1", store), 1);
     ck_assert_str_eq(store[0].state, "pending");
+    end();
+}
+END_TEST
+
+/* ---- Out of turn, with a real terminal's messages ---- */
+
+/* A terminal T1 in this process, so that the test has every byte of its in hand. */
+struct own {
+    struct kl_terminal_params params;
+    struct kl_pinpad *pad;
+    STACK_OF(X509) * roots;
+    struct kl_terminal_load *load;
+    int fd;
+    uint8_t der[KL_MSG_MAX]; /* its next message */
+    size_t len;
+};
+
+static void own_init(struct own *own)
+{
+    char path[PATH_MAX];
+    struct kl_err err = KL_ERR_INIT;
+
+    *own = (struct own){.fd = -1};
+    ck_assert_int_eq(kl_pinpad_memory_new(&own->pad, &err), KL_OK);
+    ck_assert_int_eq(kl_cert_load_pem(file_path(path, lab.dir, "root.pem"), &own->roots, &err),
+                     KL_OK);
+    own->params = (struct kl_terminal_params){.serial = "T1",
+                                              .pinpad_serial = "PT1",
+                                              .root = sk_X509_value(own->roots, 0),
+                                              .pad = own->pad,
+                                              .algs = {KL_ALG_TDES2},
+                                              .alg_count = 1,
+                                              .now = time(NULL)};
+}
+
+static void own_free(struct own *own)
+{
+    kl_terminal_load_free(own->load);
+    kl_pinpad_free(own->pad);
+    sk_X509_pop_free(own->roots, X509_free);
+    close(own->fd);
+}
+
+/* A new connection; Hello is ready. */
+static void own_begin(struct own *own)
+{
+    struct kl_err err = KL_ERR_INIT;
+
+    kl_terminal_load_free(own->load);
+    own->load = NULL;
+    ck_assert_int_eq(kl_terminal_load_new(&own->params, &own->load, &err), KL_OK);
+    ck_assert_int_eq(kl_terminal_hello(own->load, own->der, &own->len, &err), KL_OK);
+    own->fd = dial();
+}
+
+/* Says what is ready, and `early` bytes more that nobody has asked for. */
+static void own_say(struct own *own, size_t early)
+{
+    uint8_t frame[KL_FRAME_HEADER + KL_MSG_MAX + 8] = {(uint8_t)(own->len >> 8), (uint8_t)own->len};
+
+    memcpy(frame + KL_FRAME_HEADER, own->der, own->len);
+    say(own->fd, frame, KL_FRAME_HEADER + own->len + early);
+}
+
+/* Takes the daemon's answer, whose type it must be, and makes what is to be said next. */
+static void own_step(struct own *own, int type)
+{
+    uint8_t header[KL_FRAME_HEADER], in[KL_MSG_MAX];
+    struct kl_err err = KL_ERR_INIT;
+    struct kl_msg msg;
+    size_t len;
+
+    ck_assert(hear_bytes(own->fd, header, sizeof header));
+    ck_assert_int_eq(kl_frame_length(header, KL_MSG_MAX, &len, &err), KL_OK);
+    ck_assert(hear_bytes(own->fd, in, len));
+    ck_assert_int_eq(kl_msg_decode(in, len, &msg, &err), KL_OK);
+    ck_assert_int_eq(msg.type, type);
+    ck_assert_msg(kl_terminal_step(own->load, in, len, own->der, &own->len, &err) == KL_OK, "%s",
+                  err.text);
+}
+
+/* Up to Randoms, which are ready. */
+static void own_to_randoms(struct own *own)
+{
+    own_begin(own);
+    own_say(own, 0);
+    own_step(own, KL_MSG_CERTIFICATE);
+}
+
+static int attempts_left(void)
+{
+    char *text = lab_ctl(&lab, "terminal", "show", "T1", "--json", NULL);
+    json_t *json = json_loads(text, 0, NULL);
+    int left = (int)json_integer_value(json_object_get(json, "attempts_left"));
+
+    json_decref(json);
+    free(text);
+    return left;
+}
+
+/* The daemon answers before the store has it; so it is waited for. */
+static void expect_attempts(int want)
+{
+    for (int ms = 0; ms < proc_seconds(5) * 1000 && attempts_left() != want; ms += 50) {
+        proc_sleep_ms(50);
+    }
+    ck_assert_int_eq(attempts_left(), want);
+}
+
+/* A byte too early, while the load waits for the store (after Hello) or is in the HSM (after
+ * Randoms that are good): the load is over, and what the HSM makes of it goes nowhere. It costs an
+ * attempt only if the HSM had begun. */
+START_TEST(test_early_byte)
+{
+    struct lab_tmk store[LAB_TMK_MAX];
+    struct own own;
+
+    begin("early");
+    own_init(&own);
+    for (int round = 0; round < 10; round++) {
+        own_begin(&own);
+        own_say(&own, 1);
+        expect_error(own.fd, KL_WIRE_PROTOCOL);
+        own_to_randoms(&own);
+        own_say(&own, 1);
+        expect_error(own.fd, KL_WIRE_PROTOCOL);
+    }
+    own.fd = -1;
+    own_free(&own);
+    ck_assert(lab_logged(&lab, "before its turn", 5));
+    ck_assert_int_ge(attempts_left(), 40);
+    /* One HSM worker and one store thread: after this load all that was under way is over. */
+    ck_assert_int_eq(lab_load(&lab, "T1", lab.port), 0);
+    lab_settled(&lab, "T1", 1);
+    ck_assert_uint_eq(lab_store(&lab, "T1", store), 1);
+    lab_end(&lab);
+}
+END_TEST
+
+/* The same while the candidate waits for the store, which somebody holds up: it may still become
+ * pending, since the store thread has it, but MasterKey is never sent. */
+START_TEST(test_early_byte_while_pending)
+{
+    struct lab_tmk tmks[LAB_TMK_MAX];
+    struct kl_err err = KL_ERR_INIT;
+    struct kl_store *store = NULL;
+    struct own own;
+    size_t pending;
+
+    begin("early-pending");
+    lab_stop(&lab);
+    lab_set(&lab, "limits", "handshake-timeout", "20s");
+    lab_set(&lab, "limits", "idle-timeout", "20s");
+    lab_start(&lab);
+    own_init(&own);
+    own_to_randoms(&own);
+    ck_assert_int_eq(kl_store_open(lab.store, KL_STORE_WRITE, &store, &err), KL_OK);
+    ck_assert_int_eq(kl_store_begin(store, &err), KL_OK);
+    own_say(&own, 0);
+    proc_sleep_ms(1000); /* for the HSM */
+    say(own.fd, "", 1);
+    expect_error(own.fd, KL_WIRE_PROTOCOL);
+    kl_store_free(store);
+    own.fd = -1;
+    own_free(&own);
+    proc_sleep_ms(500);
+    pending = lab_store(&lab, "T1", tmks);
+    ck_assert_uint_le(pending, 1);
+    ck_assert_int_eq(attempts_left(), 50 - (int)pending);
+    end();
+}
+END_TEST
+
+/* One load of a terminal at a time; the second comer spoils nothing. */
+START_TEST(test_second_connection)
+{
+    struct kl_msg hello = hello_of("T1");
+    struct own own;
+    int fd;
+
+    begin("second");
+    own_init(&own);
+    own_to_randoms(&own);
+    for (int i = 0; i < 3; i++) { /* being refused does not free the serial either */
+        say_msg(fd = dial(), &hello);
+        expect_error(fd, KL_WIRE_BUSY);
+    }
+    own_say(&own, 0);
+    own_step(&own, KL_MSG_MASTER_KEY);
+    say_msg(fd = dial(), &hello);
+    expect_error(fd, KL_WIRE_BUSY);
+    own_say(&own, 0);
+    own_step(&own, KL_MSG_DONE);
+    ck_assert_uint_eq(own.len, 0);
+    ck_assert_int_eq(kl_terminal_verdict(own.load), KL_VERDICT_ACTIVE);
+    own_free(&own);
+    lab_arm(&lab, "T1", 5); /* and it is free again */
+    end();
+}
+END_TEST
+
+/* Every C_rnd1_rnd2 that the HSM had to look at in vain costs an attempt; with the last one the
+ * terminal is armed no more. */
+START_TEST(test_bad_randoms_spend)
+{
+    char text[KL_ERROR_TEXT_MAX + 1] = "";
+    struct kl_err err = KL_ERR_INIT;
+    struct kl_msg msg, hello = hello_of("T1"), garbage = randoms_of(256);
+    struct lab_tmk store[LAB_TMK_MAX];
+    uint8_t frame[KL_FRAME_MAX];
+    struct own own;
+    int fd;
+
+    begin("spend");
+    lab_arm(&lab, "T1", 3);
+    for (int left = 2; left >= 1; left--) { /* no ciphertext of this key */
+        say_msg(fd = dial(), &hello);
+        ck_assert_int_eq(hear(fd, &msg), KL_MSG_CERTIFICATE);
+        say_msg(fd, &garbage);
+        expect_refused(fd, text);
+        expect_attempts(left);
+    }
+    own_init(&own);
+    own_to_randoms(&own); /* a good Rnd1, but Rnd2 is not sealed under it */
+    ck_assert_int_eq(kl_msg_decode(own.der, own.len, &msg, &err), KL_OK);
+    msg.u.randoms.c_rnd2[0] ^= 1;
+    say(own.fd, frame, frame_of(&msg, frame));
+    expect_refused(own.fd, text);
+    own.fd = -1;
+    own_free(&own);
+    expect_attempts(0);
+    say_msg(fd = dial(), &hello);
+    expect_refused(fd, text);
+    ck_assert(lab_logged(&lab, "its attempts are used up", 5));
+    ck_assert_uint_eq(lab_store(&lab, "T1", store), 0);
+    lab_arm(&lab, "T1", 5);
     end();
 }
 END_TEST
@@ -419,12 +670,14 @@ START_TEST(test_too_many)
 {
     int held[4], fd;
     begin("many");
-    for (int i = 0; i < 4; i++)
+    for (int i = 0; i < 4; i++) {
         held[i] = dial();
+    }
     fd = dial();
     expect_error(fd, KL_WIRE_BUSY);
-    for (int i = 0; i < 4; i++)
+    for (int i = 0; i < 4; i++) {
         close(held[i]);
+    }
     proc_sleep_ms(200);
     end();
 }
@@ -442,6 +695,10 @@ int main(void)
     tcase_add_test(tcase, test_refusals_are_alike);
     tcase_add_test(tcase, test_other_pinpad);
     tcase_add_test(tcase, test_forged_confirm);
+    tcase_add_test(tcase, test_early_byte);
+    tcase_add_test(tcase, test_early_byte_while_pending);
+    tcase_add_test(tcase, test_second_connection);
+    tcase_add_test(tcase, test_bad_randoms_spend);
     tcase_add_test(tcase, test_silent_peer);
     tcase_add_test(tcase, test_dripping_peer);
     tcase_add_test(tcase, test_slow_load);

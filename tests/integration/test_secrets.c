@@ -16,6 +16,7 @@
 
 #include "proto/message.h"
 #include "proto/suite.h"
+#include "proto/transcript.h"
 #include "tests/support/lab.h"
 #include "tests/support/suite.h"
 #include "tests/tools/proxy_p11.h"

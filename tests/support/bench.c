@@ -16,22 +16,41 @@
 
 /* ---- The terminal under test ---- */
 
-static enum kl_rc keep(void *arg, const struct kl_candidate *candidate, int *left,
-                       struct kl_err *err)
+static enum kl_rc record(void *arg, const struct kl_candidate *candidate, struct kl_err *err)
+{
+    struct bench *b = arg;
+    enum kl_rc rc;
+
+    if (b->fault == (candidate->whole ? FAULT_COMPLETE : FAULT_BEGIN)) {
+        return kl_err_set(err, KL_ERR_IO, "disk full");
+    }
+    if (b->fault == DEATH_WRITTEN && candidate->whole) {
+        return kl_err_set(err, KL_ERR_IO, "killed");
+    }
+    rc = kl_terminal_record(b->home_open, candidate, err);
+    if (!rc && b->fault == (candidate->whole ? DEATH_COMPLETED : DEATH_BEGUN)) {
+        rc = kl_err_set(err, KL_ERR_IO, "killed");
+    }
+    return rc;
+}
+
+static enum kl_rc forget(void *arg, uint32_t version, struct kl_err *err)
 {
     struct bench *b = arg;
 
-    if (b->keep_fails)
-        return kl_err_set(err, KL_ERR_IO, "disk full");
-    return kl_terminal_keep(b->home_open, candidate, left, err);
+    if (b->fault >= DEATH_BEGUN) {
+        return kl_err_set(err, KL_ERR_IO, "the dead forget nothing");
+    }
+    return kl_terminal_settle(b->home_open, b->pad, version, KL_VERDICT_DROP, err);
 }
 
 static void trace(void *arg, const char *line)
 {
     struct bench *b = arg;
 
-    strncat(b->traced, line, sizeof(b->traced) - strlen(b->traced) - 2);
-    strcat(b->traced, "\n");
+    size_t used = strlen(b->traced);
+
+    snprintf(b->traced + used, sizeof(b->traced) - used, "%s\n", line);
 }
 
 void bench_write_file(const char *dir, const char *name, const char *text, char path[PATH_MAX])
@@ -52,7 +71,7 @@ static void bench_open(struct bench *b)
     b->params.pad = b->pad;
 }
 
-static void bench_close(struct bench *b)
+void bench_close(struct bench *b)
 {
     kl_terminal_load_free(b->load);
     kl_pinpad_free(b->pad);
@@ -107,7 +126,8 @@ void bench_init(struct bench *b, int kind)
     b->params.algs[2] = KL_ALG_AES128;
     b->params.alg_count = 3;
     b->params.now = time(NULL);
-    b->params.keep = keep;
+    b->params.record = record;
+    b->params.forget = forget;
     b->params.trace = trace;
     b->params.arg = b;
     fake_loader_init(&b->loader);
@@ -121,19 +141,20 @@ void bench_end(struct bench *b)
 
 /* The PIN pad holds exactly these; versions ascend. */
 void bench_expect_tmks(struct bench *b, size_t count, uint32_t version0,
-                       enum kl_pinpad_state state0, uint32_t version1, enum kl_pinpad_state state1)
+                       enum kl_terminal_state state0, uint32_t version1,
+                       enum kl_terminal_state state1)
 {
-    struct kl_pinpad_tmk tmks[KL_PINPAD_TMK_MAX];
+    struct kl_terminal_tmk tmks[KL_PINPAD_TMK_MAX];
     size_t n;
 
-    ok(b, kl_pinpad_list(b->pad, tmks, &n, &b->err));
+    ok(b, kl_terminal_list(b->home_open, b->pad, tmks, &n, &b->err));
     ck_assert_uint_eq(n, count);
     if (n > 0) {
-        ck_assert_uint_eq(tmks[0].version, version0);
+        ck_assert_uint_eq(tmks[0].tmk.version, version0);
         ck_assert_int_eq(tmks[0].state, state0);
     }
     if (n > 1) {
-        ck_assert_uint_eq(tmks[1].version, version1);
+        ck_assert_uint_eq(tmks[1].tmk.version, version1);
         ck_assert_int_eq(tmks[1].state, state1);
     }
 }
@@ -159,6 +180,7 @@ void bench_begin(struct bench *b)
     kl_terminal_load_free(b->load);
     b->load = NULL;
     b->loader.told_len = 0;
+    b->traced[0] = '\0';
     ok(b, kl_terminal_load_new(&b->params, &b->load, &b->err));
     ok(b, kl_terminal_hello(b->load, b->buf, &b->len, &b->err));
 }

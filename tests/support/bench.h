@@ -13,6 +13,15 @@
 
 enum { MEMORY, TOKEN, PAD_KINDS };
 
+enum bench_fault {
+    FAULT_NONE,
+    FAULT_BEGIN,     /* the record cannot be begun */
+    FAULT_COMPLETE,  /* nor, once the TMK is written, completed */
+    DEATH_BEGUN,     /* killed once the record is begun */
+    DEATH_WRITTEN,   /* once the TMK is written */
+    DEATH_COMPLETED, /* once the record is completed */
+};
+
 struct bench {
     int kind;
     char dir[PATH_MAX]; /* the test's own */
@@ -25,8 +34,8 @@ struct bench {
     uint8_t buf[KL_MSG_MAX]; /* what goes back and forth */
     size_t len;
     struct kl_err err;
-    int keep_fails;
-    char traced[2048];
+    enum bench_fault fault; /* of the next load's record */
+    char traced[2048];      /* of the load under way */
 };
 
 #define ok(b, call) ck_assert_msg((call) == KL_OK, "%s", (b)->err.text)
@@ -34,9 +43,11 @@ struct bench {
 void bench_write_file(const char *dir, const char *name, const char *text, char path[PATH_MAX]);
 void bench_init(struct bench *b, int kind);
 void bench_end(struct bench *b);
-void bench_restart(struct bench *b);
+void bench_close(struct bench *b);
+void bench_restart(struct bench *b); /* dies, unless it is closed already, and starts again */
 void bench_expect_tmks(struct bench *b, size_t count, uint32_t version0,
-                       enum kl_pinpad_state state0, uint32_t version1, enum kl_pinpad_state state1);
+                       enum kl_terminal_state state0, uint32_t version1,
+                       enum kl_terminal_state state1);
 size_t bench_candidates(struct bench *b);
 enum kl_rc bench_step(struct bench *b);
 void bench_begin(struct bench *b);

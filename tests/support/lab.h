@@ -84,7 +84,7 @@ int lab_load(struct lab *lab, const char *serial, uint16_t port); /* its exit st
 
 struct lab_tmk {
     unsigned version;
-    char state[16], kcv[KL_KCV_LEN_MAX * 2 + 1], alg[8];
+    char state[16], kcv[KL_KCV_TEXT], alg[8];
 };
 /* What the store, and the PIN pad, hold for a terminal: how many, lowest version first. */
 size_t lab_store(struct lab *lab, const char *serial, struct lab_tmk out[LAB_TMK_MAX]);

@@ -16,9 +16,11 @@
 #include <string.h>
 #include <sysexits.h>
 
+#include "conf/certfile.h"
 #include "proto/cert.h"
 #include "proto/message.h"
 #include "proto/suite.h"
+#include "proto/transcript.h"
 
 #define BEGIN_MARK "<!-- vectors:begin -->\n"
 #define END_MARK "<!-- vectors:end -->\n"

@@ -61,6 +61,7 @@ static inline struct kl_tmk a_tmk(const char *serial, uint32_t version)
                        .expires = 2};
 
     snprintf(t.serial, sizeof(t.serial), "%s", serial);
+    snprintf(t.pinpad_serial, sizeof(t.pinpad_serial), "Q-%.20s", serial);
     memset(t.kcv, 0xa1, 4);
     memset(t.cryptogram, 0xc7, 32);
     memset(t.ack_mac, 0xa2, KL_MAC_LEN);

@@ -15,9 +15,11 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "ca/ca.h"
 #include "ca/cakey.h"
 #include "ca/home.h"
 #include "ca/profile.h"
+#include "conf/certfile.h"
 #include "conf/report.h"
 #include "proto/cert.h"
 #include "proto/name.h"
@@ -407,7 +409,7 @@ static struct kl_ca_conf pem_conf(char *pin_source)
 START_TEST(conf_round_trip)
 {
     struct kl_err err = KL_ERR_INIT;
-    char module[] = "/usr/lib/m.so", token[] = "pkcs11:token=a;serial=1", label[] = "L 1",
+    char module[] = "/usr/lib/m.so", token[] = "pkcs11:token=a;serial=1", label[] = "L 1\t2;3",
          none[] = "";
     struct kl_ca_conf in = {module, none, token, label, none, none}, out = {0};
 
@@ -424,7 +426,7 @@ END_TEST
 
 START_TEST(conf_values_refused)
 {
-    static const char *const bad[] = {"a\npem = x", " a", "a ", "a ;b", "a #b", ";a", "a\tb"};
+    static const char *const bad[] = {"a\npem = x", " a", "a ", "a ;b", "a #b", ";a", "a\rb"};
     struct kl_err err = KL_ERR_INIT;
     char none[] = "", token[] = "pkcs11:token=a", path[PATH_MAX], value[32];
 
@@ -492,6 +494,84 @@ START_TEST(records)
     OK(kl_home_save_root(dir, root, &err));
     ck_assert_int_eq(kl_home_save_root(dir, root, &err), KL_ERR_EXISTS);
     ck_assert_int_eq(kl_home_prepare(dir, &err), KL_ERR_EXISTS);
+}
+END_TEST
+
+START_TEST(one_certificate)
+{
+    struct kl_err err = KL_ERR_INIT;
+    char path[PATH_MAX];
+    X509 *loaded = NULL;
+    FILE *f = fopen(file_path(path, dir, "root.pem"), "we");
+
+    PEM_write_X509(f, root);
+    fflush(f);
+    OK(kl_cert_load_one(path, &loaded, &err));
+    ck_assert_int_eq(X509_cmp(loaded, root), 0);
+    X509_free(loaded);
+    loaded = NULL;
+    PEM_write_X509(f, root);
+    fclose(f);
+    ck_assert_int_eq(kl_cert_load_one(path, &loaded, &err), KL_ERR_CERT);
+    ck_assert_ptr_nonnull(strstr(err.text, path));
+    ck_assert_int_eq(kl_cert_load_one("/nonexistent", &loaded, &err), KL_ERR_NO_FILE);
+    ck_assert_ptr_null(loaded);
+}
+END_TEST
+
+/* ---- sign --out ---- */
+
+static int issued(void)
+{
+    struct kl_err err = KL_ERR_INIT;
+    int n = 0;
+
+    OK(kl_home_each(dir, count, &n, &err));
+    return n;
+}
+
+static enum kl_rc sign_to(const char *csr, const char *out, const char *more, struct kl_err *err)
+{
+    const char *argv[] = {"sign", "--dir",  dir,  "--csr", csr, "--out",
+                          out,    "--days", "10", more,    NULL};
+
+    return kl_ca_cmd_sign(more ? 10 : 9, (char **)argv, err);
+}
+
+/* --out that cannot take the certificate is refused before there is one. */
+START_TEST(sign_out)
+{
+    struct kl_err err = KL_ERR_INIT;
+    char pass[PATH_MAX], source[PATH_MAX + 8], csr[PATH_MAX], out[PATH_MAX], *text;
+    const char *init[] = {"init",   "--dir", dir,     "--subject", "CN=Root",      "--days", "99",
+                          "--bits", "2048",  "--pem", "--json",    "--pin-source", source,   NULL};
+    X509_REQ *request = make_request(work_key, "/CN=Loader");
+    FILE *f = fopen(file_path(csr, dir, "one.csr"), "we");
+
+    X509_REQ_sign(request, work_key, EVP_sha256());
+    PEM_write_X509_REQ(f, request);
+    fclose(f);
+    X509_REQ_free(request);
+    file_write(file_path(pass, dir, "pass"), "twelve-bytes\n", 13, 0600);
+    snprintf(source, sizeof source, "file:%s", pass);
+    ck_assert_ptr_nonnull(freopen(file_path(out, dir, "stdout"), "we", stdout));
+    OK(kl_ca_cmd_init(13, (char **)init, &err));
+
+    ck_assert_int_eq(sign_to(csr, file_path(out, dir, "none/w.pem"), NULL, &err), KL_ERR_NO_FILE);
+    ck_assert_int_eq(sign_to(csr, dir, "--force", &err), KL_ERR_INPUT);
+    ck_assert_int_eq(sign_to(csr, pass, NULL, &err), KL_ERR_EXISTS);
+    ck_assert_int_eq(sign_to(csr, "-", "--json", &err), KL_ERR_USAGE);
+    ck_assert_int_eq(issued(), 0);
+    OK(sign_to(csr, file_path(out, dir, "w.pem"), NULL, &err));
+    ck_assert_int_eq(issued(), 1);
+
+    ck_assert_ptr_nonnull(freopen(file_path(out, dir, "piped.pem"), "we", stdout));
+    OK(sign_to(csr, "-", NULL, &err));
+    ck_assert_int_eq(issued(), 2);
+    text = file_read(out, NULL);
+    ck_assert_int_eq(strncmp(text, "-----BEGIN CERTIFICATE-----", 27), 0);
+    ck_assert_str_eq(strstr(text, "-----END"), "-----END CERTIFICATE-----\n");
+    free(text);
 }
 END_TEST
 
@@ -576,6 +656,8 @@ int main(void)
     tcase_add_test(tc, conf_values_refused);
     tcase_add_test(tc, conf_file_refused);
     tcase_add_test(tc, records);
+    tcase_add_test(tc, one_certificate);
+    tcase_add_test(tc, sign_out);
     tcase_add_test(tc, key_file);
     tcase_add_test(tc, key_file_discard);
     suite_add_tcase(suite, tc);

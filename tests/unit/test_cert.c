@@ -5,6 +5,7 @@
 #include <check.h>
 #include <limits.h>
 #include <openssl/ec.h>
+#include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/rsa.h>
 #include <openssl/x509v3.h>
@@ -13,6 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "conf/certfile.h"
 #include "proto/cert.h"
 #include "tests/support/suite.h"
 
@@ -309,6 +311,26 @@ static void flaw_usage_none(struct pki *pki)
 {
     pki->leaf.key_usage = NULL;
 }
+static void flaw_usage_uncritical(struct pki *pki)
+{
+    pki->leaf.key_usage = "digitalSignature,keyEncipherment";
+}
+static void flaw_leaf_constraints_uncritical(struct pki *pki)
+{
+    pki->leaf.basic_constraints = "CA:FALSE";
+}
+static void flaw_root_constraints_uncritical(struct pki *pki)
+{
+    pki->root.basic_constraints = "CA:TRUE";
+}
+static void flaw_root_usage_uncritical(struct pki *pki)
+{
+    pki->root.key_usage = "keyCertSign,cRLSign";
+}
+static void flaw_root_usage_none(struct pki *pki)
+{
+    pki->root.key_usage = NULL;
+}
 static void flaw_leaf_ca(struct pki *pki)
 {
     pki->leaf.basic_constraints = "critical,CA:TRUE";
@@ -384,6 +406,13 @@ static const struct {
     {flaw_usage_encipher_only, "keyUsage is not exactly digitalSignature and keyEncipherment"},
     {flaw_usage_extra, "keyUsage is not exactly digitalSignature and keyEncipherment"},
     {flaw_usage_none, "has no keyUsage"},
+    {flaw_usage_uncritical, "certificate \"CN=Loader,O=Bank\": keyUsage is not critical"},
+    {flaw_leaf_constraints_uncritical,
+     "certificate \"CN=Loader,O=Bank\": basicConstraints is not critical"},
+    {flaw_root_constraints_uncritical,
+     "certificate \"CN=Root,O=Bank\": Basic Constraints of CA cert not marked critical"},
+    {flaw_root_usage_uncritical, "certificate \"CN=Root,O=Bank\": has no critical keyUsage"},
+    {flaw_root_usage_none, "certificate \"CN=Root,O=Bank\": has no critical keyUsage"},
     {flaw_leaf_ca, "is a CA's"},
     {flaw_leaf_no_constraints, "has no (or no valid) basicConstraints"},
     {flaw_inter_no_ca, "certificate \"CN=Intermediate,O=Bank\": invalid CA certificate"},
@@ -532,6 +561,20 @@ START_TEST(test_from_der)
     ck_assert_int_eq(kl_cert_from_der(copy, len, &cert, &err), KL_ERR_CERT);
     ck_assert_ptr_nonnull(strstr(err.text, "is not DER"));
     ck_assert_ptr_null(cert);
+    /* 30 82 xx xx 30 82 xx xx a0 03: a length of 3 in two bytes, inside what is signed. */
+    memcpy(copy, der, 9);
+    ck_assert(copy[3] < 0xff && copy[7] < 0xff && der[9] == 3);
+    copy[3]++;
+    copy[7]++;
+    copy[9] = 0x81;
+    memcpy(copy + 10, der + 9, len - 9);
+    ck_assert_int_eq(kl_cert_from_der(copy, len + 1, &cert, &err), KL_ERR_CERT);
+    ck_assert_msg(strstr(err.text, "is not DER"), "%s", err.text);
+    ck_assert_ptr_null(cert);
+    /* Its own cause is told, and none from before. */
+    ERR_raise_data(ERR_LIB_CRYPTO, ERR_R_INTERNAL_ERROR, "stale");
+    ck_assert_int_eq(kl_cert_from_der(der, len - 1, &cert, &err), KL_ERR_CERT);
+    ck_assert_msg(!strstr(err.text, "stale"), "%s", err.text);
     free(copy);
     OPENSSL_free(der);
     pki_wipe(&pki);
@@ -672,7 +715,7 @@ START_TEST(test_load_pem)
                "PEM is damaged");
     ck_assert_int_eq(kl_cert_load_pem("/nonexistent/x.pem", &chain, &err), KL_ERR_NO_FILE);
     ck_assert_ptr_nonnull(strstr(err.text, "/nonexistent/x.pem"));
-    ck_assert_int_eq(kl_cert_load_pem("/", &chain, &err), KL_ERR_IO);
+    ck_assert_int_eq(kl_cert_load_pem("/", &chain, &err), KL_ERR_NO_FILE);
 }
 END_TEST
 

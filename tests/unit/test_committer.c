@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The store thread: order, durability before report, isolation of units, stop with work queued. */
+/*
+ * The store thread: order, durability before report, isolation of units, stop with work queued,
+ * and a queue with an end.
+ */
 #include <check.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -58,11 +61,18 @@ static int is_stored(int number)
     return rc == KL_OK;
 }
 
-static void submit(struct add *add)
+static enum kl_rc try_submit(struct add *add)
 {
+    struct kl_err err = KL_ERR_INIT;
+
     add->unit.run = add_run;
     add->unit.done = add_done;
-    kl_committer_submit(committer, &add->unit);
+    return kl_committer_submit(committer, &add->unit, &err);
+}
+
+static void submit(struct add *add)
+{
+    ck_assert_int_eq(try_submit(add), KL_OK);
 }
 
 static void wait_for(int count)
@@ -162,6 +172,39 @@ START_TEST(a_failed_commit_is_reported_to_all)
 }
 END_TEST
 
+/* While the store takes nothing, no more than KL_COMMITTER_MAX units wait; then it goes on. */
+START_TEST(a_full_queue_refuses)
+{
+    enum { COUNT = KL_COMMITTER_MAX + 1000 }; /* more than the batch that is under way besides */
+    struct add *adds = calloc(COUNT, sizeof(*adds)), late = {.number = COUNT};
+    struct kl_store *other = NULL;
+    struct kl_err err = KL_ERR_INIT;
+    int accepted = 0;
+
+    ck_assert_int_eq(kl_store_open(path, KL_STORE_WRITE, &other, &err), KL_OK);
+    ck_assert_int_eq(kl_store_begin(other, &err), KL_OK); /* takes the write lock */
+    for (; accepted < COUNT; accepted++) {
+        adds[accepted].number = accepted;
+        if (try_submit(&adds[accepted]) != KL_OK) {
+            break;
+        }
+    }
+    ck_assert_int_ge(accepted, KL_COMMITTER_MAX);
+    ck_assert_int_lt(accepted, COUNT);
+    ck_assert_int_eq(try_submit(&late), KL_ERR_BUSY);
+    ck_assert_ptr_null(late.unit.link.tqe_prev); /* it is still ours */
+    kl_store_free(other);
+    wait_for(accepted);
+    for (int i = 0; i < accepted; i++) {
+        ck_assert_int_eq(adds[i].unit.rc, KL_OK);
+    }
+    submit(&late);
+    wait_for(accepted + 1);
+    ck_assert(is_stored(COUNT) && is_stored(accepted - 1) && !is_stored(accepted));
+    free(adds);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("committer");
@@ -173,6 +216,7 @@ int main(void)
     tcase_add_test(tc, a_failing_unit_spoils_no_other);
     tcase_add_test(tc, free_finishes_what_is_queued);
     tcase_add_test(tc, a_failed_commit_is_reported_to_all);
+    tcase_add_test(tc, a_full_queue_refuses);
     suite_add_tcase(suite, tc);
     return test_run(suite);
 }

@@ -28,11 +28,13 @@ static void read_all(const char *text, size_t len, char *out, size_t capacity)
             snprintf(out + used, capacity - used, "!%s", err.text);
             break;
         }
-        if (!more)
+        if (!more) {
             break;
-        for (size_t i = 0; i < csv->count; i++)
+        }
+        for (size_t i = 0; i < csv->count; i++) {
             used += (size_t)snprintf(out + used, capacity - used, "%c%.60s", i ? '|' : '[',
                                      csv->field[i]);
+        }
         used += (size_t)snprintf(out + used, capacity - used, "]%lu ", csv->line);
     }
     free(copy);

@@ -9,12 +9,14 @@
 #include <unistd.h>
 
 #include "conf/cli.h"
+#include "conf/options.h"
 #include "daemon/ctl.h"
 #include "daemon/life.h"
 #include "tests/support/hsm.h"
 #include "tests/support/suite.h"
+#include "tests/support/vectors.h"
 
-static char dir[64], store_path[80], csv_path[80], out_path[80];
+static char dir[64], store_path[80], csv_path[80], out_path[80], err_path[80], work_path[80];
 static struct kl_ctl ctl;
 static struct kl_err err;
 
@@ -25,7 +27,10 @@ static void setup(void)
     snprintf(store_path, sizeof(store_path), "%s/store.db", dir);
     snprintf(csv_path, sizeof(csv_path), "%s/in.csv", dir);
     snprintf(out_path, sizeof(out_path), "%s/out", dir);
+    snprintf(err_path, sizeof(err_path), "%s/err", dir);
+    snprintf(work_path, sizeof(work_path), "%s/work.pem", dir);
     ctl.config.store = store_path;
+    ctl.config.work = work_path; /* there is none until a test puts one there */
     ctl.config.strength_enforce = 1;
 }
 
@@ -34,21 +39,28 @@ static void teardown(void)
     test_rm_rf(dir);
 }
 
-/* Runs "GROUP NAME ARG..." with stdout in a file. */
+/* Runs "GROUP NAME ARG..." with stdout and stderr in files. */
 static enum kl_rc run(const char *line)
 {
     const struct kl_ctl_command *tables[] = {kl_ctl_terminal_commands, kl_ctl_tmk_commands};
     char copy[300], *argv[16] = {NULL}, *at = copy;
-    int argc = 0;
+    int argc = 0, json;
 
     snprintf(copy, sizeof(copy), "%s", line);
-    while ((argv[argc] = strsep(&at, " ")) != NULL)
+    while ((argv[argc] = strsep(&at, " ")) != NULL) {
         argc++;
+    }
     ck_assert_ptr_nonnull(freopen(out_path, "w", stdout));
-    for (int t = 0; t < 2; t++)
-        for (const struct kl_ctl_command *c = tables[t]; c->group; c++)
-            if (strcmp(c->group, argv[0]) == 0 && strcmp(c->name, argv[1]) == 0)
+    ck_assert_ptr_nonnull(freopen(err_path, "w", stderr));
+    ck_assert_int_eq(kl_options_take(&argc, argv, "json", '\0', NULL, &json, &err), KL_OK);
+    ctl.json |= json;
+    for (int t = 0; t < 2; t++) {
+        for (const struct kl_ctl_command *c = tables[t]; c->group; c++) {
+            if (strcmp(c->group, argv[0]) == 0 && strcmp(c->name, argv[1]) == 0) {
                 return c->fn(&ctl, argc - 1, argv + 1, &err);
+            }
+        }
+    }
     ck_abort_msg("no command %s", line);
     return KL_ERR_INTERNAL;
 }
@@ -99,6 +111,20 @@ START_TEST(add_and_show)
 }
 END_TEST
 
+/* stderr of the last command. */
+static int complained(const char *text)
+{
+    char *got = NULL;
+    size_t len;
+    int found;
+
+    fflush(stderr);
+    ck_assert_int_eq(kl_file_read(err_path, 10000, &got, &len, &err), KL_OK);
+    found = text[0] == '\0' ? len > 0 : strstr(got, text) != NULL;
+    free(got);
+    return found;
+}
+
 static const struct {
     const char *line;
     enum kl_rc rc;
@@ -113,8 +139,22 @@ static const struct {
     {"terminal add T2 --algorithm aes192", KL_ERR_STRENGTH},
     {"terminal add T2 --algorithm aes256", KL_ERR_STRENGTH},
     {"terminal arm", KL_ERR_USAGE},
-    {"terminal arm T9", KL_ERR_UNKNOWN_TERMINAL},
-    {"terminal arm T1 T9", KL_ERR_UNKNOWN_TERMINAL},
+    {"terminal add T2 --pin P2", KL_ERR_USAGE}, /* no abbreviations */
+    {"terminal add T2 --pinpad", KL_ERR_USAGE},
+    {"terminal arm T9", KL_ERR_NOT_FOUND},
+    {"terminal arm T1 T9", KL_ERR_NOT_FOUND},
+    {"terminal arm T1 --at 5", KL_ERR_USAGE},
+    {"terminal disarm", KL_ERR_USAGE},
+    {"terminal disarm T1 --for 1h", KL_ERR_USAGE},
+    {"terminal disarm T1 T9", KL_ERR_NOT_FOUND},
+    {"terminal pinpad T1", KL_ERR_USAGE},
+    {"terminal pinpad --any", KL_ERR_USAGE},
+    {"terminal pinpad T1 T2 --any", KL_ERR_USAGE},
+    {"terminal pinpad T1 --any --set P2", KL_ERR_USAGE},
+    {"terminal pinpad T1 --any=P2", KL_ERR_USAGE},
+    {"terminal pinpad T1 --set=", KL_ERR_USAGE},
+    {"terminal pinpad T1 --set a/b", KL_ERR_INPUT},
+    {"terminal pinpad T9 --set P2", KL_ERR_NOT_FOUND},
     {"terminal arm T1 --for 59s", KL_ERR_USAGE},
     {"terminal arm T1 --for 31d", KL_ERR_USAGE},
     {"terminal arm T1 --until tomorrow", KL_ERR_USAGE},
@@ -124,7 +164,8 @@ static const struct {
     {"terminal arm T1 --attempts 0", KL_ERR_USAGE},
     {"terminal arm T1 --attempts 101", KL_ERR_USAGE},
     {"terminal block", KL_ERR_USAGE},
-    {"terminal block T9", KL_ERR_UNKNOWN_TERMINAL},
+    {"terminal block T9", KL_ERR_NOT_FOUND},
+    {"terminal unblock T9", KL_ERR_NOT_FOUND},
     {"terminal show T9", KL_ERR_NOT_FOUND},
     {"terminal list T1", KL_ERR_USAGE},
     {"tmk list --serial T9", KL_ERR_NOT_FOUND},
@@ -145,6 +186,39 @@ START_TEST(strength_warns)
 {
     ctl.config.strength_enforce = 0;
     RUN("terminal add T1 --algorithm aes256", KL_OK);
+    ck_assert(complained("no RSA work key may carry a TMK of algorithm aes256"));
+}
+END_TEST
+
+static void put_certificate(const char *name)
+{
+    char *pem = NULL, path[100];
+    size_t len;
+
+    snprintf(path, sizeof(path), "%s/vector-work-%s.pem", vec_in_tree("tests/data"), name);
+    ck_assert_msg(kl_file_read(path, 10000, &pem, &len, &err) == KL_OK, "%s", err.text);
+    ck_assert_int_eq(kl_file_write(work_path, pem, len, 0600, 1, &err), KL_OK);
+    free(pem);
+}
+
+/* The certificate that is installed decides, not the best that there could be. */
+START_TEST(strength_of_the_certificate)
+{
+    RUN("terminal add A1 --algorithm aes128", KL_OK);
+    ck_assert(!complained("")); /* with none installed, there is nothing to say yet */
+    put_certificate("2048");
+    RUN("terminal add A2 --algorithm aes128", KL_OK);
+    ck_assert(complained("RSA-2048"));
+    RUN("terminal add A3 --algorithm tdes3", KL_OK);
+    ck_assert(!complained(""));
+    RUN("terminal add A4 --algorithm aes192", KL_ERR_STRENGTH);
+    ck_assert_ptr_nonnull(strstr(err.text, "RSA-2048"));
+    ck_assert_ptr_null(strstr(err.text, "RSA-4096"));
+    put_certificate("3072");
+    RUN("terminal add A5 --algorithm aes128", KL_OK);
+    ck_assert(!complained(""));
+    RUN("terminal add A6 --algorithm aes256", KL_ERR_STRENGTH);
+    ck_assert_ptr_nonnull(strstr(err.text, "RSA-3072"));
 }
 END_TEST
 
@@ -154,7 +228,10 @@ START_TEST(arming)
 
     RUN("terminal add T1", KL_OK);
     RUN("terminal add T2", KL_OK);
-    RUN("terminal arm T1 T2 --attempts 7", KL_OK);
+    RUN("terminal arm T1 T2 --attempts 7 --json", KL_OK);
+    json = output();
+    ck_assert_uint_eq(json_array_size(json_object_get(json, "terminals")), 2);
+    json_decref(json);
     RUN("terminal block T2", KL_OK);
     RUN("terminal list --json", KL_OK);
     json = output();
@@ -170,13 +247,54 @@ START_TEST(arming)
 }
 END_TEST
 
+/* What a command that changes terminals answers is an array, of one terminal too. */
+static json_t *changed(const char *line, size_t count)
+{
+    json_t *json, *list, *first;
+
+    ctl.json = 1;
+    RUN(line, KL_OK);
+    json = output();
+    list = json_object_get(json, "terminals");
+    ck_assert_uint_eq(json_object_size(json), 1);
+    ck_assert_uint_eq(json_array_size(list), count);
+    first = json_incref(json_array_get(list, 0));
+    json_decref(json);
+    return first;
+}
+
+static void expect_changed(const char *line, const char *key, const char *value)
+{
+    json_t *first = changed(line, 1);
+    const char *got = json_string_value(json_object_get(first, key));
+
+    ck_assert_msg(value ? got && strcmp(got, value) == 0 : !got, "%s: %s is %s", line, key,
+                  got ? got : "nothing");
+    json_decref(first);
+}
+
+START_TEST(each_change)
+{
+    RUN("terminal add T1 --pinpad P1", KL_OK);
+    RUN("terminal add T2", KL_OK);
+    expect_changed("terminal arm T1", "state", "armed");
+    expect_changed("terminal disarm T1", "state", "registered");
+    expect_changed("terminal block T1", "state", "blocked");
+    expect_changed("terminal unblock T1", "state", "registered");
+    expect_changed("terminal pinpad T1 --set P2", "pinpad", "P2");
+    expect_changed("terminal pinpad T1 --any", "pinpad", NULL);
+    json_decref(changed("terminal disarm T1 T2", 2));
+}
+END_TEST
+
 START_TEST(nothing_there_yet)
 {
     static const char *const lines[] = {"terminal list", "terminal arm T1", "tmk list",
                                         "audit list"};
 
-    for (size_t i = 0; i < 4; i++)
-        RUN(lines[i], KL_ERR_STORE);
+    for (size_t i = 0; i < 4; i++) {
+        RUN(lines[i], KL_ERR_NO_FILE);
+    }
     ck_assert_int_ne(access(store_path, F_OK), 0);
 }
 END_TEST
@@ -214,7 +332,7 @@ static const struct {
     enum kl_rc rc;
     const char *says;
 } imports[] = {
-    {"", KL_ERR_INPUT, "line 1"},
+    {"", KL_ERR_INPUT, "line 1: the header line must be 'serial,algorithm,pinpad'"},
     {"serial,algorithm\nN,tdes2\n", KL_ERR_INPUT, "line 1"},
     {"N,tdes2,\n", KL_ERR_INPUT, "line 1"},
     {HEAD "N,tdes2,\nM,tdes2\n", KL_ERR_INPUT, "line 3: has 2 fields"},
@@ -245,6 +363,7 @@ START_TEST(tmks)
 {
     const struct kl_life_policy policy = {1000};
     struct kl_tmk tmk = {.serial = "T1",
+                         .pinpad_serial = "P1",
                          .version = 1,
                          .alg = KL_ALG_TDES2,
                          .kcv_len = 3,
@@ -258,7 +377,7 @@ START_TEST(tmks)
     RUN("terminal arm T1", KL_OK);
     ck_assert_int_eq(kl_store_open(store_path, KL_STORE_WRITE, &store, &err), KL_OK);
     ck_assert_int_eq(kl_store_begin(store, &err), KL_OK);
-    ck_assert_int_eq(kl_life_pend(store, &policy, &tmk, "P1", now, &err), KL_OK);
+    ck_assert_int_eq(kl_life_pend(store, &policy, &tmk, now, &err), KL_OK);
     ck_assert_int_eq(kl_store_commit(store, &err), KL_OK);
     kl_store_free(store);
     RUN("tmk list --json --serial T1 --state pending", KL_OK);
@@ -273,6 +392,8 @@ START_TEST(tmks)
     json_decref(json);
     ck_assert_uint_eq(listed("tmk list --json --state active"), 0);
     ck_assert_uint_eq(listed("audit list --json --last 2"), 2);
+    RUN("terminal disarm T1", KL_OK);
+    ck_assert_uint_eq(listed("tmk list --state destroyed"), 1);
 }
 END_TEST
 
@@ -285,7 +406,9 @@ int main(void)
     tcase_add_test(tcase, add_and_show);
     tcase_add_loop_test(tcase, refused, 0, (int)(sizeof(refusals) / sizeof(refusals[0])));
     tcase_add_test(tcase, strength_warns);
+    tcase_add_test(tcase, strength_of_the_certificate);
     tcase_add_test(tcase, arming);
+    tcase_add_test(tcase, each_change);
     tcase_add_test(tcase, nothing_there_yet);
     tcase_add_test(tcase, import_twice);
     tcase_add_loop_test(tcase, import_refused, 0, (int)(sizeof(imports) / sizeof(imports[0])));

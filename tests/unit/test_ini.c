@@ -156,6 +156,74 @@ START_TEST(long_lines)
 }
 END_TEST
 
+/* What is writable reads back as it was; what is not would be another value, or no file at all. */
+static const struct {
+    const char *value;
+    int writable;
+} values_written[] = {
+    {"x", 1},
+    {"", 1},
+    {"a;b#c = \"q\" [s]", 1},
+    {"a\tb", 1},
+    {"caf\xc3\xa9", 1},
+    {"file:/x/a#b/pin", 1},
+    {"=", 1},
+    {"file:/x/a #b/pin", 0},
+    {"a ;b", 0},
+    {"a\t#b", 0},
+    {"#b", 0},
+    {";b", 0},
+    {" a", 0},
+    {"a ", 0},
+    {"\ta", 0},
+    {" ", 0},
+    {"a\nmust = y", 0},
+    {"a\rb", 0},
+    {"a\x7f", 0},
+};
+
+static void write_value(const char *value, int writable)
+{
+    char text[4096];
+    enum kl_rc rc = kl_ini_writable("name", value, &err);
+    int n = snprintf(text, sizeof(text), "[a]\nmust = m\nname = %s\n", value);
+
+    ck_assert_msg(rc == (writable ? KL_OK : KL_ERR_INPUT), "\"%s\"", value);
+    if (writable) {
+        ck_assert_msg(load_bytes(text, (size_t)n) == KL_OK, "%s", err.text);
+        ck_assert_str_eq(conf.name, value);
+    } else {
+        ck_assert_msg(strncmp(err.text, "name cannot stand", 17) == 0, "%s", err.text);
+        ck_assert(load_bytes(text, (size_t)n) != KL_OK || strcmp(conf.name, value) != 0);
+    }
+    kl_ini_wipe(table, COUNT, &conf);
+}
+
+START_TEST(written)
+{
+    write_value(values_written[_i].value, values_written[_i].writable);
+}
+END_TEST
+
+START_TEST(written_long)
+{
+    char value[1100];
+
+    memset(value, 'x', sizeof(value));
+    value[893] = '\0';
+    write_value(value, 1);
+    value[893] = 'x';
+    value[993] = '\0'; /* "name = " and it: 1000 bytes */
+    ck_assert_int_eq(kl_ini_writable("name", value, &err), KL_OK);
+    value[993] = 'x';
+    value[994] = '\0';
+    write_value(value, 0);
+    value[994] = 'x';
+    value[1003] = '\0';
+    write_value(value, 0);
+}
+END_TEST
+
 START_TEST(no_file)
 {
     ck_assert_int_eq(kl_ini_load(path, table, COUNT, &conf, &err), KL_ERR_NO_FILE);
@@ -200,6 +268,9 @@ int main(void)
     tcase_add_test(tcase, defaults);
     tcase_add_loop_test(tcase, fault, 0, (int)(sizeof(faults) / sizeof(faults[0])));
     tcase_add_test(tcase, long_lines);
+    tcase_add_loop_test(tcase, written, 0,
+                        (int)(sizeof(values_written) / sizeof(values_written[0])));
+    tcase_add_test(tcase, written_long);
     tcase_add_test(tcase, no_file);
     tcase_add_test(tcase, huge_file);
     tcase_add_test(tcase, help);

@@ -1,119 +1,47 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The rules of a TMK's life: every state against every Loaded, the bounds of an arming, and a long
- * random run against a model.
+ * The rules of a TMK's life: every state against every Loaded, and the bounds of an arming. A long
+ * random run of them is in test_life_model.c.
  */
 #include <check.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "daemon/life.h"
-#include "tests/support/hsm.h"
+#include "tests/support/life.h"
 #include "tests/support/suite.h"
-
-#define NOW 1700000000
-#define LIFETIME 1000
-#define T "T-1"
-#define PAD "PAD-1"
-
-static const struct kl_life_policy policy = {LIFETIME};
-static char dir[64], path[80];
-static struct kl_store *store;
-static struct kl_err err;
-
-#define OK(call) ck_assert_msg((call) == KL_OK, "%s: %s", #call, err.text)
-#define FAILS(call, want) \
-    do { \
-        enum kl_rc rc_ = (call); \
-        ck_assert_msg(rc_ == (want), "%s: %s (%s)", #call, kl_rc_name(rc_), err.text); \
-    } while (0)
-
-static void setup(void)
-{
-    snprintf(dir, sizeof(dir), "/tmp/kl-life-XXXXXX");
-    ck_assert_ptr_nonnull(mkdtemp(dir));
-    snprintf(path, sizeof(path), "%s/store.db", dir);
-    OK(kl_store_open(path, KL_STORE_CREATE, &store, &err));
-    OK(kl_store_begin(store, &err));
-}
-
-static void teardown(void)
-{
-    kl_store_free(store);
-    test_rm_rf(dir);
-}
-
-static void reopen(void)
-{
-    OK(kl_store_commit(store, &err));
-    kl_store_free(store);
-    OK(kl_store_open(path, KL_STORE_WRITE, &store, &err));
-    OK(kl_store_begin(store, &err));
-}
-
-static void register_terminal(const char *serial, const char *pad)
-{
-    struct kl_terminal t = {.alg = KL_ALG_TDES2};
-
-    snprintf(t.serial, sizeof(t.serial), "%s", serial);
-    snprintf(t.pinpad_serial, sizeof(t.pinpad_serial), "%s", pad);
-    OK(kl_life_register(store, &t, NOW, &err));
-}
 
 static void ready(void)
 {
-    register_terminal(T, "");
-    OK(kl_life_arm(store, T, NOW + 100, 3, NOW, &err));
+    life_register(T, "");
+    OK(kl_life_arm(life.store, T, NOW + 100, 3, NOW, &life.err));
 }
 
-/* A candidate whose every secret follows from its version. */
-static struct kl_tmk candidate(const char *serial, uint32_t version)
+static enum kl_rc pend_from(const char *pad, uint32_t version, int64_t now)
 {
-    struct kl_tmk tmk = {.version = version,
-                         .alg = KL_ALG_TDES2,
-                         .kcv_len = 3,
-                         .cryptogram_len = 24};
+    struct kl_tmk tmk = life_candidate(T, version);
 
-    snprintf(tmk.serial, sizeof(tmk.serial), "%s", serial);
-    memset(tmk.kcv, (int)version, sizeof(tmk.kcv));
-    memset(tmk.cryptogram, (int)(version ^ 0x55), 24);
-    memset(tmk.ack_mac, (int)(version + 1), KL_MAC_LEN);
-    memset(tmk.active_mac, (int)(version + 2), KL_MAC_LEN);
-    memset(tmk.drop_mac, (int)(version + 3), KL_MAC_LEN);
-    return tmk;
-}
-
-static struct kl_loaded loaded(uint32_t version)
-{
-    struct kl_tmk tmk = candidate(T, version);
-    struct kl_loaded l = {.kcv_len = tmk.kcv_len};
-
-    memcpy(l.kcv, tmk.kcv, sizeof(l.kcv));
-    memcpy(l.mac, tmk.ack_mac, KL_MAC_LEN);
-    return l;
+    snprintf(tmk.pinpad_serial, sizeof(tmk.pinpad_serial), "%s", pad);
+    return kl_life_pend(life.store, &life_policy, &tmk, now, &life.err);
 }
 
 static enum kl_rc pend(uint32_t version, int64_t now)
 {
-    struct kl_tmk tmk = candidate(T, version);
-
-    return kl_life_pend(store, &policy, &tmk, PAD, now, &err);
+    return pend_from(PAD, version, now);
 }
 
 static enum kl_rc confirm(uint32_t version, int64_t now, struct kl_answer *answer)
 {
-    struct kl_loaded l = loaded(version);
+    struct kl_loaded l = life_loaded(version);
 
-    return kl_life_confirm(store, T, version, &l, now, answer, &err);
+    return kl_life_confirm(life.store, T, version, &l, now, answer, &life.err);
 }
 
 static struct kl_tmk stored(uint32_t version)
 {
     struct kl_tmk tmk;
 
-    OK(kl_store_tmk_get(store, T, version, &tmk, &err));
+    OK(kl_store_tmk_get(life.store, T, version, &tmk, &life.err));
     return tmk;
 }
 
@@ -121,7 +49,7 @@ static struct kl_terminal terminal(void)
 {
     struct kl_terminal t;
 
-    OK(kl_store_terminal_get(store, T, &t, &err));
+    OK(kl_store_terminal_get(life.store, T, &t, &life.err));
     return t;
 }
 
@@ -137,7 +65,7 @@ static size_t audit_count(void)
 {
     size_t n = 0;
 
-    OK(kl_store_audit_each(store, 0, count_audit, &n, &err));
+    OK(kl_store_audit_each(life.store, 0, count_audit, &n, &life.err));
     return n;
 }
 
@@ -152,7 +80,7 @@ static struct kl_audit last_audit(void)
 {
     struct kl_audit record;
 
-    OK(kl_store_audit_each(store, 1, copy_audit, &record, &err));
+    OK(kl_store_audit_each(life.store, 1, copy_audit, &record, &life.err));
     return record;
 }
 
@@ -162,20 +90,21 @@ START_TEST(admission)
 {
     struct kl_admission a = {0};
 
-    FAILS(kl_life_admit(store, T, PAD, NOW, &a, &err), KL_ERR_UNKNOWN_TERMINAL);
-    register_terminal(T, PAD);
-    FAILS(kl_life_admit(store, T, PAD, NOW, &a, &err), KL_ERR_UNARMED);
-    OK(kl_life_arm(store, T, NOW + 100, 1, NOW, &err));
-    FAILS(kl_life_admit(store, T, "PAD-2", NOW, &a, &err), KL_ERR_REFUSED);
+    FAILS(kl_life_admit(life.store, T, PAD, NOW, &a, &life.err), KL_ERR_UNKNOWN_TERMINAL);
+    life_register(T, PAD);
+    FAILS(kl_life_admit(life.store, T, PAD, NOW, &a, &life.err), KL_ERR_UNARMED);
+    OK(kl_life_arm(life.store, T, NOW + 100, 1, NOW, &life.err));
+    FAILS(kl_life_admit(life.store, T, "PAD-2", NOW, &a, &life.err), KL_ERR_REFUSED);
     ck_assert_int_eq(a.version, 0); /* a refusal writes no output */
-    OK(kl_life_admit(store, T, PAD, NOW, &a, &err));
+    OK(kl_life_admit(life.store, T, PAD, NOW, &a, &life.err));
     ck_assert_int_eq(a.version, 1);
     ck_assert_int_eq(a.alg, KL_ALG_TDES2);
-    OK(kl_life_block(store, T, 1, NOW, &err));
-    FAILS(kl_life_admit(store, T, PAD, NOW, &a, &err), KL_ERR_BLOCKED);
-    FAILS(kl_life_arm(store, T, NOW + 100, 1, NOW, &err), KL_ERR_BLOCKED);
-    OK(kl_life_block(store, T, 0, NOW, &err));
-    FAILS(kl_life_admit(store, T, PAD, NOW, &a, &err), KL_ERR_UNARMED); /* blocking disarmed */
+    OK(kl_life_block(life.store, T, 1, NOW, &life.err));
+    FAILS(kl_life_admit(life.store, T, PAD, NOW, &a, &life.err), KL_ERR_BLOCKED);
+    FAILS(kl_life_arm(life.store, T, NOW + 100, 1, NOW, &life.err), KL_ERR_BLOCKED);
+    OK(kl_life_block(life.store, T, 0, NOW, &life.err));
+    FAILS(kl_life_admit(life.store, T, PAD, NOW, &a, &life.err),
+          KL_ERR_UNARMED); /* blocking disarmed */
 }
 END_TEST
 
@@ -183,15 +112,15 @@ START_TEST(arming_bounds)
 {
     struct kl_admission a;
 
-    FAILS(kl_life_arm(store, T, NOW + 1, 1, NOW, &err), KL_ERR_UNKNOWN_TERMINAL);
-    register_terminal(T, "");
-    FAILS(kl_life_arm(store, T, NOW + 1, 0, NOW, &err), KL_ERR_INPUT);
-    FAILS(kl_life_arm(store, T, NOW + 1, 101, NOW, &err), KL_ERR_INPUT);
-    FAILS(kl_life_arm(store, T, NOW, 1, NOW, &err), KL_ERR_INPUT);
-    OK(kl_life_arm(store, T, NOW + 1, 100, NOW, &err));
-    OK(kl_life_arm(store, T, NOW + 10, 2, NOW, &err)); /* replaces */
-    OK(kl_life_admit(store, T, PAD, NOW + 10, &a, &err));
-    FAILS(kl_life_admit(store, T, PAD, NOW + 11, &a, &err), KL_ERR_UNARMED);
+    FAILS(kl_life_arm(life.store, T, NOW + 1, 1, NOW, &life.err), KL_ERR_NOT_FOUND);
+    life_register(T, "");
+    FAILS(kl_life_arm(life.store, T, NOW + 1, 0, NOW, &life.err), KL_ERR_INPUT);
+    FAILS(kl_life_arm(life.store, T, NOW + 1, 101, NOW, &life.err), KL_ERR_INPUT);
+    FAILS(kl_life_arm(life.store, T, NOW, 1, NOW, &life.err), KL_ERR_INPUT);
+    OK(kl_life_arm(life.store, T, NOW + 1, 100, NOW, &life.err));
+    OK(kl_life_arm(life.store, T, NOW + 10, 2, NOW, &life.err)); /* replaces */
+    OK(kl_life_admit(life.store, T, PAD, NOW + 10, &a, &life.err));
+    FAILS(kl_life_admit(life.store, T, PAD, NOW + 11, &a, &life.err), KL_ERR_UNARMED);
     OK(pend(1, NOW));
     OK(pend(2, NOW + 10));
     ck_assert_int_eq(terminal().attempts_left, 0);
@@ -213,7 +142,7 @@ START_TEST(pending)
     ck_assert_int_eq(tmk.created, NOW);
     ck_assert_int_eq(tmk.activated, 0);
     ck_assert_int_eq(terminal().attempts_left, 2);
-    ck_assert_str_eq(terminal().pinpad_serial, PAD);
+    ck_assert_str_eq(tmk.pinpad_serial, PAD);
     ck_assert_str_eq(last_audit().event, "tmk-pending");
 }
 END_TEST
@@ -227,37 +156,35 @@ START_TEST(pend_refusals)
     records = audit_count();
     FAILS(pend(2, NOW), KL_ERR_BUSY); /* not the next version */
     FAILS(pend(0, NOW), KL_ERR_BUSY);
-    tmk = candidate(T, 1);
+    tmk = life_candidate(T, 1);
     tmk.alg = KL_ALG_TDES3;
-    FAILS(kl_life_pend(store, &policy, &tmk, PAD, NOW, &err), KL_ERR_REFUSED);
-    tmk = candidate(T, 1);
+    FAILS(kl_life_pend(life.store, &life_policy, &tmk, NOW, &life.err), KL_ERR_REFUSED);
+    tmk = life_candidate(T, 1);
     tmk.cryptogram_len = 23;
-    FAILS(kl_life_pend(store, &policy, &tmk, PAD, NOW, &err), KL_ERR_INTERNAL);
-    tmk = candidate(T, 1);
+    FAILS(kl_life_pend(life.store, &life_policy, &tmk, NOW, &life.err), KL_ERR_INTERNAL);
+    tmk = life_candidate(T, 1);
     tmk.kcv_len = 2;
-    FAILS(kl_life_pend(store, &policy, &tmk, PAD, NOW, &err), KL_ERR_INTERNAL);
-    tmk = candidate(T, 1);
-    FAILS(kl_life_pend(store, &policy, &tmk, "bad pad", NOW, &err), KL_ERR_INTERNAL);
+    FAILS(kl_life_pend(life.store, &life_policy, &tmk, NOW, &life.err), KL_ERR_INTERNAL);
+    FAILS(pend_from("bad pad", 1, NOW), KL_ERR_INTERNAL);
+    FAILS(pend_from("", 1, NOW), KL_ERR_INTERNAL);
     ck_assert_int_eq(terminal().attempts_left, 3);
     ck_assert_uint_eq(audit_count(), records);
     OK(pend(1, NOW));
     FAILS(pend(1, NOW), KL_ERR_BUSY); /* two loads were admitted with one version */
     ck_assert_int_eq(stored(1).state, KL_TMK_PENDING);
     ck_assert_int_eq(terminal().attempts_left, 2);
-    tmk = candidate(T, 2);
-    FAILS(kl_life_pend(store, &policy, &tmk, "PAD-2", NOW, &err), KL_ERR_REFUSED); /* bound now */
 }
 END_TEST
 
 START_TEST(versions_run_out)
 {
-    struct kl_tmk tmk = candidate(T, KL_VERSION_MAX);
+    struct kl_tmk tmk = life_candidate(T, KL_VERSION_MAX);
     struct kl_admission a;
 
     ready();
     tmk.state = KL_TMK_PENDING;
-    OK(kl_store_tmk_add(store, &tmk, &err));
-    FAILS(kl_life_admit(store, T, PAD, NOW, &a, &err), KL_ERR_REFUSED);
+    OK(kl_store_tmk_add(life.store, &tmk, &life.err));
+    FAILS(kl_life_admit(life.store, T, PAD, NOW, &a, &life.err), KL_ERR_REFUSED);
 }
 END_TEST
 
@@ -277,7 +204,7 @@ static void bring_into(enum kl_tmk_state state)
         break;
     case KL_TMK_SUPERSEDED:
         OK(confirm(1, NOW, &answer));
-        OK(kl_life_arm(store, T, NOW + 100, 1, NOW, &err));
+        OK(kl_life_arm(life.store, T, NOW + 100, 1, NOW, &life.err));
         OK(pend(2, NOW));
         OK(confirm(2, NOW, &answer));
         break;
@@ -286,7 +213,7 @@ static void bring_into(enum kl_tmk_state state)
         OK(confirm(2, NOW, &answer));
         break;
     case KL_TMK_EXPIRED:
-        OK(kl_life_expire(store, NOW + LIFETIME, &n, &err));
+        OK(kl_life_expire(life.store, NOW + LIFETIME, &n, &life.err));
         ck_assert_uint_eq(n, 1);
         break;
     }
@@ -310,24 +237,27 @@ START_TEST(confirm_table)
         {KL_TMK_EXPIRED, KL_TMK_EXPIRED, KL_VERDICT_DROP, 0},
     };
     int kind = _i % LOADED_KINDS, row = _i / LOADED_KINDS;
-    struct kl_loaded l = loaded(1);
-    struct kl_tmk expected = candidate(T, 1);
+    struct kl_loaded l = life_loaded(1);
+    struct kl_tmk expected = life_candidate(T, 1);
 
     bring_into(rows[row].before);
-    if (kind == LOADED_WRONG_MAC)
+    if (kind == LOADED_WRONG_MAC) {
         l.mac[KL_MAC_LEN - 1] ^= 1;
-    if (kind == LOADED_WRONG_KCV)
+    }
+    if (kind == LOADED_WRONG_KCV) {
         l.kcv[0] ^= 1;
-    if (kind == LOADED_SHORT_KCV)
+    }
+    if (kind == LOADED_SHORT_KCV) {
         l.kcv_len = 4; /* the same three bytes and one more */
+    }
     for (int again = 0; again < 2; again++) {
         struct kl_answer answer = {.changed = -1};
         size_t records = audit_count();
-        enum kl_rc rc = kl_life_confirm(store, T, 1, &l, NOW + 1, &answer, &err);
+        enum kl_rc rc = kl_life_confirm(life.store, T, 1, &l, NOW + 1, &answer, &life.err);
 
         if (kind != LOADED_RIGHT) {
             ck_assert_int_eq(rc, KL_ERR_VERIFY);
-            ck_assert_ptr_nonnull(strstr(err.text, kind == LOADED_WRONG_MAC ? "MAC" : "KCV"));
+            ck_assert_ptr_nonnull(strstr(life.err.text, kind == LOADED_WRONG_MAC ? "MAC" : "KCV"));
             ck_assert_int_eq(answer.changed, -1);
             ck_assert_int_eq(stored(1).state, rows[row].before);
             ck_assert_uint_eq(audit_count(), records);
@@ -343,7 +273,7 @@ START_TEST(confirm_table)
                          KL_MAC_LEN);
         ck_assert_int_eq(stored(1).state, rows[row].after);
         ck_assert_uint_eq(audit_count(), records + (answer.changed ? 1 : 0));
-        reopen(); /* the answer must outlive a restart */
+        life_reopen(); /* the answer must outlive a restart */
     }
 }
 END_TEST
@@ -367,9 +297,10 @@ START_TEST(activation)
     ck_assert_int_eq(terminal().armed_until, 0); /* the arming is used up, with its attempts */
     ck_assert_int_eq(terminal().attempts_left, 0);
     FAILS(pend(2, NOW), KL_ERR_UNARMED);
-    OK(kl_life_arm(store, T, NOW + 100, 100, NOW, &err));
-    for (uint32_t v = 2; v <= 100; v++) /* more than one batch of candidates */
+    OK(kl_life_arm(life.store, T, NOW + 100, 100, NOW, &life.err));
+    for (uint32_t v = 2; v <= 100; v++) { /* more than one batch of candidates */
         OK(pend(v, NOW));
+    }
     OK(confirm(50, NOW + 5, &answer));
     ck_assert_int_eq(stored(1).state, KL_TMK_SUPERSEDED);
     ck_assert_int_eq(stored(1).activated, NOW);
@@ -391,11 +322,11 @@ START_TEST(dropped_for_ever)
     ready();
     OK(pend(1, NOW));
     OK(pend(2, NOW));
-    OK(kl_life_block(store, T, 1, NOW, &err));
+    OK(kl_life_block(life.store, T, 1, NOW, &life.err));
     OK(confirm(1, NOW, &answer));
     ck_assert_int_eq(answer.verdict, KL_VERDICT_DROP);
     ck_assert_int_eq(stored(1).state, KL_TMK_DESTROYED);
-    OK(kl_life_block(store, T, 0, NOW, &err));
+    OK(kl_life_block(life.store, T, 0, NOW, &life.err));
     OK(confirm(1, NOW, &answer));
     ck_assert_int_eq(answer.verdict, KL_VERDICT_DROP);
 
@@ -426,7 +357,7 @@ START_TEST(active_though_blocked)
     struct kl_answer answer;
 
     bring_into(KL_TMK_ACTIVE);
-    OK(kl_life_block(store, T, 1, NOW, &err));
+    OK(kl_life_block(life.store, T, 1, NOW, &life.err));
     OK(confirm(1, NOW + 10 * LIFETIME, &answer));
     ck_assert_int_eq(answer.verdict, KL_VERDICT_ACTIVE);
 }
@@ -436,23 +367,145 @@ START_TEST(expiry)
 {
     size_t n = 99, records;
 
-    register_terminal(T, "");
-    for (uint32_t v = 1; v <= 300; v++) {
-        OK(kl_life_arm(store, T, NOW + 100, 1, NOW, &err));
-        OK(pend(v, v == 300 ? NOW + 1 : NOW));
+    life_register(T, "");
+    for (uint32_t v = 1; v <= 300; v++) { /* more than an arming allows */
+        struct kl_tmk tmk = life_candidate(T, v);
+
+        tmk.state = KL_TMK_PENDING;
+        tmk.expires = NOW + LIFETIME + (v == 300);
+        OK(kl_store_tmk_add(life.store, &tmk, &life.err));
     }
-    OK(kl_life_expire(store, NOW + LIFETIME - 1, &n, &err));
+    OK(kl_life_expire(life.store, NOW + LIFETIME - 1, &n, &life.err));
     ck_assert_uint_eq(n, 0);
     records = audit_count();
-    OK(kl_life_expire(store, NOW + LIFETIME, &n, &err));
+    OK(kl_life_expire(life.store, NOW + LIFETIME, &n, &life.err));
     ck_assert_uint_eq(n, 256);
     ck_assert_uint_eq(audit_count(), records + 256);
-    OK(kl_life_expire(store, NOW + LIFETIME, &n, &err));
+    OK(kl_life_expire(life.store, NOW + LIFETIME, &n, &life.err));
     ck_assert_uint_eq(n, 43);
     ck_assert_int_eq(stored(300).state, KL_TMK_PENDING);
     ck_assert_int_eq(stored(1).state, KL_TMK_EXPIRED);
     ck_assert_uint_eq(stored(1).cryptogram_len, 0);
     ck_assert_str_eq(last_audit().event, "tmk-expired");
+}
+END_TEST
+
+/* ---- PIN pads, spent attempts, armings that end ---- */
+
+/* Whoever merely asked has bound nothing; the TMK that became active has. */
+START_TEST(pinpad_is_bound_when_active)
+{
+    struct kl_answer answer;
+
+    ready();
+    OK(pend_from("PAD-X", 1, NOW));
+    ck_assert_str_eq(terminal().pinpad_serial, "");
+    OK(pend_from("PAD-2", 2, NOW)); /* so the real one still may */
+    OK(confirm(2, NOW, &answer));
+    ck_assert_int_eq(answer.verdict, KL_VERDICT_ACTIVE);
+    ck_assert_str_eq(terminal().pinpad_serial, "PAD-2");
+    OK(kl_life_arm(life.store, T, NOW + 100, 3, NOW, &life.err));
+    FAILS(pend_from("PAD-X", 3, NOW), KL_ERR_REFUSED);
+    OK(pend_from("PAD-2", 3, NOW));
+    OK(confirm(3, NOW, &answer));
+    ck_assert_str_eq(terminal().pinpad_serial, "PAD-2");
+}
+END_TEST
+
+START_TEST(pinpad_is_changed)
+{
+    struct kl_admission a;
+
+    life_register(T, PAD);
+    OK(kl_life_arm(life.store, T, NOW + 100, 3, NOW, &life.err));
+    FAILS(kl_life_pinpad(life.store, T, "a b", NOW, &life.err), KL_ERR_INPUT);
+    OK(kl_life_pinpad(life.store, T, "PAD-2", NOW, &life.err));
+    ck_assert_str_eq(last_audit().event, "terminal-pinpad");
+    ck_assert_str_eq(last_audit().detail, "pinpad=PAD-2 before=PAD-1");
+    FAILS(kl_life_admit(life.store, T, PAD, NOW, &a, &life.err), KL_ERR_REFUSED);
+    OK(kl_life_admit(life.store, T, "PAD-2", NOW, &a, &life.err));
+    OK(kl_life_pinpad(life.store, T, "", NOW, &life.err));
+    OK(kl_life_admit(life.store, T, PAD, NOW, &a, &life.err));
+    ck_assert_int_eq(terminal().attempts_left, 3); /* and the arming is as it was */
+}
+END_TEST
+
+START_TEST(spent_attempts)
+{
+    struct kl_admission a;
+    size_t records;
+
+    FAILS(kl_life_spend(life.store, T, NOW, &life.err), KL_ERR_UNKNOWN_TERMINAL);
+    ready();
+    for (int left = 2; left >= 0; left--) {
+        OK(kl_life_spend(life.store, T, NOW, &life.err));
+        ck_assert_int_eq(terminal().attempts_left, left);
+        ck_assert_str_eq(last_audit().event, "attempt-spent");
+    }
+    ck_assert_str_eq(last_audit().detail, "attempts_left=0");
+    FAILS(kl_life_admit(life.store, T, PAD, NOW, &a, &life.err), KL_ERR_UNARMED);
+    records = audit_count();
+    OK(kl_life_spend(life.store, T, NOW, &life.err)); /* nothing is left to spend */
+    ck_assert_int_eq(terminal().attempts_left, 0);
+    ck_assert_uint_eq(audit_count(), records);
+}
+END_TEST
+
+/* Candidates of an arming end with it: whoever holds one is told to drop it. */
+START_TEST(arming_ends_candidates)
+{
+    struct kl_answer answer;
+    enum { ARMED, DISARMED, PINPAD_CHANGED } how = (unsigned)_i;
+
+    ready();
+    OK(pend(1, NOW));
+    OK(pend(2, NOW));
+    if (how == PINPAD_CHANGED) {
+        OK(kl_life_pinpad(life.store, T, "PAD-2", NOW, &life.err));
+    } else if (how == DISARMED) {
+        OK(kl_life_disarm(life.store, T, NOW, &life.err));
+        ck_assert_str_eq(last_audit().event, "terminal-disarmed");
+        ck_assert_int_eq(terminal().armed_until, 0);
+        ck_assert_int_eq(terminal().attempts_left, 0);
+        FAILS(pend(3, NOW), KL_ERR_UNARMED);
+    } else {
+        OK(kl_life_arm(life.store, T, NOW + 50, 1, NOW, &life.err));
+        ck_assert_int_eq(terminal().attempts_left, 1);
+    }
+    for (uint32_t v = 1; v <= 2; v++) {
+        ck_assert_int_eq(stored(v).state, KL_TMK_DESTROYED);
+        ck_assert_uint_eq(stored(v).cryptogram_len, 0);
+        OK(confirm(v, NOW, &answer));
+        ck_assert_int_eq(answer.verdict, KL_VERDICT_DROP);
+        ck_assert_int_eq(answer.changed, 0);
+    }
+}
+END_TEST
+
+/* An active TMK is no candidate. */
+START_TEST(disarm_leaves_the_active)
+{
+    bring_into(KL_TMK_ACTIVE);
+    OK(kl_life_arm(life.store, T, NOW + 100, 3, NOW, &life.err));
+    OK(kl_life_disarm(life.store, T, NOW, &life.err));
+    ck_assert_int_eq(stored(1).state, KL_TMK_ACTIVE);
+}
+END_TEST
+
+/* A candidate that is confirmed when the window is over becomes active, and the trail says so. */
+START_TEST(confirmed_late)
+{
+    struct kl_answer answer;
+
+    ready();
+    OK(pend(1, NOW));
+    OK(confirm(1, NOW + 101, &answer));
+    ck_assert_int_eq(answer.verdict, KL_VERDICT_ACTIVE);
+    ck_assert_str_eq(last_audit().detail, "version=1 alg=tdes2 kcv=010101 why=confirmed-late");
+    OK(kl_life_arm(life.store, T, NOW + 300, 1, NOW + 200, &life.err));
+    OK(pend(2, NOW + 200));
+    OK(confirm(2, NOW + 300, &answer));
+    ck_assert_str_eq(last_audit().detail, "version=2 alg=tdes2 kcv=020202 why=confirmed");
 }
 END_TEST
 
@@ -465,20 +518,20 @@ START_TEST(registration)
 
     for (size_t i = 0; i < 4; i++) {
         snprintf(t.serial, sizeof(t.serial), "%s", bad[i]);
-        FAILS(kl_life_register(store, &t, NOW, &err), KL_ERR_INPUT);
+        FAILS(kl_life_register(life.store, &t, NOW, &life.err), KL_ERR_INPUT);
     }
     snprintf(t.serial, sizeof(t.serial), T);
     snprintf(t.pinpad_serial, sizeof(t.pinpad_serial), "a b");
-    FAILS(kl_life_register(store, &t, NOW, &err), KL_ERR_INPUT);
+    FAILS(kl_life_register(life.store, &t, NOW, &life.err), KL_ERR_INPUT);
     t.pinpad_serial[0] = '\0';
     t.alg = 9;
-    FAILS(kl_life_register(store, &t, NOW, &err), KL_ERR_INPUT);
+    FAILS(kl_life_register(life.store, &t, NOW, &life.err), KL_ERR_INPUT);
     t.alg = KL_ALG_AES128;
-    OK(kl_life_register(store, &t, NOW, &err));
+    OK(kl_life_register(life.store, &t, NOW, &life.err));
     ck_assert_int_eq(terminal().blocked, 0); /* nobody is born armed or blocked */
     ck_assert_int_eq(terminal().armed_until, 0);
     ck_assert_int_eq(terminal().created, NOW);
-    FAILS(kl_life_register(store, &t, NOW, &err), KL_ERR_EXISTS);
+    FAILS(kl_life_register(life.store, &t, NOW, &life.err), KL_ERR_EXISTS);
 }
 END_TEST
 
@@ -486,208 +539,36 @@ START_TEST(every_change_is_recorded)
 {
     size_t n = audit_count();
 
-    register_terminal(T, PAD);
+    life_register(T, PAD);
     ck_assert_str_eq(last_audit().event, "terminal-registered");
     ck_assert_str_eq(last_audit().detail, "alg=tdes2 pinpad=PAD-1");
-    OK(kl_life_arm(store, T, NOW + 60, 2, NOW, &err));
+    OK(kl_life_arm(life.store, T, NOW + 60, 2, NOW, &life.err));
     ck_assert_str_eq(last_audit().event, "terminal-armed");
     ck_assert_str_eq(last_audit().detail, "until=2023-11-14T22:14:20Z attempts=2");
     OK(pend(1, NOW));
     ck_assert_str_eq(last_audit().detail, "version=1 alg=tdes2 kcv=010101 why=load");
-    OK(kl_life_block(store, T, 1, NOW, &err));
+    OK(kl_life_block(life.store, T, 1, NOW, &life.err));
     ck_assert_str_eq(last_audit().event, "terminal-blocked");
-    OK(kl_life_block(store, T, 1, NOW, &err)); /* changes nothing, records nothing */
-    OK(kl_life_block(store, T, 0, NOW, &err));
+    OK(kl_life_block(life.store, T, 1, NOW, &life.err)); /* changes nothing, records nothing */
+    OK(kl_life_block(life.store, T, 0, NOW, &life.err));
     ck_assert_str_eq(last_audit().event, "terminal-unblocked");
-    OK(kl_life_alarm(store, T, KL_ERR_UNARMED, "x=\"1\"\nforged", NOW, &err));
+    OK(kl_life_alarm(life.store, T, KL_ERR_UNARMED, "x=\"1\"\nforged", NOW, &life.err));
     ck_assert_str_eq(last_audit().event, "alarm");
     ck_assert_str_eq(last_audit().detail, "reason=unarmed detail=\"x=\\\"1\\\"\\nforged\"");
     ck_assert_str_eq(last_audit().serial, T);
     ck_assert_uint_eq(audit_count(), n + 6);
-    FAILS(kl_life_block(store, "T-2", 1, NOW, &err), KL_ERR_UNKNOWN_TERMINAL);
-}
-END_TEST
-
-/* ---- A long run against a model ---- */
-
-#define TERMINALS 5
-#define OPERATIONS 20000
-#define VERSIONS 4000 /* most that one terminal can reach here */
-
-struct model {
-    char serial[16];
-    int blocked, was_dropped[VERSIONS];
-    int64_t armed_until;
-    uint32_t attempts, last;
-    uint8_t state[VERSIONS];
-    int64_t expires[VERSIONS];
-};
-static struct model models[TERMINALS];
-
-static void model_expire(struct model *m, int64_t now)
-{
-    for (uint32_t v = 1; v <= m->last; v++)
-        if (m->state[v] == KL_TMK_PENDING && m->expires[v] <= now)
-            m->state[v] = KL_TMK_EXPIRED;
-}
-
-static void model_pend(struct model *m, int64_t now)
-{
-    struct kl_tmk tmk = candidate(m->serial, m->last + 1);
-    int may = !m->blocked && m->armed_until >= now && m->attempts > 0;
-    enum kl_rc rc = kl_life_pend(store, &policy, &tmk, PAD, now, &err);
-
-    ck_assert_int_eq(rc == KL_OK, may);
-    if (!may)
-        return;
-    m->last++;
-    m->attempts--;
-    m->state[m->last] = KL_TMK_PENDING;
-    m->expires[m->last] = now + LIFETIME;
-}
-
-static void model_confirm(struct model *m, int64_t now)
-{
-    uint32_t version = m->last ? 1 + (uint32_t)random() % m->last : 0;
-    struct kl_loaded l = loaded(version);
-    struct kl_answer answer;
-    int was_pending;
-
-    if (!version)
-        return;
-    if (random() % 8 == 0) {
-        l.mac[random() % KL_MAC_LEN] ^= (uint8_t)(1 + random() % 255);
-        FAILS(kl_life_confirm(store, m->serial, version, &l, now, &answer, &err), KL_ERR_VERIFY);
-        return;
-    }
-    OK(kl_life_confirm(store, m->serial, version, &l, now, &answer, &err));
-    was_pending = m->state[version] == KL_TMK_PENDING;
-    if (was_pending && m->blocked) {
-        m->state[version] = KL_TMK_DESTROYED;
-    } else if (was_pending && m->expires[version] <= now) {
-        m->state[version] = KL_TMK_EXPIRED;
-    } else if (was_pending) {
-        for (uint32_t v = 1; v <= m->last; v++) {
-            if (m->state[v] == KL_TMK_ACTIVE)
-                m->state[v] = KL_TMK_SUPERSEDED;
-            if (m->state[v] == KL_TMK_PENDING)
-                m->state[v] = KL_TMK_DESTROYED;
-        }
-        m->state[version] = KL_TMK_ACTIVE;
-        m->armed_until = 0;
-        m->attempts = 0;
-    }
-    ck_assert_int_eq(answer.verdict,
-                     m->state[version] == KL_TMK_ACTIVE ? KL_VERDICT_ACTIVE : KL_VERDICT_DROP);
-    if (answer.verdict == KL_VERDICT_DROP)
-        m->was_dropped[version] = 1;
-    ck_assert(!(answer.verdict == KL_VERDICT_ACTIVE && m->was_dropped[version]));
-}
-
-struct seen {
-    struct model *model;
-    uint32_t count, active;
-};
-
-static enum kl_rc compare(const struct kl_tmk *tmk, void *arg, struct kl_err *e)
-{
-    struct seen *seen = arg;
-    int gone = tmk->state == KL_TMK_DESTROYED || tmk->state == KL_TMK_EXPIRED;
-
-    (void)e;
-    ck_assert_uint_eq(tmk->version, ++seen->count); /* 1, 2, ... none left out, none twice */
-    ck_assert_int_eq(tmk->state, seen->model->state[tmk->version]);
-    ck_assert_uint_eq(tmk->cryptogram_len, gone ? 0 : 24);
-    seen->active += tmk->state == KL_TMK_ACTIVE;
-    return KL_OK;
-}
-
-static void check_models(void)
-{
-    for (int i = 0; i < TERMINALS; i++) {
-        struct seen seen = {&models[i], 0, 0};
-
-        OK(kl_store_tmk_each(store, models[i].serial, 0, compare, &seen, &err));
-        ck_assert_uint_eq(seen.count, models[i].last);
-        ck_assert_uint_le(seen.active, 1);
-    }
-}
-
-static void model_step(struct model *m, int64_t now)
-{
-    size_t n;
-
-    switch (random() % 12) {
-    case 0:
-        m->blocked = random() % 3 == 0;
-        OK(kl_life_block(store, m->serial, m->blocked, now, &err));
-        if (m->blocked)
-            m->armed_until = m->attempts = 0;
-        break;
-    case 1:
-    case 2:
-    case 3:
-        if (m->blocked) {
-            FAILS(kl_life_arm(store, m->serial, now + 50, 1, now, &err), KL_ERR_BLOCKED);
-            break;
-        }
-        m->attempts = 1 + (uint32_t)random() % 4;
-        m->armed_until = now + 1 + random() % 200;
-        OK(kl_life_arm(store, m->serial, m->armed_until, m->attempts, now, &err));
-        break;
-    case 4:
-        OK(kl_life_expire(store, now, &n, &err));
-        for (int i = 0; i < TERMINALS; i++)
-            model_expire(&models[i], now);
-        break;
-    case 5:
-    case 6:
-    case 7:
-        model_confirm(m, now);
-        break;
-    default:
-        model_pend(m, now);
-    }
-}
-
-START_TEST(random_life)
-{
-    int64_t now = NOW;
-
-    srandom(20240229);
-    for (int i = 0; i < TERMINALS; i++) {
-        snprintf(models[i].serial, sizeof(models[i].serial), "T%d", i);
-        register_terminal(models[i].serial, "");
-    }
-    for (int op = 0; op < OPERATIONS; op++) {
-        struct model *m = &models[random() % TERMINALS], before = *m;
-
-        now += random() % 20;
-        OK(kl_store_savepoint(store, &err));
-        if (random() % 10 == 0 && m->last + 1 < VERSIONS) {
-            /* A unit of a group that fails afterwards: as if it had never been. */
-            model_pend(m, now);
-            OK(kl_store_undo(store, &err));
-            *m = before;
-            continue;
-        }
-        model_step(m, now);
-        OK(kl_store_release(store, &err));
-        if (op % 500 == 0) {
-            reopen();
-            check_models();
-        }
-    }
-    check_models();
+    FAILS(kl_life_block(life.store, "T-2", 1, NOW, &life.err), KL_ERR_NOT_FOUND);
+    FAILS(kl_life_disarm(life.store, "T-2", NOW, &life.err), KL_ERR_NOT_FOUND);
+    FAILS(kl_life_pinpad(life.store, "T-2", "P", NOW, &life.err), KL_ERR_NOT_FOUND);
 }
 END_TEST
 
 int main(void)
 {
     Suite *suite = suite_create("life");
-    TCase *rules = tcase_create("rules"), *run = tcase_create("random");
+    TCase *rules = tcase_create("rules");
 
-    tcase_add_checked_fixture(rules, setup, teardown);
+    tcase_add_checked_fixture(rules, life_setup, life_teardown);
     tcase_add_test(rules, admission);
     tcase_add_test(rules, arming_bounds);
     tcase_add_test(rules, pending);
@@ -700,12 +581,14 @@ int main(void)
     tcase_add_test(rules, last_second);
     tcase_add_test(rules, active_though_blocked);
     tcase_add_test(rules, expiry);
+    tcase_add_test(rules, pinpad_is_bound_when_active);
+    tcase_add_test(rules, pinpad_is_changed);
+    tcase_add_test(rules, spent_attempts);
+    tcase_add_loop_test(rules, arming_ends_candidates, 0, 3);
+    tcase_add_test(rules, disarm_leaves_the_active);
+    tcase_add_test(rules, confirmed_late);
     tcase_add_test(rules, registration);
     tcase_add_test(rules, every_change_is_recorded);
     suite_add_tcase(suite, rules);
-    tcase_add_checked_fixture(run, setup, teardown);
-    tcase_set_timeout(run, 120);
-    tcase_add_test(run, random_life);
-    suite_add_tcase(suite, run);
     return test_run(suite);
 }

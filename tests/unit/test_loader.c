@@ -455,7 +455,7 @@ static void refused(enum kl_rc rc)
     ck_rc(run(), rc);
     ck_assert_mem_eq(&term->out, &untouched, sizeof(untouched));
     ck_assert_uint_eq(test_session_objects(hsm.session), 0);
-    ck_assert_int_eq(kl_rv_is_fatal(rc), 0);
+    ck_assert_int_eq(kl_rc_is_hsm_trouble(rc), 0);
 }
 
 START_TEST(flipped_bits_are_refused)
@@ -622,7 +622,7 @@ START_TEST(a_token_that_refuses_everything_is_no_bad_peer)
     fake_p11_fail(FAKE_C_UnwrapKey, 0, lost_answers[_i]);
     ck_rc(run(), KL_ERR_HSM);
     ck_assert_int_eq(err.rc, KL_ERR_HSM);
-    ck_assert(kl_rv_is_fatal(err.rc));
+    ck_assert(kl_rc_is_hsm_trouble(err.rc));
     ck_assert_ptr_nonnull(strstr(err.text, "known answer"));
     ck_assert_uint_eq(err.native, lost_answers[_i]);
     ck_assert_uint_eq(test_session_objects(hsm.session), 0);

@@ -4,6 +4,7 @@
  * framing. Hostile input is test_strict.c's.
  */
 #include <check.h>
+#include <openssl/err.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -322,11 +323,18 @@ START_TEST(test_serials)
                                       "a b", "a/b",
                                       "a\n", "caf\xc3\xa9",
                                       "a,b", "a\"b"};
+    struct kl_err err = KL_ERR_INIT;
 
-    for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++)
+    for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
         ck_assert_msg(kl_serial_ok(good[i]) == 1, "%s", good[i]);
-    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+        ck_assert_int_eq(kl_serial_check("serial", good[i], &err), KL_OK);
+    }
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         ck_assert_msg(kl_serial_ok(bad[i]) == 0, "%s", bad[i]);
+        ck_assert_int_eq(kl_serial_check("serial", bad[i], &err), KL_ERR_INPUT);
+    }
+    ck_assert_int_eq(kl_serial_check("PIN pad serial", "a b", &err), KL_ERR_INPUT);
+    ck_assert_str_eq(err.text, "'a b' is no PIN pad serial: 1 to 32 of A-Z a-z 0-9 - . _");
 }
 END_TEST
 
@@ -349,6 +357,21 @@ START_TEST(test_frame_length)
 
     ck_assert_int_eq(rc, headers[_i].len ? KL_OK : KL_ERR_PROTOCOL);
     ck_assert_uint_eq(len, headers[_i].len ? headers[_i].len : 77);
+}
+END_TEST
+
+START_TEST(test_frame_header)
+{
+    static const size_t lengths[] = {1, 255, 256, 0x1234, KL_MSG_MAX};
+    struct kl_err err = KL_ERR_INIT;
+    uint8_t header[KL_FRAME_HEADER];
+    size_t len = 0;
+
+    kl_frame_header(lengths[_i], header);
+    ck_assert_uint_eq(header[0], lengths[_i] / 256);
+    ck_assert_uint_eq(header[1], lengths[_i] % 256);
+    ck_assert_int_eq(kl_frame_length(header, KL_MSG_MAX, &len, &err), KL_OK);
+    ck_assert_uint_eq(len, lengths[_i]);
 }
 END_TEST
 
@@ -382,6 +405,24 @@ START_TEST(test_frame_encode)
 }
 END_TEST
 
+/* A malformed message is told by its own cause, not by what some library left behind. */
+START_TEST(test_stale_errors)
+{
+    static const uint8_t malformed[][5] = {
+        {0xa5, 0x03, 0x05, 0x01, 0x04}, /* Failed, but no INTEGER inside */
+        {0xa5, 0x7f, 0x02, 0x01, 0x04}, /* cut short */
+    };
+    struct kl_err err = KL_ERR_INIT;
+    struct kl_msg msg;
+
+    ERR_raise_data(ERR_LIB_CRYPTO, ERR_R_INTERNAL_ERROR, "stale");
+    ck_assert_int_eq(kl_msg_decode(malformed[_i], 5, &msg, &err), KL_ERR_PROTOCOL);
+    ck_assert_int_eq(err.source, KL_ERR_SOURCE_OPENSSL);
+    ck_assert_msg(!strstr(err.text, "stale"), "%s", err.text);
+    ck_assert_msg(strstr(err.text, _i == 0 ? "wrong tag" : "too long"), "%s", err.text);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("message");
@@ -397,7 +438,9 @@ int main(void)
     tcase_add_test(tcase, test_names);
     tcase_add_test(tcase, test_serials);
     tcase_add_loop_test(tcase, test_frame_length, 0, sizeof(headers) / sizeof(headers[0]));
+    tcase_add_loop_test(tcase, test_frame_header, 0, 5);
     tcase_add_test(tcase, test_frame_encode);
+    tcase_add_loop_test(tcase, test_stale_errors, 0, 2);
     suite_add_tcase(suite, tcase);
     return test_run(suite);
 }

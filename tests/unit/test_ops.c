@@ -302,7 +302,7 @@ START_TEST(tmk_goes_out_and_comes_back)
     check_sealed(tmk);
     ck_ok(kl_op_kcv(hsm.session, tmk, info->alg, 4, kcv, &err));
     ck_ok(kl_op_wrap(hsm.session, wrap, tmk, wrapped, &len, &err));
-    ck_assert_uint_eq(len, info->key_len + 8);
+    ck_assert_uint_eq(len, kl_alg_wrapped_len(info));
 
     ck_ok(kl_op_unwrap_tmk(hsm.session, unwrap, info->alg, wrapped, len, KL_USE_KCV, NULL, 0, &back,
                            &err));
@@ -322,9 +322,7 @@ START_TEST(tmk_goes_out_and_comes_back)
     ck_assert_uint_eq(f->C_GetAttributeValue(s, pad, &attr, 1), CKR_OK);
     ck_assert_uint_eq(attr.ulValueLen, 4);
     ck_assert_mem_eq(id, "\x01\x02\x03\x04", 4);
-    ck_assert(!flag(pad, CKA_COPYABLE));
-    /* A PIN pad keeps the TMK's state in the label. */
-    ck_assert(flag(pad, CKA_MODIFIABLE));
+    check_sealed(pad);
 }
 END_TEST
 
@@ -353,6 +351,132 @@ START_TEST(bad_cryptograms_are_the_peers_fault)
                            &out, &err),
           KL_ERR_VERIFY);
     ck_assert_uint_eq(out, CK_INVALID_HANDLE);
+}
+END_TEST
+
+/* ---- Lengths that a module claims ---- */
+
+static CK_ULONG claimed;
+
+static CK_RV wrap_claims(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism,
+                         CK_OBJECT_HANDLE wrapping, CK_OBJECT_HANDLE key, unsigned char *out,
+                         CK_ULONG *len)
+{
+    (void)session, (void)mechanism, (void)wrapping, (void)key;
+    memset(out, 0x77, *len);
+    *len = claimed;
+    return CKR_OK;
+}
+
+static CK_RV sign_claims(CK_SESSION_HANDLE session, unsigned char *in, CK_ULONG in_len,
+                         unsigned char *out, CK_ULONG *len)
+{
+    (void)session, (void)in, (void)in_len;
+    memset(out, 0x77, *len);
+    *len = claimed;
+    return CKR_OK;
+}
+
+static CK_RV init_is_fine(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_OBJECT_HANDLE key)
+{
+    (void)session, (void)mechanism, (void)key;
+    return CKR_OK;
+}
+
+static CK_ULONG claimed_exponent;
+
+static CK_RV attributes_claim(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object,
+                              CK_ATTRIBUTE *attrs, CK_ULONG count)
+{
+    (void)session, (void)object;
+    ck_assert_uint_eq(count, 2);
+    memset(attrs[0].pValue, 0x77, attrs[0].ulValueLen);
+    memset(attrs[1].pValue, 0x01, attrs[1].ulValueLen);
+    attrs[0].ulValueLen = claimed;
+    attrs[1].ulValueLen = claimed_exponent;
+    return CKR_OK;
+}
+
+/* A module may say that it gave more than there is room for: nothing of that is believed, and
+ * nothing handed out. As much as there is room for is no mistake. */
+START_TEST(claimed_lengths)
+{
+    static const struct {
+        CK_ULONG claim;
+        size_t capacity;
+        enum kl_rc rc;
+    } cases[] = {
+        {256, 256, KL_OK},
+        {257, 256, KL_ERR_HSM},
+        {KL_RSA_MAX, KL_RSA_MAX, KL_OK},
+        {KL_RSA_MAX + 1, KL_RSA_MAX, KL_ERR_HSM},
+        {KL_RSA_MAX + 1, KL_RSA_MAX + 100, KL_ERR_HSM},
+        {CK_UNAVAILABLE_INFORMATION, KL_RSA_MAX, KL_ERR_HSM},
+    };
+    const size_t capacity = cases[_i].capacity;
+    const enum kl_rc expected = cases[_i].rc;
+    uint8_t out[KL_RSA_MAX + 100], untouched[sizeof(out)];
+
+    f->C_WrapKey = wrap_claims;
+    f->C_SignInit = init_is_fine;
+    f->C_Sign = sign_claims;
+    claimed = cases[_i].claim;
+    memset(untouched, 0x5a, sizeof(untouched));
+    for (int op = 0; op < 3; op++) {
+        size_t len = 99;
+
+        memset(out, 0x5a, sizeof(out));
+        if (op == 0) {
+            ck_rc(kl_op_wrap_oaep(hsm.session, 1, 2, KL_OAEP_SHA1, out, capacity, &len, &err),
+                  expected);
+        } else if (op == 1) {
+            ck_rc(kl_op_sign_pss(hsm.session, 1, label, 32, out, capacity, &len, &err), expected);
+        } else {
+            ck_rc(kl_op_sign_pkcs1(hsm.session, 1, label, 32, out, capacity, &len, &err), expected);
+        }
+        ck_assert_uint_eq(len, expected == KL_OK ? claimed : 99);
+        if (expected != KL_OK) {
+            ck_assert_mem_eq(out, untouched, sizeof(out));
+            ck_says("claims to give");
+        }
+    }
+}
+END_TEST
+
+START_TEST(claimed_length_of_a_cryptogram)
+{
+    uint8_t out[KL_CTMK_LEN_MAX], untouched[KL_CTMK_LEN_MAX];
+    size_t len = 99;
+
+    f->C_WrapKey = wrap_claims;
+    memset(out, 0x5a, sizeof(out));
+    memset(untouched, 0x5a, sizeof(untouched));
+    claimed = KL_CTMK_LEN_MAX + 1;
+    ck_rc(kl_op_wrap(hsm.session, 1, 2, out, &len, &err), KL_ERR_HSM);
+    ck_says("claims to give 41 bytes");
+    ck_assert_uint_eq(len, 99);
+    ck_assert_mem_eq(out, untouched, sizeof(out));
+    claimed = KL_CTMK_LEN_MAX;
+    ck_ok(kl_op_wrap(hsm.session, 1, 2, out, &len, &err));
+    ck_assert_uint_eq(len, KL_CTMK_LEN_MAX);
+}
+END_TEST
+
+START_TEST(claimed_length_of_a_public_key)
+{
+    static const CK_ULONG claims[][2] = {
+        {KL_RSA_MAX + 1, 3},
+        {256, 9},
+        {CK_UNAVAILABLE_INFORMATION, CK_UNAVAILABLE_INFORMATION},
+    };
+    EVP_PKEY *key = NULL;
+
+    f->C_GetAttributeValue = attributes_claim;
+    claimed = claims[_i][0];
+    claimed_exponent = claims[_i][1];
+    ck_rc(kl_object_rsa_public(hsm.session, 1, &key, &err), KL_ERR_HSM);
+    ck_says("claims to give");
+    ck_assert_ptr_null(key);
 }
 END_TEST
 
@@ -683,6 +807,9 @@ static Suite *ops_suite(void)
     tcase_add_test(ops, gcm_both_ways);
     tcase_add_loop_test(ops, tmk_goes_out_and_comes_back, 0, KL_ALG_COUNT);
     tcase_add_test(ops, bad_cryptograms_are_the_peers_fault);
+    tcase_add_loop_test(ops, claimed_lengths, 0, 6);
+    tcase_add_test(ops, claimed_length_of_a_cryptogram);
+    tcase_add_loop_test(ops, claimed_length_of_a_public_key, 0, 3);
     tcase_add_test(ops, random_bytes);
     suite_add_tcase(suite, ops);
     tcase_add_checked_fixture(keys, setup, teardown);

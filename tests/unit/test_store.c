@@ -3,6 +3,7 @@
  * The SQLite store and its file: modes, foreign and damaged files, the daemon's claim, full disks
  * and read-only directories.
  */
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/resource.h>
@@ -31,7 +32,7 @@ START_TEST(modes)
     reopen(KL_STORE_READ);
     OK(get(store, "A"));
     OK(kl_store_begin(store, &err));
-    FAILS(add_terminal(store, "B"), KL_ERR_STORE);
+    FAILS(add_terminal(store, "B"), KL_ERR_PERMISSION);
     SAYS("read-only");
 }
 END_TEST
@@ -68,12 +69,15 @@ START_TEST(not_there)
     char name[100];
 
     snprintf(name, sizeof(name), "%s/none.db", dir);
-    FAILS(kl_store_open(name, KL_STORE_READ, &other, &err), KL_ERR_STORE);
+    FAILS(kl_store_open(name, KL_STORE_READ, &other, &err), KL_ERR_NO_FILE);
     SAYS("there is no store yet");
-    FAILS(kl_store_open(name, KL_STORE_WRITE, &other, &err), KL_ERR_STORE);
+    SAYS("No such file or directory");
+    FAILS(kl_store_open(name, KL_STORE_WRITE, &other, &err), KL_ERR_NO_FILE);
     snprintf(name, sizeof(name), "%s/no/such.db", dir);
-    FAILS(kl_store_open(name, KL_STORE_CREATE, &other, &err), KL_ERR_STORE);
+    FAILS(kl_store_open(name, KL_STORE_READ, &other, &err), KL_ERR_NO_FILE);
+    FAILS(kl_store_open(name, KL_STORE_CREATE, &other, &err), KL_ERR_NO_FILE);
     SAYS(name);
+    SAYS("No such file or directory");
     FAILS(kl_store_open(dir, KL_STORE_CREATE, &other, &err), KL_ERR_STORE);
     SAYS("regular file");
 }
@@ -163,8 +167,9 @@ START_TEST(damaged_rows)
 {
     struct kl_tmk tmk = a_tmk("A", 1), got;
     char sql[160];
-    static const char *const bad[] = {"kcv = x'01'", "ack_mac = x'01'", "state = 9", "alg = 6",
-                                      "cryptogram = zeroblob(41)"};
+    static const char *const bad[] = {
+        "kcv = x'01'", "ack_mac = x'01'",           "state = 9",
+        "alg = 6",     "cryptogram = zeroblob(41)", "pinpad = hex(zeroblob(17))"};
 
     add_committed("A");
     OK(kl_store_begin(store, &err));
@@ -192,12 +197,14 @@ START_TEST(damaged_page)
     memset(junk, 0x5a, sizeof(junk));
     fd = open(path, O_WRONLY | O_CLOEXEC);
     ck_assert_int_ge(fd, 0);
-    for (off_t page = 1; page < 20; page++)
+    for (off_t page = 1; page < 20; page++) {
         ck_assert_int_eq(pwrite(fd, junk, sizeof(junk), page * 4096), (ssize_t)sizeof(junk));
+    }
     close(fd);
     rc = kl_store_open(path, KL_STORE_WRITE, &other, &err);
-    if (rc == KL_OK)
+    if (rc == KL_OK) {
         rc = kl_store_terminal_get(other, "A", &t, &err);
+    }
     FAILS(rc, KL_ERR_STORE);
     SAYS("damaged");
     kl_store_free(other);
@@ -217,6 +224,7 @@ START_TEST(claim)
     OK(kl_store_claim(store, &err)); /* ours already */
     FAILS(kl_store_claim(other, &err), KL_ERR_BUSY);
     SAYS("another daemon");
+    ck_assert_ptr_null(strstr(err.text, strerror(EWOULDBLOCK))); /* which tells nobody anything */
     snprintf(lock, sizeof(lock), "%s.lock", path);
     ck_assert_int_eq(stat(lock, &st), 0);
     ck_assert_int_eq(st.st_mode & 07777, 0600);
@@ -239,13 +247,39 @@ START_TEST(claim_ends_with_the_process)
         struct kl_store *mine = NULL;
 
         if (kl_store_open(path, KL_STORE_WRITE, &mine, &err) != KL_OK ||
-            kl_store_claim(mine, &err) != KL_OK)
+            kl_store_claim(mine, &err) != KL_OK) {
             _exit(1);
+        }
         raise(SIGKILL);
     }
     ck_assert_int_eq(waitpid(child, &status, 0), child);
     ck_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
     OK(kl_store_claim(store, &err));
+}
+END_TEST
+
+/* Seen from outside, without a store of one's own and without leaving a trace. */
+START_TEST(claim_is_seen)
+{
+    char lock[100], name[100];
+    int claimed = 7;
+
+    snprintf(lock, sizeof(lock), "%s.lock", path);
+    OK(kl_store_claimed(path, &claimed, &err));
+    ck_assert_int_eq(claimed, 0);
+    ck_assert_int_ne(access(lock, F_OK), 0);
+    OK(kl_store_claim(store, &err));
+    OK(kl_store_claimed(path, &claimed, &err));
+    ck_assert_int_eq(claimed, 1);
+    OK(kl_store_claimed(path, &claimed, &err)); /* looking has not taken it away */
+    ck_assert_int_eq(claimed, 1);
+    kl_store_free(store);
+    store = NULL;
+    OK(kl_store_claimed(path, &claimed, &err));
+    ck_assert_int_eq(claimed, 0);
+    snprintf(name, sizeof(name), "%s/no/such.db", dir);
+    OK(kl_store_claimed(name, &claimed, &err));
+    ck_assert_int_eq(claimed, 0);
 }
 END_TEST
 
@@ -262,10 +296,11 @@ static void fill_until_failure(void)
         snprintf(serial, sizeof(serial), "F%d", i);
         rc = add_terminal(store, serial);
     }
-    if (rc == KL_OK)
+    if (rc == KL_OK) {
         rc = kl_store_commit(store, &err);
-    else
+    } else {
         kl_store_rollback(store);
+    }
     FAILS(rc, KL_ERR_STORE);
 }
 
@@ -318,8 +353,9 @@ END_TEST
 /* Root is not stopped by modes, so the test becomes somebody else (check forks for each test). */
 static void become_nobody(void)
 {
-    if (geteuid() != 0)
+    if (geteuid() != 0) {
         return;
+    }
     ck_assert_int_eq(chown(dir, NOBODY, NOBODY), 0);
     ck_assert_int_eq(chown(path, NOBODY, NOBODY), 0);
     ck_assert_int_eq(setegid(NOBODY), 0);
@@ -347,12 +383,14 @@ START_TEST(read_only_directory)
     snprintf(name, sizeof(name), "%s/new.db", dir);
     made = kl_store_open(name, KL_STORE_CREATE, &other, &err);
     SAYS("cannot be made");
+    SAYS(strerror(EACCES));
     opened = kl_store_open(path, KL_STORE_WRITE, &other, &err);
     kl_store_free(other);
     become_ourselves();
-    ck_assert_int_eq(made, KL_ERR_STORE);
-    ck_assert_int_eq(opened, KL_ERR_STORE);
+    ck_assert_int_eq(made, KL_ERR_PERMISSION);
+    ck_assert_int_eq(opened, KL_ERR_PERMISSION);
     SAYS(dir);
+    SAYS("read-only");
     OK(kl_store_open(path, KL_STORE_WRITE, &store, &err)); /* and nothing is lost */
     OK(get(store, "A"));
     FAILS(get(store, "B"), KL_ERR_NOT_FOUND);
@@ -372,10 +410,42 @@ START_TEST(read_only_file)
     rc = kl_store_open(path, KL_STORE_WRITE, &other, &err);
     kl_store_free(other);
     become_ourselves();
-    ck_assert_int_eq(rc, KL_ERR_STORE);
+    ck_assert_int_eq(rc, KL_ERR_PERMISSION);
     SAYS("read-only");
     OK(kl_store_open(path, KL_STORE_READ, &store, &err));
     OK(get(store, "A"));
+}
+END_TEST
+
+/* An operator who is not the daemon's user. */
+START_TEST(belongs_to_another)
+{
+    struct kl_store *other = NULL;
+    enum kl_rc rc, behind, claimed;
+    int is = 7;
+
+    if (geteuid() != 0) {
+        return; /* nobody else can be made the owner */
+    }
+    OK(kl_store_claim(store, &err));
+    become_nobody();
+    ck_assert_int_eq(seteuid(0), 0);
+    ck_assert_int_eq(chown(path, 1, 1), 0);
+    ck_assert_int_eq(seteuid(NOBODY), 0);
+    rc = kl_store_open(path, KL_STORE_READ, &other, &err);
+    SAYS(path);
+    SAYS("belongs to daemon, and this runs as nobody");
+    SAYS(strerror(EACCES));
+    claimed = kl_store_claimed(path, &is, &err);
+    SAYS(".lock");
+    ck_assert_int_eq(chmod(dir, 0000), 0);
+    behind = kl_store_open(path, KL_STORE_READ, &other, &err);
+    SAYS("cannot be reached");
+    become_ourselves();
+    ck_assert_int_eq(rc, KL_ERR_PERMISSION);
+    ck_assert_int_eq(claimed, KL_ERR_PERMISSION);
+    ck_assert_int_eq(is, 7);
+    ck_assert_int_eq(behind, KL_ERR_PERMISSION);
 }
 END_TEST
 
@@ -392,9 +462,9 @@ START_TEST(error_mapping)
         {SQLITE_NOMEM, KL_ERR_MEMORY, "memory"},
         {SQLITE_IOERR_NOMEM, KL_ERR_MEMORY, "memory"},
         {SQLITE_FULL, KL_ERR_STORE, "full"},
-        {SQLITE_READONLY_DIRECTORY, KL_ERR_STORE, "read-only"},
+        {SQLITE_READONLY_DIRECTORY, KL_ERR_PERMISSION, "read-only"},
         {SQLITE_CANTOPEN_ISDIR, KL_ERR_STORE, "cannot be opened"},
-        {SQLITE_PERM, KL_ERR_STORE, "cannot be opened"},
+        {SQLITE_PERM, KL_ERR_PERMISSION, "cannot be opened"},
         {SQLITE_NOTADB, KL_ERR_STORE, "not a keyloader store"},
         {SQLITE_CORRUPT_VTAB, KL_ERR_STORE, "damaged"},
         {SQLITE_IOERR_FSYNC, KL_ERR_STORE, "disk failed"},
@@ -428,15 +498,17 @@ int main(void)
     tcase_add_test(files, foreign_database);
     tcase_add_test(files, newer_schema);
     tcase_add_loop_test(files, settings, 0, 6);
-    tcase_add_loop_test(files, damaged_rows, 0, 5);
+    tcase_add_loop_test(files, damaged_rows, 0, 6);
     tcase_add_test(files, damaged_page);
     tcase_add_test(files, claim);
     tcase_add_test(files, claim_ends_with_the_process);
+    tcase_add_test(files, claim_is_seen);
     tcase_add_test(trouble, full_disk);
     tcase_add_test(trouble, nothing_after_the_undoing);
     tcase_add_test(trouble, file_size_limit);
     tcase_add_test(trouble, read_only_directory);
     tcase_add_test(trouble, read_only_file);
+    tcase_add_test(trouble, belongs_to_another);
     tcase_add_test(trouble, error_mapping);
     return test_run(suite);
 }

@@ -61,8 +61,9 @@ START_TEST(kill_keeps_what_was_committed)
         if (kl_store_open(path, KL_STORE_WRITE, &mine, &err) != KL_OK ||
             kl_store_begin(mine, &err) != KL_OK || add_terminal(mine, "A") != KL_OK ||
             kl_store_commit(mine, &err) != KL_OK || kl_store_begin(mine, &err) != KL_OK ||
-            add_terminal(mine, "B") != KL_OK)
+            add_terminal(mine, "B") != KL_OK) {
             _exit(1);
+        }
         raise(SIGKILL);
     }
     ck_assert_int_eq(waitpid(child, &status, 0), child);
@@ -172,6 +173,9 @@ START_TEST(tmks)
     FAILS(kl_store_tmk_add(store, &want, &err), KL_ERR_NOT_FOUND); /* of no terminal */
     OK(add_terminal(store, "A"));
     OK(add_terminal(store, "B"));
+    want.pinpad_serial[0] = '\0';
+    FAILS(kl_store_tmk_add(store, &want, &err), KL_ERR_STORE); /* of no PIN pad */
+    SAYS("rules");
     OK(kl_store_tmk_last_version(store, "A", &last, &err));
     ck_assert_uint_eq(last, 0);
     for (uint32_t v = 1; v <= 3; v++) {
@@ -227,8 +231,9 @@ static int file_has(const char *name, int byte, size_t times)
     size_t len;
     int found;
 
-    if (access(name, F_OK) != 0)
+    if (access(name, F_OK) != 0) {
         return 0;
+    }
     memset(needle, byte, times);
     OK(kl_file_read(name, 10 << 20, &text, &len, &err));
     found = memmem(text, len, needle, times) != NULL;

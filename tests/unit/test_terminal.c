@@ -20,7 +20,7 @@ START_TEST(test_load)
 
     bench_init(&b, _i);
     bench_whole_load(&b);
-    bench_expect_tmks(&b, 1, 1, KL_PINPAD_ACTIVE, 0, 0);
+    bench_expect_tmks(&b, 1, 1, KL_TERMINAL_ACTIVE, 0, 0);
     ck_assert_uint_eq(bench_candidates(&b), 0);
     ck_assert_ptr_nonnull(strstr(b.traced, "S4 verified AcquireWCRT subject=\"CN=Loader\""));
     ck_assert_ptr_nonnull(strstr(b.traced, "S5 C_rnd1_rnd2"));
@@ -30,10 +30,10 @@ START_TEST(test_load)
     b.loader.alg = KL_ALG_TDES3;
     b.loader.kcv_len = 4;
     bench_whole_load(&b);
-    bench_expect_tmks(&b, 1, 2, KL_PINPAD_ACTIVE, 0, 0);
+    bench_expect_tmks(&b, 1, 2, KL_TERMINAL_ACTIVE, 0, 0);
     if (b.kind == TOKEN) {
         bench_restart(&b);
-        bench_expect_tmks(&b, 1, 2, KL_PINPAD_ACTIVE, 0, 0);
+        bench_expect_tmks(&b, 1, 2, KL_TERMINAL_ACTIVE, 0, 0);
     }
     bench_end(&b);
 }
@@ -239,7 +239,7 @@ START_TEST(test_master_key_field)
     bench_to_master_key(&b);
     bench_expect_refusal(&b, KL_ERR_VERIFY, KL_WIRE_REFUSED);
     ck_assert_msg(strstr(b.err.text, bad_tbs[_i % BAD_TBS].text), "%s", b.err.text);
-    bench_expect_tmks(&b, 1, 1, KL_PINPAD_ACTIVE, 0, 0);
+    bench_expect_tmks(&b, 1, 1, KL_TERMINAL_ACTIVE, 0, 0);
     ck_assert_uint_eq(bench_candidates(&b), 0);
     bench_end(&b);
 }
@@ -295,7 +295,7 @@ START_TEST(test_master_key_rollback)
     bench_to_master_key(&b);
     bench_expect_refusal(&b, KL_ERR_VERIFY, KL_WIRE_REFUSED);
     ck_assert_ptr_nonnull(strstr(b.err.text, "rollback"));
-    bench_expect_tmks(&b, 1, 5, KL_PINPAD_ACTIVE, 0, 0);
+    bench_expect_tmks(&b, 1, 5, KL_TERMINAL_ACTIVE, 0, 0);
     bench_end(&b);
 }
 END_TEST
@@ -423,8 +423,14 @@ START_TEST(test_error)
     struct bench b;
 
     bench_init(&b, MEMORY);
-    bench_begin(&b);
     msg.u.error.code = cases[_i].wire;
+    strcpy(msg.u.error.text, kl_wire_name(cases[_i].wire)); /* says nothing: not repeated */
+    bench_begin(&b);
+    ck_assert_int_eq(bench_give(&b, &msg), cases[_i].rc);
+    ck_assert_msg(!strchr(b.err.text, ':'), "%s", b.err.text);
+    ck_assert_int_eq(strstr(b.err.text, "; see the loader's log") != NULL,
+                     cases[_i].rc == KL_ERR_PEER);
+    bench_begin(&b);
     msg.u.error.retry_after = 7;
     strcpy(msg.u.error.text, "not now");
     ck_assert_int_eq(bench_give(&b, &msg), cases[_i].rc);
@@ -475,7 +481,7 @@ START_TEST(test_done_spoilt)
     spoil[_i % 4](&done);
     ck_assert_int_eq(bench_give(&b, &done), _i % 4 == 3 ? KL_ERR_PEER : KL_ERR_VERIFY);
     ck_assert_uint_eq(b.len, 0);
-    bench_expect_tmks(&b, 2, 1, KL_PINPAD_ACTIVE, 2, KL_PINPAD_UNCONFIRMED);
+    bench_expect_tmks(&b, 2, 1, KL_TERMINAL_ACTIVE, 2, KL_TERMINAL_UNCONFIRMED);
     if (kind == TOKEN) {
         bench_restart(&b);
     }
@@ -485,7 +491,7 @@ START_TEST(test_done_spoilt)
     ok(&b, kl_terminal_confirm(b.load, &list[0], b.buf, &b.len, &b.err));
     ck_assert_int_eq(bench_give(&b, &done), _i % 4 == 3 ? KL_ERR_PEER : KL_ERR_VERIFY);
     ck_assert_uint_eq(b.len, 0);
-    bench_expect_tmks(&b, 2, 1, KL_PINPAD_ACTIVE, 2, KL_PINPAD_UNCONFIRMED);
+    bench_expect_tmks(&b, 2, 1, KL_TERMINAL_ACTIVE, 2, KL_TERMINAL_UNCONFIRMED);
     bench_end(&b);
 }
 END_TEST
@@ -503,7 +509,7 @@ START_TEST(test_done_drop)
     ok(&b, bench_give(&b, &done));
     ck_assert_int_eq(kl_terminal_verdict(b.load), KL_VERDICT_DROP);
     bench_settle(&b);
-    bench_expect_tmks(&b, 1, 1, KL_PINPAD_ACTIVE, 0, 0);
+    bench_expect_tmks(&b, 1, 1, KL_TERMINAL_ACTIVE, 0, 0);
     ck_assert_uint_eq(bench_candidates(&b), 0);
     bench_end(&b);
 }

@@ -5,6 +5,7 @@
  */
 #include <check.h>
 #include <errno.h>
+#include <openssl/pem.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,12 +15,15 @@
 #include <unistd.h>
 
 #include "conf/cli.h"
+#include "terminal-sim/pinpad_backend.h"
 #include "tests/support/bench.h"
+#include "tests/support/objects.h"
 #include "tests/support/suite.h"
 
 /* ---- A disk that fails ---- */
 
-static int failing_syncs;    /* so many fsyncs of a directory are still to fail */
+static int good_syncs;       /* so many fsyncs of a directory still succeed */
+static int failing_syncs;    /* and so many fail then */
 static const char *unsynced; /* kept as UNSYNCED.crash, as it is at the first of them */
 
 /* In place of libc's: the program's own definition comes first. */
@@ -27,7 +31,7 @@ int fsync(int fd)
 {
     struct stat st;
 
-    if (failing_syncs > 0 && fstat(fd, &st) == 0 && S_ISDIR(st.st_mode)) {
+    if (failing_syncs > 0 && fstat(fd, &st) == 0 && S_ISDIR(st.st_mode) && good_syncs-- <= 0) {
         char kept[PATH_MAX + 40];
 
         if (unsynced) {
@@ -90,30 +94,12 @@ START_TEST(test_restart_before_loaded)
     b.loader.version = 2;
     bench_to_certificate(&b);
     bench_restart(&b);
-    bench_expect_tmks(&b, 1, 1, KL_PINPAD_ACTIVE, 0, 0);
+    bench_expect_tmks(&b, 1, 1, KL_TERMINAL_ACTIVE, 0, 0);
     bench_to_master_key(&b);
     bench_restart(&b);
-    bench_expect_tmks(&b, 1, 1, KL_PINPAD_ACTIVE, 0, 0);
+    bench_expect_tmks(&b, 1, 1, KL_TERMINAL_ACTIVE, 0, 0);
     bench_whole_load(&b);
-    bench_expect_tmks(&b, 1, 2, KL_PINPAD_ACTIVE, 0, 0);
-    bench_end(&b);
-}
-END_TEST
-
-/* Between the token object and the candidate file. */
-START_TEST(test_restart_before_record)
-{
-    char path[PATH_MAX + 32];
-    struct bench b;
-
-    bench_init(&b, TOKEN);
-    bench_whole_load(&b);
-    b.loader.version = 2;
-    bench_to_loaded(&b);
-    snprintf(path, sizeof(path), "%s/candidate", b.home);
-    ck_assert_int_eq(unlink(path), 0);
-    bench_restart(&b);
-    bench_expect_tmks(&b, 1, 1, KL_PINPAD_ACTIVE, 0, 0);
+    bench_expect_tmks(&b, 1, 2, KL_TERMINAL_ACTIVE, 0, 0);
     bench_end(&b);
 }
 END_TEST
@@ -137,23 +123,28 @@ START_TEST(test_record_fails)
 {
     struct bench b;
 
-    bench_init(&b, _i);
-    b.keep_fails = 1;
+    bench_init(&b, _i / 2);
+    bench_whole_load(&b);
+    b.loader.version = 2;
+    b.fault = _i % 2 ? FAULT_COMPLETE : FAULT_BEGIN;
     bench_to_master_key(&b);
     bench_expect_refusal(&b, KL_ERR_IO, KL_WIRE_REFUSED);
-    bench_expect_tmks(&b, 0, 0, 0, 0, 0);
+    bench_expect_tmks(&b, 1, 1, KL_TERMINAL_ACTIVE, 0, 0);
+    ck_assert_uint_eq(recorded(&b), 0);
+    ck_assert_uint_eq(bench_candidates(&b), 0);
     bench_end(&b);
 }
 END_TEST
 
-/* The record of version 3 is in place but its directory's fsync failed: version 2's, or none, is
- * back before the key goes. */
+/* The record of version 3, as it is begun (0) or completed (1), is in place but its directory's
+ * fsync failed: there is no such TMK, and whatever a crash leaves of the record goes at the start.
+ */
 START_TEST(test_record_not_synced)
 {
-    int older = _i % 2;
+    int older = _i % 2, completing = _i / 2 % 2;
     struct bench b;
 
-    bench_init(&b, _i / 2);
+    bench_init(&b, _i / 4);
     bench_whole_load(&b);
     if (older) {
         b.loader.version = 2;
@@ -161,23 +152,23 @@ START_TEST(test_record_not_synced)
     }
     b.loader.version = 3;
     bench_to_master_key(&b);
+    good_syncs = completing;
     failing_syncs = 1;
     bench_expect_refusal(&b, KL_ERR_IO, KL_WIRE_REFUSED);
     ck_assert_int_eq(failing_syncs, 0);
-    ck_assert_uint_eq(recorded(&b), older);
     ck_assert_uint_eq(bench_candidates(&b), older);
-    bench_expect_tmks(&b, 1 + older, 1, KL_PINPAD_ACTIVE, 2, KL_PINPAD_UNCONFIRMED);
+    bench_expect_tmks(&b, 1 + older, 1, KL_TERMINAL_ACTIVE, 2, KL_TERMINAL_UNCONFIRMED);
     if (b.kind == TOKEN) {
         bench_restart(&b);
-        ck_assert_uint_eq(bench_candidates(&b), older);
-        bench_expect_tmks(&b, 1 + older, 1, KL_PINPAD_ACTIVE, 2, KL_PINPAD_UNCONFIRMED);
+        ck_assert_uint_eq(recorded(&b), older);
+        bench_expect_tmks(&b, 1 + older, 1, KL_TERMINAL_ACTIVE, 2, KL_TERMINAL_UNCONFIRMED);
     }
     bench_end(&b);
 }
 END_TEST
 
-/* Nor can the old list (here: none) be put back durably: the key stays, and whichever list the
- * crash leaves decides, the old one (0) or the new one (1). */
+/* The record can neither be completed nor taken back durably: the key is gone, and so is the record
+ * after a crash, whichever list (0 the old, 1 the completed one) that leaves. */
 START_TEST(test_record_stuck)
 {
     char path[PATH_MAX + 32], crash[PATH_MAX + 40];
@@ -190,23 +181,181 @@ START_TEST(test_record_stuck)
     snprintf(path, sizeof(path), "%s/candidate", b.home);
     snprintf(crash, sizeof(crash), "%s.crash", path);
     unsynced = path;
+    good_syncs = 1;
     failing_syncs = 2;
     bench_expect_refusal(&b, KL_ERR_IO, KL_WIRE_REFUSED);
     ck_assert_int_eq(failing_syncs, 0);
-    ck_assert_ptr_nonnull(strstr(b.err.text, "run 'confirm'"));
-    ck_assert_ptr_nonnull(strstr(b.traced, "the next start decides"));
-    ck_assert_uint_eq(bench_candidates(&b), 0); /* this start does not confirm it */
-    bench_expect_tmks(&b, 2, 1, KL_PINPAD_ACTIVE, 2, KL_PINPAD_UNCONFIRMED);
+    ck_assert_ptr_nonnull(strstr(b.traced, "left to the next start"));
+    bench_expect_tmks(&b, 1, 1, KL_TERMINAL_ACTIVE, 0, 0);
     ck_assert_int_eq(_i ? rename(crash, path) : unlink(crash), 0);
+    ck_assert_uint_eq(recorded(&b), (unsigned)_i);
     bench_restart(&b);
-    if (_i) {
-        ck_assert_uint_eq(bench_candidates(&b), 1);
-        bench_expect_tmks(&b, 2, 1, KL_PINPAD_ACTIVE, 2, KL_PINPAD_UNCONFIRMED);
+    bench_expect_tmks(&b, 1, 1, KL_TERMINAL_ACTIVE, 0, 0);
+    ck_assert_uint_eq(bench_candidates(&b), 0);
+    ck_assert_uint_eq(recorded(&b), 0);
+    bench_end(&b);
+}
+END_TEST
+
+/* ---- A PIN pad that fails ---- */
+
+static enum kl_rc failing_destroy(struct kl_pinpad *pad, const struct kl_pinpad_tmk *tmk,
+                                  struct kl_err *err)
+{
+    (void)pad;
+    return kl_err_set(err, KL_ERR_HSM, "version %u stays", (unsigned)tmk->version);
+}
+
+static enum kl_rc failing_keep(struct kl_pinpad *pad, const struct kl_pinpad_tmk *tmk,
+                               const uint8_t *ctmk, size_t ctmk_len, struct kl_err *err)
+{
+    (void)pad;
+    (void)ctmk;
+    (void)ctmk_len;
+    return kl_err_set(err, KL_ERR_HSM, "version %u is not written", (unsigned)tmk->version);
+}
+
+START_TEST(test_keep_fails)
+{
+    struct kl_pinpad_ops broken;
+    struct bench b;
+
+    bench_init(&b, _i);
+    bench_whole_load(&b);
+    b.loader.version = 2;
+    bench_to_master_key(&b);
+    broken = *b.pad->ops;
+    broken.keep = failing_keep;
+    b.pad->ops = &broken;
+    bench_expect_refusal(&b, KL_ERR_HSM, KL_WIRE_REFUSED);
+    bench_expect_tmks(&b, 1, 1, KL_TERMINAL_ACTIVE, 0, 0);
+    ck_assert_uint_eq(recorded(&b), 0);
+    bench_end(&b);
+}
+END_TEST
+
+/* A TMK that stays keeps its record: without one it would be in use. At Done, drop (0); in a load
+ * that fails (1), where the next start destroys it. */
+START_TEST(test_destroy_fails)
+{
+    struct kl_pinpad_ops broken;
+    struct bench b;
+
+    bench_init(&b, TOKEN);
+    bench_whole_load(&b);
+    b.loader.version = 2;
+    if (_i == 0) {
+        bench_to_loaded(&b);
+    } else {
+        bench_to_master_key(&b);
+    }
+    broken = *b.pad->ops;
+    broken.destroy = failing_destroy;
+    b.pad->ops = &broken;
+    if (_i == 0) {
+        ck_assert_int_eq(kl_terminal_settle(b.home_open, b.pad, 2, KL_VERDICT_DROP, &b.err),
+                         KL_ERR_HSM);
+    } else {
+        b.fault = FAULT_COMPLETE;
+        bench_expect_refusal(&b, KL_ERR_IO, KL_WIRE_REFUSED);
+        ck_assert_ptr_nonnull(strstr(b.traced, "left to the next start"));
+    }
+    bench_expect_tmks(&b, 2, 1, KL_TERMINAL_ACTIVE, 2, KL_TERMINAL_UNCONFIRMED);
+    bench_restart(&b);
+    ck_assert_uint_eq(bench_candidates(&b), _i == 0);
+    bench_expect_tmks(&b, _i ? 1 : 2, 1, KL_TERMINAL_ACTIVE, 2, KL_TERMINAL_UNCONFIRMED);
+    bench_end(&b);
+}
+END_TEST
+
+/* ---- Death in a load ---- */
+
+START_TEST(test_killed_in_a_load)
+{
+    static const enum bench_fault deaths[] = {DEATH_BEGUN, DEATH_WRITTEN, DEATH_COMPLETED};
+    struct bench b;
+
+    bench_init(&b, TOKEN);
+    bench_whole_load(&b);
+    b.loader.version = 2;
+    b.fault = deaths[_i];
+    bench_to_master_key(&b);
+    bench_expect_refusal(&b, KL_ERR_IO, KL_WIRE_REFUSED); /* that nobody hears */
+    ck_assert_uint_eq(recorded(&b), 1);
+    bench_restart(&b);
+    b.fault = FAULT_NONE;
+    if (deaths[_i] == DEATH_COMPLETED) {
+        bench_expect_tmks(&b, 2, 1, KL_TERMINAL_ACTIVE, 2, KL_TERMINAL_UNCONFIRMED);
         confirm(&b, KL_VERDICT_ACTIVE);
         bench_settle(&b);
+        bench_expect_tmks(&b, 1, 2, KL_TERMINAL_ACTIVE, 0, 0);
+    } else {
+        bench_expect_tmks(&b, 1, 1, KL_TERMINAL_ACTIVE, 0, 0);
+        ck_assert_uint_eq(bench_candidates(&b), 0);
     }
-    bench_expect_tmks(&b, 1, _i ? 2 : 1, KL_PINPAD_ACTIVE, 0, 0);
+    ck_assert_uint_eq(recorded(&b), 0);
+    b.loader.version = 3;
+    bench_whole_load(&b);
+    bench_expect_tmks(&b, 1, 3, KL_TERMINAL_ACTIVE, 0, 0);
+    bench_end(&b);
+}
+END_TEST
+
+/* The object of version 2 as a token may leave it: cut at any length. SoftHSM takes some of these
+ * for a key, label and all, but without a value. */
+START_TEST(test_killed_in_an_object)
+{
+    char file[PATH_MAX];
+    size_t len, size;
+    int seen = 0;
+    struct kl_pinpad_tmk tmks[KL_PINPAD_TMK_MAX];
+    struct bench b;
+
+    bench_init(&b, TOKEN);
+    bench_whole_load(&b);
+    b.loader.version = 2;
+    b.fault = DEATH_WRITTEN;
+    for (len = 0, size = 1; len < size; len += 40, b.loader.version++) {
+        bench_to_master_key(&b);
+        bench_expect_refusal(&b, KL_ERR_IO, KL_WIRE_REFUSED);
+        bench_close(&b);
+        size = objects_newest(b.dir, file);
+        ck_assert_int_eq(truncate(file, (off_t)len), 0);
+        ok(&b, kl_terminal_open(b.home, 1, &b.home_open, &b.err));
+        ok(&b, kl_terminal_open_pinpad(b.home_open, &b.pad, &b.err));
+        size_t count;
+        ok(&b, kl_pinpad_list(b.pad, tmks, &count, &b.err));
+        ck_assert_uint_ge(count, 1);
+        seen += count == 2;
+        bench_restart(&b);
+        bench_expect_tmks(&b, 1, 1, KL_TERMINAL_ACTIVE, 0, 0);
+        ck_assert_uint_eq(recorded(&b), 0);
+    }
+    ck_assert_int_gt(seen, 0); /* so a record must say whether its key is whole */
+    b.fault = FAULT_NONE;
+    bench_whole_load(&b);
+    bench_expect_tmks(&b, 1, b.loader.version, KL_TERMINAL_ACTIVE, 0, 0);
+    bench_end(&b);
+}
+END_TEST
+
+/* The record is complete, but the disk lost what the token had not synced. */
+START_TEST(test_object_lost)
+{
+    char file[PATH_MAX];
+    struct bench b;
+
+    bench_init(&b, TOKEN);
+    bench_whole_load(&b);
+    b.loader.version = 2;
+    bench_to_loaded(&b);
+    bench_close(&b);
+    ck_assert_uint_gt(objects_newest(b.dir, file), 0);
+    ck_assert_int_eq(truncate(file, 0), 0);
+    bench_restart(&b);
     ck_assert_uint_eq(bench_candidates(&b), 0);
+    ck_assert_uint_eq(recorded(&b), 0);
+    bench_expect_tmks(&b, 1, 1, KL_TERMINAL_ACTIVE, 0, 0);
     bench_end(&b);
 }
 END_TEST
@@ -227,7 +376,7 @@ START_TEST(test_record_never_written)
     bench_expect_refusal(&b, KL_ERR_IO, KL_WIRE_REFUSED);
     limit.rlim_cur = RLIM_INFINITY;
     ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
-    bench_expect_tmks(&b, 1, 1, KL_PINPAD_UNCONFIRMED, 0, 0);
+    bench_expect_tmks(&b, 1, 1, KL_TERMINAL_UNCONFIRMED, 0, 0);
     ck_assert_uint_eq(recorded(&b), 1);
     ck_assert_uint_eq(bench_candidates(&b), 1);
     bench_end(&b);
@@ -303,34 +452,102 @@ START_TEST(test_restart_after_loaded)
     b.loader.version = 2;
     bench_to_loaded(&b);
     bench_restart(&b);
-    bench_expect_tmks(&b, 2, 1, KL_PINPAD_ACTIVE, 2, KL_PINPAD_UNCONFIRMED);
+    bench_expect_tmks(&b, 2, 1, KL_TERMINAL_ACTIVE, 2, KL_TERMINAL_UNCONFIRMED);
     confirm(&b, verdict);
     bench_restart(&b); /* the verdict is forgotten, nothing else */
     confirm(&b, verdict);
     bench_settle(&b);
     bench_restart(&b);
-    bench_expect_tmks(&b, 1, _i ? 1 : 2, KL_PINPAD_ACTIVE, 0, 0);
+    bench_expect_tmks(&b, 1, _i ? 1 : 2, KL_TERMINAL_ACTIVE, 0, 0);
     ck_assert_uint_eq(bench_candidates(&b), 0);
     bench_end(&b);
 }
 END_TEST
 
-/* Within the settlement: relabelled only (0), old one destroyed, too (1). */
+/* Within the settlement of version 3, with 2 abandoned: the record is rewritten (0), and of the
+ * superseded ones none, the first or both are destroyed. */
 START_TEST(test_restart_in_settlement)
 {
+    char path[PATH_MAX + 32];
+    uint32_t version;
+    struct bench b;
+
+    bench_init(&b, TOKEN);
+    bench_whole_load(&b);
+    for (version = 2; version <= 3; version++) {
+        b.loader.version = version;
+        bench_to_loaded(&b);
+    }
+    snprintf(path, sizeof(path), "%s/candidate", b.home);
+    ck_assert_int_eq(unlink(path), 0);
+    for (version = 1; version <= (uint32_t)_i; version++) {
+        ok(&b, kl_pinpad_destroy(b.pad, version, &b.err));
+    }
+    if (_i == 0) {
+        bench_expect_tmks(&b, 3, 1, KL_TERMINAL_SUPERSEDED, 2, KL_TERMINAL_SUPERSEDED);
+    } else if (_i == 1) {
+        bench_expect_tmks(&b, 2, 2, KL_TERMINAL_SUPERSEDED, 3, KL_TERMINAL_ACTIVE);
+    }
+    bench_restart(&b);
+    bench_expect_tmks(&b, 1, 3, KL_TERMINAL_ACTIVE, 0, 0);
+    ck_assert_uint_eq(bench_candidates(&b), 0);
+    bench_end(&b);
+}
+END_TEST
+
+/* The record's rewriting failed at its last step: there is always a TMK in use, and with either
+ * record (0 the new, 1 the old one) the terminal ends where the loader is. */
+START_TEST(test_settlement_not_synced)
+{
+    char path[PATH_MAX + 32], kept[PATH_MAX + 40];
     struct bench b;
 
     bench_init(&b, TOKEN);
     bench_whole_load(&b);
     b.loader.version = 2;
     bench_to_loaded(&b);
-    ok(&b, kl_pinpad_activate(b.pad, 2, &b.err));
-    if (_i == 1) {
-        ok(&b, kl_pinpad_destroy(b.pad, 1, &b.err));
-    }
+    snprintf(path, sizeof(path), "%s/candidate", b.home);
+    snprintf(kept, sizeof(kept), "%s.kept", path);
+    ck_assert_int_eq(link(path, kept), 0);
+    failing_syncs = 1;
+    ck_assert_int_eq(kl_terminal_settle(b.home_open, b.pad, 2, KL_VERDICT_ACTIVE, &b.err),
+                     KL_ERR_IO);
+    ck_assert_int_eq(failing_syncs, 0);
+    ck_assert_int_eq(_i ? rename(kept, path) : unlink(kept), 0);
+    bench_expect_tmks(&b, 2, 1, _i ? KL_TERMINAL_ACTIVE : KL_TERMINAL_SUPERSEDED, 2,
+                      _i ? KL_TERMINAL_UNCONFIRMED : KL_TERMINAL_ACTIVE);
     bench_restart(&b);
-    bench_expect_tmks(&b, 1, 2, KL_PINPAD_ACTIVE, 0, 0);
+    if (_i) {
+        confirm(&b, KL_VERDICT_ACTIVE);
+        bench_settle(&b);
+    }
+    bench_expect_tmks(&b, 1, 2, KL_TERMINAL_ACTIVE, 0, 0);
     ck_assert_uint_eq(bench_candidates(&b), 0);
+    bench_end(&b);
+}
+END_TEST
+
+/* A younger candidate survives the settlement of an older one; a lost one takes nothing along. */
+START_TEST(test_settle_one_of_two)
+{
+    struct bench b;
+
+    bench_init(&b, MEMORY);
+    bench_whole_load(&b);
+    b.loader.version = 2;
+    bench_to_loaded(&b);
+    b.loader.version = 3;
+    bench_to_loaded(&b);
+    if (_i == 0) {
+        ok(&b, kl_terminal_settle(b.home_open, b.pad, 2, KL_VERDICT_ACTIVE, &b.err));
+        bench_expect_tmks(&b, 2, 2, KL_TERMINAL_ACTIVE, 3, KL_TERMINAL_UNCONFIRMED);
+    } else {
+        ok(&b, kl_pinpad_destroy(b.pad, 3, &b.err));
+        ck_assert_int_eq(kl_terminal_settle(b.home_open, b.pad, 3, KL_VERDICT_ACTIVE, &b.err),
+                         KL_ERR_KEY);
+        bench_expect_tmks(&b, 2, 1, KL_TERMINAL_ACTIVE, 2, KL_TERMINAL_UNCONFIRMED);
+    }
+    ck_assert_uint_eq(recorded(&b), 1);
     bench_end(&b);
 }
 END_TEST
@@ -346,7 +563,7 @@ START_TEST(test_restart_in_drop)
     bench_to_loaded(&b);
     ok(&b, kl_pinpad_destroy(b.pad, 2, &b.err));
     bench_restart(&b);
-    bench_expect_tmks(&b, 1, 1, KL_PINPAD_ACTIVE, 0, 0);
+    bench_expect_tmks(&b, 1, 1, KL_TERMINAL_ACTIVE, 0, 0);
     ck_assert_uint_eq(bench_candidates(&b), 0); /* there is nothing to ask about any more */
     ck_assert_uint_eq(recorded(&b), 0);
     bench_end(&b);
@@ -387,7 +604,7 @@ START_TEST(test_abandoned)
     ck_assert_uint_eq(bench_candidates(&b), 2);
     b.loader.version = 4;
     bench_whole_load(&b);
-    bench_expect_tmks(&b, 1, 4, KL_PINPAD_ACTIVE, 0, 0);
+    bench_expect_tmks(&b, 1, 4, KL_TERMINAL_ACTIVE, 0, 0);
     ck_assert_uint_eq(bench_candidates(&b), 0);
     bench_end(&b);
 }
@@ -417,18 +634,18 @@ END_TEST
 
 START_TEST(test_record_damaged)
 {
+#define MAC "00112233445566778899AABBCCDDEEFF"
     static const char *const bad[] = {
-        "1 tdes2 CA3F9B\n",
-        "0 tdes2 CA3F9B 00112233445566778899AABBCCDDEEFF 00112233445566778899AABBCCDDEEFF "
-        "00112233445566778899AABBCCDDEEFF\n",
-        "1 des CA3F9B 00112233445566778899AABBCCDDEEFF 00112233445566778899AABBCCDDEEFF "
-        "00112233445566778899AABBCCDDEEFF\n",
-        "1 tdes2 CA3F 00112233445566778899AABBCCDDEEFF 00112233445566778899AABBCCDDEEFF "
-        "00112233445566778899AABBCCDDEEFF\n",
-        "1 tdes2 CA3F9B 00112233445566778899AABBCCDDEE 00112233445566778899AABBCCDDEEFF "
-        "00112233445566778899AABBCCDDEEFF\n",
-        "1 tdes2 CA3F9B 00112233445566778899AABBCCDDEEFF 00112233445566778899AABBCCDDEEFF "
-        "00112233445566778899AABBCCDDEEFF 00\n",
+        "written 1 tdes2 CA3F9B\n",
+        "written 0 tdes2 CA3F9B " MAC " " MAC " " MAC "\n",
+        "written 1 des CA3F9B " MAC " " MAC " " MAC "\n",
+        "written 1 tdes2 CA3F " MAC " " MAC " " MAC "\n",
+        "written 1 tdes2 CA3F9B 00112233445566778899AABBCCDDEE " MAC " " MAC "\n",
+        "written 1 tdes2 CA3F9B " MAC " " MAC " " MAC " 00\n",
+        "1 tdes2 CA3F9B " MAC " " MAC " " MAC "\n",
+        "wrote 1 tdes2 CA3F9B " MAC " " MAC " " MAC "\n",
+        "written 1 tdes2 CA3F9B " MAC " " MAC " " MAC "\nwriting 1 tdes2 CA3F9B " MAC " " MAC
+        " " MAC "\n",
     };
     struct kl_terminal_home *home;
     char path[PATH_MAX];
@@ -440,6 +657,51 @@ START_TEST(test_record_damaged)
     bench_write_file(b.home, "candidate", bad[_i], path);
     ck_assert_int_eq(kl_terminal_open(b.home, 1, &home, &b.err), KL_ERR_INPUT);
     ck_assert_ptr_nonnull(strstr(b.err.text, path));
+    bench_end(&b);
+}
+END_TEST
+
+/* Refused before anything is made: what terminal.conf could not give back, and what is no root. */
+START_TEST(test_init_refused)
+{
+    struct kl_terminal_setup setup = {.serial = FAKE_SERIAL,
+                                      .pinpad_serial = PINPAD,
+                                      .kind = KL_PINPAD_TOKEN,
+                                      .module = "/usr/lib/m.so",
+                                      .pin_source = "file:/x/pin",
+                                      .so_pin_source = "file:/x/so"};
+    char dir[PATH_MAX + 16], root_path[PATH_MAX + 16], leaf[PATH_MAX + 16], text[1100];
+    struct bench b;
+    FILE *file;
+
+    bench_init(&b, MEMORY);
+    snprintf(dir, sizeof(dir), "%s/other", b.dir);
+    snprintf(root_path, sizeof(root_path), "%s/root.pem", b.dir);
+    snprintf(leaf, sizeof(leaf), "%s/leaf.pem", b.dir);
+    file = fopen(leaf, "w");
+    ck_assert_int_eq(PEM_write_X509(file, work), 1);
+    fclose(file);
+    memset(text, 'x', sizeof(text));
+    text[1003] = '\0';
+    setup.dir = dir;
+    setup.root = root_path;
+    switch (_i) {
+    case 0:
+        setup.pin_source = "file:/x/a #b/pin";
+        break;
+    case 1:
+        setup.module = text;
+        break;
+    case 2:
+        setup.module = "/usr/lib/m.so ";
+        break;
+    default:
+        setup.root = leaf;
+        break;
+    }
+    ck_assert_int_eq(kl_terminal_init(&setup, &b.err), _i < 3 ? KL_ERR_INPUT : KL_ERR_CERT);
+    ck_assert_ptr_nonnull(strstr(b.err.text, _i < 3 ? "cannot stand in" : "not a CA's"));
+    ck_assert_int_ne(access(dir, F_OK), 0);
     bench_end(&b);
 }
 END_TEST
@@ -465,22 +727,29 @@ static Suite *suite(void)
     tcase_set_timeout(tc, 60);
     tcase_add_unchecked_fixture(tc, fake_make_keys, NULL);
     tcase_add_test(tc, test_restart_before_loaded);
-    tcase_add_test(tc, test_restart_before_record);
     tcase_add_test(tc, test_record_is_private);
-    tcase_add_loop_test(tc, test_record_fails, 0, PAD_KINDS);
-    tcase_add_loop_test(tc, test_record_not_synced, 0, 2 * PAD_KINDS);
+    tcase_add_loop_test(tc, test_record_fails, 0, 2 * PAD_KINDS);
+    tcase_add_loop_test(tc, test_record_not_synced, 0, 4 * PAD_KINDS);
     tcase_add_loop_test(tc, test_record_stuck, 0, 2);
     tcase_add_test(tc, test_record_never_written);
     tcase_add_test(tc, test_recover_makes_durable);
     tcase_add_loop_test(tc, test_record_without_key, 0, 3);
     tcase_add_loop_test(tc, test_confirm_needs_key, 0, PAD_KINDS);
     tcase_add_loop_test(tc, test_restart_after_loaded, 0, 2);
-    tcase_add_loop_test(tc, test_restart_in_settlement, 0, 2);
+    tcase_add_loop_test(tc, test_keep_fails, 0, PAD_KINDS);
+    tcase_add_loop_test(tc, test_destroy_fails, 0, 2);
+    tcase_add_loop_test(tc, test_killed_in_a_load, 0, 3);
+    tcase_add_test(tc, test_killed_in_an_object);
+    tcase_add_test(tc, test_object_lost);
+    tcase_add_loop_test(tc, test_restart_in_settlement, 0, 3);
+    tcase_add_loop_test(tc, test_settlement_not_synced, 0, 2);
+    tcase_add_loop_test(tc, test_settle_one_of_two, 0, 2);
     tcase_add_test(tc, test_restart_in_drop);
     tcase_add_test(tc, test_confirmed_key_missing);
     tcase_add_loop_test(tc, test_abandoned, 0, PAD_KINDS);
     tcase_add_test(tc, test_full);
-    tcase_add_loop_test(tc, test_record_damaged, 0, 6);
+    tcase_add_loop_test(tc, test_record_damaged, 0, 9);
+    tcase_add_loop_test(tc, test_init_refused, 0, 4);
     tcase_add_test(tc, test_one_at_a_time);
     suite_add_tcase(s, tc);
     return s;

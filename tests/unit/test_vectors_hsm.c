@@ -11,7 +11,9 @@
 
 #include "pkcs11/keys.h"
 #include "pkcs11/loader.h"
+#include "pkcs11/object.h"
 #include "pkcs11/ops.h"
+#include "pkcs11/tmpl.h"
 #include "terminal-sim/suite.h"
 #include "tests/support/hsm.h"
 #include "tests/support/suite.h"
@@ -47,8 +49,8 @@ static void set_number(CK_ATTRIBUTE *attr, CK_ATTRIBUTE_TYPE type, EVP_PKEY *key
 static void import_work_key(EVP_PKEY *key)
 {
     CK_BBOOL yes = CK_TRUE, no = CK_FALSE;
-    CK_OBJECT_CLASS class = CKO_PRIVATE_KEY, secret = CKO_SECRET_KEY;
-    CK_KEY_TYPE rsa = CKK_RSA, aes = CKK_AES;
+    CK_OBJECT_CLASS class = CKO_PRIVATE_KEY;
+    CK_KEY_TYPE rsa = CKK_RSA;
     CK_OBJECT_HANDLE handle;
     uint8_t numbers[8][KL_RSA_MAX];
     static const struct {
@@ -64,22 +66,25 @@ static void import_work_key(EVP_PKEY *key)
         {CKA_EXPONENT_2, OSSL_PKEY_PARAM_RSA_EXPONENT2},
         {CKA_COEFFICIENT, OSSL_PKEY_PARAM_RSA_COEFFICIENT1},
     };
-    CK_ATTRIBUTE unwrap[] = {
-        {CKA_CLASS, &secret, sizeof(secret)}, {CKA_KEY_TYPE, &aes, sizeof(aes)},
-        {CKA_TOKEN, &no, sizeof(no)},         {CKA_SENSITIVE, &yes, sizeof(yes)},
-        {CKA_EXTRACTABLE, &no, sizeof(no)},   {CKA_ENCRYPT, &no, sizeof(no)},
-        {CKA_DECRYPT, &no, sizeof(no)},       {CKA_SIGN, &no, sizeof(no)},
-        {CKA_VERIFY, &no, sizeof(no)},        {CKA_WRAP, &no, sizeof(no)},
-        {CKA_UNWRAP, &no, sizeof(no)},        {CKA_DERIVE, &yes, sizeof(yes)},
-    };
+    struct kl_tmpl unwrap;
+
+    kl_tmpl_init(&unwrap);
+    kl_demands_add(&kl_rnd1_demands, &unwrap);
     CK_ATTRIBUTE attrs[15 + 8] = {
-        {CKA_CLASS, &class, sizeof(class)}, {CKA_KEY_TYPE, &rsa, sizeof(rsa)},
-        {CKA_TOKEN, &yes, sizeof(yes)},     {CKA_PRIVATE, &yes, sizeof(yes)},
-        {CKA_SENSITIVE, &yes, sizeof(yes)}, {CKA_EXTRACTABLE, &no, sizeof(no)},
-        {CKA_MODIFIABLE, &no, sizeof(no)},  {CKA_LABEL, (char *)"work", 4},
-        {CKA_SIGN, &yes, sizeof(yes)},      {CKA_SIGN_RECOVER, &no, sizeof(no)},
-        {CKA_UNWRAP, &yes, sizeof(yes)},    {CKA_DECRYPT, &no, sizeof(no)},
-        {CKA_DERIVE, &no, sizeof(no)},      {CKA_UNWRAP_TEMPLATE, unwrap, sizeof(unwrap)},
+        {CKA_CLASS, &class, sizeof(class)},
+        {CKA_KEY_TYPE, &rsa, sizeof(rsa)},
+        {CKA_TOKEN, &yes, sizeof(yes)},
+        {CKA_PRIVATE, &yes, sizeof(yes)},
+        {CKA_SENSITIVE, &yes, sizeof(yes)},
+        {CKA_EXTRACTABLE, &no, sizeof(no)},
+        {CKA_MODIFIABLE, &no, sizeof(no)},
+        {CKA_LABEL, (char *)"work", 4},
+        {CKA_SIGN, &yes, sizeof(yes)},
+        {CKA_SIGN_RECOVER, &no, sizeof(no)},
+        {CKA_UNWRAP, &yes, sizeof(yes)},
+        {CKA_DECRYPT, &no, sizeof(no)},
+        {CKA_DERIVE, &no, sizeof(no)},
+        {CKA_UNWRAP_TEMPLATE, unwrap.attrs, unwrap.count * sizeof(CK_ATTRIBUTE)},
         {CKA_ID, (char *)"vector", 6},
     };
 
