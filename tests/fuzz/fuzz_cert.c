@@ -22,14 +22,17 @@ static void judge(X509 *cert)
     enum kl_key_type type;
     unsigned bits;
 
-    if (!chain || !sk_X509_push(chain, cert))
+    if (!chain || !sk_X509_push(chain, cert)) {
         abort();
+    }
     kl_cert_subject(cert, line);
     kl_cert_issuer(cert, line);
-    if (kl_cert_key_type(cert, &type, &bits, &err) == KL_OK && type != KL_KEY_RSA)
+    if (kl_cert_key_type(cert, &type, &bits, &err) == KL_OK && type != KL_KEY_RSA) {
         abort();
-    if (kl_cert_verify_loader(chain, cert, 1800000000, &err) == KL_OK)
+    }
+    if (kl_cert_verify_loader(chain, cert, 1800000000, &err) == KL_OK) {
         abort();
+    }
     sk_X509_free(chain);
 }
 
@@ -41,13 +44,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     int len;
 
     if (kl_cert_from_der(data, size, &cert, &err) != KL_OK) {
-        if ((err.rc != KL_ERR_CERT && err.rc != KL_ERR_MEMORY) || err.text[0] == '\0')
+        if ((err.rc != KL_ERR_CERT && err.rc != KL_ERR_MEMORY) || err.text[0] == '\0') {
             abort();
+        }
         return 0;
     }
     len = i2d_X509(cert, &again);
-    if (len < 0 || (size_t)len != size || memcmp(again, data, size) != 0)
+    if (len < 0 || (size_t)len != size || memcmp(again, data, size) != 0) {
         abort();
+    }
     judge(cert);
     OPENSSL_free(again);
     X509_free(cert);

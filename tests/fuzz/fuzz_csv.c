@@ -13,8 +13,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void require(int holds)
 {
-    if (!holds)
+    if (!holds) {
         abort();
+    }
 }
 
 static size_t write_quoted(const struct kl_csv *csv, char *out)
@@ -22,12 +23,14 @@ static size_t write_quoted(const struct kl_csv *csv, char *out)
     size_t n = 0;
 
     for (size_t i = 0; i < csv->count; i++) {
-        if (i)
+        if (i) {
             out[n++] = ',';
+        }
         out[n++] = '"';
         for (const char *c = csv->field[i]; *c; c++) {
-            if (*c == '"')
+            if (*c == '"') {
                 out[n++] = '"';
+            }
             out[n++] = *c;
         }
         out[n++] = '"';
@@ -50,12 +53,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
         require(csv.line > line && csv.count >= 1 && csv.count <= KL_CSV_FIELD_MAX);
         line = csv.line;
-        if (len > KL_CSV_RECORD_MAX)
+        if (len > KL_CSV_RECORD_MAX) {
             continue; /* the quotes have made it too long */
+        }
         kl_csv_init(&again, text, len);
         require(kl_csv_next(&again, &more, &err) == KL_OK && more && again.count == csv.count);
-        for (size_t i = 0; i < csv.count; i++)
+        for (size_t i = 0; i < csv.count; i++) {
             require(strcmp(again.field[i], csv.field[i]) == 0);
+        }
     }
     require(err.rc == KL_OK || err.rc == KL_ERR_INPUT);
     return 0;

@@ -31,8 +31,9 @@ static const struct kl_ini_key table[] = {
 
 static void require(int holds)
 {
-    if (!holds)
+    if (!holds) {
         abort();
+    }
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -52,8 +52,9 @@ static void add_sent(struct sents *sents, const char *record)
         struct kl_msg msg;
         struct kl_err err = KL_ERR_INIT;
         ck_assert_msg(kl_msg_decode(der, len, &msg, &err) == KL_OK, "%s", err.text);
-        if (msg.type != KL_MSG_MASTER_KEY)
+        if (msg.type != KL_MSG_MASTER_KEY) {
             continue;
+        }
         const struct kl_tbs *tbs = &msg.u.master_key.tbs;
         for (size_t i = 0; i < sents->count; i++) {
             ck_assert_uint_ne(sents->all[i].version, tbs->version);
@@ -84,15 +85,18 @@ static void interrupted(const char *serial, unsigned message, int after, int kil
     lab_load_start(&lab, serial, relay_port(relay), NULL, &terminal);
     ck_assert_msg(relay_wait_hold(relay, proc_seconds(20) * 1000), "message %u never came",
                   message);
-    if (after) /* the receiver may act on it, or die while it does: both are worth meeting */
+    if (after) { /* the receiver may act on it, or die while it does: both are worth meeting */
         proc_sleep_ms(message % 2 ? 0 : 50);
-    if (kill_daemon)
+    }
+    if (kill_daemon) {
         lab_kill(&lab);
-    else
+    } else {
         proc_kill(&terminal);
+    }
     relay_release(relay);
-    if (kill_daemon)
+    if (kill_daemon) {
         (void)proc_wait(&terminal, LAB_LOAD_SECONDS);
+    }
     proc_sleep_ms(20); /* what the relay still passes on reaches the one that lives */
     relay_stop(relay);
     add_sent(sents, record);
@@ -142,8 +146,9 @@ START_TEST(test_killed_in_a_load)
     for (int had_one = 0; had_one < 2; had_one++) {
         lab_arm(&lab, "T1", 5);
         interrupted("T1", message, after, kill_daemon, &sents);
-        if (kill_daemon)
+        if (kill_daemon) {
             lab_start(&lab);
+        }
         lab_arm(&lab, "T1", 5);
         undisturbed("T1", &sents);
         check_settled("T1");
@@ -181,8 +186,9 @@ START_TEST(test_killed_in_a_confirm)
     ck_assert_str_eq(pad[0].state, "unconfirmed");
 
     interrupted("T1", message, after, kill_daemon, &sents);
-    if (kill_daemon)
+    if (kill_daemon) {
         lab_start(&lab);
+    }
     lab_arm(&lab, "T1", 5);
     undisturbed("T1", &sents);
     check_settled("T1");

@@ -133,10 +133,11 @@ END_TEST
 
 static void set_trap(const char *what)
 {
-    if (what != NULL)
+    if (what != NULL) {
         file_write(trap_path, what, 1, 0600);
-    else
+    } else {
         ck_assert_int_eq(unlink(trap_path), 0);
+    }
 }
 
 /* The HSM hangs, its module crashes, the device goes: the load fails, the daemon lives, and when
@@ -161,8 +162,9 @@ START_TEST(test_hsm_trouble)
     int status = 1;
     for (int tries = 0; tries < proc_seconds(30) * 5 && status != 0; tries++) {
         status = lab_load(&lab, "T1", lab.port);
-        if (status != 0)
+        if (status != 0) {
             proc_sleep_ms(200);
+        }
     }
     ck_assert_int_eq(status, 0);
     lab_agree(&lab, "T1");
@@ -186,10 +188,11 @@ START_TEST(test_login_is_never_cut_off)
         free(log);
     }
     ck_assert_msg(done, "no worker has tried to log in");
-    if (_i)
+    if (_i) {
         lab_kill(&lab);
-    else
+    } else {
         lab_stop(&lab);
+    }
     done = 0;
     for (int tries = 0; tries < proc_seconds(10) * 50 && !done; tries++) {
         log = file_read(log_path, NULL);
@@ -214,8 +217,9 @@ START_TEST(test_read_only_store)
     char dir[PATH_MAX];
     lab_begin(&lab, "read-only");
     file_path(dir, lab.run, "store");
-    if (geteuid() == 0)
+    if (geteuid() == 0) {
         lab.daemon_prefix = bounded;
+    }
     ck_assert_int_eq(chmod(dir, 0500), 0);
     expect_refusal(77, lab.store);
     ck_assert_int_eq(chmod(dir, 0700), 0);

@@ -116,8 +116,9 @@ START_TEST(test_every_attempt_is_fresh)
     lab_arm(&lab, "T1", 3);
     struct relay *relay = relay_start(0, lab.port, &plan);
     ck_assert_ptr_nonnull(relay);
-    for (int i = 0; i < 2; i++)
+    for (int i = 0; i < 2; i++) {
         ck_assert_int_ne(lab_load(&lab, "T1", relay_port(relay)), 0);
+    }
     relay_stop(relay);
     ck_assert_int_eq(lab_load(&lab, "T1", lab.port), 0);
     lab_settled(&lab, "T1", 3);
@@ -141,8 +142,9 @@ START_TEST(test_attempts_run_out)
     lab_arm(&lab, "T1", 2);
     struct relay *relay = relay_start(0, lab.port, &plan);
     ck_assert_ptr_nonnull(relay);
-    for (int i = 0; i < 2; i++)
+    for (int i = 0; i < 2; i++) {
         ck_assert_int_ne(lab_load(&lab, "T1", relay_port(relay)), 0);
+    }
     relay_stop(relay);
     ck_assert_int_ne(lab_load(&lab, "T1", lab.port), 0);
     lab_agree(&lab, "T1");
@@ -209,8 +211,9 @@ static size_t record_session(const char *serial, const char *path, uint8_t **dat
     relay_stop(relay);
     *data = (uint8_t *)file_read(path, &size);
     while (count < KL_MSG_TYPE_COUNT &&
-           relay_next_frame(*data, size, &at, &der[count], &len[count]))
+           relay_next_frame(*data, size, &at, &der[count], &len[count])) {
         count++;
+    }
     ck_assert_uint_eq(at, size);
     return count;
 }
@@ -283,8 +286,9 @@ struct spots {
 
 static void add_spot(struct spots *spots, size_t at)
 {
-    if (spots->count > 0 && spots->at[spots->count - 1] == at)
+    if (spots->count > 0 && spots->at[spots->count - 1] == at) {
         return;
+    }
     ck_assert_uint_lt(spots->count, sizeof spots->at / sizeof spots->at[0]);
     spots->at[spots->count++] = at;
 }
@@ -296,15 +300,17 @@ static size_t visit_der(const uint8_t *der, size_t from, size_t end, struct spot
     ck_assert_uint_le(at, end);
     if (len & 0x80) {
         size_t bytes = len & 0x7f;
-        for (len = 0; bytes > 0; bytes--)
+        for (len = 0; bytes > 0; bytes--) {
             len = len << 8 | der[at++];
+        }
     }
     ck_assert_uint_le(len, end - at);
     add_spot(spots, from);
     add_spot(spots, from + 1);
     if (der[from] & 0x20) {
-        for (size_t inner = at; inner < at + len;)
+        for (size_t inner = at; inner < at + len;) {
             inner = visit_der(der, inner, at + len, spots);
+        }
     } else if (len > 0) {
         add_spot(spots, at);
         add_spot(spots, at + len / 2);
@@ -333,9 +339,10 @@ static void flip_and_check(unsigned message, size_t byte, unsigned bit)
     const struct lab_tmk *active = lab_active(pad, held);
     int known = 0;
     ck_assert(active != NULL);
-    for (size_t i = 0; i < stored; i++)
+    for (size_t i = 0; i < stored; i++) {
         known |= store[i].version == active->version && strcmp(store[i].kcv, active->kcv) == 0 &&
                  (strcmp(store[i].state, "active") == 0 || message == 5);
+    }
     ck_assert_msg(known, "message %u, byte %zu, bit %u flipped: PIN pad and store differ", message,
                   byte, bit);
 }

@@ -74,15 +74,17 @@ static void add_needle(struct hunt *hunt, const char *name, const uint8_t *data,
 
 static void search(const uint8_t *data, size_t len, const char *path, struct hunt *hunt)
 {
-    for (size_t i = 0; i < hunt->count; i++)
+    for (size_t i = 0; i < hunt->count; i++) {
         for (int form = 0; form < FORM_COUNT; form++) {
             const struct needle *needle = &hunt->needles[i];
-            if (memmem(data, len, needle->forms[form], needle->lens[form]) == NULL)
+            if (memmem(data, len, needle->forms[form], needle->lens[form]) == NULL) {
                 continue;
+            }
             hunt->hits++;
             snprintf(hunt->where, sizeof hunt->where, "%s (form %d) in %s", needle->name, form,
                      path);
         }
+    }
 }
 
 static void search_file(const char *path, void *arg)
@@ -90,8 +92,9 @@ static void search_file(const char *path, void *arg)
     struct hunt *hunt = arg;
     size_t len;
     /* PINs are where their owner put them, and nowhere else. */
-    if (strlen(path) > 4 && strcmp(path + strlen(path) - 4, ".pin") == 0)
+    if (strlen(path) > 4 && strcmp(path + strlen(path) - 4, ".pin") == 0) {
         return;
+    }
     uint8_t *data = (uint8_t *)file_read(path, &len);
     hunt->files++;
     hunt->bytes += len;
@@ -161,8 +164,9 @@ static void expected_kcv(const char *alg, char out[7])
     } else {
         EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
         memcpy(full, key, 24);
-        if (strcmp(alg, "tdes2") == 0)
+        if (strcmp(alg, "tdes2") == 0) {
             memcpy(full + 16, key, 8);
+        }
         ck_assert_int_eq(EVP_EncryptInit_ex(ctx, EVP_des_ede3_ecb(), NULL, full, NULL), 1);
         ck_assert_int_eq(EVP_CIPHER_CTX_set_padding(ctx, 0), 1);
         ck_assert_int_eq(EVP_EncryptUpdate(ctx, block, &n, block, 8), 1);
@@ -220,7 +224,7 @@ START_TEST(test_nothing_leaks)
     size_t len;
     char *log = file_read(lab.daemon.err, &len);
     ck_assert_uint_gt(len, 100);
-    for (size_t i = 0; i < hunt.count; i++)
+    for (size_t i = 0; i < hunt.count; i++) {
         for (int form = 0; form < FORM_COUNT; form++) {
             const struct needle *needle = &hunt.needles[i];
             unsigned before = hunt.hits;
@@ -235,6 +239,7 @@ START_TEST(test_nothing_leaks)
                           form);
             free(copy);
         }
+    }
     free(log);
     lab_end(&lab);
 }

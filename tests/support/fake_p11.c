@@ -22,8 +22,9 @@ static int intercept(enum fake_p11_fn fn, CK_RV *rv)
 {
     fake.fn[fn].calls++;
     *rv = fake.fn[fn].rv;
-    if (fake.fn[fn].always)
+    if (fake.fn[fn].always) {
         return 1;
+    }
     return fake.fn[fn].fail_at > 0 && --fake.fn[fn].fail_at == 0;
 }
 
@@ -53,8 +54,9 @@ CK_FUNCTION_LIST *fake_p11(const char *module_path)
         fprintf(stderr, "fake module: %s cannot be loaded\n", module_path);
         exit(1);
     }
-    if (fake.real)
+    if (fake.real) {
         fake.list = *fake.real;
+    }
 #define FAKE_ENTRY(name, params, args) fake.list.name = fake_##name;
     FAKE_P11_LIST(FAKE_ENTRY)
 #undef FAKE_ENTRY

@@ -67,8 +67,9 @@ X509 *fake_new_cert(const char *name, EVP_PKEY *key, X509 *issuer, EVP_PKEY *iss
 
 void fake_make_keys(void)
 {
-    if (fake_root_key) /* by the test case before */
+    if (fake_root_key) { /* by the test case before */
         return;
+    }
     fake_root_key = EVP_RSA_gen(2048);
     fake_other_key = EVP_RSA_gen(2048);
     fake_work_key = EVP_RSA_gen(2048);
@@ -103,8 +104,9 @@ static void hear(struct fake_loader *loader, const uint8_t *der, size_t len, uin
 {
     memcpy(loader->told + loader->told_len, der, len);
     loader->told_len += len;
-    if (hash)
+    if (hash) {
         SHA256(loader->told, loader->told_len, hash);
+    }
 }
 
 static void aes_ecb(const uint8_t *key, const uint8_t *in, size_t len, uint8_t *out)
@@ -178,8 +180,9 @@ void fake_say_certificate(struct fake_loader *loader, const uint8_t *hello, size
     RAND_bytes(certificate->nonce, 32);
     certificate->chain_count = 1;
     certificate->chain[0] = (struct kl_bytes){der, (size_t)len};
-    if (loader->spoil_certificate)
+    if (loader->spoil_certificate) {
         loader->spoil_certificate(certificate);
+    }
     fake_encode(&msg, out, out_len);
     hear(loader, out, *out_len, loader->t0);
     OPENSSL_free(der);
@@ -262,13 +265,15 @@ void fake_say_master_key(struct fake_loader *loader, const uint8_t *in, size_t i
     tbs->kcv_len = loader->kcv_len;
     compute_kcv(loader->alg, loader->kcv);
     memcpy(tbs->kcv, loader->kcv, loader->kcv_len);
-    if (loader->spoil_tbs)
+    if (loader->spoil_tbs) {
         loader->spoil_tbs(loader, tbs);
+    }
     ck_assert_msg(kl_tbs_encode(tbs, der, &len, &err) == KL_OK, "%s", err.text);
     msg.u.master_key.tbs_der = (struct kl_bytes){der, len};
     fake_sign(loader->sign_key, der, len, 32, &msg.u.master_key);
-    if (loader->spoil_master_key)
+    if (loader->spoil_master_key) {
         loader->spoil_master_key(loader, &msg.u.master_key);
+    }
     fake_encode(&msg, out, out_len);
     hear(loader, out, *out_len, loader->t2);
 }

@@ -28,8 +28,9 @@ const char *test_softhsm_path(void)
     };
 
     for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
-        if (access(paths[i], R_OK) == 0)
+        if (access(paths[i], R_OK) == 0) {
             return paths[i];
+        }
     }
     die("libsofthsm2.so", "not found; install softhsm2");
     return NULL;
@@ -39,8 +40,18 @@ static void path_in(char *out, const char *dir, const char *name)
 {
     int len = snprintf(out, PATH_MAX, "%s/%s", dir, name);
 
-    if (len < 0 || len >= PATH_MAX)
+    if (len < 0 || len >= PATH_MAX) {
         die(dir, "path too long");
+    }
+}
+
+void test_secrets(void)
+{
+    struct kl_err err = KL_ERR_INIT;
+
+    if (kl_secret_setup(&err) != KL_OK) {
+        die("secrets", err.text);
+    }
 }
 
 struct kl_secret *test_secret(const char *text)
@@ -48,8 +59,9 @@ struct kl_secret *test_secret(const char *text)
     struct kl_secret *out = NULL;
     struct kl_err err = KL_ERR_INIT;
 
-    if (kl_secret_new(strlen(text), &out, &err) != KL_OK)
+    if (kl_secret_new(strlen(text), &out, &err) != KL_OK) {
         die("secret", err.text);
+    }
     memcpy(kl_secret_data(out), text, strlen(text));
     kl_secret_set_len(out, strlen(text));
     return out;
@@ -62,8 +74,9 @@ void test_softhsm_token(const char *label, const char *pin)
     struct kl_err err = KL_ERR_INIT;
 
     if (kl_module_load(test_softhsm_path(), NULL, &module, &err) != KL_OK ||
-        kl_token_init(module, label, so_pin, user_pin, &err) != KL_OK)
+        kl_token_init(module, label, so_pin, user_pin, &err) != KL_OK) {
         die(label, err.text);
+    }
     kl_module_free(module);
     kl_secret_free(user_pin);
     kl_secret_free(so_pin);
@@ -76,22 +89,27 @@ void test_softhsm_dir(char *dir_out, const char *label, const char *pin)
     FILE *file;
 
     path_in(dir_out, tmp ? tmp : "/tmp", "kl-test-XXXXXX");
-    if (!mkdtemp(dir_out))
+    if (!mkdtemp(dir_out)) {
         die(dir_out, "mkdtemp failed");
+    }
     path_in(tokens, dir_out, "tokens");
-    if (mkdir(tokens, 0700) != 0)
+    if (mkdir(tokens, 0700) != 0) {
         die(tokens, "mkdir failed");
+    }
     path_in(path, dir_out, "softhsm2.conf");
-    if (!(file = fopen(path, "w")))
+    if (!(file = fopen(path, "w"))) {
         die(path, "cannot be written");
+    }
     fprintf(file,
             "directories.tokendir = %s\nobjectstore.backend = file\nlog.level = ERROR\n"
             "slots.removable = false\n",
             tokens);
-    if (fclose(file) != 0 || setenv("SOFTHSM2_CONF", path, 1) != 0)
+    if (fclose(file) != 0 || setenv("SOFTHSM2_CONF", path, 1) != 0) {
         die(path, "cannot be written");
-    if (label)
+    }
+    if (label) {
         test_softhsm_token(label, pin);
+    }
 }
 
 void test_token_open(struct test_token *token, CK_FUNCTION_LIST *functions)
@@ -107,8 +125,11 @@ void test_token_open(struct test_token *token, CK_FUNCTION_LIST *functions)
                    : kl_module_load(test_softhsm_path(), NULL, &token->module, &err);
     if (rc != KL_OK || kl_uri_parse("pkcs11:token=kl%20test", &uri, &err) != KL_OK ||
         kl_token_open(token->module, uri, pin, 1, &token->token, &err) != KL_OK ||
-        kl_session_open(token->token, &token->session, &err) != KL_OK)
+        kl_session_open(token->token, &token->session, &err) != KL_OK) {
         die("token", err.text);
+    }
+    token->f = kl_session_functions(token->session);
+    token->s = kl_session_handle(token->session);
     kl_uri_free(uri);
     kl_secret_free(pin);
 }
@@ -131,8 +152,9 @@ unsigned test_session_objects(struct kl_session *session)
     CK_ULONG count = 0;
 
     if (f->C_FindObjectsInit(s, &query, 1) != CKR_OK ||
-        f->C_FindObjects(s, handles, 64, &count) != CKR_OK || f->C_FindObjectsFinal(s) != CKR_OK)
+        f->C_FindObjects(s, handles, 64, &count) != CKR_OK || f->C_FindObjectsFinal(s) != CKR_OK) {
         die("session objects", "cannot be counted");
+    }
     return (unsigned)count;
 }
 
@@ -146,6 +168,7 @@ static int remove_one(const char *path, const struct stat *st, int type, struct 
 
 void test_rm_rf(const char *dir)
 {
-    if (nftw(dir, remove_one, 16, FTW_DEPTH | FTW_PHYS) != 0)
+    if (nftw(dir, remove_one, 16, FTW_DEPTH | FTW_PHYS) != 0) {
         die(dir, "cannot be removed");
+    }
 }

@@ -24,6 +24,9 @@ void test_softhsm_dir(char *dir_out, const char *label, const char *pin);
 /* One more token in the directory that SOFTHSM2_CONF points at. */
 void test_softhsm_token(const char *label, const char *pin);
 
+/* kl_secret_setup(). */
+void test_secrets(void);
+
 /* A secret of that text; the caller frees it. */
 struct kl_secret *test_secret(const char *text);
 
@@ -33,6 +36,8 @@ struct test_token {
     struct kl_module *module;
     struct kl_token *token;
     struct kl_session *session;
+    CK_FUNCTION_LIST *f; /* the session's own two, for calls past our code */
+    CK_SESSION_HANDLE s;
 };
 /* functions NULL: SoftHSM itself; else a list in front of it (fake_p11.h). */
 void test_token_open(struct test_token *token, CK_FUNCTION_LIST *functions);

@@ -51,8 +51,9 @@ static void write_pin(const char *dir, const char *name)
     char path[PATH_MAX], pin[PIN_DIGITS + 1];
     uint8_t random[PIN_DIGITS];
     ck_assert_int_eq(getrandom(random, sizeof random, 0), PIN_DIGITS);
-    for (int i = 0; i < PIN_DIGITS; i++)
+    for (int i = 0; i < PIN_DIGITS; i++) {
         pin[i] = (char)('0' + random[i] % 10);
+    }
     pin[PIN_DIGITS] = '\n';
     file_write(file_path(path, dir, name), pin, sizeof pin, 0600);
 }
@@ -76,8 +77,9 @@ static void spawn_as(struct lab *lab, const char *role, struct proc *proc, const
     char conf[PATH_MAX + 32];
     const char *env[10] = {conf};
     text(conf, sizeof conf, "SOFTHSM2_CONF=%s/softhsm2.conf", role);
-    for (size_t i = 0; lab->env[i] != NULL; i++)
+    for (size_t i = 0; lab->env[i] != NULL; i++) {
         env[i + 1] = lab->env[i];
+    }
     proc_spawn(proc, lab->logs, env, argv);
 }
 
@@ -86,8 +88,9 @@ static void must_run(struct lab *lab, const char *role, const char *const *argv)
     struct proc proc;
     spawn_as(lab, role, &proc, argv);
     int status = proc_wait(&proc, RUN_SECONDS);
-    if (status != 0)
+    if (status != 0) {
         ck_abort_msg("%s %s: status %d: %s", argv[0], argv[1], status, file_read(proc.err, NULL));
+    }
 }
 #define MUST_RUN(lab, role, ...) must_run(lab, role, (const char *const[]){__VA_ARGS__, NULL})
 
@@ -101,9 +104,11 @@ static void write_conf(struct lab *lab)
     ck_assert_ptr_nonnull(f);
     for (size_t s = 0; s < sizeof sections / sizeof sections[0]; s++) {
         fprintf(f, "[%s]\n", sections[s]);
-        for (size_t i = 0; i < lab->setting_count; i++)
-            if (strcmp(lab->settings[i].section, sections[s]) == 0)
+        for (size_t i = 0; i < lab->setting_count; i++) {
+            if (strcmp(lab->settings[i].section, sections[s]) == 0) {
                 fprintf(f, "%s = %s\n", lab->settings[i].key, lab->settings[i].value);
+            }
+        }
     }
     ck_assert_int_eq(fclose(f), 0);
 }
@@ -111,9 +116,11 @@ static void write_conf(struct lab *lab)
 void lab_set(struct lab *lab, const char *section, const char *key, const char *value)
 {
     struct lab_setting *at = lab->settings;
-    for (size_t i = 0; i < lab->setting_count; i++, at++)
-        if (strcmp(at->section, section) == 0 && strcmp(at->key, key) == 0)
+    for (size_t i = 0; i < lab->setting_count; i++, at++) {
+        if (strcmp(at->section, section) == 0 && strcmp(at->key, key) == 0) {
             break;
+        }
+    }
     if (at == lab->settings + lab->setting_count) {
         ck_assert_uint_lt(lab->setting_count, LAB_SETTINGS);
         lab->setting_count++;
@@ -121,8 +128,9 @@ void lab_set(struct lab *lab, const char *section, const char *key, const char *
     text(at->section, sizeof at->section, "%s", section);
     text(at->key, sizeof at->key, "%s", key);
     text(at->value, sizeof at->value, "%s", value);
-    if (lab->conf[0] != '\0')
+    if (lab->conf[0] != '\0') {
         write_conf(lab);
+    }
 }
 
 /* What every daemon of the lab is told. */
@@ -193,12 +201,15 @@ void lab_found(struct lab *lab, unsigned bits)
     memset(lab, 0, sizeof *lab);
     text(lab->dir, sizeof lab->dir, "%s/kl-lab.XXXXXX", tmp != NULL ? tmp : "/tmp");
     ck_assert_msg(mkdtemp(lab->dir) != NULL, "cannot make %s", lab->dir);
-    for (size_t i = 0; i < sizeof softhsm_paths / sizeof softhsm_paths[0]; i++)
-        if (lab->module[0] == '\0' && access(softhsm_paths[i], R_OK) == 0)
+    for (size_t i = 0; i < sizeof softhsm_paths / sizeof softhsm_paths[0]; i++) {
+        if (lab->module[0] == '\0' && access(softhsm_paths[i], R_OK) == 0) {
             text(lab->module, sizeof lab->module, "%s", softhsm_paths[i]);
+        }
+    }
     ck_assert_msg(lab->module[0] != '\0' && proxy == NULL, "SoftHSM is not installed");
-    for (size_t i = 0; i < sizeof pins / sizeof pins[0]; i++)
+    for (size_t i = 0; i < sizeof pins / sizeof pins[0]; i++) {
         write_pin(lab->dir, pins[i]);
+    }
     file_mkdir(file_path(lab->logs, lab->dir, "log"));
     file_path(lab->store, lab->dir, "ceremony.db");
     basic_settings(lab);
@@ -211,8 +222,9 @@ void lab_found(struct lab *lab, unsigned bits)
 void lab_abandon(struct lab *lab)
 {
     proc_kill(&lab->daemon);
-    if (getenv("KL_KEEP") == NULL) /* for a look at what a failed test left */
+    if (getenv("KL_KEEP") == NULL) { /* for a look at what a failed test left */
         file_remove_tree(lab->dir);
+    }
 }
 
 void lab_begin(struct lab *lab, const char *name)
@@ -228,8 +240,9 @@ void lab_begin(struct lab *lab, const char *name)
 
 void lab_end(struct lab *lab)
 {
-    if (lab->daemon.pid != 0)
+    if (lab->daemon.pid != 0) {
         lab_stop(lab);
+    }
 }
 
 /* ---- Daemon ---- */
@@ -239,8 +252,9 @@ void lab_spawn(struct lab *lab)
     char role[PATH_MAX];
     const char *argv[PROC_ARGS];
     size_t n = 0;
-    for (; lab->daemon_prefix != NULL && lab->daemon_prefix[n] != NULL; n++)
+    for (; lab->daemon_prefix != NULL && lab->daemon_prefix[n] != NULL; n++) {
         argv[n] = lab->daemon_prefix[n];
+    }
     argv[n++] = lab_built("bin/keyloaderd");
     argv[n++] = "-c";
     argv[n++] = lab->conf;
@@ -256,14 +270,17 @@ void lab_start(struct lab *lab)
     for (int ms = 0; ms < proc_seconds(20) * 1000; ms += 20) {
         char *log = file_read(lab->daemon.err, NULL);
         char *line = strstr(log, "event=listening "), *port = line;
-        if (line != NULL && strchr(line, '\n') != NULL && (port = strstr(line, " port=")) != NULL)
+        if (line != NULL && strchr(line, '\n') != NULL && (port = strstr(line, " port=")) != NULL) {
             lab->port = (uint16_t)strtoul(port + 6, NULL, 10);
+        }
         int status = proc_poll(&lab->daemon);
-        if (status != -1)
+        if (status != -1) {
             ck_abort_msg("keyloaderd ended with status %d: %s", status, log);
+        }
         free(log);
-        if (port != NULL)
+        if (port != NULL) {
             return;
+        }
         proc_sleep_ms(20);
     }
     proc_kill(&lab->daemon);
@@ -280,9 +297,10 @@ void lab_stop(struct lab *lab)
 {
     kill(lab->daemon.pid, SIGTERM);
     int status = proc_wait(&lab->daemon, 60);
-    if (status != 0)
+    if (status != 0) {
         ck_abort_msg("keyloaderd ended with status %d: %s", status,
                      file_read(lab->daemon.err, NULL));
+    }
 }
 
 void lab_kill(struct lab *lab)
@@ -296,8 +314,9 @@ int lab_logged(struct lab *lab, const char *wanted, int seconds)
         char *log = file_read(lab->daemon.err, NULL);
         int found = strstr(log, wanted) != NULL;
         free(log);
-        if (found)
+        if (found) {
             return 1;
+        }
         proc_sleep_ms(20);
     }
     return 0;
@@ -309,8 +328,9 @@ static int run_ctl(struct lab *lab, va_list ap, struct proc *proc)
 {
     char role[PATH_MAX];
     const char *argv[PROC_ARGS] = {lab_built("bin/keyloaderctl"), "-c", lab->conf};
-    for (size_t n = 3; (argv[n] = va_arg(ap, const char *)) != NULL; n++)
+    for (size_t n = 3; (argv[n] = va_arg(ap, const char *)) != NULL; n++) {
         ck_assert_uint_lt(n, PROC_ARGS - 1);
+    }
     spawn_as(lab, file_path(role, lab->dir, "hsm"), proc, argv);
     return proc_wait(proc, RUN_SECONDS);
 }
@@ -322,8 +342,9 @@ char *lab_ctl(struct lab *lab, ...)
     va_start(ap, lab);
     int status = run_ctl(lab, ap, &proc);
     va_end(ap);
-    if (status != 0)
+    if (status != 0) {
         ck_abort_msg("keyloaderctl: status %d: %s", status, file_read(proc.err, NULL));
+    }
     return file_read(proc.out, NULL);
 }
 
@@ -387,8 +408,9 @@ void lab_load_start(struct lab *lab, const char *serial, uint16_t port, const ch
         lab_built("bin/terminal-sim"), "load", "--dir", dir, "--connect", to, "--verbose"};
     terminal_dirs(lab, serial, role, dir);
     text(to, sizeof to, "127.0.0.1:%u", port);
-    for (size_t n = 7; extra != NULL && *extra != NULL; n++)
+    for (size_t n = 7; extra != NULL && *extra != NULL; n++) {
         argv[n] = *extra++;
+    }
     spawn_as(lab, role, proc, argv);
 }
 
@@ -414,8 +436,9 @@ static void collect(json_t *at, const char *serial, struct lab_tmk *out, size_t 
     size_t i;
     json_t *value, *version = json_object_get(at, "version");
     if (json_is_integer(version) && json_object_get(at, "kcv") != NULL) {
-        if (json_object_get(at, "serial") != NULL && strcmp(string_of(at, "serial"), serial) != 0)
+        if (json_object_get(at, "serial") != NULL && strcmp(string_of(at, "serial"), serial) != 0) {
             return;
+        }
         ck_assert_uint_lt(*count, LAB_TMK_MAX);
         struct lab_tmk *tmk = &out[(*count)++];
         tmk->version = (unsigned)json_integer_value(version);
@@ -463,8 +486,9 @@ size_t lab_pinpad(struct lab *lab, const char *serial, struct lab_tmk out[LAB_TM
              (const char *const[]){lab_built("bin/terminal-sim"), "pinpad", "show", "--dir", dir,
                                    "--json", NULL});
     int status = proc_wait(&proc, RUN_SECONDS);
-    if (status != 0)
+    if (status != 0) {
         ck_abort_msg("pinpad show: status %d: %s", status, file_read(proc.err, NULL));
+    }
     char *report = file_read(proc.out, NULL);
     size_t count = parse_tmks(report, serial, out);
     free(report);
@@ -475,8 +499,9 @@ const struct lab_tmk *lab_active(const struct lab_tmk *list, size_t count)
 {
     const struct lab_tmk *found = NULL;
     for (size_t i = 0; i < count; i++) {
-        if (strcmp(list[i].state, "active") != 0)
+        if (strcmp(list[i].state, "active") != 0) {
             continue;
+        }
         ck_assert_msg(found == NULL, "two active TMKs: versions %u and %u",
                       found != NULL ? found->version : 0, list[i].version);
         found = &list[i];
@@ -497,8 +522,9 @@ void lab_agree(struct lab *lab, const char *serial)
     }
     for (size_t i = 0; i < held; i++) {
         int known = 0;
-        for (size_t k = 0; k < stored; k++)
+        for (size_t k = 0; k < stored; k++) {
             known |= store[k].version == pad[i].version && strcmp(store[k].kcv, pad[i].kcv) == 0;
+        }
         ck_assert_msg(known, "%s: the PIN pad's version %u, KCV %s, is not in the store", serial,
                       pad[i].version, pad[i].kcv);
     }

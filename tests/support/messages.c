@@ -8,8 +8,9 @@
 
 static void fill(uint8_t *out, size_t len, unsigned seed)
 {
-    for (size_t i = 0; i < len; i++)
+    for (size_t i = 0; i < len; i++) {
         out[i] = (uint8_t)(seed + i);
+    }
 }
 
 static void sample_serials(char serial[KL_SERIAL_MAX + 1], char pinpad[KL_SERIAL_MAX + 1])
@@ -56,8 +57,9 @@ static void sample_master_key(struct kl_master_key *out)
     fill(out->tbs.kcv, out->tbs.kcv_len, 0x90);
     out->sig_len = 256;
     fill(out->sig, out->sig_len, 0);
-    if (kl_tbs_encode(&out->tbs, tbs_der, &out->tbs_der.len, &err) != KL_OK)
+    if (kl_tbs_encode(&out->tbs, tbs_der, &out->tbs_der.len, &err) != KL_OK) {
         abort();
+    }
     out->tbs_der.data = tbs_der;
 }
 

@@ -28,18 +28,21 @@ int proc_seconds(int seconds)
 void proc_sleep_ms(int ms)
 {
     struct timespec t = {ms / 1000, (long)(ms % 1000) * 1000000};
-    while (nanosleep(&t, &t) != 0 && errno == EINTR)
+    while (nanosleep(&t, &t) != 0 && errno == EINTR) {
         ;
+    }
 }
 
 /* Our environment with env's entries in the place of those of the same name; malloc'ed array. */
 static char **environment(const char *const *env)
 {
     size_t ours = 0, added = 0, n = 0;
-    while (environ[ours] != NULL)
+    while (environ[ours] != NULL) {
         ours++;
-    while (env != NULL && env[added] != NULL)
+    }
+    while (env != NULL && env[added] != NULL) {
         added++;
+    }
     char **all = calloc(ours + added + 1, sizeof *all);
     ck_assert_ptr_nonnull(all);
     for (size_t i = 0; i < ours; i++) {
@@ -48,11 +51,13 @@ static char **environment(const char *const *env)
             size_t name = strcspn(env[k], "=") + 1;
             replaced |= strncmp(environ[i], env[k], name) == 0;
         }
-        if (!replaced)
+        if (!replaced) {
             all[n++] = environ[i];
+        }
     }
-    for (size_t k = 0; k < added; k++)
+    for (size_t k = 0; k < added; k++) {
         all[n++] = (char *)(uintptr_t)env[k];
+    }
     return all;
 }
 
@@ -100,8 +105,9 @@ static int status_of(int status)
 int proc_poll(struct proc *proc)
 {
     int status;
-    if (proc->pid == 0 || waitpid(proc->pid, &status, WNOHANG) != proc->pid)
+    if (proc->pid == 0 || waitpid(proc->pid, &status, WNOHANG) != proc->pid) {
         return -1;
+    }
     proc->pid = 0;
     return status_of(status);
 }
@@ -111,8 +117,9 @@ int proc_wait(struct proc *proc, int seconds)
     int status = -1;
     ck_assert_int_ne(proc->pid, 0);
     for (int ms = 0; ms < proc_seconds(seconds) * 1000; ms += 10) {
-        if ((status = proc_poll(proc)) != -1)
+        if ((status = proc_poll(proc)) != -1) {
             return status;
+        }
         proc_sleep_ms(10);
     }
     proc_kill(proc);
@@ -122,11 +129,13 @@ int proc_wait(struct proc *proc, int seconds)
 
 void proc_kill(struct proc *proc)
 {
-    if (proc->pid == 0)
+    if (proc->pid == 0) {
         return;
+    }
     kill(proc->pid, SIGKILL);
-    while (waitpid(proc->pid, NULL, 0) < 0 && errno == EINTR)
+    while (waitpid(proc->pid, NULL, 0) < 0 && errno == EINTR) {
         ;
+    }
     proc->pid = 0;
 }
 
@@ -136,8 +145,9 @@ size_t proc_children(pid_t pid, pid_t *out, size_t max)
     size_t n = 0;
     snprintf(path, sizeof path, "/proc/%d/task/%d/children", (int)pid, (int)pid);
     char *list = file_read(path, NULL), *at = list, *end;
-    for (long child; n < max && (child = strtol(at, &end, 10)) > 0; at = end)
+    for (long child; n < max && (child = strtol(at, &end, 10)) > 0; at = end) {
         out[n++] = (pid_t)child;
+    }
     free(list);
     return n;
 }
@@ -155,11 +165,13 @@ char *file_read(const char *path, size_t *len)
             ck_assert_ptr_nonnull(data);
         }
     }
-    if (f != NULL)
+    if (f != NULL) {
         fclose(f);
+    }
     data[size] = '\0';
-    if (len != NULL)
+    if (len != NULL) {
         *len = size;
+    }
     return data;
 }
 
@@ -191,8 +203,9 @@ static struct {
 static int walk_one(const char *path, const struct stat *st, int type, struct FTW *at)
 {
     (void)at;
-    if (type == FTW_F && S_ISREG(st->st_mode))
+    if (type == FTW_F && S_ISREG(st->st_mode)) {
         walk.fn(path, walk.arg);
+    }
     return 0;
 }
 
@@ -213,6 +226,7 @@ static int remove_one(const char *path, const struct stat *st, int type, struct 
 
 void file_remove_tree(const char *dir)
 {
-    if (dir[0] == '/' && strlen(dir) > 1)
+    if (dir[0] == '/' && strlen(dir) > 1) {
         (void)nftw(dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    }
 }

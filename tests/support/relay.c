@@ -45,10 +45,12 @@ static int send_all(int fd, const uint8_t *data, size_t len)
 {
     while (len > 0) {
         ssize_t n = send(fd, data, len, MSG_NOSIGNAL);
-        if (n < 0 && errno == EINTR)
+        if (n < 0 && errno == EINTR) {
             continue;
-        if (n <= 0)
+        }
+        if (n <= 0) {
             return 0;
+        }
         data += n;
         len -= (size_t)n;
     }
@@ -68,8 +70,9 @@ static int hold(struct relay *relay)
     pthread_mutex_lock(&relay->lock);
     relay->held = 1;
     pthread_cond_broadcast(&relay->changed);
-    while (!relay->released && !relay->stopping)
+    while (!relay->released && !relay->stopping) {
         pthread_cond_wait(&relay->changed, &relay->lock);
+    }
     int go_on = !relay->stopping;
     pthread_mutex_unlock(&relay->lock);
     return go_on;
@@ -77,9 +80,11 @@ static int hold(struct relay *relay)
 
 static int drip(const struct relay *relay, int to, const uint8_t *data, size_t len)
 {
-    for (size_t i = 0; i < len; i++)
-        if (stopped_within(relay, 1000) || !send_all(to, data + i, 1))
+    for (size_t i = 0; i < len; i++) {
+        if (stopped_within(relay, 1000) || !send_all(to, data + i, 1)) {
             return 0;
+        }
+    }
     return 1;
 }
 
@@ -87,14 +92,17 @@ static int drip(const struct relay *relay, int to, const uint8_t *data, size_t l
 static int pass(struct relay *relay, unsigned number, int to, uint8_t *frame, size_t len)
 {
     const struct relay_plan *plan = &relay->plan;
-    if (plan->act == RELAY_DROP && number >= plan->message)
+    if (plan->act == RELAY_DROP && number >= plan->message) {
         return 1;
-    if (number != plan->message)
+    }
+    if (number != plan->message) {
         return send_all(to, frame, len);
+    }
     switch (plan->act) {
     case RELAY_FLIP:
-        if (plan->byte < len)
+        if (plan->byte < len) {
             frame[plan->byte] ^= (uint8_t)(1u << (plan->bit & 7));
+        }
         return send_all(to, frame, len);
     case RELAY_REPLACE:
         return send_all(to, plan->data, plan->len);
@@ -129,8 +137,9 @@ static int take_frames(struct relay *relay, struct side *side, unsigned *number)
         pthread_mutex_lock(&relay->lock);
         relay->messages++;
         pthread_mutex_unlock(&relay->lock);
-        if (!pass(relay, (*number)++, side->to, side->buf, len))
+        if (!pass(relay, (*number)++, side->to, side->buf, len)) {
             return 0;
+        }
         side->have -= len;
         memmove(side->buf, side->buf + len, side->have);
     }
@@ -141,12 +150,14 @@ static int take_frames(struct relay *relay, struct side *side, unsigned *number)
 static int read_side(struct relay *relay, struct side *side, unsigned *number)
 {
     ssize_t n = recv(side->from, side->buf + side->have, FRAME_MAX - side->have, 0);
-    if (n < 0 && errno == EINTR)
+    if (n < 0 && errno == EINTR) {
         return 1;
+    }
     if (n <= 0) {
         record(relay, side->buf, side->have);
-        if (relay->plan.act != RELAY_DROP)
+        if (relay->plan.act != RELAY_DROP) {
             (void)send_all(side->to, side->buf, side->have);
+        }
         return 0;
     }
     side->have += (size_t)n;
@@ -157,23 +168,28 @@ static void pump(struct relay *relay, int client, int server)
 {
     unsigned number = 0;
     struct side *up = calloc(1, sizeof *up), *down = calloc(1, sizeof *down);
-    if (up == NULL || down == NULL)
+    if (up == NULL || down == NULL) {
         goto out;
+    }
     *up = (struct side){.from = client, .to = server};
     *down = (struct side){.from = server, .to = client};
     for (;;) {
         struct pollfd p[] = {{.fd = client, .events = POLLIN},
                              {.fd = server, .events = POLLIN},
                              {.fd = relay->wake[0], .events = POLLIN}};
-        if (poll(p, 3, -1) < 0 && errno != EINTR)
+        if (poll(p, 3, -1) < 0 && errno != EINTR) {
             break;
-        if (p[2].revents != 0)
+        }
+        if (p[2].revents != 0) {
             break;
+        }
         /* The server's side first: its last message must not be lost to the client's ending. */
-        if (p[1].revents != 0 && !read_side(relay, down, &number))
+        if (p[1].revents != 0 && !read_side(relay, down, &number)) {
             break;
-        if (p[0].revents != 0 && !read_side(relay, up, &number))
+        }
+        if (p[0].revents != 0 && !read_side(relay, up, &number)) {
             break;
+        }
     }
 out:
     free(up);
@@ -200,13 +216,16 @@ static void *serve(void *arg)
     for (;;) {
         struct pollfd p[] = {{.fd = relay->listener, .events = POLLIN},
                              {.fd = relay->wake[0], .events = POLLIN}};
-        if (poll(p, 2, -1) < 0 && errno != EINTR)
+        if (poll(p, 2, -1) < 0 && errno != EINTR) {
             break;
-        if (p[1].revents != 0)
+        }
+        if (p[1].revents != 0) {
             break;
+        }
         int client = accept4(relay->listener, NULL, NULL, SOCK_CLOEXEC);
-        if (client < 0)
+        if (client < 0) {
             continue;
+        }
         int server = dial(relay->target);
         if (server >= 0) {
             setsockopt(client, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
@@ -227,8 +246,9 @@ static int listen_on(uint16_t port, uint16_t *bound)
                              .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t len = sizeof at;
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0)
+    if (fd < 0) {
         return -1;
+    }
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
     if (bind(fd, (struct sockaddr *)&at, sizeof at) != 0 || listen(fd, 8) != 0 ||
         getsockname(fd, (struct sockaddr *)&at, &len) != 0) {
@@ -241,14 +261,18 @@ static int listen_on(uint16_t port, uint16_t *bound)
 
 static void release_all(struct relay *relay)
 {
-    if (relay->record != NULL)
+    if (relay->record != NULL) {
         fclose(relay->record);
-    if (relay->listener >= 0)
+    }
+    if (relay->listener >= 0) {
         close(relay->listener);
-    if (relay->wake[0] >= 0)
+    }
+    if (relay->wake[0] >= 0) {
         close(relay->wake[0]);
-    if (relay->wake[1] >= 0)
+    }
+    if (relay->wake[1] >= 0) {
         close(relay->wake[1]);
+    }
     pthread_cond_destroy(&relay->changed);
     pthread_mutex_destroy(&relay->lock);
     free(relay);
@@ -257,20 +281,24 @@ static void release_all(struct relay *relay)
 struct relay *relay_start(uint16_t port, uint16_t target, const struct relay_plan *plan)
 {
     struct relay *relay = calloc(1, sizeof *relay);
-    if (relay == NULL)
+    if (relay == NULL) {
         return NULL;
+    }
     relay->plan = *plan;
     relay->target = target;
     relay->wake[0] = relay->wake[1] = -1;
     pthread_mutex_init(&relay->lock, NULL);
     pthread_cond_init(&relay->changed, NULL);
     relay->listener = listen_on(port, &relay->port);
-    if (relay->listener < 0 || pipe2(relay->wake, O_CLOEXEC) != 0)
+    if (relay->listener < 0 || pipe2(relay->wake, O_CLOEXEC) != 0) {
         goto fail;
-    if (plan->record != NULL && (relay->record = fopen(plan->record, "we")) == NULL)
+    }
+    if (plan->record != NULL && (relay->record = fopen(plan->record, "we")) == NULL) {
         goto fail;
-    if (pthread_create(&relay->thread, NULL, serve, relay) != 0)
+    }
+    if (pthread_create(&relay->thread, NULL, serve, relay) != 0) {
         goto fail;
+    }
     return relay;
 fail:
     release_all(relay);
@@ -279,14 +307,16 @@ fail:
 
 void relay_stop(struct relay *relay)
 {
-    if (relay == NULL)
+    if (relay == NULL) {
         return;
+    }
     pthread_mutex_lock(&relay->lock);
     relay->stopping = 1;
     pthread_cond_broadcast(&relay->changed);
     pthread_mutex_unlock(&relay->lock);
-    while (write(relay->wake[1], "", 1) < 0 && errno == EINTR)
+    while (write(relay->wake[1], "", 1) < 0 && errno == EINTR) {
         ;
+    }
     pthread_join(relay->thread, NULL);
     release_all(relay);
 }
@@ -307,8 +337,9 @@ int relay_wait_hold(struct relay *relay, int timeout_ms)
         until.tv_nsec -= 1000000000;
     }
     pthread_mutex_lock(&relay->lock);
-    while (!relay->held && pthread_cond_timedwait(&relay->changed, &relay->lock, &until) == 0)
+    while (!relay->held && pthread_cond_timedwait(&relay->changed, &relay->lock, &until) == 0) {
         ;
+    }
     int held = relay->held;
     pthread_mutex_unlock(&relay->lock);
     return held;
@@ -332,11 +363,13 @@ unsigned relay_messages(struct relay *relay)
 
 int relay_next_frame(const uint8_t *data, size_t size, size_t *at, const uint8_t **der, size_t *len)
 {
-    if (size - *at < HEADER)
+    if (size - *at < HEADER) {
         return 0;
+    }
     size_t n = (size_t)(data[*at] << 8 | data[*at + 1]);
-    if (size - *at - HEADER < n)
+    if (size - *at - HEADER < n) {
         return 0;
+    }
     *der = data + *at + HEADER;
     *len = n;
     *at += HEADER + n;

@@ -39,8 +39,9 @@ static void add_hex(struct vec_value *value, const char *hex)
     size_t len = 0;
 
     hex += strspn(hex, " ");
-    if (hex[0] == '\0')
+    if (hex[0] == '\0') {
         return;
+    }
     ck_assert_msg(OPENSSL_hexstr2buf_ex(value->data + value->len, VEC_VALUE_MAX - value->len, &len,
                                         hex, '\0') == 1,
                   "%s: %s", value->name, hex);
@@ -111,15 +112,17 @@ void vec_setup(void)
 
 void vec_teardown(void)
 {
-    for (int i = 0; i < VEC_LOADS; i++)
+    for (int i = 0; i < VEC_LOADS; i++) {
         EVP_PKEY_free(vec_keys[i]);
+    }
 }
 
 struct vec_value *vec_get(struct vec_set *set, const char *name)
 {
     for (size_t i = 0; i < set->count; i++) {
-        if (strcmp(set->values[i].name, name) == 0)
+        if (strcmp(set->values[i].name, name) == 0) {
             return &set->values[i];
+        }
     }
     ck_abort_msg("%s: no value %s", set->name, name);
     return NULL;
@@ -146,8 +149,9 @@ void vec_digest(const EVP_MD *md, const struct kl_bytes *parts, size_t count, ui
     EVP_MD_CTX *ctx = EVP_MD_CTX_new();
 
     ck_assert(EVP_DigestInit_ex(ctx, md, NULL) == 1);
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count; i++) {
         ck_assert(EVP_DigestUpdate(ctx, parts[i].data, parts[i].len) == 1);
+    }
     ck_assert(EVP_DigestFinal_ex(ctx, out, NULL) == 1);
     EVP_MD_CTX_free(ctx);
 }
@@ -186,11 +190,12 @@ void vec_kcv(enum kl_alg alg, const uint8_t *tmk, uint8_t out[16])
     static const uint8_t zeros[16];
     const struct kl_alg_info *info = kl_alg_info(alg);
 
-    if (info->is_aes)
+    if (info->is_aes) {
         vec_cmac((struct kl_bytes){tmk, info->key_len}, (struct kl_bytes){zeros, 16}, out);
-    else
+    } else {
         vec_pass(alg == KL_ALG_TDES2 ? "DES-EDE-ECB" : "DES-EDE3-ECB", 1, tmk,
                  (struct kl_bytes){zeros, 8}, out);
+    }
 }
 
 int vec_decode(struct vec_set *set, const char *name, struct kl_msg *out)

@@ -21,17 +21,21 @@ static CK_FUNCTION_LIST ours;
 
 static int is_true(const CK_ATTRIBUTE *template, CK_ULONG count, CK_ATTRIBUTE_TYPE type)
 {
-    for (CK_ULONG i = 0; i < count; i++)
-        if (template[i].type == type && template[i].ulValueLen == sizeof(CK_BBOOL))
+    for (CK_ULONG i = 0; i < count; i++) {
+        if (template[i].type == type && template[i].ulValueLen == sizeof(CK_BBOOL)) {
             return *(const CK_BBOOL *)template[i].pValue == CK_TRUE;
+        }
+    }
     return 0;
 }
 
 static CK_ULONG value_len(const CK_ATTRIBUTE *template, CK_ULONG count)
 {
-    for (CK_ULONG i = 0; i < count; i++)
-        if (template[i].type == CKA_VALUE_LEN)
+    for (CK_ULONG i = 0; i < count; i++) {
+        if (template[i].type == CKA_VALUE_LEN) {
             return *(const CK_ULONG *)template[i].pValue;
+        }
+    }
     return 0;
 }
 
@@ -39,8 +43,9 @@ static CK_ULONG value_len(const CK_ATTRIBUTE *template, CK_ULONG count)
 static const uint8_t *fixed_value(CK_MECHANISM_TYPE mechanism, const CK_ATTRIBUTE *template,
                                   CK_ULONG count, CK_KEY_TYPE *type, CK_ULONG *len)
 {
-    if (getenv("KL_PROXY_FIXED") == NULL || is_true(template, count, CKA_TOKEN))
+    if (getenv("KL_PROXY_FIXED") == NULL || is_true(template, count, CKA_TOKEN)) {
         return NULL;
+    }
     switch (mechanism) {
     case CKM_DES2_KEY_GEN:
         *type = CKK_DES2;
@@ -53,8 +58,9 @@ static const uint8_t *fixed_value(CK_MECHANISM_TYPE mechanism, const CK_ATTRIBUT
     case CKM_AES_KEY_GEN:
         *type = CKK_AES;
         *len = value_len(template, count);
-        if (*len == 0 || *len > sizeof proxy_tmk)
+        if (*len == 0 || *len > sizeof proxy_tmk) {
             return NULL;
+        }
         return is_true(template, count, CKA_DERIVE) ? proxy_rnd1 : proxy_tmk;
     default:
         return NULL;
@@ -68,13 +74,16 @@ static CK_RV generate_key(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism,
     CK_KEY_TYPE type;
     CK_ULONG len, n = 0;
     const uint8_t *value = fixed_value(mechanism->mechanism, template, count, &type, &len);
-    if (value == NULL || count > ATTR_MAX - 3)
+    if (value == NULL || count > ATTR_MAX - 3) {
         return real->C_GenerateKey(session, mechanism, template, count, key);
+    }
     CK_ATTRIBUTE all[ATTR_MAX];
-    for (CK_ULONG i = 0; i < count; i++)
+    for (CK_ULONG i = 0; i < count; i++) {
         if (template[i].type != CKA_VALUE_LEN && template[i].type != CKA_CLASS &&
-            template[i].type != CKA_KEY_TYPE)
+            template[i].type != CKA_KEY_TYPE) {
             all[n++] = template[i];
+        }
+    }
     all[n++] = (CK_ATTRIBUTE){CKA_CLASS, &class, sizeof class};
     all[n++] = (CK_ATTRIBUTE){CKA_KEY_TYPE, &type, sizeof type};
     all[n++] = (CK_ATTRIBUTE){CKA_VALUE, (void *)(uintptr_t)value, len};
@@ -114,14 +123,16 @@ static CK_RV unwrap_key(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_O
     int fd = path != NULL ? open(path, O_RDONLY | O_CLOEXEC) : -1;
     char what = 0;
     if (fd >= 0) {
-        if (read(fd, &what, 1) != 1)
+        if (read(fd, &what, 1) != 1) {
             what = 0;
+        }
         close(fd);
     }
     switch (what) {
     case 'h':
-        for (;;)
+        for (;;) {
             pause();
+        }
     case 'c':
         _exit(139);
     case 'e':
@@ -137,12 +148,14 @@ CK_RV C_GetFunctionList(CK_FUNCTION_LIST **list)
     if (real == NULL) {
         void *module = path != NULL ? dlopen(path, RTLD_NOW | RTLD_LOCAL) : NULL;
         CK_C_GetFunctionList get;
-        if (module == NULL)
+        if (module == NULL) {
             return CKR_GENERAL_ERROR;
+        }
         void *symbol = dlsym(module, "C_GetFunctionList");
         memcpy(&get, &symbol, sizeof get);
-        if (symbol == NULL || get(&real) != CKR_OK)
+        if (symbol == NULL || get(&real) != CKR_OK) {
             return CKR_GENERAL_ERROR;
+        }
         ours = *real;
         ours.C_GetFunctionList = C_GetFunctionList;
         ours.C_GenerateKey = generate_key;

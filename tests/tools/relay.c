@@ -30,8 +30,9 @@ static unsigned long number(const char *text, char end, char **rest, unsigned lo
 {
     char *after;
     unsigned long value = strtoul(text, &after, 10);
-    if (after == text || *after != end || value > max)
+    if (after == text || *after != end || value > max) {
         errx(EX_USAGE, "'%s' is not of the form that --help shows", text);
+    }
     *rest = after + (end != '\0');
     return value;
 }
@@ -41,8 +42,9 @@ static uint8_t *slurp(const char *path, size_t *len)
 {
     static uint8_t data[2 + 65535];
     FILE *f = fopen(path, "rbe");
-    if (f == NULL)
+    if (f == NULL) {
         err(EX_NOINPUT, "%s", path);
+    }
     *len = fread(data, 1, sizeof data, f);
     fclose(f);
     return data;
@@ -52,8 +54,9 @@ static void parse_action(struct relay_plan *plan, enum relay_act act, const char
 {
     char *rest;
     int more = act == RELAY_FLIP || act == RELAY_REPLACE;
-    if (plan->act != RELAY_PASS)
+    if (plan->act != RELAY_PASS) {
         errx(EX_USAGE, "only one action at a time");
+    }
     plan->act = act;
     plan->message = (unsigned)number(arg, more ? ':' : '\0', &rest, 64);
     if (act == RELAY_FLIP) {
@@ -112,8 +115,9 @@ int main(int argc, char **argv)
     sigaddset(&ends, SIGTERM);
     sigprocmask(SIG_BLOCK, &ends, NULL);
     struct relay *relay = relay_start((uint16_t)from, (uint16_t)to, &plan);
-    if (relay == NULL)
+    if (relay == NULL) {
         err(EX_OSERR, "cannot listen on 127.0.0.1:%lu", from);
+    }
     printf("port %u\n", relay_port(relay));
     fflush(stdout);
     sigwait(&ends, &signal_number);

@@ -100,14 +100,16 @@ static const struct spec specs[] = {
 
 static void need(int ok, const char *what)
 {
-    if (!ok)
+    if (!ok) {
         errx(EX_SOFTWARE, "%s failed", what);
+    }
 }
 
 static void need_rc(enum kl_rc rc, const struct kl_err *err)
 {
-    if (rc != KL_OK)
+    if (rc != KL_OK) {
         errx(EX_SOFTWARE, "%s", err->text);
+    }
 }
 
 /* ---- OpenSSL with chosen randomness ---- */
@@ -228,11 +230,12 @@ static void kcv(const struct kl_alg_info *info, const uint8_t *tmk, uint8_t out[
 {
     static const uint8_t zeros[16];
 
-    if (info->is_aes)
+    if (info->is_aes) {
         cmac("AES-128-CBC", tmk, info->key_len, zeros, sizeof(zeros), out);
-    else
+    } else {
         cipher(info->alg == KL_ALG_TDES2 ? EVP_des_ede_ecb() : EVP_des_ede3_ecb(), tmk, zeros, 8,
                out);
+    }
 }
 
 /* ---- Printing ---- */
@@ -243,8 +246,9 @@ static void print_value(FILE *out, const char *name, const void *value, size_t l
 
     fprintf(out, "%s =%s", name, len * 2 > HEX_WIDTH ? "\n" : " ");
     for (size_t i = 0; i < len; i++) {
-        if (len * 2 > HEX_WIDTH && i % (HEX_WIDTH / 2) == 0)
+        if (len * 2 > HEX_WIDTH && i % (HEX_WIDTH / 2) == 0) {
             fputs(i ? "\n  " : "  ", out);
+        }
         fprintf(out, "%02x", bytes[i]);
     }
     fputc('\n', out);
@@ -277,8 +281,9 @@ struct load {
 
 static void choose(const struct load *load, uint8_t from, uint8_t *out, size_t len)
 {
-    for (size_t i = 0; i < len; i++)
+    for (size_t i = 0; i < len; i++) {
         out[i] = (uint8_t)(load->spec->first + from + i);
+    }
 }
 
 /* Encodes and prints a message; transcript_out NULL: it belongs to none. */
@@ -291,8 +296,9 @@ static void emit(struct load *load, const char *name, const struct kl_msg *msg,
 
     need_rc(kl_msg_encode(msg, der, &len, &err), &err);
     print_value(load->out, name, der, len);
-    if (!transcript_out)
+    if (!transcript_out) {
         return;
+    }
     need_rc(kl_transcript_add(load->transcript, der, len, &err), &err);
     need_rc(kl_transcript_hash(load->transcript, transcript_out, &err), &err);
 }
@@ -474,11 +480,13 @@ static EVP_PKEY *read_key(OSSL_LIB_CTX *fixed, const char *dir, const char *file
     FILE *file;
 
     snprintf(path, sizeof(path), "%s/vector-%s-key.pem", dir, files);
-    if (!(file = fopen(path, "re")))
+    if (!(file = fopen(path, "re"))) {
         err(EX_NOINPUT, "%s", path);
+    }
     key = PEM_read_PrivateKey_ex(file, NULL, NULL, NULL, fixed, NULL);
-    if (!key)
+    if (!key) {
         errx(EX_DATAERR, "%s: no private key in PEM form", path);
+    }
     fclose(file);
     return key;
 }
@@ -539,14 +547,17 @@ static char *make_section(const char *dir)
     size_t len = 0;
     FILE *out = open_memstream(&text, &len);
 
-    if (!out)
+    if (!out) {
         err(EX_OSERR, "open_memstream");
+    }
     print_root(out, dir);
-    for (size_t i = 0; i < sizeof(specs) / sizeof(specs[0]); i++)
+    for (size_t i = 0; i < sizeof(specs) / sizeof(specs[0]); i++) {
         print_load(out, &specs[i], dir, fixed);
+    }
     fputc('\n', out);
-    if (fclose(out) != 0)
+    if (fclose(out) != 0) {
         err(EX_OSERR, "open_memstream");
+    }
     OSSL_LIB_CTX_free(fixed);
     return text;
 }
@@ -557,13 +568,16 @@ static char *read_document(const char *path)
     char *text = calloc(1, DOCUMENT_MAX);
     size_t len;
 
-    if (!file)
+    if (!file) {
         err(EX_NOINPUT, "%s", path);
-    if (!text)
+    }
+    if (!text) {
         err(EX_OSERR, "%s", path);
+    }
     len = fread(text, 1, DOCUMENT_MAX - 1, file);
-    if (ferror(file) || len == DOCUMENT_MAX - 1)
+    if (ferror(file) || len == DOCUMENT_MAX - 1) {
         errx(EX_IOERR, "%s: cannot be read, or is too long", path);
+    }
     fclose(file);
     return text;
 }
@@ -574,9 +588,10 @@ static char *find_section(char *document, const char *path, char **end)
     char *begin = strstr(document, BEGIN_MARK);
 
     *end = begin ? strstr(begin, END_MARK) : NULL;
-    if (!*end)
+    if (!*end) {
         errx(EX_DATAERR, "%s: lacks the lines %.*s and %.*s", path, (int)strlen(BEGIN_MARK) - 1,
              BEGIN_MARK, (int)strlen(END_MARK) - 1, END_MARK);
+    }
     return begin + strlen(BEGIN_MARK);
 }
 
@@ -587,8 +602,9 @@ static int check_document(const char *path, const char *section)
     int same =
         (size_t)(end - begin) == strlen(section) && memcmp(begin, section, strlen(section)) == 0;
 
-    if (!same)
+    if (!same) {
         warnx("%s: the vectors are not what this program computes; see --update", path);
+    }
     free(document);
     return same ? 0 : 1;
 }
@@ -599,11 +615,13 @@ static void update_document(const char *path, const char *section)
     char *begin = find_section(document, path, &end);
     FILE *file = fopen(path, "we");
 
-    if (!file)
+    if (!file) {
         err(EX_CANTCREAT, "%s", path);
+    }
     fprintf(file, "%.*s%s%s", (int)(begin - document), document, section, end);
-    if (fclose(file) != 0)
+    if (fclose(file) != 0) {
         err(EX_IOERR, "%s", path);
+    }
     free(document);
 }
 
@@ -627,13 +645,13 @@ int main(int argc, char **argv)
     int status = 0;
 
     for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
-        if (c == 'd')
+        if (c == 'd') {
             dir = optarg;
-        else if (c == 'u')
+        } else if (c == 'u') {
             update = optarg;
-        else if (c == 'c')
+        } else if (c == 'c') {
             check = optarg;
-        else {
+        } else {
             usage(c == 'h' ? stdout : stderr);
             return c == 'h' ? 0 : EX_USAGE;
         }
@@ -643,12 +661,13 @@ int main(int argc, char **argv)
         return EX_USAGE;
     }
     section = make_section(dir);
-    if (update)
+    if (update) {
         update_document(update, section);
-    else if (check)
+    } else if (check) {
         status = check_document(check, section);
-    else
+    } else {
         fputs(section, stdout);
+    }
     free(section);
     return status;
 }

@@ -32,8 +32,9 @@ static EVP_PKEY *make_rsa(size_t bits, unsigned exponent)
 
     if (!ctx || !e || !BN_set_word(e, exponent) || EVP_PKEY_keygen_init(ctx) <= 0 ||
         EVP_PKEY_CTX_set_rsa_keygen_bits(ctx, (int)bits) <= 0 ||
-        EVP_PKEY_CTX_set1_rsa_keygen_pubexp(ctx, e) <= 0 || EVP_PKEY_generate(ctx, &key) <= 0)
+        EVP_PKEY_CTX_set1_rsa_keygen_pubexp(ctx, e) <= 0 || EVP_PKEY_generate(ctx, &key) <= 0) {
         abort();
+    }
     BN_free(e);
     EVP_PKEY_CTX_free(ctx);
     return key;
@@ -48,16 +49,18 @@ static void make_keys(void)
     weak_key = make_rsa(1024, 65537);
     e3_key = make_rsa(2048, 3);
     ec_key = EVP_EC_gen("P-256");
-    if (!ec_key)
+    if (!ec_key) {
         abort();
+    }
 }
 
 static void free_keys(void)
 {
     EVP_PKEY *keys[] = {root_key, other_key, inter_key, leaf_key, weak_key, ec_key, e3_key};
 
-    for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
+    for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
         EVP_PKEY_free(keys[i]);
+    }
 }
 
 /* What a certificate is to say; extensions as in openssl.cnf, NULL = left out. */
@@ -75,8 +78,9 @@ static void add_extension(X509 *cert, X509 *issuer, int nid, const char *value)
     X509_EXTENSION *extension;
     X509V3_CTX ctx;
 
-    if (!value)
+    if (!value) {
         return;
+    }
     X509V3_set_ctx(&ctx, issuer, cert, NULL, NULL, 0);
     extension = X509V3_EXT_conf_nid(NULL, &ctx, nid, value);
     ck_assert_msg(extension != NULL, "%s", value);
@@ -124,8 +128,9 @@ static X509 *issue(const struct spec *spec, X509 *issuer)
     add_extension(cert, cert, NID_ext_key_usage, spec->eku);
     add_extension(cert, cert, NID_subject_key_identifier, spec->ski);
     add_extension(cert, issuer ? issuer : cert, NID_authority_key_identifier, spec->aki);
-    if (spec->odd_extension)
+    if (spec->odd_extension) {
         add_odd_extension(cert);
+    }
     ck_assert_int_gt(X509_sign(cert, spec->signer, spec->md), 0);
     return cert;
 }
@@ -184,8 +189,9 @@ static void pki_make(struct pki *pki)
     pki->chain = sk_X509_new_null();
     ck_assert_ptr_nonnull(pki->chain);
     sk_X509_push(pki->chain, pki->leaf_cert);
-    if (pki->use_inter)
+    if (pki->use_inter) {
         sk_X509_push(pki->chain, pki->inter_cert);
+    }
 }
 
 static void pki_wipe(struct pki *pki)
@@ -441,11 +447,12 @@ START_TEST(test_verify)
     pki_plan(&pki);
     flaws[_i].put(&pki);
     pki_make(&pki);
-    if (flaws[_i].text)
+    if (flaws[_i].text) {
         assert_refused(pki.chain, pki.root_cert, flaws[_i].text);
-    else
+    } else {
         ck_assert_msg(kl_cert_verify_loader(pki.chain, pki.root_cert, NOW, &err) == KL_OK, "%s",
                       err.text);
+    }
     pki_wipe(&pki);
 }
 END_TEST
@@ -459,8 +466,9 @@ static void write_pem(char path[PATH_MAX], X509 *const *certs, size_t count, con
     fd = mkstemp(path);
     file = fdopen(fd, "w");
     ck_assert_ptr_nonnull(file);
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count; i++) {
         ck_assert(PEM_write_X509(file, certs[i]));
+    }
     fputs(tail, file);
     fclose(file);
 }
@@ -503,8 +511,9 @@ START_TEST(test_chain_shape)
     assert_refused(pki.chain, pki.root_cert, "unable to get local issuer certificate");
     sk_X509_pop(pki.chain);
     assert_refused(pki.chain, pki.root_cert, "chain holds 0 certificates");
-    for (int i = 0; i <= KL_CHAIN_MAX; i++)
+    for (int i = 0; i <= KL_CHAIN_MAX; i++) {
         sk_X509_push(pki.chain, pki.leaf_cert);
+    }
     assert_refused(pki.chain, pki.root_cert, "chain holds 5 certificates");
     pki_wipe(&pki);
 }
@@ -656,11 +665,12 @@ START_TEST(test_name_lines)
     kl_cert_issuer(pki.leaf_cert, line);
     ck_assert_str_eq(line, "CN=Root,O=Bank");
     name = X509_get_subject_name(pki.leaf_cert);
-    for (int i = 0; i < 6; i++)
+    for (int i = 0; i < 6; i++) {
         ck_assert(
             X509_NAME_add_entry_by_txt(name, "OU", MBSTRING_ASC,
                                        (const uint8_t *)"a name of some forty characters, or so",
                                        -1, -1, 0));
+    }
     memset(line, 'x', sizeof(line));
     kl_cert_subject(pki.leaf_cert, line);
     ck_assert_uint_eq(strnlen(line, sizeof(line)), KL_NAME_MAX - 1);
@@ -678,8 +688,9 @@ static void assert_pem(size_t count, const char *tail, enum kl_rc want, const ch
 
     pki_plan(&pki);
     pki_make(&pki);
-    for (size_t i = 0; i < 5; i++)
+    for (size_t i = 0; i < 5; i++) {
         certs[i] = i == 0 ? pki.leaf_cert : pki.inter_cert;
+    }
     write_pem(path, certs, count, tail);
     ck_assert_msg(kl_cert_load_pem(path, &chain, &err) == want, "%zu certificates: %s", count,
                   err.text);

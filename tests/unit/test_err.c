@@ -32,10 +32,12 @@ START_TEST(test_rc_table)
         ck_assert_int_eq(codes[i], (int)i);
         ck_assert_int_ne(kl_rc_name(codes[i])[0], '\0');
         ck_assert_int_ne(kl_rc_text(codes[i])[0], '\0');
-        for (size_t k = 0; k < i; k++)
+        for (size_t k = 0; k < i; k++) {
             ck_assert_str_ne(kl_rc_name(codes[i]), kl_rc_name(codes[k]));
-        if (i > 0)
+        }
+        if (i > 0) {
             ck_assert_int_ge(kl_rc_exit_status(codes[i]), 64);
+        }
     }
     ck_assert_int_eq(kl_rc_exit_status(KL_OK), 0);
     ck_assert_str_eq(kl_rc_name(KL_ERR_UNARMED), "unarmed");
@@ -190,8 +192,9 @@ START_TEST(test_secret_wiped)
     kl_secret_free(secret);
     ck_assert_int_eq(kl_secret_new(4096, &secret, &err), KL_OK);
     ck_assert_ptr_eq(kl_secret_data(secret), first);
-    for (size_t i = 0; i < 4096; i++)
+    for (size_t i = 0; i < 4096; i++) {
         ck_assert_uint_eq(first[i], 0);
+    }
     kl_secret_free(secret);
 }
 END_TEST
@@ -205,13 +208,15 @@ START_TEST(test_secret_bounds)
     ck_assert_int_eq(kl_secret_new(0, &secret, &err), KL_ERR_INTERNAL);
     ck_assert_int_eq(kl_secret_new(65537, &secret, &err), KL_ERR_INTERNAL);
     ck_assert_ptr_null(secret);
-    while (count < 64 && kl_secret_new(65536, &held[count], &err) == KL_OK)
+    while (count < 64 && kl_secret_new(65536, &held[count], &err) == KL_OK) {
         count++;
+    }
     ck_assert_uint_ge(count, 8);
     ck_assert_uint_lt(count, 64); /* the heap is bounded, and never spills into plain memory */
     ck_assert_int_eq(err.rc, KL_ERR_MEMORY);
-    while (count > 0)
+    while (count > 0) {
         kl_secret_free(held[--count]);
+    }
 }
 END_TEST
 
@@ -256,8 +261,9 @@ START_TEST(test_secret_unlockable)
     uid_t uid = geteuid();
 
     ck_assert_int_eq(setrlimit(RLIMIT_MEMLOCK, &none), 0);
-    if (uid == 0)
+    if (uid == 0) {
         ck_assert_int_eq(seteuid(65534), 0);
+    }
     ck_assert_int_eq(kl_secret_setup(&err), KL_ERR_SYSTEM);
     ck_assert_ptr_nonnull(strstr(err.text, "RLIMIT_MEMLOCK"));
     ck_assert_int_eq(kl_secret_new(16, &secret, &err), KL_ERR_SYSTEM);
@@ -274,8 +280,9 @@ START_TEST(test_wipe)
 
     memset(scratch, 0x5a, sizeof(scratch));
     kl_wipe(scratch, sizeof(scratch) - 1);
-    for (size_t i = 0; i < sizeof(scratch) - 1; i++)
+    for (size_t i = 0; i < sizeof(scratch) - 1; i++) {
         ck_assert_uint_eq(scratch[i], 0);
+    }
     ck_assert_uint_eq(scratch[sizeof(scratch) - 1], 0x5a);
 }
 END_TEST

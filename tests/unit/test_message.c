@@ -92,8 +92,9 @@ START_TEST(test_round_trip)
     ck_assert_uint_eq(encode(&back, second), len);
     ck_assert_mem_eq(first, second, len);
     /* Without slices, the whole value comes back, and nothing else is in it. */
-    if (msg.type != KL_MSG_CERTIFICATE && msg.type != KL_MSG_MASTER_KEY)
+    if (msg.type != KL_MSG_CERTIFICATE && msg.type != KL_MSG_MASTER_KEY) {
         ck_assert_mem_eq(&msg.u, &back.u, sizeof(msg.u));
+    }
 }
 END_TEST
 
@@ -173,8 +174,9 @@ START_TEST(test_edges)
 
     test_sample(KL_MSG_CERTIFICATE, &msg);
     msg.u.certificate.chain_count = 3;
-    for (size_t i = 0; i < 3; i++)
+    for (size_t i = 0; i < 3; i++) {
         msg.u.certificate.chain[i] = (struct kl_bytes){cert, sizeof(cert)};
+    }
     len = encode(&msg, der);
     ck_assert_int_eq(kl_msg_decode(der, len, &back, &err), KL_OK);
     ck_assert_uint_eq(back.u.certificate.chain[2].len, KL_CERT_MAX);
@@ -261,8 +263,9 @@ static const char *spoil(int number, struct kl_msg *msg)
         test_sample(KL_MSG_CERTIFICATE, msg);
         big[3] = 0xfc;
         msg->u.certificate.chain_count = 4;
-        for (size_t i = 0; i < 4; i++)
+        for (size_t i = 0; i < 4; i++) {
             msg->u.certificate.chain[i] = (struct kl_bytes){big, KL_CERT_MAX};
+        }
         return "Certificate: takes 16432 bytes";
     default:
         test_sample(KL_MSG_CERTIFICATE, msg);
@@ -284,8 +287,9 @@ START_TEST(test_encode_refuses)
     ck_assert_int_eq(kl_msg_encode(&msg, out, &len, &err), KL_ERR_INTERNAL);
     ck_assert_msg(strstr(err.text, text), "\"%s\" lacks \"%s\"", err.text, text);
     ck_assert_uint_eq(len, 77);
-    for (size_t i = 0; i < sizeof(out); i++)
+    for (size_t i = 0; i < sizeof(out); i++) {
         ck_assert_uint_eq(out[i], 0x5a);
+    }
 }
 END_TEST
 

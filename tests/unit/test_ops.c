@@ -1,63 +1,20 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* pkcs11/ops, keys and tmpl: what keys are made like, what they cannot do, and known answers. */
+/* pkcs11/ops and tmpl: session keys, what they cannot do, and known answers. */
 #include "pkcs11/ops.h"
 
 #include <check.h>
 #include <openssl/evp.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "pkcs11/keys.h"
 #include "pkcs11/object.h"
-#include "tests/support/fake_p11.h"
-#include "tests/support/hsm.h"
+#include "pkcs11/tmpl.h"
+#include "tests/support/p11.h"
 #include "tests/support/suite.h"
 
-static struct test_token hsm;
-static CK_FUNCTION_LIST *f;
-static CK_SESSION_HANDLE s;
 static struct kl_err err = KL_ERR_INIT;
 
-#define ck_rc(call, expected) \
-    do { \
-        enum kl_rc rc_ = (call); \
-        ck_assert_msg(rc_ == (expected), "%s: %s, not %s: %s", #call, kl_rc_name(rc_), \
-                      kl_rc_name(expected), err.text); \
-    } while (0)
-#define ck_ok(call) ck_rc(call, KL_OK)
-#define ck_says(what) \
-    ck_assert_msg(strstr(err.text, what) != NULL, "\"%s\" is not in: %s", what, err.text)
-
-static void setup(void)
-{
-    struct kl_err setup_err = KL_ERR_INIT;
-
-    if (kl_secret_setup(&setup_err) != KL_OK) {
-        fprintf(stderr, "%s\n", setup_err.text);
-        exit(1);
-    }
-    test_token_open(&hsm, fake_p11(test_softhsm_path()));
-    f = kl_session_functions(hsm.session);
-    s = kl_session_handle(hsm.session);
-}
-
-static void teardown(void)
-{
-    test_token_close(&hsm);
-}
-
 static const CK_BBOOL yes = CK_TRUE, no = CK_FALSE;
-
-static int flag(CK_OBJECT_HANDLE object, CK_ATTRIBUTE_TYPE type)
-{
-    CK_BBOOL value = 99;
-    CK_ATTRIBUTE attr = {type, &value, 1};
-    CK_RV rv = f->C_GetAttributeValue(s, object, &attr, 1);
-
-    ck_assert_msg(rv == CKR_OK, "attribute 0x%lx: 0x%lx", type, rv);
-    return value;
-}
 
 static CK_OBJECT_HANDLE create(CK_KEY_TYPE type, const uint8_t *value, size_t len,
                                CK_ATTRIBUTE_TYPE use)
@@ -74,22 +31,9 @@ static CK_OBJECT_HANDLE create(CK_KEY_TYPE type, const uint8_t *value, size_t le
     };
     CK_OBJECT_HANDLE handle = CK_INVALID_HANDLE;
 
-    ck_assert_uint_eq(f->C_CreateObject(s, attrs, 7, &handle), CKR_OK);
+    ck_assert_uint_eq(hsm.f->C_CreateObject(hsm.s, attrs, 7, &handle), CKR_OK);
     return handle;
 }
-
-/* Which usage flags a secret key has, in the order of `uses`. */
-static const CK_ATTRIBUTE_TYPE uses[] = {CKA_ENCRYPT, CKA_DECRYPT, CKA_SIGN,  CKA_VERIFY,
-                                         CKA_WRAP,    CKA_UNWRAP,  CKA_DERIVE};
-static unsigned uses_of(CK_OBJECT_HANDLE object)
-{
-    unsigned set = 0;
-
-    for (unsigned i = 0; i < 7; i++)
-        set |= (unsigned)flag(object, uses[i]) << i;
-    return set;
-}
-enum { ENCRYPT = 1, DECRYPT = 2, SIGN = 4, WRAP = 16, UNWRAP = 32, DERIVE = 64 };
 
 /* ---- Known answers ---- */
 
@@ -198,10 +142,10 @@ static void check_sealed(CK_OBJECT_HANDLE object)
     CK_ATTRIBUTE changes[] = {{CKA_LABEL, (char[]){"x"}, 1}, {CKA_SIGN, (void *)&yes, 1}};
     CK_OBJECT_HANDLE copy;
 
-    ck_assert(!flag(object, CKA_COPYABLE) && !flag(object, CKA_MODIFIABLE));
-    ck_assert_uint_ne(f->C_CopyObject(s, object, NULL, 0, &copy), CKR_OK);
+    ck_assert(!p11_flag(object, CKA_COPYABLE) && !p11_flag(object, CKA_MODIFIABLE));
+    ck_assert_uint_ne(hsm.f->C_CopyObject(hsm.s, object, NULL, 0, &copy), CKR_OK);
     for (int i = 0; i < 2; i++) {
-        ck_assert_uint_ne(f->C_SetAttributeValue(s, object, &changes[i], 1), CKR_OK);
+        ck_assert_uint_ne(hsm.f->C_SetAttributeValue(hsm.s, object, &changes[i], 1), CKR_OK);
     }
 }
 
@@ -212,19 +156,20 @@ START_TEST(derived_keys_have_one_use)
     static const struct {
         enum kl_key_use use;
         unsigned set;
-    } table[] = {{KL_USE_DERIVE, DERIVE},   {KL_USE_WRAP, WRAP},       {KL_USE_UNWRAP, UNWRAP},
-                 {KL_USE_ENCRYPT, ENCRYPT}, {KL_USE_DECRYPT, DECRYPT}, {KL_USE_MAC, SIGN}};
+    } table[] = {{KL_USE_DERIVE, KL_CAN_DERIVE},   {KL_USE_WRAP, KL_CAN_WRAP},
+                 {KL_USE_UNWRAP, KL_CAN_UNWRAP},   {KL_USE_ENCRYPT, KL_CAN_ENCRYPT},
+                 {KL_USE_DECRYPT, KL_CAN_DECRYPT}, {KL_USE_MAC, KL_CAN_SIGN}};
     CK_OBJECT_HANDLE rnd1, key;
 
     ck_ok(kl_op_generate_rnd1(hsm.session, &rnd1, &err));
-    ck_assert_uint_eq(uses_of(rnd1), DERIVE);
-    ck_assert(flag(rnd1, CKA_SENSITIVE));
+    ck_assert_uint_eq(p11_uses(rnd1), KL_CAN_DERIVE);
+    ck_assert(p11_flag(rnd1, CKA_SENSITIVE));
     ck_ok(kl_op_derive(hsm.session, rnd1, label, table[_i].use, &key, &err));
-    ck_assert_uint_eq(uses_of(key), table[_i].set);
-    ck_assert(flag(key, CKA_SENSITIVE));
-    ck_assert(!flag(key, CKA_EXTRACTABLE));
-    ck_assert(!flag(key, CKA_TOKEN));
-    ck_assert(flag(key, CKA_PRIVATE));
+    ck_assert_uint_eq(p11_uses(key), table[_i].set);
+    ck_assert(p11_flag(key, CKA_SENSITIVE));
+    ck_assert(!p11_flag(key, CKA_EXTRACTABLE));
+    ck_assert(!p11_flag(key, CKA_TOKEN));
+    ck_assert(p11_flag(key, CKA_PRIVATE));
     check_sealed(rnd1);
     check_sealed(key);
 }
@@ -242,7 +187,7 @@ START_TEST(unwrapped_rnd1_is_as_demanded)
     ck_ok(kl_pair_find(hsm.session, KL_PAIR_WORK, "k", &private_key, &key, &err));
     ck_ok(kl_op_import_rsa_public(hsm.session, key, &public_key, &err));
     EVP_PKEY_free(key);
-    ck_assert(flag(public_key, CKA_WRAP) && !flag(public_key, CKA_TOKEN));
+    ck_assert(p11_flag(public_key, CKA_WRAP) && !p11_flag(public_key, CKA_TOKEN));
     check_sealed(public_key);
     ck_ok(kl_op_generate_rnd1(hsm.session, &rnd1, &err));
     ck_ok(kl_op_wrap_oaep(hsm.session, public_key, rnd1, KL_OAEP_SHA1, c_rnd1, sizeof(c_rnd1), &len,
@@ -250,7 +195,7 @@ START_TEST(unwrapped_rnd1_is_as_demanded)
     ck_ok(kl_op_unwrap_rnd1(hsm.session, private_key, KL_OAEP_SHA1, c_rnd1, len, &again, &err));
     ck_ok(kl_object_demand(hsm.session, again, kl_rnd1_demands.list, kl_rnd1_demands.count, "Rnd1'",
                            &err));
-    ck_assert_uint_eq(uses_of(again), DERIVE);
+    ck_assert_uint_eq(p11_uses(again), KL_CAN_DERIVE);
     check_sealed(again);
 }
 END_TEST
@@ -295,10 +240,10 @@ START_TEST(tmk_goes_out_and_comes_back)
     ck_ok(kl_op_derive(hsm.session, rnd1, label, KL_USE_WRAP, &wrap, &err));
     ck_ok(kl_op_derive(hsm.session, rnd1, label, KL_USE_UNWRAP, &unwrap, &err));
     ck_ok(kl_op_generate_tmk(hsm.session, info->alg, &tmk, &err));
-    ck_assert_uint_eq(uses_of(tmk), info->is_aes ? SIGN : ENCRYPT);
-    ck_assert(flag(tmk, CKA_SENSITIVE));
-    ck_assert(!flag(tmk, CKA_TOKEN));
-    ck_assert(!flag(tmk, CKA_WRAP_WITH_TRUSTED));
+    ck_assert_uint_eq(p11_uses(tmk), info->is_aes ? KL_CAN_SIGN : KL_CAN_ENCRYPT);
+    ck_assert(p11_flag(tmk, CKA_SENSITIVE));
+    ck_assert(!p11_flag(tmk, CKA_TOKEN));
+    ck_assert(!p11_flag(tmk, CKA_WRAP_WITH_TRUSTED));
     check_sealed(tmk);
     ck_ok(kl_op_kcv(hsm.session, tmk, info->alg, 4, kcv, &err));
     ck_ok(kl_op_wrap(hsm.session, wrap, tmk, wrapped, &len, &err));
@@ -308,18 +253,18 @@ START_TEST(tmk_goes_out_and_comes_back)
                            &err));
     ck_ok(kl_op_kcv(hsm.session, back, info->alg, 4, kcv_back, &err));
     ck_assert_mem_eq(kcv, kcv_back, 4);
-    ck_assert(!flag(back, CKA_EXTRACTABLE));
-    ck_assert(!flag(back, CKA_TOKEN));
+    ck_assert(!p11_flag(back, CKA_EXTRACTABLE));
+    ck_assert(!p11_flag(back, CKA_TOKEN));
     check_sealed(back);
 
     ck_ok(kl_op_unwrap_tmk(hsm.session, unwrap, info->alg, wrapped, len, KL_USE_UNWRAP, "TMK",
                            0x01020304, &pad, &err));
-    ck_assert_uint_eq(uses_of(pad), UNWRAP);
-    ck_assert(flag(pad, CKA_TOKEN));
-    ck_assert(flag(pad, CKA_PRIVATE));
-    ck_assert(flag(pad, CKA_SENSITIVE));
-    ck_assert(!flag(pad, CKA_EXTRACTABLE));
-    ck_assert_uint_eq(f->C_GetAttributeValue(s, pad, &attr, 1), CKR_OK);
+    ck_assert_uint_eq(p11_uses(pad), KL_CAN_UNWRAP);
+    ck_assert(p11_flag(pad, CKA_TOKEN));
+    ck_assert(p11_flag(pad, CKA_PRIVATE));
+    ck_assert(p11_flag(pad, CKA_SENSITIVE));
+    ck_assert(!p11_flag(pad, CKA_EXTRACTABLE));
+    ck_assert_uint_eq(hsm.f->C_GetAttributeValue(hsm.s, pad, &attr, 1), CKR_OK);
     ck_assert_uint_eq(attr.ulValueLen, 4);
     ck_assert_mem_eq(id, "\x01\x02\x03\x04", 4);
     check_sealed(pad);
@@ -351,6 +296,16 @@ START_TEST(bad_cryptograms_are_the_peers_fault)
                            &out, &err),
           KL_ERR_VERIFY);
     ck_assert_uint_eq(out, CK_INVALID_HANDLE);
+}
+END_TEST
+
+START_TEST(random_bytes)
+{
+    uint8_t a[32] = {0}, b[32] = {0};
+
+    ck_ok(kl_op_random(hsm.session, a, sizeof(a), &err));
+    ck_ok(kl_op_random(hsm.session, b, sizeof(b), &err));
+    ck_assert_mem_ne(a, b, sizeof(a));
 }
 END_TEST
 
@@ -417,9 +372,9 @@ START_TEST(claimed_lengths)
     const enum kl_rc expected = cases[_i].rc;
     uint8_t out[KL_RSA_MAX + 100], untouched[sizeof(out)];
 
-    f->C_WrapKey = wrap_claims;
-    f->C_SignInit = init_is_fine;
-    f->C_Sign = sign_claims;
+    hsm.f->C_WrapKey = wrap_claims;
+    hsm.f->C_SignInit = init_is_fine;
+    hsm.f->C_Sign = sign_claims;
     claimed = cases[_i].claim;
     memset(untouched, 0x5a, sizeof(untouched));
     for (int op = 0; op < 3; op++) {
@@ -448,7 +403,7 @@ START_TEST(claimed_length_of_a_cryptogram)
     uint8_t out[KL_CTMK_LEN_MAX], untouched[KL_CTMK_LEN_MAX];
     size_t len = 99;
 
-    f->C_WrapKey = wrap_claims;
+    hsm.f->C_WrapKey = wrap_claims;
     memset(out, 0x5a, sizeof(out));
     memset(untouched, 0x5a, sizeof(untouched));
     claimed = KL_CTMK_LEN_MAX + 1;
@@ -471,7 +426,7 @@ START_TEST(claimed_length_of_a_public_key)
     };
     EVP_PKEY *key = NULL;
 
-    f->C_GetAttributeValue = attributes_claim;
+    hsm.f->C_GetAttributeValue = attributes_claim;
     claimed = claims[_i][0];
     claimed_exponent = claims[_i][1];
     ck_rc(kl_object_rsa_public(hsm.session, 1, &key, &err), KL_ERR_HSM);
@@ -480,325 +435,12 @@ START_TEST(claimed_length_of_a_public_key)
 }
 END_TEST
 
-/* ---- Token keys ---- */
-
-static CK_OBJECT_HANDLE find(CK_OBJECT_CLASS class, const char *name)
-{
-    CK_ATTRIBUTE query[] = {{CKA_CLASS, &class, sizeof(class)},
-                            {CKA_LABEL, (void *)name, strlen(name)}};
-    CK_OBJECT_HANDLE handles[2] = {CK_INVALID_HANDLE, CK_INVALID_HANDLE};
-    CK_ULONG count = 0;
-
-    ck_assert_uint_eq(f->C_FindObjectsInit(s, query, 2), CKR_OK);
-    ck_assert_uint_eq(f->C_FindObjects(s, handles, 2, &count), CKR_OK);
-    ck_assert_uint_eq(f->C_FindObjectsFinal(s), CKR_OK);
-    ck_assert_uint_le(count, 1);
-    return handles[0];
-}
-
-START_TEST(pairs_are_made_by_role)
-{
-    enum kl_pair_role role = _i == 0 ? KL_PAIR_WORK : KL_PAIR_CA;
-    EVP_PKEY *key = NULL, *found_key = NULL;
-    CK_OBJECT_HANDLE private, public, found;
-    CK_BBOOL value = CK_TRUE;
-    CK_ATTRIBUTE decrypt = {CKA_DECRYPT, &value, 1};
-
-    ck_ok(kl_pair_generate(hsm.session, role, "k", 2048, &key, &err));
-    ck_ok(kl_pair_find(hsm.session, role, "k", &found, &found_key, &err));
-    ck_assert_int_eq(EVP_PKEY_eq(key, found_key), 1);
-    ck_assert_int_eq(EVP_PKEY_get_bits(key), 2048);
-    private = find(CKO_PRIVATE_KEY, "k");
-    public = find(CKO_PUBLIC_KEY, "k");
-    ck_assert_uint_eq(private, found);
-    ck_assert(flag(private, CKA_SENSITIVE) && flag(private, CKA_PRIVATE));
-    ck_assert(flag(private, CKA_SIGN) && !flag(private, CKA_EXTRACTABLE));
-    ck_assert(!flag(private, CKA_DECRYPT) && !flag(private, CKA_SIGN_RECOVER));
-    ck_assert(!flag(private, CKA_DERIVE) && !flag(private, CKA_MODIFIABLE));
-    ck_assert_int_eq(flag(private, CKA_UNWRAP), role == KL_PAIR_WORK);
-    ck_assert_int_eq(flag(public, CKA_WRAP), role == KL_PAIR_WORK);
-    ck_assert(flag(public, CKA_VERIFY) && !flag(public, CKA_ENCRYPT));
-    ck_assert(!flag(public, CKA_PRIVATE));
-    /* Powers cannot be added afterwards. */
-    ck_assert_uint_ne(f->C_SetAttributeValue(s, private, &decrypt, 1), CKR_OK);
-    /* Either role's key is refused as the other. */
-    ck_rc(kl_pair_find(hsm.session, role == KL_PAIR_WORK ? KL_PAIR_CA : KL_PAIR_WORK, "k", &found,
-                       &found_key, &err),
-          KL_ERR_KEY);
-    ck_says("CKA_UNWRAP");
-    ck_rc(kl_pair_generate(hsm.session, role, "k", 2048, &found_key, &err), KL_ERR_EXISTS);
-    ck_ok(kl_pair_destroy(hsm.session, "k", &err));
-    ck_assert_uint_eq(find(CKO_PRIVATE_KEY, "k"), CK_INVALID_HANDLE);
-    ck_assert_uint_eq(find(CKO_PUBLIC_KEY, "k"), CK_INVALID_HANDLE);
-    ck_rc(kl_pair_destroy(hsm.session, "k", &err), KL_ERR_KEY);
-    EVP_PKEY_free(found_key);
-    EVP_PKEY_free(key);
-}
-END_TEST
-
-/* CKA_ALLOWED_MECHANISMS binds on SoftHSM: a work key does no PKCS#1 v1.5, either way. */
-START_TEST(work_key_has_two_mechanisms)
-{
-    CK_MECHANISM pkcs1 = {CKM_RSA_PKCS, NULL, 0};
-    uint8_t sig[KL_RSA_MAX], in[256] = {1};
-    CK_OBJECT_CLASS class = CKO_SECRET_KEY;
-    CK_KEY_TYPE type = CKK_AES;
-    CK_ATTRIBUTE attrs[] = {{CKA_CLASS, &class, sizeof(class)},
-                            {CKA_KEY_TYPE, &type, sizeof(type)}};
-    CK_OBJECT_HANDLE key, out;
-    EVP_PKEY *public = NULL;
-    size_t len = 0;
-
-    ck_ok(kl_pair_generate(hsm.session, KL_PAIR_WORK, "k", 2048, &public, &err));
-    key = find(CKO_PRIVATE_KEY, "k");
-    EVP_PKEY_free(public);
-    ck_ok(kl_op_sign_pss(hsm.session, key, in, 32, sig, sizeof(sig), &len, &err));
-    ck_assert_uint_eq(len, 256);
-    ck_rc(kl_op_sign_pkcs1(hsm.session, key, in, 32, sig, sizeof(sig), &len, &err),
-          KL_ERR_HSM_LACKS);
-    ck_assert_uint_eq(f->C_SignInit(s, &pkcs1, key), CKR_MECHANISM_INVALID);
-    ck_assert_uint_eq(f->C_UnwrapKey(s, &pkcs1, key, in, 256, attrs, 2, &out),
-                      CKR_MECHANISM_INVALID);
-}
-END_TEST
-
-START_TEST(allowed_mechanisms_are_optional_the_rest_is_not)
-{
-    EVP_PKEY *key = NULL;
-
-    fake_p11_fail(FAKE_C_GenerateKeyPair, 1, CKR_ATTRIBUTE_TYPE_INVALID);
-    ck_ok(kl_pair_generate(hsm.session, KL_PAIR_WORK, "k", 2048, &key, &err));
-    ck_assert_uint_eq(fake_p11_calls(FAKE_C_GenerateKeyPair), 2);
-    EVP_PKEY_free(key);
-    fake_p11_reset();
-    fake_p11_fail(FAKE_C_GenerateKeyPair, 1, CKR_TEMPLATE_INCONSISTENT);
-    ck_rc(kl_pair_generate(hsm.session, KL_PAIR_WORK, "k2", 2048, &key, &err), KL_ERR_HSM);
-    ck_assert_uint_eq(fake_p11_calls(FAKE_C_GenerateKeyPair), 1);
-    fake_p11_reset();
-    fake_p11_fail(FAKE_C_GenerateKeyPair, 0, CKR_ATTRIBUTE_TYPE_INVALID);
-    ck_rc(kl_pair_generate(hsm.session, KL_PAIR_WORK, "k2", 2048, &key, &err), KL_ERR_HSM_LACKS);
-}
-END_TEST
-
-START_TEST(a_failed_generation_leaves_nothing)
-{
-    EVP_PKEY *key = NULL;
-
-    fake_p11_fail(FAKE_C_GetAttributeValue, (unsigned)_i + 1, CKR_GENERAL_ERROR);
-    ck_rc(kl_pair_generate(hsm.session, KL_PAIR_WORK, "k", 2048, &key, &err), KL_ERR_HSM);
-    ck_assert_ptr_null(key);
-    ck_assert_uint_eq(find(CKO_PRIVATE_KEY, "k"), CK_INVALID_HANDLE);
-    ck_assert_uint_eq(find(CKO_PUBLIC_KEY, "k"), CK_INVALID_HANDLE);
-    fake_p11_fail(FAKE_C_GetAttributeValue, 1, CKR_GENERAL_ERROR);
-    ck_rc(kl_storage_key_generate(hsm.session, "s", &err), KL_ERR_HSM);
-    ck_assert_uint_eq(find(CKO_SECRET_KEY, "s"), CK_INVALID_HANDLE);
-}
-END_TEST
-
-START_TEST(bad_key_requests)
-{
-    static const unsigned sizes[] = {0, 1024, 2047, 8192};
-    EVP_PKEY *key = NULL;
-    char long_label[80];
-
-    for (int i = 0; i < 4; i++)
-        ck_rc(kl_pair_generate(hsm.session, KL_PAIR_CA, "k", sizes[i], &key, &err), KL_ERR_INPUT);
-    memset(long_label, 'k', sizeof(long_label));
-    long_label[65] = '\0';
-    ck_rc(kl_pair_generate(hsm.session, KL_PAIR_CA, "", 2048, &key, &err), KL_ERR_INPUT);
-    ck_rc(kl_pair_generate(hsm.session, KL_PAIR_CA, long_label, 2048, &key, &err), KL_ERR_INPUT);
-    ck_rc(kl_storage_key_generate(hsm.session, "", &err), KL_ERR_INPUT);
-    ck_assert_uint_eq(fake_p11_calls(FAKE_C_GenerateKeyPair), 0);
-}
-END_TEST
-
-/* A storage key made by hand with one attribute other than ours. */
-START_TEST(storage_keys_made_wrong)
-{
-    static const struct {
-        int index; /* in attrs; 0 = the length */
-        const char *says;
-    } wrong[] = {{0, "CKA_VALUE_LEN is 16"},    {1, "CKA_ENCRYPT is true"},
-                 {2, "CKA_DECRYPT is true"},    {3, "CKA_SIGN is true"},
-                 {4, "CKA_VERIFY is true"},     {5, "CKA_DERIVE is true"},
-                 {6, "CKA_WRAP is false"},      {7, "CKA_UNWRAP is false"},
-                 {8, "CKA_SENSITIVE is false"}, {9, "CKA_EXTRACTABLE is true"},
-                 {10, "CKA_PRIVATE is false"}};
-    CK_MECHANISM mechanism = {CKM_AES_KEY_GEN, NULL, 0};
-    CK_ULONG len = wrong[_i].index == 0 ? 16 : 32;
-    CK_BBOOL values[] = {0, 0, 0, 0, 0, 0, 1, 1, 1, 0, 1};
-    CK_ATTRIBUTE attrs[] = {
-        {CKA_VALUE_LEN, &len, sizeof(len)}, {CKA_ENCRYPT, &values[1], 1},
-        {CKA_DECRYPT, &values[2], 1},       {CKA_SIGN, &values[3], 1},
-        {CKA_VERIFY, &values[4], 1},        {CKA_DERIVE, &values[5], 1},
-        {CKA_WRAP, &values[6], 1},          {CKA_UNWRAP, &values[7], 1},
-        {CKA_SENSITIVE, &values[8], 1},     {CKA_EXTRACTABLE, &values[9], 1},
-        {CKA_PRIVATE, &values[10], 1},      {CKA_TOKEN, (void *)&yes, 1},
-        {CKA_LABEL, (char[]){"s"}, 1},
-    };
-    CK_OBJECT_HANDLE handle;
-
-    values[wrong[_i].index] ^= 1;
-    ck_assert_uint_eq(f->C_GenerateKey(s, &mechanism, attrs, 13, &handle), CKR_OK);
-    ck_rc(kl_storage_key_find(hsm.session, "s", &handle, &err), KL_ERR_KEY);
-    ck_says(wrong[_i].says);
-    ck_says("storage key \"s\"");
-}
-END_TEST
-
-START_TEST(storage_key)
-{
-    CK_OBJECT_HANDLE handle = CK_INVALID_HANDLE;
-
-    ck_rc(kl_storage_key_find(hsm.session, "s", &handle, &err), KL_ERR_KEY);
-    ck_ok(kl_storage_key_generate(hsm.session, "s", &err));
-    ck_ok(kl_storage_key_find(hsm.session, "s", &handle, &err));
-    ck_assert_uint_eq(uses_of(handle), WRAP | UNWRAP);
-    ck_assert(!flag(handle, CKA_MODIFIABLE));
-    ck_rc(kl_storage_key_generate(hsm.session, "s", &err), KL_ERR_EXISTS);
-}
-END_TEST
-
-START_TEST(random_bytes)
-{
-    uint8_t a[32] = {0}, b[32] = {0};
-
-    ck_ok(kl_op_random(hsm.session, a, sizeof(a), &err));
-    ck_ok(kl_op_random(hsm.session, b, sizeof(b), &err));
-    ck_assert_mem_ne(a, b, sizeof(a));
-}
-END_TEST
-
-/* What a storage key unwraps is sensitive and for the session, and it wraps by RFC 3394 only. */
-START_TEST(storage_key_is_bound)
-{
-    CK_MECHANISM kw = {CKM_AES_KEY_WRAP, NULL, 0}, pad = {CKM_AES_KEY_WRAP_PAD, NULL, 0};
-    CK_OBJECT_CLASS class = CKO_SECRET_KEY;
-    CK_KEY_TYPE type = CKK_DES2;
-    CK_ATTRIBUTE attrs[] = {
-        {CKA_CLASS, &class, sizeof(class)}, {CKA_KEY_TYPE, &type, sizeof(type)},
-        {CKA_TOKEN, (void *)&no, 1},        {CKA_PRIVATE, (void *)&yes, 1},
-        {CKA_SENSITIVE, (void *)&yes, 1},   {CKA_DECRYPT, (void *)&no, 1},
-        {CKA_UNWRAP, (void *)&no, 1},       {CKA_VERIFY, (void *)&no, 1},
-        {CKA_DERIVE, (void *)&no, 1},       {CKA_EXTRACTABLE, (void *)&yes, 1},
-    };
-    CK_OBJECT_HANDLE key, tmk, out = CK_INVALID_HANDLE;
-    uint8_t wrapped[64];
-    CK_ULONG len = sizeof(wrapped);
-
-    ck_ok(kl_storage_key_generate(hsm.session, "s", &err));
-    ck_ok(kl_storage_key_find(hsm.session, "s", &key, &err));
-    ck_ok(kl_op_generate_tmk(hsm.session, KL_ALG_TDES2, &tmk, &err));
-    ck_assert_uint_eq(f->C_WrapKey(s, &pad, key, tmk, wrapped, &len), CKR_MECHANISM_INVALID);
-    len = sizeof(wrapped);
-    ck_assert_uint_eq(f->C_WrapKey(s, &kw, key, tmk, wrapped, &len), CKR_OK);
-    /* To be wrapped under another key some day, a TMK may come out extractable. */
-    ck_assert_uint_eq(f->C_UnwrapKey(s, &kw, key, wrapped, len, attrs, 10, &out), CKR_OK);
-    ck_assert(flag(out, CKA_SENSITIVE));
-    for (int i = 2; i < 9; i++) {
-        void *demanded = attrs[i].pValue;
-
-        attrs[i].pValue = (void *)(demanded == &yes ? &no : &yes);
-        ck_assert_msg(f->C_UnwrapKey(s, &kw, key, wrapped, len, attrs, 10, &out) != CKR_OK,
-                      "attribute 0x%lx", attrs[i].type);
-        attrs[i].pValue = demanded;
-    }
-}
-END_TEST
-
-START_TEST(storage_key_without_allowed_mechanisms)
-{
-    fake_p11_fail(FAKE_C_GenerateKey, 1, CKR_ATTRIBUTE_TYPE_INVALID);
-    ck_ok(kl_storage_key_generate(hsm.session, "s", &err));
-    ck_assert_uint_eq(fake_p11_calls(FAKE_C_GenerateKey), 2);
-    fake_p11_reset();
-    fake_p11_fail(FAKE_C_GenerateKey, 1, CKR_TEMPLATE_INCONSISTENT);
-    ck_rc(kl_storage_key_generate(hsm.session, "s2", &err), KL_ERR_HSM);
-    ck_assert_uint_eq(fake_p11_calls(FAKE_C_GenerateKey), 1);
-    fake_p11_reset();
-    fake_p11_fail(FAKE_C_GenerateKey, 0, CKR_ATTRIBUTE_TYPE_INVALID);
-    ck_rc(kl_storage_key_generate(hsm.session, "s2", &err), KL_ERR_HSM_LACKS);
-    ck_assert_uint_eq(fake_p11_calls(FAKE_C_GenerateKey), 2);
-}
-END_TEST
-
-/* Keys whose CKA_ALLOWED_MECHANISMS were chosen by hand. */
-static const struct {
-    size_t count;
-    enum kl_rc rc;
-    CK_MECHANISM_TYPE list[20];
-} work_mechanisms[] = {
-    {2, KL_OK, {CKM_RSA_PKCS_OAEP, CKM_SHA256_RSA_PKCS_PSS}},
-    {2, KL_OK, {CKM_SHA256_RSA_PKCS_PSS, CKM_RSA_PKCS_OAEP}},
-    {0, KL_OK, {0}}, /* no bounds */
-    {1, KL_ERR_KEY, {CKM_RSA_PKCS_OAEP}},
-    {2, KL_ERR_KEY, {CKM_RSA_PKCS_OAEP, CKM_SHA256_RSA_PKCS}},
-    {3, KL_ERR_KEY, {CKM_RSA_PKCS_OAEP, CKM_SHA256_RSA_PKCS_PSS, CKM_RSA_PKCS}},
-    {17, KL_ERR_KEY, {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17}},
-};
-
-START_TEST(work_key_with_other_mechanisms)
-{
-    CK_ULONG bits = 2048;
-    CK_MECHANISM mechanism = {CKM_RSA_PKCS_KEY_PAIR_GEN, NULL, 0};
-    CK_ATTRIBUTE public[] = {{CKA_MODULUS_BITS, &bits, sizeof(bits)},
-                             {CKA_PUBLIC_EXPONENT, (uint8_t[]){1, 0, 1}, 3}};
-    CK_ATTRIBUTE private[] = {
-        {CKA_TOKEN, (void *)&yes, 1},
-        {CKA_PRIVATE, (void *)&yes, 1},
-        {CKA_LABEL, (char[]){"k"}, 1},
-        {CKA_SENSITIVE, (void *)&yes, 1},
-        {CKA_SIGN, (void *)&yes, 1},
-        {CKA_UNWRAP, (void *)&yes, 1},
-        {CKA_EXTRACTABLE, (void *)&no, 1},
-        {CKA_DECRYPT, (void *)&no, 1},
-        {CKA_SIGN_RECOVER, (void *)&no, 1},
-        {CKA_ALLOWED_MECHANISMS, (void *)work_mechanisms[_i].list,
-         work_mechanisms[_i].count * sizeof(CK_MECHANISM_TYPE)},
-    };
-    CK_OBJECT_HANDLE handles[2], found;
-    EVP_PKEY *key = NULL;
-
-    ck_assert_uint_eq(f->C_GenerateKeyPair(s, &mechanism, public, 2, private,
-                                           work_mechanisms[_i].count ? 10 : 9, &handles[0],
-                                           &handles[1]),
-                      CKR_OK);
-    ck_rc(kl_pair_find(hsm.session, KL_PAIR_WORK, "k", &found, &key, &err), work_mechanisms[_i].rc);
-    if (work_mechanisms[_i].rc != KL_OK) {
-        ck_says("work key \"k\": CKA_ALLOWED_MECHANISMS");
-    }
-    EVP_PKEY_free(key);
-}
-END_TEST
-
-START_TEST(storage_key_with_other_mechanisms)
-{
-    static const CK_MECHANISM_TYPE list[] = {CKM_AES_KEY_WRAP, CKM_AES_CBC_PAD};
-    CK_MECHANISM mechanism = {CKM_AES_KEY_GEN, NULL, 0};
-    CK_ULONG len = 32;
-    CK_ATTRIBUTE attrs[] = {
-        {CKA_VALUE_LEN, &len, sizeof(len)}, {CKA_ENCRYPT, (void *)&no, 1},
-        {CKA_DECRYPT, (void *)&no, 1},      {CKA_SIGN, (void *)&no, 1},
-        {CKA_VERIFY, (void *)&no, 1},       {CKA_DERIVE, (void *)&no, 1},
-        {CKA_WRAP, (void *)&yes, 1},        {CKA_UNWRAP, (void *)&yes, 1},
-        {CKA_SENSITIVE, (void *)&yes, 1},   {CKA_EXTRACTABLE, (void *)&no, 1},
-        {CKA_PRIVATE, (void *)&yes, 1},     {CKA_TOKEN, (void *)&yes, 1},
-        {CKA_LABEL, (char[]){"s"}, 1},      {CKA_ALLOWED_MECHANISMS, (void *)list, sizeof(list)},
-    };
-    CK_OBJECT_HANDLE handle;
-
-    ck_assert_uint_eq(f->C_GenerateKey(s, &mechanism, attrs, 14, &handle), CKR_OK);
-    ck_rc(kl_storage_key_find(hsm.session, "s", &handle, &err), KL_ERR_KEY);
-    ck_says("CKA_ALLOWED_MECHANISMS must be exactly CKM_AES_KEY_WRAP");
-}
-END_TEST
-
 static Suite *ops_suite(void)
 {
-    Suite *suite = suite_create("ops and keys");
-    TCase *ops = tcase_create("ops"), *keys = tcase_create("keys");
+    Suite *suite = suite_create("ops");
+    TCase *ops = tcase_create("ops");
 
-    tcase_add_checked_fixture(ops, setup, teardown);
+    tcase_add_checked_fixture(ops, p11_open, p11_close);
     tcase_add_loop_test(ops, kcv_known_answers, 0, 4);
     tcase_add_test(ops, cmac_of_rfc_4493);
     tcase_add_test(ops, key_wrap_of_rfc_3394);
@@ -812,20 +454,6 @@ static Suite *ops_suite(void)
     tcase_add_loop_test(ops, claimed_length_of_a_public_key, 0, 3);
     tcase_add_test(ops, random_bytes);
     suite_add_tcase(suite, ops);
-    tcase_add_checked_fixture(keys, setup, teardown);
-    tcase_set_timeout(keys, 60);
-    tcase_add_loop_test(keys, pairs_are_made_by_role, 0, 2);
-    tcase_add_test(keys, work_key_has_two_mechanisms);
-    tcase_add_test(keys, allowed_mechanisms_are_optional_the_rest_is_not);
-    tcase_add_loop_test(keys, a_failed_generation_leaves_nothing, 0, 15);
-    tcase_add_test(keys, bad_key_requests);
-    tcase_add_loop_test(keys, storage_keys_made_wrong, 0, 11);
-    tcase_add_test(keys, storage_key);
-    tcase_add_test(keys, storage_key_is_bound);
-    tcase_add_test(keys, storage_key_without_allowed_mechanisms);
-    tcase_add_loop_test(keys, work_key_with_other_mechanisms, 0, 7);
-    tcase_add_test(keys, storage_key_with_other_mechanisms);
-    suite_add_tcase(suite, keys);
     return suite;
 }
 

@@ -40,16 +40,18 @@ static struct node *node_new(uint8_t tag, const uint8_t *data, size_t len)
     node->tag = tag;
     node->data = calloc(1, len + 1);
     ck_assert_ptr_nonnull(node->data);
-    if (len > 0)
+    if (len > 0) {
         memcpy(node->data, data, len);
+    }
     node->len = len;
     return node;
 }
 
 static void node_free(struct node *node)
 {
-    for (size_t i = 0; i < node->children; i++)
+    for (size_t i = 0; i < node->children; i++) {
         node_free(node->child[i]);
+    }
     free(node->data);
     free(node);
 }
@@ -63,15 +65,19 @@ static struct node *take_apart(const uint8_t **p, int depth)
     size_t len = *q++, bytes;
     struct node *node;
 
-    if (len & 0x80)
-        for (bytes = len & 0x7f, len = 0; bytes > 0; bytes--)
+    if (len & 0x80) {
+        for (bytes = len & 0x7f, len = 0; bytes > 0; bytes--) {
             len = len << 8 | *q++;
+        }
+    }
     *p = q + len;
-    if (!(tag & 0x20) || depth == 0 || len == 0)
+    if (!(tag & 0x20) || depth == 0 || len == 0) {
         return node_new(tag, q, len);
+    }
     node = node_new(tag, NULL, 0);
-    while (q < *p)
+    while (q < *p) {
         node->child[node->children++] = take_apart(&q, depth - 1);
+    }
     return node;
 }
 
@@ -83,8 +89,9 @@ static size_t put_header(uint8_t *out, uint8_t tag, size_t len, int extra)
     bytes += extra;
     out[at++] = tag;
     out[at++] = (uint8_t)(bytes == 0 ? len : 0x80 | (unsigned)bytes);
-    while (bytes-- > 0)
+    while (bytes-- > 0) {
         out[at++] = (uint8_t)(len >> 8 * bytes);
+    }
     return at;
 }
 
@@ -95,8 +102,9 @@ static size_t put_together(const struct node *node, uint8_t *out)
     uint8_t tag = node->tag;
 
     ck_assert(content && pieces);
-    for (size_t i = 0; i < node->children; i++)
+    for (size_t i = 0; i < node->children; i++) {
         len += put_together(node->child[i], content + len);
+    }
     if (node->children == 0) {
         memcpy(content, node->data, node->len);
         len = node->len;
@@ -234,14 +242,16 @@ static void try_forms(struct node *root, struct node *node, uint8_t *out)
     int constructed = node->tag & 0x20;
 
     for (size_t i = 0; i < sizeof(forms) / sizeof(forms[0]); i++) {
-        if (forms[i] == FORM_INDEFINITE ? !constructed : forms[i] == FORM_PIECES && constructed)
+        if (forms[i] == FORM_INDEFINITE ? !constructed : forms[i] == FORM_PIECES && constructed) {
             continue;
+        }
         node->form = forms[i];
         assert_refused(out, put_together(root, out), "");
         node->form = FORM_DER;
     }
-    for (size_t i = 0; i < node->children; i++)
+    for (size_t i = 0; i < node->children; i++) {
         try_forms(root, node->child[i], out);
+    }
 }
 
 START_TEST(test_ber)
@@ -268,17 +278,20 @@ static void try_members(struct node *root, struct node *node, int is_list, uint8
 {
     struct node *last;
 
-    if (node->children == 0)
+    if (node->children == 0) {
         return;
+    }
     node->child[node->children++] = node_new(0x05, NULL, 0);
     assert_refused(out, put_together(root, out), "");
     node_free(node->child[--node->children]);
     last = node->child[--node->children];
-    if (!is_list)
+    if (!is_list) {
         assert_refused(out, put_together(root, out), node->children == 0 ? "" : "malformed");
+    }
     node->child[node->children++] = last;
-    for (size_t i = 0; i < node->children; i++)
+    for (size_t i = 0; i < node->children; i++) {
         try_members(root, node->child[i], node == root && root->tag <= 0xa1, out);
+    }
 }
 
 START_TEST(test_members)
@@ -303,14 +316,15 @@ START_TEST(test_unknown_tags)
     node_free(open_sample(KL_MSG_FAILED, der, &len));
     for (unsigned tag = 0; tag < 256; tag++) {
         der[0] = (uint8_t)tag;
-        if ((tag & 0x1f) == 0x1f) /* high tag numbers are several bytes long */
+        if ((tag & 0x1f) == 0x1f) { /* high tag numbers are several bytes long */
             assert_refused(der, len, "");
-        else if (tag < 0xa0 || tag > 0xa8)
+        } else if (tag < 0xa0 || tag > 0xa8) {
             assert_refused(der, len, "tag is unknown");
-        else if (tag == 0xa0 + KL_MSG_FAILED)
+        } else if (tag == 0xa0 + KL_MSG_FAILED) {
             assert_refused_or_exact(der, len);
-        else
+        } else {
             assert_refused(der, len, "malformed");
+        }
     }
 }
 END_TEST
@@ -480,10 +494,11 @@ static void set_content(struct node *node, const void *data, size_t len)
     free(node->data);
     node->data = calloc(1, len + 1);
     ck_assert_ptr_nonnull(node->data);
-    if (data)
+    if (data) {
         memcpy(node->data, data, len);
-    else
+    } else {
         memset(node->data, 'A', len);
+    }
     node->len = len;
 }
 
@@ -492,10 +507,12 @@ static void set_integer(struct node *node, int64_t value)
     uint8_t bytes[8];
     size_t first = 0;
 
-    for (int i = 0; i < 8; i++)
+    for (int i = 0; i < 8; i++) {
         bytes[i] = (uint8_t)(value >> 8 * (7 - i));
-    while (first < 7 && bytes[first] == 0 && !(bytes[first + 1] & 0x80))
+    }
+    while (first < 7 && bytes[first] == 0 && !(bytes[first + 1] & 0x80)) {
         first++;
+    }
     set_content(node, bytes + first, 8 - first);
 }
 
@@ -503,13 +520,16 @@ static void set_count(struct node *node, size_t count)
 {
     struct node *model = node->child[0];
 
-    for (size_t i = 1; i < node->children; i++)
+    for (size_t i = 1; i < node->children; i++) {
         node_free(node->child[i]);
+    }
     node->children = count;
-    for (size_t i = 1; i < count; i++)
+    for (size_t i = 1; i < count; i++) {
         node->child[i] = node_new(model->tag, model->data, model->len);
-    if (count == 0)
+    }
+    if (count == 0) {
         node_free(model);
+    }
 }
 
 static void apply(struct node *node, const struct bound *bound)

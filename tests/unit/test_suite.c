@@ -16,8 +16,9 @@
 
 static void to_hex(const uint8_t *in, size_t len, char *out)
 {
-    for (size_t i = 0; i < len; i++)
+    for (size_t i = 0; i < len; i++) {
         snprintf(out + 2 * i, 3, "%02x", in[i]);
+    }
 }
 
 START_TEST(test_alg_table)
@@ -89,8 +90,9 @@ START_TEST(test_strength)
 
     ck_assert_int_eq(kl_alg_strength(KL_KEY_RSA, strengths[_i].bits, strengths[_i].alg, &err),
                      smallest ? KL_ERR_STRENGTH : KL_OK);
-    if (!smallest)
+    if (!smallest) {
         return;
+    }
     snprintf(key, sizeof(key), "RSA-%u", strengths[_i].bits);
     ck_assert_ptr_nonnull(strstr(err.text, key));
     ck_assert_ptr_nonnull(strstr(err.text, kl_alg_info(strengths[_i].alg)->name));
@@ -155,8 +157,9 @@ START_TEST(test_label)
     uint8_t t0[KL_HASH_LEN], label[KL_HASH_LEN];
     char hex[2 * KL_HASH_LEN + 1];
 
-    for (size_t i = 0; i < sizeof(t0); i++)
+    for (size_t i = 0; i < sizeof(t0); i++) {
         t0[i] = (uint8_t)i;
+    }
     ck_assert_int_eq(kl_suite_label(labels[_i].purpose, t0, label, &err), KL_OK);
     to_hex(label, sizeof(label), hex);
     ck_assert_str_eq(hex, labels[_i].hex);

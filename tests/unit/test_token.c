@@ -4,25 +4,14 @@
 
 #include <check.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "pkcs11/rv.h"
 #include "tests/support/fake_p11.h"
-#include "tests/support/hsm.h"
+#include "tests/support/p11.h"
 #include "tests/support/suite.h"
 
 static struct kl_err err = KL_ERR_INIT;
-
-#define ck_rc(call, expected) \
-    do { \
-        enum kl_rc rc_ = (call); \
-        ck_assert_msg(rc_ == (expected), "%s: %s, not %s: %s", #call, kl_rc_name(rc_), \
-                      kl_rc_name(expected), err.text); \
-    } while (0)
-#define ck_ok(call) ck_rc(call, KL_OK)
-#define ck_says(what) \
-    ck_assert_msg(strstr(err.text, what) != NULL, "\"%s\" is not in: %s", what, err.text)
 
 /* ---- CK_RV ---- */
 
@@ -148,8 +137,9 @@ START_TEST(module_gets_its_parameters)
     const char *path = "/usr/lib/x86_64-linux-gnu/libsoftokn3.so";
     FILE *file = fopen(path, "r");
 
-    if (!file)
+    if (!file) {
         return;
+    }
     fclose(file);
     ck_rc(kl_module_load(path, NULL, &module, &err), KL_ERR_MODULE);
     ck_ok(kl_module_load(path,
@@ -167,12 +157,7 @@ static struct kl_secret *pin;
 
 static void setup(void)
 {
-    struct kl_err setup_err = KL_ERR_INIT;
-
-    if (kl_secret_setup(&setup_err) != KL_OK) {
-        fprintf(stderr, "%s\n", setup_err.text);
-        exit(1);
-    }
+    test_secrets();
     test_softhsm_dir(dir, TEST_LABEL, TEST_PIN);
     ck_ok(kl_module_wrap(fake_p11(test_softhsm_path()), &module, &err));
     pin = test_secret(TEST_PIN);

@@ -118,12 +118,7 @@ END_TEST
 
 static void setup(void)
 {
-    struct kl_err setup_err = KL_ERR_INIT;
-
-    if (kl_secret_setup(&setup_err) != KL_OK) {
-        fprintf(stderr, "%s\n", setup_err.text);
-        exit(1);
-    }
+    test_secrets();
     test_softhsm_dir(dir, NULL, NULL);
     (void)snprintf(path, sizeof(path), "%s/pin", dir);
 }
@@ -213,8 +208,9 @@ END_TEST
 
 START_TEST(pin_file_of_somebody_else)
 {
-    if (geteuid() != 0)
+    if (geteuid() != 0) {
         return;
+    }
     write_pin("1234", 4, 0600);
     ck_assert_int_eq(chown(path, 12345, 12345), 0);
     pin_fails(path, KL_ERR_PERMISSION);

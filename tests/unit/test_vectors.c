@@ -36,14 +36,15 @@ static int raw_rsa(EVP_PKEY *key, int private, struct kl_bytes in, uint8_t *out)
     size_t len = KL_RSA_MAX;
     int ok;
 
-    if (private)
+    if (private) {
         ok = EVP_PKEY_decrypt_init(ctx) == 1 &&
              EVP_PKEY_CTX_set_rsa_padding(ctx, RSA_NO_PADDING) == 1 &&
              EVP_PKEY_decrypt(ctx, out, &len, in.data, in.len) == 1;
-    else
+    } else {
         ok = EVP_PKEY_encrypt_init(ctx) == 1 &&
              EVP_PKEY_CTX_set_rsa_padding(ctx, RSA_NO_PADDING) == 1 &&
              EVP_PKEY_encrypt(ctx, out, &len, in.data, in.len) == 1;
+    }
     EVP_PKEY_CTX_free(ctx);
     return ok && len == in.len;
 }
@@ -58,8 +59,9 @@ static void mgf1_xor(const EVP_MD *md, struct kl_bytes seed, uint8_t *data, size
         const uint8_t counter[4] = {0, 0, 0, (uint8_t)(i / hash_len)};
         const struct kl_bytes parts[] = {seed, {counter, sizeof(counter)}};
 
-        if (i % hash_len == 0)
+        if (i % hash_len == 0) {
             vec_digest(md, parts, 2, mask);
+        }
         data[i] ^= mask[i % hash_len];
     }
 }
@@ -76,8 +78,9 @@ static int check_transcript(struct vec_set *set, int i)
     (void)i;
     for (size_t n = 0; n < 3; n++) {
         vec_digest(EVP_sha256(), parts, n + 2, hash);
-        if (!vec_is(set, hashes[n], hash, 32))
+        if (!vec_is(set, hashes[n], hash, 32)) {
             return 0;
+        }
     }
     return 1;
 }
@@ -89,8 +92,9 @@ static int check_keys(struct vec_set *set, int i)
     char name[24];
 
     (void)i;
-    if (vec_get(set, "rnd1")->len != 32)
+    if (vec_get(set, "rnd1")->len != 32) {
         return 0;
+    }
     for (size_t n = 0; n < 4; n++) {
         const struct kl_bytes parts[] = {{(const uint8_t *)"keyloader/1 ", 12},
                                          {(const uint8_t *)purposes[n],
@@ -99,12 +103,14 @@ static int check_keys(struct vec_set *set, int i)
 
         vec_digest(EVP_sha256(), parts, 3, label);
         snprintf(name, sizeof(name), "label_%s", purposes[n]);
-        if (!vec_is(set, name, label, 32))
+        if (!vec_is(set, name, label, 32)) {
             return 0;
+        }
         vec_pass("AES-256-ECB", 1, vec_get(set, "rnd1")->data, (struct kl_bytes){label, 32}, key);
         snprintf(name, sizeof(name), "k_%s", purposes[n]);
-        if (!vec_is(set, name, key, 32))
+        if (!vec_is(set, name, key, 32)) {
             return 0;
+        }
     }
     return 1;
 }
@@ -130,8 +136,9 @@ static int check_coding(struct vec_set *set, int i)
     for (size_t n = 0; n < MESSAGES; n++) {
         if (!vec_decode(set, messages[n].name, &msg) || msg.type != messages[n].type ||
             kl_msg_encode(&msg, again, &len, &err) != KL_OK ||
-            !vec_is(set, messages[n].name, again, len))
+            !vec_is(set, messages[n].name, again, len)) {
             return 0;
+        }
     }
     return 1;
 }
@@ -143,8 +150,9 @@ static int check_fields(struct vec_set *set, int i)
     const struct kl_alg_info *info = kl_alg_info(vec_expected[i].alg);
 
     if (!vec_decode(set, "hello", &hello) || !vec_decode(set, "certificate", &certificate) ||
-        !vec_decode(set, "randoms", &randoms) || !vec_decode(set, "master_key", &master_key))
+        !vec_decode(set, "randoms", &randoms) || !vec_decode(set, "master_key", &master_key)) {
         return 0;
+    }
     return hello.u.hello.version == 1 && hello.u.hello.suites[0] == 1 &&
            memchr(hello.u.hello.algs, tbs->alg, hello.u.hello.alg_count) != NULL &&
            certificate.u.certificate.suite == 1 &&
@@ -169,8 +177,9 @@ static int check_answers(struct vec_set *set, int i)
 
     if (!vec_decode(set, "hello", &hello) || !vec_decode(set, "loaded", &loaded) ||
         !vec_decode(set, "done_active", &active) || !vec_decode(set, "done_drop", &drop) ||
-        !vec_decode(set, "confirm", &confirm))
+        !vec_decode(set, "confirm", &confirm)) {
         return 0;
+    }
     return vec_is(set, "kcv", loaded.u.loaded.kcv, loaded.u.loaded.kcv_len) &&
            vec_is(set, "loaded_mac", loaded.u.loaded.mac, 16) &&
            active.u.done.verdict == KL_VERDICT_ACTIVE &&
@@ -219,8 +228,9 @@ static int check_tmk(struct vec_set *set, int i)
     size_t len =
         vec_pass("AES256-WRAP", 0, vec_get(set, "k_wrap")->data, vec_bytes(set, "ctmk"), tmk);
 
-    if (len != kl_alg_info(vec_expected[i].alg)->key_len || !vec_is(set, "tmk", tmk, len))
+    if (len != kl_alg_info(vec_expected[i].alg)->key_len || !vec_is(set, "tmk", tmk, len)) {
         return 0;
+    }
     vec_kcv(vec_expected[i].alg, tmk, block);
     return vec_is(set, "kcv", block, vec_get(set, "kcv")->len);
 }
@@ -251,8 +261,9 @@ static int check_oaep(struct vec_set *set, int i)
     uint8_t em[KL_RSA_MAX], wanted[KL_RSA_MAX] = {0}, *seed = em + 1, *db = seed + hash_len;
     size_t db_len = k - 1 - hash_len;
 
-    if (!raw_rsa(vec_keys[i], 1, vec_bytes(set, "c_rnd1"), em))
+    if (!raw_rsa(vec_keys[i], 1, vec_bytes(set, "c_rnd1"), em)) {
         return 0;
+    }
     mgf1_xor(md, (struct kl_bytes){db, db_len}, seed, hash_len);
     mgf1_xor(md, (struct kl_bytes){seed, hash_len}, db, db_len);
     vec_digest(md, NULL, 0, wanted);
@@ -271,8 +282,9 @@ static int check_pss(struct vec_set *set, int i)
     size_t db_len = sig.len - 33;
     const struct kl_bytes parts[] = {{zeros, 8}, {m_hash, 32}, vec_bytes(set, "pss_salt")};
 
-    if (!raw_rsa(vec_keys[i], 0, sig, em))
+    if (!raw_rsa(vec_keys[i], 0, sig, em)) {
         return 0;
+    }
     vec_digest(EVP_sha256(), &tbs, 1, m_hash);
     vec_digest(EVP_sha256(), parts, 3, h);
     mgf1_xor(EVP_sha256(), (struct kl_bytes){em + db_len, 32}, em, db_len);
@@ -295,8 +307,9 @@ static size_t holds(struct vec_set *set, int i)
 {
     size_t n = 0;
 
-    while (n < CHECKS && checks[n](set, i))
+    while (n < CHECKS && checks[n](set, i)) {
         n++;
+    }
     return n;
 }
 

@@ -88,11 +88,10 @@ static void import_work_key(EVP_PKEY *key)
         {CKA_ID, (char *)"vector", 6},
     };
 
-    for (size_t n = 0; n < 8; n++)
+    for (size_t n = 0; n < 8; n++) {
         set_number(&attrs[15 + n], parts[n].type, key, parts[n].param, numbers[n]);
-    ck_assert_uint_eq(kl_session_functions(hsm.session)
-                          ->C_CreateObject(kl_session_handle(hsm.session), attrs, 15 + 8, &handle),
-                      CKR_OK);
+    }
+    ck_assert_uint_eq(hsm.f->C_CreateObject(hsm.s, attrs, 15 + 8, &handle), CKR_OK);
 }
 
 static struct kl_loader *open_loader(int i)
@@ -180,8 +179,9 @@ static int secret(struct vec_set *set, const char *message, size_t at)
         const uint8_t *from = memmem(randoms->data, randoms->len, part->data, part->len);
 
         ck_assert(from != NULL);
-        if (randoms->data + at >= from && randoms->data + at < from + part->len)
+        if (randoms->data + at >= from && randoms->data + at < from + part->len) {
             return 1;
+        }
     }
     return 0;
 }
@@ -241,9 +241,7 @@ static CK_OBJECT_HANDLE import_key(CK_KEY_TYPE type, CK_ATTRIBUTE_TYPE use, cons
         {use, &yes, sizeof(yes)},           {CKA_VALUE, key, from_hex(hex, key)},
     };
 
-    ck_assert_uint_eq(kl_session_functions(hsm.session)
-                          ->C_CreateObject(kl_session_handle(hsm.session), attrs, 8, &handle),
-                      CKR_OK);
+    ck_assert_uint_eq(hsm.f->C_CreateObject(hsm.s, attrs, 8, &handle), CKR_OK);
     return handle;
 }
 

@@ -4,36 +4,21 @@
 
 #include <check.h>
 #include <openssl/rsa.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include "pkcs11/keys.h"
 #include "tests/support/fake_p11.h"
-#include "tests/support/hsm.h"
+#include "tests/support/p11.h"
 #include "tests/support/suite.h"
 
-static struct test_token hsm;
 static EVP_PKEY *public_key, *software_key;
 static CK_OBJECT_HANDLE private_key;
 static struct kl_err err = KL_ERR_INIT;
 
-#define ck_ok(call) \
-    do { \
-        enum kl_rc rc_ = (call); \
-        ck_assert_msg(rc_ == KL_OK, "%s: %s: %s", #call, kl_rc_name(rc_), err.text); \
-    } while (0)
-
 static void setup(void)
 {
-    struct kl_err setup_err = KL_ERR_INIT;
     EVP_PKEY *same = NULL;
 
-    if (kl_secret_setup(&setup_err) != KL_OK) {
-        fprintf(stderr, "%s\n", setup_err.text);
-        exit(1);
-    }
-    test_token_open(&hsm, fake_p11(test_softhsm_path()));
+    p11_open();
     software_key = EVP_RSA_gen(2048);
     /* A CA key has no CKA_ALLOWED_MECHANISMS: it signs in both ways. */
     ck_ok(kl_pair_generate(hsm.session, KL_PAIR_CA, "ca", 2048, &public_key, &err));
@@ -45,17 +30,18 @@ static void teardown(void)
 {
     EVP_PKEY_free(public_key);
     EVP_PKEY_free(software_key);
-    test_token_close(&hsm);
+    p11_close();
 }
 
 static struct kl_signer *signer_of(int software)
 {
     struct kl_signer *signer = NULL;
 
-    if (software)
+    if (software) {
         ck_ok(kl_signer_pkey(software_key, &signer, &err));
-    else
+    } else {
         ck_ok(kl_signer_token(hsm.session, private_key, public_key, &signer, &err));
+    }
     ck_assert_ptr_eq(kl_signer_public(signer), software ? software_key : public_key);
     return signer;
 }
