@@ -48,9 +48,10 @@ static void help(const char *only)
             printf("%s %s\n%s\n", commands[i].name, commands[i].synopsis, commands[i].help);
         }
     }
-    printf("SRC is file:PATH (mode 0600), credential:NAME (systemd's LoadCredential=) or prompt.\n"
+    printf("%s"
            "--json, where a command has it, may also come before the command.\n"
-           "Exit status: 0, or as in <sysexits.h>.\n");
+           "Exit status: 0, or as in <sysexits.h>.\n",
+           KL_OPTIONS_SRC_HELP);
 }
 
 static const struct kl_ca_command *find(const char *name)
@@ -89,11 +90,9 @@ int main(int argc, char **argv)
     if (!command) {
         return kl_cli_usage(PROGRAM, "unknown command \"%s\"", name);
     }
-    for (int i = 2; i < argc && strcmp(argv[i], "--") != 0; i++) {
-        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
-            help(name);
-            return 0;
-        }
+    if (kl_options_wants_help(argc, argv)) {
+        help(name);
+        return 0;
     }
     enum kl_rc rc = command->fn(argc - 1, argv + 1, &err);
     if (rc == KL_ERR_USAGE) {

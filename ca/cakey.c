@@ -13,9 +13,9 @@
 
 #include "conf/cli.h"
 #include "pkcs11/ceremony.h"
+#include "pkcs11/hsm.h"
 #include "pkcs11/keys.h"
 #include "pkcs11/pin.h"
-#include "pkcs11/token.h"
 
 #define KEY_FILE_MAX 65536
 
@@ -29,9 +29,7 @@
 struct kl_cakey {
     const struct kl_ca_conf *conf; /* borrowed */
     char pem_path[PATH_MAX];
-    struct kl_module *module;
-    struct kl_token *token;
-    struct kl_session *session;
+    struct kl_hsm *hsm;
     EVP_PKEY *pkey; /* public half (token) or the pair (file) */
     struct kl_signer *signer;
 };
@@ -43,9 +41,7 @@ void kl_cakey_free(struct kl_cakey *key)
     }
     kl_signer_free(key->signer);
     EVP_PKEY_free(key->pkey);
-    kl_session_free(key->session);
-    kl_token_free(key->token);
-    kl_module_free(key->module);
+    kl_hsm_free(key->hsm);
     free(key);
 }
 
@@ -54,17 +50,15 @@ struct kl_signer *kl_cakey_signer(const struct kl_cakey *key)
     return key->signer;
 }
 
-enum kl_rc kl_ca_module(const char *given, const struct kl_uri *uri, const char **out,
-                        struct kl_err *err)
+struct kl_hsm_where kl_cakey_where(const struct kl_ca_conf *conf)
 {
-    const char *path = given && *given ? given : kl_uri_module_path(uri);
-
-    if (!path) {
-        return kl_err_set(err, KL_ERR_CONFIG,
-                          "which PKCS#11 module? give --module PATH, or module-path in the URI");
-    }
-    *out = path;
-    return KL_OK;
+    return (struct kl_hsm_where){
+        .module = conf->module,
+        .init_reserved = conf->init_reserved,
+        .token = conf->token,
+        .pin_source = conf->pin_source,
+        .prompt = "PIN of the CA's token",
+    };
 }
 
 /* NULL, with err set, on failure. */
@@ -86,34 +80,11 @@ static struct kl_cakey *new_key(const struct kl_ca_conf *conf, const char *dir, 
 
 /* ---- Token ---- */
 
-static enum kl_rc open_session(struct kl_cakey *key, int read_write, struct kl_err *err)
+static enum kl_rc open_token(struct kl_cakey *key, int read_write, struct kl_err *err)
 {
-    const struct kl_ca_conf *conf = key->conf;
-    struct kl_uri *uri = NULL;
-    struct kl_secret *pin = NULL;
-    const char *module = NULL, *source;
-    enum kl_rc rc = kl_uri_parse(conf->token, &uri, err);
+    const struct kl_hsm_where where = kl_cakey_where(key->conf);
 
-    if (rc == KL_OK) {
-        rc = kl_ca_module(conf->module, uri, &module, err);
-    }
-    if (rc == KL_OK) {
-        source = *conf->pin_source ? conf->pin_source : kl_uri_pin_source(uri);
-        rc = kl_pin_read(source, "PIN of the CA's token", &pin, err);
-    }
-    if (rc == KL_OK) {
-        rc = kl_module_load(module, *conf->init_reserved ? conf->init_reserved : NULL, &key->module,
-                            err);
-    }
-    if (rc == KL_OK) {
-        rc = kl_token_open(key->module, uri, pin, read_write, &key->token, err);
-    }
-    if (rc == KL_OK) {
-        rc = kl_session_open(key->token, &key->session, err);
-    }
-    kl_secret_free(pin);
-    kl_uri_free(uri);
-    return rc;
+    return kl_hsm_open(&where, read_write, &key->hsm, err);
 }
 
 /* Finds the pair by label and sets pkey, unless generation has set it, and signer. */
@@ -121,24 +92,24 @@ static enum kl_rc find_pair(struct kl_cakey *key, struct kl_err *err)
 {
     CK_OBJECT_HANDLE handle;
     EVP_PKEY *found = NULL;
-    enum kl_rc rc =
-        kl_pair_find(key->session, KL_PAIR_CA, key->conf->key_label, &handle, &found, err);
+    enum kl_rc rc = kl_pair_find(kl_hsm_session(key->hsm), KL_PAIR_CA, key->conf->key_label,
+                                 &handle, &found, err);
 
     if (rc != KL_OK) {
         return rc;
     }
     EVP_PKEY_free(key->pkey);
     key->pkey = found;
-    return kl_signer_token(key->session, handle, key->pkey, &key->signer, err);
+    return kl_signer_token(kl_hsm_session(key->hsm), handle, key->pkey, &key->signer, err);
 }
 
 static enum kl_rc generate_in_token(struct kl_cakey *key, unsigned bits, struct kl_err *err)
 {
-    enum kl_rc rc = open_session(key, 1, err);
+    enum kl_rc rc = open_token(key, 1, err);
 
     if (rc == KL_OK) {
-        rc =
-            kl_pair_generate(key->session, KL_PAIR_CA, key->conf->key_label, bits, &key->pkey, err);
+        rc = kl_pair_generate(kl_hsm_session(key->hsm), KL_PAIR_CA, key->conf->key_label, bits,
+                              &key->pkey, err);
     }
     return rc;
 }
@@ -256,7 +227,7 @@ void kl_cakey_discard(struct kl_cakey *key, struct kl_err *err)
         if (unlink(key->pem_path) != 0) {
             kl_err_context(err, "remove %s yourself", key->pem_path);
         }
-    } else if (kl_pair_destroy(key->session, key->conf->key_label, &failure) != KL_OK) {
+    } else if (kl_pair_destroy(kl_hsm_session(key->hsm), key->conf->key_label, &failure) != KL_OK) {
         kl_err_context(err, "the pair \"%s\" was left in the token (%s)", key->conf->key_label,
                        failure.text);
     }
@@ -297,7 +268,7 @@ enum kl_rc kl_cakey_open(const struct kl_ca_conf *conf, const char *dir, const X
     }
     if (*conf->pem) {
         rc = open_file(key, err);
-    } else if ((rc = open_session(key, 0, err)) == KL_OK) {
+    } else if ((rc = open_token(key, 0, err)) == KL_OK) {
         rc = find_pair(key, err);
     }
     if (rc == KL_OK && EVP_PKEY_eq(key->pkey, X509_get0_pubkey(root)) != 1) {

@@ -7,6 +7,7 @@
 #define KL_CA_CAKEY_H
 
 #include "ca/home.h"
+#include "pkcs11/hsm.h"
 #include "pkcs11/x509sign.h"
 #include "proto/err.h"
 
@@ -31,8 +32,7 @@ void kl_cakey_free(struct kl_cakey *key); /* takes NULL */
 
 struct kl_signer *kl_cakey_signer(const struct kl_cakey *key); /* borrowed */
 
-/* Path of the PKCS#11 module: the one given, else the URI's. Borrowed. KL_ERR_CONFIG. */
-enum kl_rc kl_ca_module(const char *given, const struct kl_uri *uri, const char **out,
-                        struct kl_err *err) KL_MUST_CHECK;
+/* Where the token of a key that is in one is; borrows from conf. */
+struct kl_hsm_where kl_cakey_where(const struct kl_ca_conf *conf);
 
 #endif

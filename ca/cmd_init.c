@@ -15,7 +15,7 @@
 #include "conf/options.h"
 #include "conf/report.h"
 #include "pkcs11/ceremony.h"
-#include "pkcs11/uri.h"
+#include "pkcs11/hsm.h"
 #include "proto/name.h"
 
 struct init_args {
@@ -85,26 +85,8 @@ static enum kl_rc parse_init(int argc, char **argv, struct init_args *args, stru
     return kl_options_operands(argc, argv, 0, "", err);
 }
 
-/* A URI that is wrong, or carries a PIN, is refused before anything is written. */
-static enum kl_rc check_token_uri(const struct kl_ca_conf *conf, struct kl_err *err)
-{
-    struct kl_uri *uri = NULL;
-    const char *module;
-    enum kl_rc rc;
-
-    if (*conf->token == '\0') {
-        return KL_OK;
-    }
-    rc = kl_uri_parse(conf->token, &uri, err);
-    if (rc == KL_OK) {
-        rc = kl_ca_module(conf->module, uri, &module, err);
-    }
-    kl_uri_free(uri);
-    return rc;
-}
-
 /* Completes args->conf: what is not said is empty, the label of a key in a token has a default.
- * The token's URI is checked. */
+ * A URI that is wrong, or carries a PIN, is refused before anything is written. */
 static enum kl_rc complete_conf(struct init_args *args, struct kl_err *err)
 {
     static char none[] = "", label[] = KL_CA_KEY_LABEL, file[] = KL_CA_PEM_FILE;
@@ -128,7 +110,8 @@ static enum kl_rc complete_conf(struct init_args *args, struct kl_err *err)
             *members[i] = none;
         }
     }
-    return check_token_uri(conf, err);
+    const struct kl_hsm_where where = kl_cakey_where(conf);
+    return args->pem ? KL_OK : kl_hsm_check(&where, err);
 }
 
 /* Makes the key and then the certificate; root.pem, which makes it a CA, comes last. */

@@ -25,6 +25,16 @@ void kl_options_json_first(int argc, char **argv)
     }
 }
 
+int kl_options_wants_help(int argc, char *const *argv)
+{
+    for (int i = 2; i < argc && strcmp(argv[i], "--") != 0; i++) {
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
 #define NO_VALUE '=' /* beside getopt's own ':' and '?' */
 
 static size_t name_length(const char *option)

@@ -28,6 +28,13 @@ enum kl_rc kl_options_error(int got, char *const *argv, struct kl_err *err);
 enum kl_rc kl_options_take(int *argc, char **argv, const char *name, char letter,
                            const char **value, int *given, struct kl_err *err) KL_MUST_CHECK;
 
+/* 1 if --help or -h stands after the command, argv[1], and before "--". */
+int kl_options_wants_help(int argc, char *const *argv);
+
+/* For --help: what SRC, the value of the PIN options, may be. */
+#define KL_OPTIONS_SRC_HELP \
+    "SRC is file:PATH (mode 0600), credential:NAME (systemd's LoadCredential=) or prompt.\n"
+
 /* "PROGRAM --json COMMAND ..." becomes "PROGRAM COMMAND --json ...": for a program whose commands
  * have the option themselves. */
 void kl_options_json_first(int argc, char **argv);

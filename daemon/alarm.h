@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Alarms in the audit trail, bounded in rate. Unknown serials and TMK versions, which anybody can
- * make up, share a budget. Of a registered serial the first alarm of its kind in a minute is always
- * recorded, so that no noise can hide a stolen serial. What is left out is counted, and recorded as
- * a number.
+ * make up, share a budget. Of a registered serial the first alarm of each kind in a minute is
+ * recorded, for so many serials; what only takes a serial to cause (a load that is not armed) and
+ * what takes an armed one have a budget each, so that the one cannot hide the other. What is left
+ * out is counted, and recorded as a number.
  */
 #ifndef KL_DAEMON_ALARM_H
 #define KL_DAEMON_ALARM_H
@@ -15,16 +16,22 @@
 #include "proto/err.h"
 
 #define KL_ALARM_MAX_UNKNOWN 60 /* records in a window */
-#define KL_ALARM_MAX_SEEN 1024  /* registered serials times reasons in a window */
+#define KL_ALARM_MAX_SEEN 1024  /* serials times reasons in a window */
+
+/* The alarms of one class in the present window; quota.used of them. */
+struct kl_alarm_seen {
+    struct kl_quota quota;
+    struct {
+        char serial[KL_SERIAL_MAX + 1];
+        enum kl_rc reason;
+    } seen[KL_ALARM_MAX_SEEN];
+};
 
 /* Store thread only; start it zeroed. */
 struct kl_alarms {
     struct kl_quota unknown;
-    struct kl_quota seen_quota;
-    struct {
-        char serial[KL_SERIAL_MAX + 1];
-        enum kl_rc reason;
-    } seen[KL_ALARM_MAX_SEEN]; /* in the present window; seen_quota.used of them */
+    struct kl_alarm_seen unarmed; /* registered, but blocked or not armed */
+    struct kl_alarm_seen armed;   /* all else */
 };
 
 /* Records an alarm if the budget allows. Runs inside a unit of work. */

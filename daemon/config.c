@@ -11,8 +11,6 @@
 
 #include "conf/ini.h"
 #include "conf/log.h"
-#include "pkcs11/pin.h"
-#include "pkcs11/token.h"
 #include "proto/message.h"
 
 static const char *const strength_choices[] = {"warn", "enforce", NULL};
@@ -100,11 +98,20 @@ static int is_numeric_address(const char *text)
     return inet_pton(AF_INET, text, scratch) == 1 || inet_pton(AF_INET6, text, scratch) == 1;
 }
 
+struct kl_hsm_where kl_config_hsm(const struct kl_config *config)
+{
+    return (struct kl_hsm_where){
+        .module = config->module,
+        .init_reserved = config->init_reserved,
+        .token = config->token,
+        .pin_source = config->pin_source,
+    };
+}
+
 /* What no single key can say. */
 static enum kl_rc check(const struct kl_config *c, struct kl_err *err)
 {
-    struct kl_uri *uri = NULL;
-    enum kl_rc rc;
+    const struct kl_hsm_where where = kl_config_hsm(c);
 
     if (!is_numeric_address(c->address)) {
         return kl_err_set(err, KL_ERR_CONFIG, "[listen] address: '%s' is no numeric address",
@@ -121,17 +128,10 @@ static enum kl_rc check(const struct kl_config *c, struct kl_err *err)
         return kl_err_set(err, KL_ERR_CONFIG,
                           "[limits] idle-timeout must not exceed handshake-timeout");
     }
-    if (kl_uri_parse(c->token, &uri, err) != KL_OK) {
-        err->rc = KL_ERR_CONFIG;
+    if (kl_hsm_check(&where, err) != KL_OK) {
         return kl_err_context(err, "[hsm] token");
     }
-    rc = KL_OK;
-    if (!c->module[0] && !kl_uri_module_path(uri)) {
-        rc = kl_err_set(err, KL_ERR_CONFIG,
-                        "[hsm] module must be set, or the token URI have a module-path");
-    }
-    kl_uri_free(uri);
-    return rc;
+    return KL_OK;
 }
 
 enum kl_rc kl_config_load(const char *path, struct kl_config *out, struct kl_err *err)
@@ -161,67 +161,4 @@ void kl_config_print_help(FILE *out)
           "# comments; values that are commented out are the defaults.\n\n",
           out);
     kl_ini_print_help(keys, KEY_COUNT, out);
-}
-
-/* The PIN's source: the configuration's, else the URI's (which outlives it), else NULL. */
-static const char *pin_source(const struct kl_config *config, const struct kl_uri *uri)
-{
-    return config->pin_source[0] != '\0' ? config->pin_source : kl_uri_pin_source(uri);
-}
-
-int kl_config_prompts(const struct kl_config *config)
-{
-    struct kl_err ignored = KL_ERR_INIT;
-    struct kl_uri *uri = NULL;
-    int prompts = 1;
-
-    if (kl_uri_parse(config->token, &uri, &ignored) == KL_OK) {
-        const char *source = pin_source(config, uri);
-        prompts = source == NULL || strcmp(source, "prompt") == 0;
-    }
-    kl_uri_free(uri);
-    return prompts;
-}
-
-enum kl_rc kl_config_open_token(const struct kl_config *config, int read_write,
-                                struct kl_module **module, struct kl_token **token,
-                                struct kl_err *err)
-{
-    struct kl_uri *uri = NULL;
-    struct kl_secret *pin = NULL;
-    struct kl_module *loaded = NULL;
-    struct kl_token *opened = NULL;
-    const char *path = config->module;
-    char prompt[80];
-    enum kl_rc rc;
-
-    if ((rc = kl_uri_parse(config->token, &uri, err)) != KL_OK) {
-        goto out;
-    }
-    if (!path[0] && !(path = kl_uri_module_path(uri))) {
-        rc = kl_err_set(err, KL_ERR_CONFIG, "[hsm] module must be set");
-        goto out;
-    }
-    snprintf(prompt, sizeof(prompt), "PIN of token %.*s", KL_TOKEN_LABEL_MAX,
-             kl_uri_token(uri) ? kl_uri_token(uri) : "");
-    /* The PIN first: nothing is loaded if there is none. */
-    if ((rc = kl_pin_read(pin_source(config, uri), prompt, &pin, err)) != KL_OK) {
-        goto out;
-    }
-    rc =
-        kl_module_load(path, config->init_reserved[0] ? config->init_reserved : NULL, &loaded, err);
-    if (rc != KL_OK) {
-        goto out;
-    }
-    if ((rc = kl_token_open(loaded, uri, pin, read_write, &opened, err)) != KL_OK) {
-        goto out;
-    }
-    *module = loaded;
-    *token = opened;
-    loaded = NULL;
-out:
-    kl_module_free(loaded);
-    kl_secret_free(pin);
-    kl_uri_free(uri);
-    return rc;
 }

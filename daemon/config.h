@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "pkcs11/hsm.h"
 #include "proto/err.h"
 
 #define KL_CONFIG_PATH "/etc/keyloader/keyloaderd.conf"
@@ -56,15 +57,7 @@ void kl_config_wipe(struct kl_config *config);
 /* Every key with its default and meaning, as a file one can start from. */
 void kl_config_print_help(FILE *out);
 
-/* 1 if the PIN would be asked for on the terminal. */
-int kl_config_prompts(const struct kl_config *config);
-
-/* Reads the PIN and opens module and token as configured: what the ceremony and the HSM workers
- * share. The caller frees *token, then *module. */
-struct kl_module;
-struct kl_token;
-enum kl_rc kl_config_open_token(const struct kl_config *config, int read_write,
-                                struct kl_module **module, struct kl_token **token,
-                                struct kl_err *err) KL_MUST_CHECK;
+/* Where the token is; borrows from config. */
+struct kl_hsm_where kl_config_hsm(const struct kl_config *config);
 
 #endif

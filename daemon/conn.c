@@ -84,13 +84,21 @@ int kl_conn_claim_serial(struct kl_conn *conn)
     return conn->holds_serial;
 }
 
+void kl_conn_release_serial(struct kl_conn *conn)
+{
+    if (conn->holds_serial) {
+        tdelete(conn, &conn->service->loading, compare_serials);
+        conn->holds_serial = 0;
+    }
+}
+
 /* What the HSM has begun costs an attempt, also if the peer does not wait for it: an arming bounds
- * what anybody can have it decrypt. */
+ * what anybody can have it decrypt. Unless it was we who were too slow. */
 static void cancel_load(struct kl_conn *conn)
 {
     struct kl_err err = KL_ERR_INIT;
 
-    if (kl_pool_cancel(conn->ticket)) {
+    if (kl_pool_cancel(conn->ticket) && !conn->timed_out) {
         (void)kl_err_set(&err, KL_ERR_PEER, "the connection ended while the HSM worked for it");
         kl_step_report(conn->service, KL_STEP_SPOILT, conn->serial, &err);
     }
@@ -108,10 +116,7 @@ static void detach(struct kl_conn *conn)
     if (conn->ticket != NULL) {
         cancel_load(conn);
     }
-    if (conn->holds_serial) {
-        tdelete(conn, &conn->service->loading, compare_serials);
-        conn->holds_serial = 0;
-    }
+    kl_conn_release_serial(conn);
 }
 
 /* Our last message is queued (or none): send it, then wait briefly for the peer to close, since
@@ -277,6 +282,7 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
     (void)kl_err_set(&err, KL_ERR_TIMEOUT, "%s",
                      waits_for_peer(conn->state) ? "the peer was too slow"
                                                  : "the load took longer than handshake-timeout");
+    conn->timed_out = 1;
     kl_conn_refuse(conn, &err);
 }
 

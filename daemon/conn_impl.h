@@ -53,8 +53,9 @@ struct kl_conn {
     kl_conn_closed_fn closed;
     void *arg;
     struct kl_exchange *exchange;
-    struct kl_step *step;           /* under way in the store thread */
-    struct kl_ticket *ticket;       /* under way in an HSM worker */
+    struct kl_step *step;     /* under way in the store thread */
+    struct kl_ticket *ticket; /* under way in an HSM worker */
+    int timed_out;
     int holds_serial;               /* is in service->loading */
     char serial[KL_SERIAL_MAX + 1]; /* fixed once it is there */
     char address[KL_CONN_ADDRESS_MAX];
@@ -66,8 +67,10 @@ struct kl_conn {
 void kl_conn_enter(struct kl_conn *conn, enum kl_conn_state state);
 /* Milliseconds since the connection was accepted. */
 int64_t kl_conn_age_ms(const struct kl_conn *conn);
-/* Makes this the one connection that loads conn->serial, until it is over. 0 if another is. */
+/* Makes this the one connection for which the HSM works on conn->serial, until it is released or
+ * over. 0 if another is. Nobody can hold a serial without its costing an attempt. */
 int kl_conn_claim_serial(struct kl_conn *conn);
+void kl_conn_release_serial(struct kl_conn *conn);
 /* Queues a message, whole, for one write. */
 enum kl_rc kl_conn_send_der(struct kl_conn *conn, const uint8_t *der, size_t len,
                             struct kl_err *err) KL_MUST_CHECK;

@@ -40,19 +40,19 @@ static enum kl_rc load_chain(const char *path, X509 *root, STACK_OF(X509) * *out
 static enum kl_rc compare_key(const struct kl_config *config, X509 *leaf, int *same,
                               struct kl_err *err)
 {
-    struct kl_ctl_hsm hsm;
+    struct kl_hsm *hsm = NULL;
     CK_OBJECT_HANDLE handle;
     EVP_PKEY *key = NULL;
     enum kl_rc rc = kl_ctl_hsm_open(config, 0, &hsm, err);
 
     if (rc == KL_OK) {
-        rc = kl_pair_find(hsm.session, KL_PAIR_WORK, config->work_key, &handle, &key, err);
+        rc = kl_pair_find(kl_hsm_session(hsm), KL_PAIR_WORK, config->work_key, &handle, &key, err);
     }
     if (rc == KL_OK) {
         *same = EVP_PKEY_eq(X509_get0_pubkey(leaf), key) == 1;
     }
     EVP_PKEY_free(key);
-    kl_ctl_hsm_close(&hsm);
+    kl_hsm_free(hsm);
     return rc;
 }
 
@@ -213,10 +213,11 @@ static enum kl_rc cert_install(struct kl_ctl *ctl, int argc, char **argv, struct
 static enum kl_rc show_key(const struct kl_config *config, X509 *leaf, char *shown, size_t size,
                            struct kl_err *err)
 {
+    const struct kl_hsm_where where = kl_config_hsm(config);
     struct kl_err why = KL_ERR_INIT;
     int same = 0;
 
-    if (kl_config_prompts(config)) {
+    if (kl_hsm_prompts(&where)) {
         snprintf(shown, size, "not checked");
         return KL_OK;
     }

@@ -5,28 +5,17 @@
 #include "daemon/ctl_hsm.h"
 
 #include <errno.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "conf/certfile.h"
 #include "proto/cert.h"
 
-enum kl_rc kl_ctl_hsm_open(const struct kl_config *config, int read_write, struct kl_ctl_hsm *hsm,
+enum kl_rc kl_ctl_hsm_open(const struct kl_config *config, int read_write, struct kl_hsm **out,
                            struct kl_err *err)
 {
-    enum kl_rc rc;
+    const struct kl_hsm_where where = kl_config_hsm(config);
 
-    memset(hsm, 0, sizeof *hsm);
-    rc = kl_config_open_token(config, read_write, &hsm->module, &hsm->token, err);
-    return rc == KL_OK ? kl_session_open(hsm->token, &hsm->session, err) : rc;
-}
-
-void kl_ctl_hsm_close(struct kl_ctl_hsm *hsm)
-{
-    kl_session_free(hsm->session);
-    kl_token_free(hsm->token);
-    kl_module_free(hsm->module);
-    memset(hsm, 0, sizeof *hsm);
+    return kl_hsm_open(&where, read_write, out, err);
 }
 
 enum kl_rc kl_ctl_installed(const struct kl_config *config, STACK_OF(X509) * *out,

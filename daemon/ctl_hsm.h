@@ -6,20 +6,13 @@
 #include <openssl/x509.h>
 
 #include "daemon/config.h"
-#include "pkcs11/token.h"
+#include "pkcs11/hsm.h"
 #include "proto/err.h"
 
-struct kl_ctl_hsm {
-    struct kl_module *module;
-    struct kl_token *token;
-    struct kl_session *session;
-};
-
-/* Opens the configured token (asking for its PIN once) and a session. hsm is wiped by
- * kl_ctl_hsm_close, also after a failure. */
-enum kl_rc kl_ctl_hsm_open(const struct kl_config *config, int read_write, struct kl_ctl_hsm *hsm,
+/* Opens the configured token (asking for its PIN once) and a session. The caller frees with
+ * kl_hsm_free. */
+enum kl_rc kl_ctl_hsm_open(const struct kl_config *config, int read_write, struct kl_hsm **out,
                            struct kl_err *err) KL_MUST_CHECK;
-void kl_ctl_hsm_close(struct kl_ctl_hsm *hsm);
 
 /* The chain in config->work; KL_ERR_NOT_FOUND if there is no such file. The caller frees with
  * sk_X509_pop_free(chain, X509_free). */

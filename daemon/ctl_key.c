@@ -24,8 +24,8 @@
 static enum kl_rc token_init(struct kl_ctl *ctl, int argc, char **argv, struct kl_err *err)
 {
     static const struct option options[] = {{"so-pin-source", required_argument, NULL, 's'}, {0}};
-    const struct kl_config *config = &ctl->config;
-    const char *so_source = NULL, *source, *module, *label;
+    const struct kl_hsm_where where = kl_config_hsm(&ctl->config);
+    const char *so_source = NULL, *module, *label;
     struct kl_uri *uri = NULL;
     int c;
     enum kl_rc rc;
@@ -39,20 +39,18 @@ static enum kl_rc token_init(struct kl_ctl *ctl, int argc, char **argv, struct k
     }
     rc = kl_options_operands(argc, argv, 0, "", err);
     if (rc == KL_OK) {
-        rc = kl_uri_parse(config->token, &uri, err);
+        rc = kl_uri_parse(where.token, &uri, err);
     }
     if (rc != KL_OK) {
         return rc;
     }
     label = kl_uri_token(uri);
-    module = *config->module ? config->module : kl_uri_module_path(uri);
-    source = *config->pin_source ? config->pin_source : kl_uri_pin_source(uri);
     if (!label) {
         rc = kl_err_set(err, KL_ERR_CONFIG,
                         "[hsm] token: the URI must have token=LABEL for a token to be made");
-    } else {
-        rc = kl_ceremony_init_token(module, *config->init_reserved ? config->init_reserved : NULL,
-                                    label, so_source, source, err);
+    } else if ((rc = kl_hsm_module_path(&where, uri, &module, err)) == KL_OK) {
+        rc = kl_ceremony_init_token(module, where.init_reserved, label, so_source,
+                                    kl_hsm_pin_source(&where, uri), err);
     }
     if (rc == KL_OK) {
         rc = kl_report_print(json_pack("{s:s, s:b}", "token", label, "initialised", 1), ctl->json,
@@ -197,7 +195,7 @@ static enum kl_rc key_generate(struct kl_ctl *ctl, int argc, char **argv, struct
         {"replace", no_argument, NULL, 'r'},
         {0},
     };
-    struct kl_ctl_hsm hsm;
+    struct kl_hsm *hsm = NULL;
     unsigned bits = 3072;
     int c, replace = 0;
     enum kl_rc rc = KL_OK;
@@ -223,9 +221,9 @@ static enum kl_rc key_generate(struct kl_ctl *ctl, int argc, char **argv, struct
     }
     rc = kl_ctl_hsm_open(&ctl->config, 1, &hsm, err);
     if (rc == KL_OK) {
-        rc = generate(ctl, hsm.session, bits, replace, err);
+        rc = generate(ctl, kl_hsm_session(hsm), bits, replace, err);
     }
-    kl_ctl_hsm_close(&hsm);
+    kl_hsm_free(hsm);
     return rc;
 }
 
@@ -262,7 +260,7 @@ static enum kl_rc key_show(struct kl_ctl *ctl, int argc, char **argv, struct kl_
     static const struct option options[] = {{0}};
     const struct kl_config *config = &ctl->config;
     struct kl_err storage_err = KL_ERR_INIT, print_err = KL_ERR_INIT;
-    struct kl_ctl_hsm hsm;
+    struct kl_hsm *hsm = NULL;
     CK_OBJECT_HANDLE handle;
     EVP_PKEY *key = NULL;
     json_t *work = NULL, *storage = NULL;
@@ -280,20 +278,21 @@ static enum kl_rc key_show(struct kl_ctl *ctl, int argc, char **argv, struct kl_
     if (rc != KL_OK) {
         goto out;
     }
-    rc = kl_pair_find(hsm.session, KL_PAIR_WORK, config->work_key, &handle, &key, err);
+    rc = kl_pair_find(kl_hsm_session(hsm), KL_PAIR_WORK, config->work_key, &handle, &key, err);
     if (rc == KL_OK) {
         rc = describe_work(config, key, &work, err);
     }
     if (rc != KL_OK) {
         work = describe_bad(config->work_key, err);
     }
-    storage_rc = kl_storage_key_find(hsm.session, config->storage_key, &handle, &storage_err);
+    storage_rc =
+        kl_storage_key_find(kl_hsm_session(hsm), config->storage_key, &handle, &storage_err);
     storage = storage_rc == KL_OK
                   ? json_pack("{s:s, s:s}", "label", config->storage_key, "attributes", "ok")
                   : describe_bad(config->storage_key, &storage_err);
     /* "o" takes both, also on failure. */
-    if (kl_report_print(json_pack("{s:s, s:o, s:o}", "token", kl_token_label(hsm.token), "work_key",
-                                  work, "storage_key", storage),
+    if (kl_report_print(json_pack("{s:s, s:o, s:o}", "token", kl_token_label(kl_hsm_token(hsm)),
+                                  "work_key", work, "storage_key", storage),
                         ctl->json, &print_err) != KL_OK &&
         rc == KL_OK && storage_rc == KL_OK) {
         *err = print_err;
@@ -304,7 +303,7 @@ static enum kl_rc key_show(struct kl_ctl *ctl, int argc, char **argv, struct kl_
     }
 out:
     EVP_PKEY_free(key);
-    kl_ctl_hsm_close(&hsm);
+    kl_hsm_free(hsm);
     return rc;
 }
 
@@ -391,7 +390,7 @@ static enum kl_rc key_csr(struct kl_ctl *ctl, int argc, char **argv, struct kl_e
     };
     const char *text = NULL, *path = NULL;
     int c, force = 0;
-    struct kl_ctl_hsm hsm = {0};
+    struct kl_hsm *hsm = NULL;
     X509_NAME *subject = NULL;
     X509_REQ *req = NULL;
     enum kl_rc rc;
@@ -418,14 +417,14 @@ static enum kl_rc key_csr(struct kl_ctl *ctl, int argc, char **argv, struct kl_e
         rc = kl_ctl_hsm_open(&ctl->config, 0, &hsm, err);
     }
     if (rc == KL_OK) {
-        rc = build_request(hsm.session, ctl->config.work_key, subject, &req, err);
+        rc = build_request(kl_hsm_session(hsm), ctl->config.work_key, subject, &req, err);
     }
     if (rc == KL_OK) {
         rc = write_request(req, path, force, ctl->json, err);
     }
     X509_REQ_free(req);
     X509_NAME_free(subject);
-    kl_ctl_hsm_close(&hsm);
+    kl_hsm_free(hsm);
     return rc;
 }
 

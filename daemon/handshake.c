@@ -122,6 +122,7 @@ static void on_pending(struct kl_step *step, void *owner)
         kl_conn_refuse(conn, &err);
         return;
     }
+    kl_conn_release_serial(conn);
     kl_log(KL_LOG_DEBUG, "tmk-pending", KL_STR("serial", conn->serial),
            KL_NUM("version", x->admission.version));
     kl_conn_enter(conn, KL_CONN_LOADED);
@@ -190,6 +191,11 @@ static enum kl_rc got_randoms(struct kl_conn *conn, const uint8_t *der, size_t l
     memcpy(to, x->certificate_der, x->certificate_len);
     to += x->certificate_len;
     memcpy(to, der, len);
+    if (!kl_conn_claim_serial(conn)) {
+        (void)kl_err_set(err, KL_ERR_BUSY, "another load of this terminal is with the HSM");
+        kl_step_report(conn->service, KL_STEP_FAILED, conn->serial, err);
+        return err->rc;
+    }
     kl_conn_enter(conn, KL_CONN_HSM);
     return kl_pool_submit(conn->service->pool, &load, on_hsm_done, conn, &conn->ticket, err);
 }
@@ -252,11 +258,6 @@ static void on_admitted(struct kl_step *step, void *owner)
         return;
     }
     x->admission = step->admission;
-    if (!kl_conn_claim_serial(conn)) {
-        (void)kl_err_set(&err, KL_ERR_BUSY, "another load of this terminal is under way");
-        kl_conn_refuse(conn, &err);
-        return;
-    }
     if (check_algorithm(conn, &err) != KL_OK) {
         kl_step_report(conn->service, KL_STEP_FAILED, conn->serial, &err);
         kl_conn_refuse(conn, &err);

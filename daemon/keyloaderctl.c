@@ -48,7 +48,7 @@ static void help(const char *group, const char *name)
            "      --help-config  print every configuration key with its default\n"
            "      --version      print the version\n"
            "\nA value that begins with '-' is given as --OPTION=VALUE; '--' ends the options.\n"
-           "SRC is file:PATH (mode 0600), credential:NAME (systemd's LoadCredential=) or prompt.\n"
+           "%s"
            "\nExit status:\n"
            "   0  done\n"
            "  64  wrong command line\n"
@@ -63,7 +63,7 @@ static void help(const char *group, const char *name)
            "  76  a certificate or a check is not good\n"
            "  77  not allowed: by policy, by permissions, or a wrong PIN\n"
            "  78  the configuration is wrong\n",
-           KL_CONFIG_PATH);
+           KL_CONFIG_PATH, KL_OPTIONS_SRC_HELP);
 }
 
 /* name NULL: the group's first. */

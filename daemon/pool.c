@@ -37,7 +37,6 @@ struct kl_ticket {
     kl_pool_done_fn done; /* NULL once cancelled */
     void *arg;
     uint64_t id;
-    size_t size;
     struct kl_job *job; /* only its used bytes are allocated */
 };
 
@@ -69,7 +68,8 @@ struct kl_pool {
     uint64_t next_id;
     unsigned failures; /* starts failed in a row */
     int started;       /* the first worker has been ready */
-    int barred;        /* the PIN was refused or start-up given up: no more starts */
+    struct kl_err
+        barred; /* unless KL_OK: the PIN was refused or start-up given up; no more starts */
     struct kl_job_ready ready;
     struct kl_job *in; /* receive buffer */
 };
@@ -197,14 +197,11 @@ static void start_failed(struct kl_pool *pool, const struct kl_err *err)
         after(pool->retry, backoff_ms(pool->failures));
         return;
     }
-    pool->barred = 1;
-    if (!pool->started) {
-        pool->start(NULL, err, pool->start_arg);
-    } else {
+    pool->barred = *err;
+    if (pool->started) {
         kl_log(KL_LOG_ERROR, "hsm-barred",
-               KL_STR("detail",
-                      "the token refused the PIN; no worker is started again: correct the "
-                      "PIN source and restart keyloaderd"));
+               KL_STR("detail", "the token refused the PIN: no worker is started any more, and "
+                                "keyloaderd ends with the last one; correct the PIN source"));
     }
 }
 
@@ -225,6 +222,9 @@ static void fail_queue_if_dead(struct kl_pool *pool)
 
     if (count_state(pool, SLOT_IDLE) + count_state(pool, SLOT_BUSY) > 0) {
         return;
+    }
+    if (pool->barred.rc != KL_OK && count_state(pool, SLOT_STARTING) == 0) {
+        pool->start(NULL, &pool->barred, pool->start_arg);
     }
     while ((ticket = TAILQ_FIRST(&pool->queue)) != NULL) {
         queue_remove(pool, ticket);
@@ -318,7 +318,7 @@ static void on_ready(struct slot *slot, const struct kl_job_ready *ready)
         pool->start(&pool->ready, NULL, pool->start_arg);
     }
     release_retired(pool);
-    start_next(pool);
+    after(pool->retry, 0); /* the next one, unless the caller has ended the loop */
     dispatch(pool);
 }
 
@@ -422,7 +422,7 @@ static void start_next(struct kl_pool *pool)
     size_t useful = 0;
     struct slot *empty = NULL;
 
-    if (pool->barred || count_state(pool, SLOT_STARTING) > 0 ||
+    if (pool->barred.rc != KL_OK || count_state(pool, SLOT_STARTING) > 0 ||
         evtimer_pending(pool->retry, NULL)) {
         return;
     }

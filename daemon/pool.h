@@ -21,8 +21,9 @@ struct kl_pool;
  * went; result is wiped when the call returns. */
 typedef void (*kl_pool_done_fn)(const struct kl_job_result *result, void *arg);
 
-/* Called when the first worker is ready (err NULL), or when it is clear that none will be (err
- * says why: PIN refused, key missing, operation missing, token still absent after the retries). */
+/* Called when the first worker is ready (err NULL); and when it is clear that there will be none,
+ * at start or later, and the last one is gone (err says why: PIN refused, key missing, operation
+ * missing, token still absent after the retries). */
 typedef void (*kl_pool_start_fn)(const struct kl_job_ready *ready, const struct kl_err *err,
                                  void *arg);
 

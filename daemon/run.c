@@ -344,7 +344,9 @@ enum kl_rc kl_run_check(const struct kl_config *config, struct kl_err *err)
 /* Workers have no terminal to ask on, and are started again whenever one is lost. */
 static enum kl_rc check_pin_source(const struct kl_config *config, struct kl_err *err)
 {
-    if (kl_config_prompts(config)) {
+    const struct kl_hsm_where where = kl_config_hsm(config);
+
+    if (kl_hsm_prompts(&where)) {
         return kl_err_set(
             err, KL_ERR_CONFIG,
             "[hsm] pin-source: keyloaderd cannot ask for the PIN; set file:PATH (mode "

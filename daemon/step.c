@@ -10,7 +10,7 @@
 #include "proto/secret.h"
 
 /* Is this the rules' answer (to be told to the peer and alarmed), or trouble of our own? */
-static int is_refusal(enum kl_rc rc)
+static int is_refusal(enum kl_step_kind kind, enum kl_rc rc)
 {
     switch (rc) {
     case KL_ERR_UNKNOWN_TERMINAL:
@@ -23,6 +23,8 @@ static int is_refusal(enum kl_rc rc)
     case KL_ERR_STRENGTH:
     case KL_ERR_UNSUPPORTED:
         return 1;
+    case KL_ERR_BUSY:
+        return kind == KL_STEP_FAILED; /* else it is the store that is busy */
     default:
         return 0;
     }
@@ -57,7 +59,7 @@ static enum kl_rc step_run(struct kl_unit *unit, struct kl_store *store, struct 
     int64_t now = (int64_t)time(NULL);
     enum kl_rc rc = apply(step, store, now, err);
 
-    if (rc == KL_OK || !is_refusal(rc)) {
+    if (rc == KL_OK || !is_refusal(step->kind, rc)) {
         return rc;
     }
     /* A refusal by the rules has changed nothing (life.h): the alarm is all that is written. */

@@ -18,8 +18,8 @@
 
 #include "conf/log.h"
 #include "daemon/job.h"
+#include "pkcs11/hsm.h"
 #include "pkcs11/rv.h"
-#include "pkcs11/token.h"
 #include "proto/secret.h"
 
 /* Re-executes this binary with child_fd as KL_WORKER_FD and nothing else beyond stderr. */
@@ -83,35 +83,38 @@ out:
     return rc;
 }
 
-struct hsm {
-    struct kl_module *module;
-    struct kl_token *token;
+/* The loader at its token. */
+struct station {
+    struct kl_hsm *hsm;
     struct kl_loader *loader;
 };
 
-static void hsm_close(struct hsm *hsm)
+static void station_close(struct station *station)
 {
-    kl_loader_free(hsm->loader);
-    kl_token_free(hsm->token);
-    kl_module_free(hsm->module);
+    kl_loader_free(station->loader);
+    kl_hsm_free(station->hsm);
 }
 
-static enum kl_rc hsm_open(struct hsm *hsm, const struct kl_config *config, struct kl_err *err)
+/* The loader opens the one session that is needed. */
+static enum kl_rc station_open(struct station *station, const struct kl_config *config,
+                               struct kl_err *err)
 {
+    const struct kl_hsm_where where = kl_config_hsm(config);
     const struct kl_loader_config loader = {
         .work_key = config->work_key,
         .storage_key = config->storage_key,
         .strength_enforce = config->strength_enforce != 0,
     };
-    enum kl_rc rc = kl_config_open_token(config, 0, &hsm->module, &hsm->token, err);
+    enum kl_rc rc = kl_hsm_open_token(&where, 0, &station->hsm, err);
 
     if (rc != KL_OK) {
         return rc;
     }
-    return kl_loader_open(hsm->token, &loader, &hsm->loader, err);
+    return kl_loader_open(kl_hsm_token(station->hsm), &loader, &station->loader, err);
 }
 
-static enum kl_rc hsm_open_setup(struct hsm *hsm, struct kl_job_setup *setup, struct kl_err *err)
+static enum kl_rc station_open_setup(struct station *station, struct kl_job_setup *setup,
+                                     struct kl_err *err)
 {
     const struct kl_config config = {
         .module = setup->module,
@@ -123,26 +126,26 @@ static enum kl_rc hsm_open_setup(struct hsm *hsm, struct kl_job_setup *setup, st
         .strength_enforce = setup->strength_enforce,
     };
 
-    return hsm_open(hsm, &config, err);
+    return station_open(station, &config, err);
 }
 
 enum kl_rc kl_worker_check(const struct kl_config *config, EVP_PKEY **key, struct kl_err *err)
 {
-    struct hsm hsm = {NULL, NULL, NULL};
-    enum kl_rc rc = hsm_open(&hsm, config, err);
+    struct station station = {NULL, NULL};
+    enum kl_rc rc = station_open(&station, config, err);
 
     if (rc == KL_OK) {
-        *key = kl_loader_public(hsm.loader);
+        *key = kl_loader_public(station.loader);
         EVP_PKEY_up_ref(*key);
     }
-    hsm_close(&hsm);
+    station_close(&station);
     return rc;
 }
 
-static enum kl_rc send_ready(const struct hsm *hsm, struct kl_job *job, struct kl_err *err)
+static enum kl_rc send_ready(const struct station *station, struct kl_job *job, struct kl_err *err)
 {
     uint8_t *der = NULL;
-    int len = i2d_PUBKEY(kl_loader_public(hsm->loader), &der);
+    int len = i2d_PUBKEY(kl_loader_public(station->loader), &der);
 
     memset(job, 0, sizeof(*job));
     if (len <= 0 || len > KL_JOB_SPKI_MAX) {
@@ -150,7 +153,7 @@ static enum kl_rc send_ready(const struct hsm *hsm, struct kl_job *job, struct k
         return kl_err_openssl(err, KL_ERR_INTERNAL, "i2d_PUBKEY", "work key's public half");
     }
     job->kind = KL_JOB_READY;
-    job->u.ready.oaep_hash = kl_loader_oaep_hash(hsm->loader);
+    job->u.ready.oaep_hash = kl_loader_oaep_hash(station->loader);
     job->u.ready.spki_len = (uint32_t)len;
     memcpy(job->u.ready.spki, der, (size_t)len);
     OPENSSL_free(der);
@@ -166,8 +169,8 @@ static enum kl_rc send_failed(struct kl_job *job, const struct kl_err *cause, st
 }
 
 /* Runs the load in *job and sends its result; *fatal says that the HSM is in trouble. */
-static enum kl_rc serve(struct hsm *hsm, struct kl_job *job, struct kl_job *reply, int *fatal,
-                        struct kl_err *err)
+static enum kl_rc serve(struct station *station, struct kl_job *job, struct kl_job *reply,
+                        int *fatal, struct kl_err *err)
 {
     const struct kl_job_load *load = &job->u.load;
     struct kl_job_result *result = &reply->u.result;
@@ -185,7 +188,7 @@ static enum kl_rc serve(struct hsm *hsm, struct kl_job *job, struct kl_job *repl
     memset(reply, 0, sizeof(*reply));
     reply->kind = KL_JOB_RESULT;
     result->id = load->id;
-    rc = kl_loader_run(hsm->loader, &in, &result->out, &result->err);
+    rc = kl_loader_run(station->loader, &in, &result->out, &result->err);
     *fatal = rc != KL_OK && kl_rc_is_hsm_trouble(rc);
     result->fatal = (uint32_t)*fatal;
     rc = kl_job_send(KL_WORKER_FD, reply, err);
@@ -193,7 +196,7 @@ static enum kl_rc serve(struct hsm *hsm, struct kl_job *job, struct kl_job *repl
     return rc;
 }
 
-static enum kl_rc work(struct hsm *hsm, struct kl_job *job, struct kl_job *reply,
+static enum kl_rc work(struct station *station, struct kl_job *job, struct kl_job *reply,
                        struct kl_err *err)
 {
     int fatal = 0;
@@ -206,7 +209,7 @@ static enum kl_rc work(struct hsm *hsm, struct kl_job *job, struct kl_job *reply
         if (job->kind != KL_JOB_LOAD) {
             return kl_err_set(err, KL_ERR_PROTOCOL, "unexpected job of kind %u", job->kind);
         }
-        rc = serve(hsm, job, reply, &fatal, err);
+        rc = serve(station, job, reply, &fatal, err);
         if (rc != KL_OK) {
             return rc;
         }
@@ -214,7 +217,8 @@ static enum kl_rc work(struct hsm *hsm, struct kl_job *job, struct kl_job *reply
     return KL_OK;
 }
 
-static enum kl_rc run(struct hsm *hsm, struct kl_job *job, struct kl_job *reply, struct kl_err *err)
+static enum kl_rc run(struct station *station, struct kl_job *job, struct kl_job *reply,
+                      struct kl_err *err)
 {
     enum kl_rc rc = kl_job_receive(KL_WORKER_FD, job, err);
 
@@ -226,7 +230,7 @@ static enum kl_rc run(struct hsm *hsm, struct kl_job *job, struct kl_job *reply,
     }
     kl_log_setup("keyloaderd", (enum kl_log_level)job->u.setup.log_level,
                  (enum kl_log_target)job->u.setup.log_target);
-    rc = hsm_open_setup(hsm, &job->u.setup, err);
+    rc = station_open_setup(station, &job->u.setup, err);
     if (rc != KL_OK) {
         struct kl_err cause = *err;
         return send_failed(job, &cause, err); /* the network process logs it */
@@ -234,14 +238,14 @@ static enum kl_rc run(struct hsm *hsm, struct kl_job *job, struct kl_job *reply,
     /* Only now: killed while it logs in, a worker can take the whole token along (pool.c). Until
      * here the end of the network process is noticed at the next read of the socket. */
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    rc = send_ready(hsm, job, err);
-    return rc == KL_OK ? work(hsm, job, reply, err) : rc;
+    rc = send_ready(station, job, err);
+    return rc == KL_OK ? work(station, job, reply, err) : rc;
 }
 
 int kl_worker_main(void)
 {
     struct kl_err err = KL_ERR_INIT;
-    struct hsm hsm = {NULL, NULL, NULL};
+    struct station station = {NULL, NULL};
     struct kl_job *job = NULL, *reply = NULL;
     enum kl_rc rc;
 
@@ -261,7 +265,7 @@ int kl_worker_main(void)
         rc = kl_err_set(&err, KL_ERR_MEMORY, "job buffers");
         goto out;
     }
-    rc = run(&hsm, job, reply, &err);
+    rc = run(&station, job, reply, &err);
     if (rc == KL_ERR_CLOSED) {
         rc = KL_OK; /* the usual end: the network process let go */
     }
@@ -269,7 +273,7 @@ out:
     if (rc != KL_OK) {
         kl_log(KL_LOG_ERROR, "worker-exit", KL_LOG_ERR(&err));
     }
-    hsm_close(&hsm);
+    station_close(&station);
     free(job);
     free(reply);
     return kl_rc_exit_status(rc);

@@ -5,16 +5,10 @@
 #include "pkcs11/ceremony.h"
 
 #include <openssl/crypto.h>
-#include <string.h>
 
 #include "pkcs11/module.h"
 #include "pkcs11/pin.h"
 #include "pkcs11/token.h"
-
-static int is_prompt(const char *source)
-{
-    return !source || strcmp(source, "prompt") == 0;
-}
 
 static int same(struct kl_secret *a, struct kl_secret *b)
 {
@@ -28,7 +22,7 @@ enum kl_rc kl_pin_choose(const char *source, const char *prompt, struct kl_secre
     struct kl_secret *first = NULL, *again = NULL;
     enum kl_rc rc = kl_pin_read(source, prompt, &first, err);
 
-    if (rc == KL_OK && is_prompt(source)) {
+    if (rc == KL_OK && kl_pin_is_prompt(source)) {
         rc = kl_pin_read(source, "Once more", &again, err);
         if (rc == KL_OK && !same(first, again)) {
             rc = kl_err_set(err, KL_ERR_INPUT, "%s: the two entries differ; nothing was done",

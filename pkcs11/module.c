@@ -20,9 +20,13 @@ struct kl_module {
 static enum kl_rc initialise(struct kl_module *module, const char *name, const char *init_reserved,
                              struct kl_err *err)
 {
-    CK_C_INITIALIZE_ARGS args = {.flags = CKF_OS_LOCKING_OK, .pReserved = (void *)init_reserved};
-    CK_RV rv = module->functions->C_Initialize(&args);
+    CK_C_INITIALIZE_ARGS args = {.flags = CKF_OS_LOCKING_OK};
+    CK_RV rv;
 
+    if (init_reserved && *init_reserved) {
+        args.pReserved = (void *)init_reserved;
+    }
+    rv = module->functions->C_Initialize(&args);
     if (rv != CKR_OK) {
         (void)kl_rv_err(err, rv, "C_Initialize", "%s does not start", name);
         return err->rc = KL_ERR_MODULE;

@@ -10,8 +10,8 @@
 struct kl_module;
 
 /* Loads a PKCS#11 module through p11-kit and calls C_Initialize (CKF_OS_LOCKING_OK). Never fork
- * afterwards. KL_ERR_MODULE names the path. init_reserved: NULL, or the module's own parameter
- * string for CK_C_INITIALIZE_ARGS.pReserved. */
+ * afterwards. KL_ERR_MODULE names the path. init_reserved: the module's own parameter string
+ * for CK_C_INITIALIZE_ARGS.pReserved; NULL or "": none. */
 enum kl_rc kl_module_load(const char *path, const char *init_reserved, struct kl_module **out,
                           struct kl_err *err) KL_MUST_CHECK;
 /* The same over a function list that is already there (tests); borrowed. */

@@ -149,6 +149,11 @@ static enum kl_rc read_prompt(const char *prompt, struct kl_secret *pin, struct 
     return finish(pin, strlen((char *)kl_secret_data(pin)), "the terminal", err);
 }
 
+int kl_pin_is_prompt(const char *source)
+{
+    return !source || strcmp(source, "prompt") == 0;
+}
+
 enum kl_rc kl_pin_read(const char *source, const char *prompt, struct kl_secret **out,
                        struct kl_err *err)
 {
@@ -158,7 +163,7 @@ enum kl_rc kl_pin_read(const char *source, const char *prompt, struct kl_secret 
     if (rc != KL_OK) {
         return rc;
     }
-    if (!source || strcmp(source, "prompt") == 0) {
+    if (kl_pin_is_prompt(source)) {
         rc = read_prompt(prompt, pin, err);
     } else if (strncmp(source, "credential:", 11) == 0) {
         rc = read_credential(source + 11, pin, err);

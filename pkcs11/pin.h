@@ -6,6 +6,9 @@
 #include "proto/err.h"
 #include "proto/secret.h"
 
+/* 1 if a PIN from that source would be asked for on the terminal: NULL or "prompt". */
+int kl_pin_is_prompt(const char *source);
+
 /* Reads a PIN. source is NULL or "prompt" (asks on the terminal without echo, "PROMPT: "),
  * "file:PATH" or an absolute path (regular file, owned by root or us, no permission for group or
  * others; a trailing newline is cut), or "credential:NAME" (a file in $CREDENTIALS_DIRECTORY as

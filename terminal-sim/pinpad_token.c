@@ -13,10 +13,9 @@
 #include <openssl/crypto.h>
 
 #include "conf/cli.h"
+#include "pkcs11/hsm.h"
 #include "pkcs11/ops.h"
-#include "pkcs11/pin.h"
 #include "pkcs11/rv.h"
-#include "pkcs11/token.h"
 #include "terminal-sim/pinpad_backend.h"
 
 #define SESSION_KEYS (KL_PURPOSE_DONE + 1)
@@ -27,9 +26,8 @@
 
 struct token_pad {
     struct kl_pinpad base;
-    struct kl_module *module;
-    struct kl_token *token;
-    struct kl_session *session;
+    struct kl_hsm *hsm;
+    struct kl_session *session;          /* hsm's */
     CK_OBJECT_HANDLE keys[SESSION_KEYS]; /* the load's, by enum kl_purpose; 0 = none */
 };
 
@@ -176,9 +174,7 @@ static void token_free(struct kl_pinpad *pad)
 {
     struct token_pad *self = self_of(pad);
 
-    kl_session_free(self->session);
-    kl_token_free(self->token);
-    kl_module_free(self->module);
+    kl_hsm_free(self->hsm);
     free(self);
 }
 
@@ -339,34 +335,23 @@ static const struct kl_pinpad_ops token_ops = {
 enum kl_rc kl_pinpad_token_open(const char *module, const char *uri, const char *pin_source,
                                 struct kl_pinpad **out, struct kl_err *err)
 {
+    const struct kl_hsm_where where = {
+        .module = module,
+        .token = uri,
+        .pin_source = pin_source,
+        .prompt = "PIN of the PIN pad's token",
+    };
     struct token_pad *self = calloc(1, sizeof(*self));
-    struct kl_uri *where = NULL;
-    struct kl_secret *pin = NULL;
-    enum kl_rc rc;
 
     if (!self) {
         return kl_err_set(err, KL_ERR_MEMORY, "no memory for a PIN pad");
     }
     self->base.ops = &token_ops;
-    rc = kl_uri_parse(uri, &where, err);
-    if (!rc) {
-        rc = kl_pin_read(pin_source, "PIN of the PIN pad's token", &pin, err);
-    }
-    if (!rc) {
-        rc = kl_module_load(module, NULL, &self->module, err);
-    }
-    if (!rc) {
-        rc = kl_token_open(self->module, where, pin, 1, &self->token, err);
-    }
-    if (!rc) {
-        rc = kl_session_open(self->token, &self->session, err);
-    }
-    kl_secret_free(pin);
-    kl_uri_free(where);
-    if (rc) {
+    if (kl_hsm_open(&where, 1, &self->hsm, err) != KL_OK) {
         token_free(&self->base);
         return kl_err_context(err, "PIN pad");
     }
+    self->session = kl_hsm_session(self->hsm);
     *out = &self->base;
     return KL_OK;
 }

@@ -58,10 +58,11 @@ static void help(const struct command *only)
             printf("%s %s\n%s\n", commands[i].name, commands[i].synopsis, commands[i].help);
         }
     }
-    printf("SRC is file:PATH (mode 0600), credential:NAME (systemd's LoadCredential=) or prompt.\n"
+    printf("%s"
            "--json, where a command has it, may also come before the command.\n"
            "Exit status: 0, or as in <sysexits.h>: 75 try again, 76 the loader refused or a check\n"
-           "failed, 69 no loader or no token.\n");
+           "failed, 69 no loader or no token.\n",
+           KL_OPTIONS_SRC_HELP);
 }
 
 static const struct command *find(const char *name)
@@ -74,18 +75,6 @@ static const struct command *find(const char *name)
         }
     }
     return NULL;
-}
-
-static int wants_help(int argc, char *const *argv)
-{
-    int i;
-
-    for (i = 2; i < argc && strcmp(argv[i], "--") != 0; i++) {
-        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
-            return 1;
-        }
-    }
-    return 0;
 }
 
 int main(int argc, char **argv)
@@ -111,7 +100,7 @@ int main(int argc, char **argv)
     if (!command) {
         return kl_cli_usage(PROGRAM, "unknown command \"%s\"", argv[1]);
     }
-    if (wants_help(argc, argv)) {
+    if (kl_options_wants_help(argc, argv)) {
         help(command);
         return 0;
     }

@@ -172,6 +172,32 @@ START_TEST(test_hsm_trouble)
 }
 END_TEST
 
+/* The PIN was changed behind the daemon's back: the one who notices tries it once; the daemon lives
+ * as long as it has a worker, and ends when it can have no other. */
+START_TEST(test_pin_changed_at_run_time)
+{
+    char path[PATH_MAX], right[PATH_MAX], source[PATH_MAX + 8];
+    pid_t workers[8];
+    size_t len;
+    begin_with_proxy("pin-changed");
+    char *pin = file_read(file_path(right, lab.dir, "loader.pin"), &len);
+    file_write(file_path(path, lab.run, "loader.pin"), pin, len, 0600);
+    free(pin);
+    snprintf(source, sizeof source, "file:%s", path);
+    lab_set(&lab, "hsm", "pin-source", source);
+    lab_set(&lab, "hsm", "workers", "1");
+    lab_start(&lab);
+    file_write(path, "00000000\n", 9, 0600);
+    ck_assert_uint_eq(proc_children(lab.daemon.pid, workers, 8), 1);
+    ck_assert_int_eq(kill(workers[0], SIGKILL), 0);
+    ck_assert_int_eq(proc_wait(&lab.daemon, 20), 77);
+    char *logins = file_read(log_path, NULL);
+    ck_assert_str_eq(logins, "C_Login 0x0\nC_Login 0xa0\n");
+    free(logins);
+    lab_end(&lab);
+}
+END_TEST
+
 /* SoftHSM rewrites the token's own file in C_Login, and loses every key of the token if the process
  * is killed in the middle: however the daemon ends, a worker finishes its login first. */
 START_TEST(test_login_is_never_cut_off)
@@ -273,6 +299,7 @@ int main(void)
     tcase_add_test(tcase, test_missing_keys);
     tcase_add_test(tcase, test_missing_certificate);
     tcase_add_loop_test(tcase, test_hsm_trouble, 0, 3);
+    tcase_add_test(tcase, test_pin_changed_at_run_time);
     tcase_add_loop_test(tcase, test_login_is_never_cut_off, 0, 2);
     tcase_add_test(tcase, test_full_store);
     tcase_add_test(tcase, test_read_only_store);

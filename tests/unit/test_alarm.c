@@ -137,8 +137,10 @@ START_TEST(more_than_remembered)
     }
     ck_assert_uint_eq(recorded("alarm", "R1023", ""), 1);
     ck_assert_uint_eq(recorded("alarm", "R1024", ""), 0);
+    alarm_at("R1024", KL_ERR_VERIFY, NOW); /* took an armed serial: not hidden by the others */
+    ck_assert_uint_eq(recorded("alarm", "R1024", "reason=verify"), 1);
     alarm_at("R1024", KL_ERR_UNARMED, NOW + KL_QUOTA_WINDOW);
-    ck_assert_uint_eq(recorded("alarm", "R1024", ""), 1);
+    ck_assert_uint_eq(recorded("alarm", "R1024", "reason=unarmed"), 1);
     snprintf(count, sizeof(count), "count=%d", extra);
     ck_assert_uint_eq(recorded("alarms-suppressed", "", count), 1);
 }

@@ -155,8 +155,8 @@ static void token_config(const char *pin_file, const char *label)
 
 START_TEST(open_token)
 {
-    struct kl_module *module = NULL;
-    struct kl_token *token = NULL;
+    struct kl_hsm_where where;
+    struct kl_hsm *opened = NULL;
     char hsm[PATH_MAX], pin[100];
     enum kl_rc rc;
 
@@ -165,11 +165,11 @@ START_TEST(open_token)
     ck_assert_int_eq(kl_file_write(pin + 5, "123456\n", 7, 0600, 1, &err), KL_OK);
     if (_i == 0) {
         token_config(pin, "loader");
-        rc = kl_config_open_token(&config, 0, &module, &token, &err);
+        where = kl_config_hsm(&config);
+        rc = kl_hsm_open(&where, 0, &opened, &err);
         ck_assert_msg(rc == KL_OK, "%s", err.text);
-        ck_assert_str_eq(kl_token_label(token), "loader");
-        kl_token_free(token);
-        kl_module_free(module);
+        ck_assert_str_eq(kl_token_label(kl_hsm_token(opened)), "loader");
+        kl_hsm_free(opened);
     } else {
         static const struct {
             const char *label, *pin;
@@ -179,10 +179,10 @@ START_TEST(open_token)
 
         ck_assert_int_eq(kl_file_write(pin + 5, text, 6, 0600, 1, &err), KL_OK);
         token_config(pin, rows[_i - 1].label);
-        rc = kl_config_open_token(&config, 0, &module, &token, &err);
+        where = kl_config_hsm(&config);
+        rc = kl_hsm_open(&where, 0, &opened, &err);
         ck_assert_msg(rc == rows[_i - 1].rc, "%s: %s", kl_rc_name(rc), err.text);
-        ck_assert_ptr_null(module);
-        ck_assert_ptr_null(token);
+        ck_assert_ptr_null(opened);
     }
     test_rm_rf(hsm);
 }
