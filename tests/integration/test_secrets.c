@@ -2,7 +2,8 @@
 /*
  * After a full load with known keys and PINs, nothing that is left behind - logs at debug level,
  * the store and its journal, the terminal's files, tokens, core files, every byte that was on the
- * wire - holds TMK, Rnd1, any key derived from it, or a PIN, in binary, hexadecimal or base64.
+ * wire - holds TMK, Rnd1, any key derived from it, or a PIN, in binary, hexadecimal or base64 (at
+ * any offset).
  *
  * The keys are known because both sides reach their tokens through tests/tools/proxy_p11.c.
  */
@@ -35,7 +36,7 @@ static void abandon(void)
 
 /* ---- Needles ---- */
 
-enum { FORM_BINARY, FORM_LOWER, FORM_UPPER, FORM_BASE64, FORM_COUNT };
+enum { FORM_BINARY, FORM_LOWER, FORM_UPPER, FORM_BASE64, FORM_COUNT = FORM_BASE64 + 3 };
 
 struct needle {
     const char *name;
@@ -67,9 +68,13 @@ static void add_needle(struct hunt *hunt, const char *name, const uint8_t *data,
         needle->forms[FORM_UPPER][2 * i + 1] = (uint8_t)upper[data[i] & 15];
     }
     needle->lens[FORM_LOWER] = needle->lens[FORM_UPPER] = 2 * len;
-    /* Whole groups of three bytes only: what follows them would depend on the context. */
-    needle->lens[FORM_BASE64] =
-        (size_t)EVP_EncodeBlock(needle->forms[FORM_BASE64], data, (int)(len - len % 3));
+    /* Base64 depends on where in a group of three bytes the value begins: whole groups only, after
+     * leaving out as many bytes as complete the group before. */
+    for (size_t skip = 0; skip < 3; skip++) {
+        size_t whole = (len - skip) - (len - skip) % 3;
+        needle->lens[FORM_BASE64 + skip] =
+            (size_t)EVP_EncodeBlock(needle->forms[FORM_BASE64 + skip], data + skip, (int)whole);
+    }
 }
 
 static void search(const uint8_t *data, size_t len, const char *path, struct hunt *hunt)
