@@ -173,7 +173,8 @@ $(BUILD)/lint/%.tidy: %.c .clang-tidy $(filter %.h,$(SOURCES))
 	@touch $@
 
 lint:
-	clang-format --dry-run -Werror $(SOURCES)
+	$(if $(V),,@echo "clang-format, every source file")
+	$(Q)clang-format --dry-run -Werror $(SOURCES)
 	shellcheck $(SCRIPTS)
 	@$(MAKE) --no-print-directory NODEPS=1 -j 2 lint-tidy
 .PHONY: lint-tidy
