@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Candidates: judging the Done that settles one, and the text form in which they outlive a crash.
+ * Candidates: judging the Done that settles one, and the text form in which the record of them and
+ * of the TMK in use outlives a crash.
  */
 #include "terminal-sim/candidate.h"
 
@@ -14,9 +15,13 @@
 #include "conf/cli.h"
 
 #define LINE_MAX_LEN 160
-#define FIELDS 7 /* progress, version, algorithm, KCV, Loaded's MAC, active MAC, drop MAC */
-_Static_assert(LINE_MAX_LEN *KL_CANDIDATES_MAX <= KL_CANDIDATE_TEXT_MAX, "every line fits");
+#define FIELDS_MAX 7
+_Static_assert(LINE_MAX_LEN *(KL_CANDIDATES_MAX + 2) <= KL_RECORD_TEXT_MAX, "every line fits");
 
+/* "active" VERSION ALGORITHM KCV
+ * "abandoned" VERSION
+ * PROGRESS VERSION ALGORITHM KCV LOADED.MAC ACTIVE-MAC DROP-MAC */
+static const char active_word[] = "active", abandoned_word[] = "abandoned";
 static const char *const progress[] = {"writing", "written"}; /* by `whole` */
 
 enum kl_rc kl_candidate_judge(const struct kl_candidate *candidate, const struct kl_done *done,
@@ -52,22 +57,32 @@ static void to_hex(const uint8_t *in, size_t len, char *out)
     }
 }
 
-size_t kl_candidate_format(const struct kl_candidate *list, size_t count,
-                           char out[KL_CANDIDATE_TEXT_MAX])
+size_t kl_record_format(const struct kl_record *record, char out[KL_RECORD_TEXT_MAX])
 {
     char kcv[KL_KCV_TEXT], mac[3][KL_MAC_LEN * 2 + 1];
+    const struct kl_candidate *candidate;
     size_t i, len = 0;
 
     out[0] = '\0';
-    for (i = 0; i < count; i++) {
-        kl_kcv_format(list[i].loaded.kcv, list[i].loaded.kcv_len, kcv);
-        to_hex(list[i].loaded.mac, KL_MAC_LEN, mac[0]);
-        to_hex(list[i].active_mac, KL_MAC_LEN, mac[1]);
-        to_hex(list[i].drop_mac, KL_MAC_LEN, mac[2]);
-        len += (size_t)snprintf(out + len, KL_CANDIDATE_TEXT_MAX - len,
-                                "%s %" PRIu32 " %s %s %s %s %s\n", progress[list[i].whole],
-                                list[i].version, kl_alg_info(list[i].alg)->name, kcv, mac[0],
-                                mac[1], mac[2]);
+    if (record->active.version) {
+        kl_kcv_format(record->active.kcv, record->active.kcv_len, kcv);
+        len += (size_t)snprintf(out, KL_RECORD_TEXT_MAX, "%s %" PRIu32 " %s %s\n", active_word,
+                                record->active.version, kl_alg_info(record->active.alg)->name, kcv);
+    }
+    if (record->abandoned) {
+        len += (size_t)snprintf(out + len, KL_RECORD_TEXT_MAX - len, "%s %" PRIu32 "\n",
+                                abandoned_word, record->abandoned);
+    }
+    for (i = 0; i < record->count; i++) {
+        candidate = &record->candidates[i];
+        kl_kcv_format(candidate->loaded.kcv, candidate->loaded.kcv_len, kcv);
+        to_hex(candidate->loaded.mac, KL_MAC_LEN, mac[0]);
+        to_hex(candidate->active_mac, KL_MAC_LEN, mac[1]);
+        to_hex(candidate->drop_mac, KL_MAC_LEN, mac[2]);
+        len +=
+            (size_t)snprintf(out + len, KL_RECORD_TEXT_MAX - len, "%s %" PRIu32 " %s %s %s %s %s\n",
+                             progress[candidate->whole], candidate->version,
+                             kl_alg_info(candidate->alg)->name, kcv, mac[0], mac[1], mac[2]);
     }
     return len;
 }
@@ -82,59 +97,104 @@ static int from_hex(const char *text, uint8_t *out, size_t min, size_t max, size
     return ok;
 }
 
-static int parse_line(char *line, struct kl_candidate *out)
+/* How many fields the line has, FIELDS_MAX + 1 if too many. */
+static int split(char *line, char *field[FIELDS_MAX])
+{
+    char *save = NULL, *text = strtok_r(line, " ", &save);
+    int n = 0;
+
+    while (text && n < FIELDS_MAX) {
+        field[n++] = text;
+        text = strtok_r(NULL, " ", &save);
+    }
+    return text ? FIELDS_MAX + 1 : n;
+}
+
+static int parse_version(const char *text, uint32_t *out)
 {
     struct kl_err ignored = KL_ERR_INIT;
-    const struct kl_alg_info *alg;
-    char *field[FIELDS], *save = NULL;
     uint64_t version;
-    size_t n;
-    int i;
 
-    for (i = 0; i < FIELDS; i++) {
-        field[i] = strtok_r(i ? NULL : line, " ", &save);
-        if (!field[i]) {
-            return 0;
-        }
-    }
-    out->whole = strcmp(field[0], progress[1]) == 0;
-    alg = kl_alg_by_name(field[2]);
-    if (!alg || strcmp(field[0], progress[out->whole]) != 0 || strtok_r(NULL, " ", &save) ||
-        kl_parse_number(field[1], 1, KL_VERSION_MAX, &version, &ignored)) {
+    if (kl_parse_number(text, 1, KL_VERSION_MAX, &version, &ignored)) {
         return 0;
     }
-    out->version = (uint32_t)version;
+    *out = (uint32_t)version;
+    return 1;
+}
+
+/* VERSION ALGORITHM KCV */
+static int parse_tmk(char *const field[3], struct kl_pinpad_tmk *out)
+{
+    const struct kl_alg_info *alg = kl_alg_by_name(field[1]);
+
+    if (!alg || !parse_version(field[0], &out->version)) {
+        return 0;
+    }
     out->alg = alg->alg;
-    return from_hex(field[3], out->loaded.kcv, KL_KCV_LEN_MIN, KL_KCV_LEN_MAX,
-                    &out->loaded.kcv_len) &&
-           from_hex(field[4], out->loaded.mac, KL_MAC_LEN, KL_MAC_LEN, &n) &&
+    return from_hex(field[2], out->kcv, KL_KCV_LEN_MIN, KL_KCV_LEN_MAX, &out->kcv_len);
+}
+
+static int parse_candidate(char *const field[FIELDS_MAX], struct kl_candidate *out)
+{
+    struct kl_pinpad_tmk tmk = {0};
+    size_t n;
+
+    out->whole = strcmp(field[0], progress[1]) == 0;
+    if (strcmp(field[0], progress[out->whole]) != 0 || !parse_tmk(field + 1, &tmk)) {
+        return 0;
+    }
+    out->version = tmk.version;
+    out->alg = tmk.alg;
+    out->loaded.kcv_len = tmk.kcv_len;
+    memcpy(out->loaded.kcv, tmk.kcv, sizeof(tmk.kcv));
+    return from_hex(field[4], out->loaded.mac, KL_MAC_LEN, KL_MAC_LEN, &n) &&
            from_hex(field[5], out->active_mac, KL_MAC_LEN, KL_MAC_LEN, &n) &&
            from_hex(field[6], out->drop_mac, KL_MAC_LEN, KL_MAC_LEN, &n);
 }
 
-enum kl_rc kl_candidate_parse(const char *text, struct kl_candidate list[KL_CANDIDATES_MAX],
-                              size_t *count, struct kl_err *err)
+/* Adds a line to the record; *last is the version of the one before. */
+static int parse_line(char *line, struct kl_record *record, uint32_t *last)
 {
-    struct kl_candidate found[KL_CANDIDATES_MAX];
+    char *field[FIELDS_MAX];
+    int fields = split(line, field), ok = 0;
+    uint32_t version = 0;
+
+    if (fields == 4 && strcmp(field[0], active_word) == 0) {
+        ok = *last == 0 && parse_tmk(field + 1, &record->active);
+        version = record->active.version;
+    } else if (fields == 2 && strcmp(field[0], abandoned_word) == 0) {
+        /* Its own line as a candidate may follow: it is being destroyed then. */
+        return record->count == 0 && record->abandoned == 0 &&
+               parse_version(field[1], &record->abandoned) && record->abandoned > *last;
+    } else if (fields == FIELDS_MAX && record->count < KL_CANDIDATES_MAX) {
+        ok = parse_candidate(field, &record->candidates[record->count]);
+        version = record->candidates[record->count++].version;
+    }
+    ok = ok && version > *last;
+    *last = version;
+    return ok;
+}
+
+enum kl_rc kl_record_parse(const char *text, struct kl_record *out, struct kl_err *err)
+{
+    struct kl_record found;
     char *copy = strdup(text), *line, *save = NULL;
-    size_t n = 0;
+    uint32_t last = 0;
+    size_t n = 1;
     enum kl_rc rc = KL_OK;
 
     if (!copy) {
-        return kl_err_set(err, KL_ERR_MEMORY, "no memory for candidates");
+        return kl_err_set(err, KL_ERR_MEMORY, "no memory for the record");
     }
-    memset(found, 0, sizeof(found));
+    memset(&found, 0, sizeof(found));
     for (line = strtok_r(copy, "\n", &save); line && !rc; line = strtok_r(NULL, "\n", &save)) {
-        if (n == KL_CANDIDATES_MAX || !parse_line(line, &found[n]) ||
-            (n && found[n].version <= found[n - 1].version)) {
-            rc = kl_err_set(err, KL_ERR_INPUT, "line %zu is not a candidate", n + 1);
-        } else {
-            n++;
+        if (!parse_line(line, &found, &last)) {
+            rc = kl_err_set(err, KL_ERR_INPUT, "line %zu is not one of a record", n);
         }
+        n++;
     }
     if (!rc) {
-        memcpy(list, found, sizeof(found));
-        *count = n;
+        *out = found;
     }
     free(copy);
     return rc;

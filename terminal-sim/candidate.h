@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * A candidate: a TMK that the loader has not yet confirmed, with what is needed to ask again (its
- * Loaded) and to believe the answer (the MAC of each possible Done).
+ * Loaded) and to believe the answer (the MAC of each possible Done). And the record: which TMK is
+ * in use, and every candidate.
  */
 #ifndef KL_TERMINAL_SIM_CANDIDATE_H
 #define KL_TERMINAL_SIM_CANDIDATE_H
@@ -16,7 +17,7 @@
 #define KL_CANDIDATES_MAX (KL_PINPAD_TMK_MAX - 1)
 
 struct kl_candidate {
-    int whole;        /* 0: the PIN pad is about to write it, so it may be there only in part */
+    int whole;        /* 0: about to be written, or destroyed, so it may be there only in part */
     uint32_t version; /* of the TMK */
     enum kl_alg alg;
     struct kl_loaded loaded;
@@ -29,11 +30,19 @@ struct kl_candidate {
 enum kl_rc kl_candidate_judge(const struct kl_candidate *candidate, const struct kl_done *done,
                               enum kl_verdict *verdict, struct kl_err *err) KL_MUST_CHECK;
 
-/* File form: a line for each candidate, oldest first. */
-#define KL_CANDIDATE_TEXT_MAX 1024
-size_t kl_candidate_format(const struct kl_candidate *list, size_t count,
-                           char out[KL_CANDIDATE_TEXT_MAX]);
-enum kl_rc kl_candidate_parse(const char *text, struct kl_candidate list[KL_CANDIDATES_MAX],
-                              size_t *count, struct kl_err *err) KL_MUST_CHECK;
+/* Every candidate's version is higher than that of the TMK in use; the oldest comes first. */
+struct kl_record {
+    struct kl_pinpad_tmk active; /* the TMK in use; version 0 = none yet */
+    uint32_t abandoned; /* the last candidate that was given up without the loader's word, so
+                           that the loader may count it as active; 0 = none */
+    size_t count;
+    struct kl_candidate candidates[KL_CANDIDATES_MAX];
+};
+
+/* File form: a line for the TMK in use, one for what was given up, one for each candidate. */
+#define KL_RECORD_TEXT_MAX 1024
+size_t kl_record_format(const struct kl_record *record, char out[KL_RECORD_TEXT_MAX]);
+enum kl_rc kl_record_parse(const char *text, struct kl_record *out,
+                           struct kl_err *err) KL_MUST_CHECK;
 
 #endif

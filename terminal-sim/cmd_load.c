@@ -257,20 +257,20 @@ no_memory:
 }
 
 /* Puts every candidate to the loader, the youngest first: only it can be the loader's last word.
- * *active: whether one turned out active, then as *confirmed. */
+ * *active: whether one turned out active, then as *confirmed. KL_ERR_KEY: that word may be about a
+ * TMK that the PIN pad does not hold. */
 static enum kl_rc confirm_all(struct work *work, int *active, struct kl_candidate *confirmed,
                               struct kl_err *err)
 {
     const struct kl_drive drive = {work->drive.address, work->drive.seconds, NULL};
-    const struct kl_candidate *list;
+    const struct kl_candidate *next;
     struct kl_candidate candidate;
     enum kl_verdict verdict;
-    size_t count;
     enum kl_rc rc;
 
     *active = 0;
-    while (!*active && (count = kl_terminal_candidates(work->terminal, &list)) > 0) {
-        candidate = list[count - 1];
+    while (!(rc = kl_terminal_next(work->terminal, work->pad, &next, err)) && next) {
+        candidate = *next;
         rc = kl_drive_run(&drive, &work->params, &candidate, &verdict, NULL, NULL, err);
         if (!rc) {
             rc = kl_terminal_settle(work->terminal, work->pad, candidate.version, verdict, err);
@@ -281,11 +281,32 @@ static enum kl_rc confirm_all(struct work *work, int *active, struct kl_candidat
         if (verdict == KL_VERDICT_ACTIVE) {
             *confirmed = candidate;
             *active = 1;
-        } else if (work->request->verbose) {
+            return KL_OK;
+        }
+        if (work->request->verbose) {
             print_trace(work, "the loader voided the candidate: destroyed");
         }
     }
-    return KL_OK;
+    return rc;
+}
+
+/* Before Hello: a load that finds no room at S9 has cost an attempt. */
+static enum kl_rc find_room(struct work *work, struct kl_err *err)
+{
+    uint32_t version;
+    enum kl_rc rc = kl_terminal_room(work->terminal, work->pad, err);
+
+    if (rc == KL_ERR_REFUSED && work->request->abandon) {
+        rc = kl_terminal_abandon(work->terminal, work->pad, &version, err);
+        if (!rc) {
+            fprintf(stderr,
+                    "terminal-sim: the oldest candidate, TMK version %" PRIu32
+                    ", is destroyed to make room\n",
+                    version);
+            rc = kl_terminal_room(work->terminal, work->pad, err);
+        }
+    }
+    return rc;
 }
 
 static enum kl_rc load_once(struct work *work, struct kl_err *err)
@@ -293,8 +314,11 @@ static enum kl_rc load_once(struct work *work, struct kl_err *err)
     struct kl_candidate candidate;
     enum kl_verdict verdict;
     char subject[KL_NAME_MAX];
-    enum kl_rc rc = open_record(work, err);
+    enum kl_rc rc = find_room(work, err);
 
+    if (!rc) {
+        rc = open_record(work, err);
+    }
     if (rc) {
         return rc;
     }
@@ -318,6 +342,11 @@ static enum kl_rc load_once(struct work *work, struct kl_err *err)
     return report(work, "loaded", &candidate, subject, err);
 }
 
+static void go_on(const struct kl_err *err)
+{
+    fprintf(stderr, "terminal-sim: %s; going on with a fresh load\n", err->text);
+}
+
 /* The Confirm before a load. *over: the command has done its work. */
 static enum kl_rc settle_first(struct work *work, int *over, struct kl_err *err)
 {
@@ -327,11 +356,17 @@ static enum kl_rc settle_first(struct work *work, int *over, struct kl_err *err)
 
     *over = 0;
     if (rc && (work->request->abandon || (rc == KL_ERR_KEY && work->request->fresh))) {
-        fprintf(stderr, "terminal-sim: %s; going on with a fresh load\n", err->text);
+        go_on(err);
         return KL_OK;
     }
-    if (rc || !active || work->request->fresh) {
+    if (rc) {
         return rc;
+    }
+    if (!active && kl_terminal_check(work->terminal, work->pad, err)) {
+        go_on(err); /* a load is what mends it */
+    }
+    if (!active || work->request->fresh) {
+        return KL_OK;
     }
     *over = 1;
     return report(work, "confirmed", &confirmed, NULL, err);
@@ -372,6 +407,9 @@ enum kl_rc kl_terminal_cmd_confirm(int argc, char **argv, int *status, struct kl
     }
     if (!rc) {
         rc = confirm_all(&work, &active, &confirmed, err);
+    }
+    if (!rc && !active) {
+        rc = kl_terminal_check(work.terminal, work.pad, err);
     }
     if (!rc && active) {
         rc = report(&work, "confirmed", &confirmed, NULL, err);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* terminal-sim pinpad show: what the PIN pad holds, as far as anyone may know. */
+/* terminal-sim pinpad show: what the PIN pad holds, and what it should hold. */
 #include <getopt.h>
 #include <inttypes.h>
 #include <jansson.h>
@@ -53,7 +53,7 @@ enum kl_rc kl_terminal_cmd_pinpad(int argc, char **argv, int *status, struct kl_
 {
     struct kl_terminal_home *terminal = NULL;
     struct kl_pinpad *pad = NULL;
-    struct kl_terminal_tmk tmks[KL_PINPAD_TMK_MAX];
+    struct kl_terminal_tmk tmks[KL_TERMINAL_TMK_MAX];
     const char *dir = NULL;
     json_t *list;
     size_t i, count = 0;

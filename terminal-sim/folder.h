@@ -10,7 +10,7 @@
 
 #define KL_FOLDER_CONF "terminal.conf"
 #define KL_FOLDER_ROOT "root.pem"
-#define KL_FOLDER_CANDIDATE "candidate"
+#define KL_FOLDER_RECORD "record"
 
 struct kl_folder_conf {
     char *serial, *pinpad_serial;

@@ -190,8 +190,8 @@ static enum kl_rc put_on_record(struct kl_terminal_load *load, const struct kl_c
 }
 
 /* The record, then the TMK, then the record that says it is whole, then (by returning) Loaded.
- * Without a record a TMK counts as in use, so there must be one first; and it must not be confirmed
- * on the strength of a key that a crash cut short. */
+ * Without a record a TMK is a stray, so there must be one first; and it must not be confirmed on
+ * the strength of a key that a crash cut short. */
 static enum kl_rc write_candidate(struct kl_terminal_load *load, const struct kl_tbs *tbs,
                                   struct kl_candidate *candidate, struct kl_err *err)
 {

@@ -114,8 +114,8 @@ static enum kl_rc find_all(struct token_pad *self, CK_OBJECT_HANDLE out[OBJECTS_
 }
 
 /* *is_tmk 1: the object is a TMK, as *out. Not one is what has another label, or none that can be
- * read, as a crash may leave it; but trouble with the token is an error, for a TMK that is taken
- * for gone loses its record, and would be in use once it is seen again. */
+ * read, as a crash may leave it. That a TMK may be passed over so, or by the token's own search, is
+ * for the record to notice: there it is missing. */
 static enum kl_rc read_tmk(struct token_pad *self, CK_OBJECT_HANDLE object,
                            struct kl_pinpad_tmk *out, int *is_tmk, struct kl_err *err)
 {
@@ -132,8 +132,8 @@ static enum kl_rc read_tmk(struct token_pad *self, CK_OBJECT_HANDLE object,
     case CKR_ATTRIBUTE_TYPE_INVALID:
     case CKR_ATTRIBUTE_VALUE_INVALID: /* SoftHSM 2.6.1 of a label that is damaged */
     case CKR_ATTRIBUTE_SENSITIVE:
-    case CKR_OBJECT_HANDLE_INVALID:
-    case CKR_GENERAL_ERROR: /* and of one that is missing */
+    case CKR_OBJECT_HANDLE_INVALID: /* destroyed meanwhile */
+    case CKR_GENERAL_ERROR:         /* SoftHSM 2.6.1 of a label that is missing */
         return KL_OK;
     default:
         return kl_rv_err(err, rv, "C_GetAttributeValue", "the PIN pad's keys cannot be read");
@@ -156,7 +156,8 @@ static enum kl_rc find_one(struct token_pad *self, const struct kl_pinpad_tmk *t
 
     for (i = 0; !rc && i < count; i++) {
         rc = read_tmk(self, objects[i], &found, &is_tmk, err);
-        if (!rc && is_tmk && found.version == tmk->version) {
+        if (!rc && is_tmk && found.version == tmk->version && found.alg == tmk->alg &&
+            found.kcv_len == tmk->kcv_len && memcmp(found.kcv, tmk->kcv, tmk->kcv_len) == 0) {
             *out = objects[i];
             return KL_OK;
         }

@@ -30,9 +30,11 @@ static const struct command {
      "    (as by 'confirm'); if that makes it the active TMK, the command is done.\n"
      "    --algorithms LIST    offered, preferred first: tdes2,tdes3,aes128,aes192,aes256\n"
      "    --timeout T          for each connection (default 15s)\n"
-     "    --fresh              go on with a load even if a candidate became active\n"
+     "    --fresh              go on with a load even if a candidate became active, or the PIN\n"
+     "                         pad lacks one that the loader may count as active\n"
      "    --abandon-candidate  go on with a load even if the loader settles nothing; the\n"
-     "                         candidate stays until a later Done proves it superseded\n"
+     "                         candidate stays until a later Done proves it superseded, but\n"
+     "                         where there is no room the oldest one is destroyed\n"
      "    --record FILE        write every message of the load to FILE, for 'replay'\n"
      "    --verbose            a line for each step of the method\n"
      "    --json               the result as JSON; --verbose goes to stderr then\n"},
@@ -40,8 +42,9 @@ static const struct command {
      "--dir DIR --connect HOST:PORT [--timeout T] [--verbose] [--json]",
      "    Ask the loader what became of the candidates, and settle them.\n"},
     {"pinpad", kl_terminal_cmd_pinpad, "show --dir DIR [--json]",
-     "    What the PIN pad holds: state, version, algorithm and KCV of each TMK. No command can\n"
-     "    read a key.\n"},
+     "    What the PIN pad holds: version, algorithm, KCV and state of each TMK: active,\n"
+     "    unconfirmed (not yet settled with the loader), stray (never used), missing or lost\n"
+     "    (an active TMK or a candidate that it should hold). No command can read a key.\n"},
     {"replay", kl_terminal_cmd_replay, "--connect HOST:PORT [--timeout T] FILE",
      "    Send a recorded terminal's messages again. Exit status 0: the loader refused; 1: it\n"
      "    accepted the replay.\n"},

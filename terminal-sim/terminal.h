@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The terminal's folder, its "first storage": terminal.conf, root.pem (AcquireRCRT) and the file
- * `candidate`, and the rules by which folder and PIN pad agree again after a crash at any point.
+ * `record`, and the rules by which folder and PIN pad agree again after a crash at any point.
  *
- * The file is the record of candidates, and it alone says what a TMK in the PIN pad is: one that is
- * on record is unconfirmed; one that is not is in use, or superseded if there is such a one of a
- * higher version. So a load makes the record first, then the TMK, then completes the record, then
- * says Loaded; Done, active, takes effect when the record is rewritten, and superseded TMKs are
- * destroyed after that; Done, drop, destroys the TMK first and takes it off the record then.
+ * The record alone says what a TMK in the PIN pad is, and it says so positively: the one that it
+ * names as active is in use, one that it names as a candidate is unconfirmed, and any other is a
+ * stray, never used and destroyed when that is safe. So a TMK that the pad cannot show for a while
+ * is missing, and nothing else takes its place. A load makes the record first, then the TMK, then
+ * completes the record, then says Loaded. Done, active, takes effect when the record is rewritten,
+ * and strays are destroyed after that. Done, drop, first says on record that the TMK is to go.
  */
 #ifndef KL_TERMINAL_SIM_TERMINAL_H
 #define KL_TERMINAL_SIM_TERMINAL_H
@@ -52,11 +53,11 @@ X509 *kl_terminal_root(const struct kl_terminal_home *); /* AcquireRCRT; borrowe
 enum kl_rc kl_terminal_open_pinpad(const struct kl_terminal_home *terminal, struct kl_pinpad **out,
                                    struct kl_err *err) KL_MUST_CHECK;
 
-/* First thing after a start, before any Confirm. A candidate that was not whole yet goes, TMK and
- * record: its Loaded was never sent. A record whose TMK the pad does not hold is dropped:
- * confirmed, it would be the active TMK of a terminal that has none. What is left on record is made
- * durable. Of the TMKs in use all but the highest version are destroyed: a settlement was cut off.
- */
+/* First thing after a start, before any Confirm. A candidate that is not whole goes, TMK and
+ * record: its Loaded was never sent, or it was told DROP. One whose TMK the pad does not hold
+ * stays, for the loader may count it as active; see kl_terminal_next. What is left on record is
+ * made durable. Then strays are destroyed, but none unless the pad holds the very TMK that is in
+ * use. */
 enum kl_rc kl_terminal_recover(struct kl_terminal_home *terminal, struct kl_pinpad *pad,
                                struct kl_err *err) KL_MUST_CHECK;
 
@@ -64,18 +65,47 @@ enum kl_rc kl_terminal_recover(struct kl_terminal_home *terminal, struct kl_pinp
 size_t kl_terminal_candidates(const struct kl_terminal_home *terminal,
                               const struct kl_candidate **out);
 
-enum kl_terminal_state { KL_TERMINAL_UNCONFIRMED, KL_TERMINAL_ACTIVE, KL_TERMINAL_SUPERSEDED };
+/* The candidate to confirm next, the youngest; NULL if none is left. Borrowed until the record
+ * changes. KL_ERR_KEY, with what to do, if the pad does not hold it, or if an older one was given
+ * up without the loader's word: the loader may count that one as active. */
+enum kl_rc kl_terminal_next(const struct kl_terminal_home *terminal, struct kl_pinpad *pad,
+                            const struct kl_candidate **out, struct kl_err *err) KL_MUST_CHECK;
+
+/* KL_ERR_KEY, with what to do, if the pad does not hold the TMK in use, or holds TMKs while the
+ * record knows of none in use. */
+enum kl_rc kl_terminal_check(const struct kl_terminal_home *terminal, struct kl_pinpad *pad,
+                             struct kl_err *err) KL_MUST_CHECK;
+
+/* Whether a load would find room for its candidate, on record and in the pad; else KL_ERR_REFUSED.
+ */
+enum kl_rc kl_terminal_room(const struct kl_terminal_home *terminal, struct kl_pinpad *pad,
+                            struct kl_err *err) KL_MUST_CHECK;
+
+/* Gives up the oldest candidate, TMK and record, without the loader's word; that it did is on
+ * record until a younger one is active. *version: which. KL_ERR_NOT_FOUND if there is none. */
+enum kl_rc kl_terminal_abandon(struct kl_terminal_home *terminal, struct kl_pinpad *pad,
+                               uint32_t *version, struct kl_err *err) KL_MUST_CHECK;
+
+enum kl_terminal_state {
+    KL_TERMINAL_UNCONFIRMED,
+    KL_TERMINAL_ACTIVE,
+    KL_TERMINAL_STRAY,   /* held, but not on record */
+    KL_TERMINAL_MISSING, /* the one in use, not held */
+    KL_TERMINAL_LOST,    /* unconfirmed, not held */
+};
 const char *kl_terminal_state_name(enum kl_terminal_state state);
 
 struct kl_terminal_tmk {
     struct kl_pinpad_tmk tmk;
     enum kl_terminal_state state;
 };
+#define KL_TERMINAL_TMK_MAX (KL_PINPAD_TMK_MAX + KL_CANDIDATES_MAX + 1)
 
-/* What the PIN pad holds, lowest version first, and what it is by the record as it now stands on
- * disk. Superseded ones are only there between a crash and the next start. */
+/* What the PIN pad holds, and should hold, lowest version first, by the record as it now stands on
+ * disk. Superseded ones are only there, as strays, between a crash and the next start. KL_ERR_BUSY
+ * if the record does not stop changing. */
 enum kl_rc kl_terminal_list(const struct kl_terminal_home *terminal, struct kl_pinpad *pad,
-                            struct kl_terminal_tmk out[KL_PINPAD_TMK_MAX], size_t *count,
+                            struct kl_terminal_tmk out[KL_TERMINAL_TMK_MAX], size_t *count,
                             struct kl_err *err) KL_MUST_CHECK;
 
 /* Puts a candidate on record, durably, or says of the one put there last that it is whole; see
@@ -85,9 +115,9 @@ enum kl_rc kl_terminal_record(struct kl_terminal_home *terminal,
                               struct kl_err *err) KL_MUST_CHECK;
 
 /* Carries a proven verdict out, in the PIN pad and on record. ACTIVE: that version is in use from
- * now on, and every one that is lower, or in use, is destroyed; KL_ERR_KEY if the pad lost it:
- * nothing is destroyed then, and it is off the record. DROP: it is destroyed. May be repeated after
- * a failure or a crash at any point in it. */
+ * now on, and every other is destroyed but younger candidates; KL_ERR_KEY if the pad lost it:
+ * nothing changes then. DROP: it is destroyed. May be repeated after a failure or a crash at any
+ * point in it. */
 enum kl_rc kl_terminal_settle(struct kl_terminal_home *terminal, struct kl_pinpad *pad,
                               uint32_t version, enum kl_verdict verdict,
                               struct kl_err *err) KL_MUST_CHECK;

@@ -139,12 +139,12 @@ void bench_end(struct bench *b)
     test_rm_rf(b->dir);
 }
 
-/* The PIN pad holds exactly these; versions ascend. */
+/* The PIN pad holds, or lacks, exactly these; versions ascend. */
 void bench_expect_tmks(struct bench *b, size_t count, uint32_t version0,
                        enum kl_terminal_state state0, uint32_t version1,
                        enum kl_terminal_state state1)
 {
-    struct kl_terminal_tmk tmks[KL_PINPAD_TMK_MAX];
+    struct kl_terminal_tmk tmks[KL_TERMINAL_TMK_MAX];
     size_t n;
 
     ok(b, kl_terminal_list(b->home_open, b->pad, tmks, &n, &b->err));
@@ -245,6 +245,30 @@ void bench_whole_load(struct bench *b)
     ok(b, bench_give(b, &done));
     ck_assert_uint_eq(b->len, 0);
     bench_settle(b);
+}
+
+/* Redelivers the only candidate, checks Confirm as a loader would, answers with `verdict`. */
+void bench_confirm(struct bench *b, enum kl_verdict verdict)
+{
+    const struct kl_candidate *list;
+    struct kl_msg msg;
+    uint8_t mac[16];
+
+    ck_assert_uint_eq(kl_terminal_candidates(b->home_open, &list), 1);
+    kl_terminal_load_free(b->load);
+    b->load = NULL;
+    ok(b, kl_terminal_load_new(&b->params, &b->load, &b->err));
+    ok(b, kl_terminal_confirm(b->load, &list[0], b->buf, &b->len, &b->err));
+    ok(b, kl_msg_decode(b->buf, b->len, &msg, &b->err));
+    ck_assert_int_eq(msg.type, KL_MSG_CONFIRM);
+    ck_assert_str_eq(msg.u.confirm.serial, FAKE_SERIAL);
+    ck_assert_str_eq(msg.u.confirm.pinpad_serial, PINPAD);
+    ck_assert_uint_eq(msg.u.confirm.tmk_version, b->loader.version);
+    fake_ack_mac(&b->loader, mac);
+    ck_assert_mem_eq(msg.u.confirm.loaded.mac, mac, 16);
+    fake_say_done(&b->loader, verdict, &msg);
+    ok(b, bench_give(b, &msg));
+    ck_assert_uint_eq(b->len, 0);
 }
 
 /* The step that was just due fails so, tells the peer no more than `reason`, and is the last. */

@@ -55,6 +55,7 @@ void bench_to_certificate(struct bench *b);
 void bench_to_master_key(struct bench *b);
 void bench_to_loaded(struct bench *b);
 enum kl_rc bench_give(struct bench *b, const struct kl_msg *msg);
+void bench_confirm(struct bench *b, enum kl_verdict verdict);
 void bench_settle(struct bench *b);
 void bench_whole_load(struct bench *b);
 void bench_expect_refusal(struct bench *b, enum kl_rc want, uint32_t reason);
