@@ -21,7 +21,7 @@ _Static_assert(LINE_MAX_LEN *(KL_CANDIDATES_MAX + 2) <= KL_RECORD_TEXT_MAX, "eve
 /* "active" VERSION ALGORITHM KCV
  * "abandoned" VERSION
  * PROGRESS VERSION ALGORITHM KCV LOADED.MAC ACTIVE-MAC DROP-MAC */
-static const char active_word[] = "active", abandoned_word[] = "abandoned";
+static const char active_word[] = "active", abandoned_word[] = "abandoned", end_word[] = "end";
 static const char *const progress[] = {"writing", "written"}; /* by `whole` */
 
 enum kl_rc kl_candidate_judge(const struct kl_candidate *candidate, const struct kl_done *done,
@@ -83,6 +83,9 @@ size_t kl_record_format(const struct kl_record *record, char out[KL_RECORD_TEXT_
             (size_t)snprintf(out + len, KL_RECORD_TEXT_MAX - len, "%s %" PRIu32 " %s %s %s %s %s\n",
                              progress[candidate->whole], candidate->version,
                              kl_alg_info(candidate->alg)->name, kcv, mac[0], mac[1], mac[2]);
+    }
+    if (len > 0) {
+        len += (size_t)snprintf(out + len, KL_RECORD_TEXT_MAX - len, "%s\n", end_word);
     }
     return len;
 }
@@ -181,6 +184,7 @@ enum kl_rc kl_record_parse(const char *text, struct kl_record *out, struct kl_er
     char *copy = strdup(text), *line, *save = NULL;
     uint32_t last = 0;
     size_t n = 1;
+    int ended = 0;
     enum kl_rc rc = KL_OK;
 
     if (!copy) {
@@ -188,10 +192,15 @@ enum kl_rc kl_record_parse(const char *text, struct kl_record *out, struct kl_er
     }
     memset(&found, 0, sizeof(found));
     for (line = strtok_r(copy, "\n", &save); line && !rc; line = strtok_r(NULL, "\n", &save)) {
-        if (!parse_line(line, &found, &last)) {
+        if (!ended && strcmp(line, end_word) == 0) {
+            ended = 1;
+        } else if (ended || !parse_line(line, &found, &last)) {
             rc = kl_err_set(err, KL_ERR_INPUT, "line %zu is not one of a record", n);
         }
         n++;
+    }
+    if (!rc && !ended) {
+        rc = kl_err_set(err, KL_ERR_INPUT, "it is cut off: its last line is not \"%s\"", end_word);
     }
     if (!rc) {
         *out = found;

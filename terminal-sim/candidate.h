@@ -39,7 +39,8 @@ struct kl_record {
     struct kl_candidate candidates[KL_CANDIDATES_MAX];
 };
 
-/* File form: a line for the TMK in use, one for what was given up, one for each candidate. */
+/* File form: a line for the TMK in use, one for what was given up, one for each candidate, and
+ * "end". A record of nothing is no text at all, and no file. */
 #define KL_RECORD_TEXT_MAX 1024
 size_t kl_record_format(const struct kl_record *record, char out[KL_RECORD_TEXT_MAX]);
 enum kl_rc kl_record_parse(const char *text, struct kl_record *out,

@@ -31,6 +31,7 @@ struct work { /* what a command works with */
     struct kl_pinpad *pad;
     struct kl_terminal_params params;
     struct kl_drive drive;
+    int unsettled; /* a proven verdict could not be carried out: nothing may go on */
 };
 
 /* ---- Command line ---- */
@@ -274,6 +275,7 @@ static enum kl_rc confirm_all(struct work *work, int *active, struct kl_candidat
         rc = kl_drive_run(&drive, &work->params, &candidate, &verdict, NULL, NULL, err);
         if (!rc) {
             rc = kl_terminal_settle(work->terminal, work->pad, candidate.version, verdict, err);
+            work->unsettled = rc != KL_OK && rc != KL_ERR_KEY;
         }
         if (rc) {
             return rc;
@@ -314,15 +316,14 @@ static enum kl_rc load_once(struct work *work, struct kl_err *err)
     struct kl_candidate candidate;
     enum kl_verdict verdict;
     char subject[KL_NAME_MAX];
-    enum kl_rc rc = find_room(work, err);
+    enum kl_rc rc = open_record(work, err);
 
     if (!rc) {
-        rc = open_record(work, err);
+        rc = find_room(work, err);
     }
-    if (rc) {
-        return rc;
+    if (!rc) {
+        rc = kl_drive_run(&work->drive, &work->params, NULL, &verdict, &candidate, subject, err);
     }
-    rc = kl_drive_run(&work->drive, &work->params, NULL, &verdict, &candidate, subject, err);
     if (work->drive.record && fclose(work->drive.record) != 0 && !rc) {
         rc = kl_err_errno(err, "fclose", "--record %s", work->request->record);
     }
@@ -355,7 +356,8 @@ static enum kl_rc settle_first(struct work *work, int *over, struct kl_err *err)
     enum kl_rc rc = confirm_all(work, &active, &confirmed, err);
 
     *over = 0;
-    if (rc && (work->request->abandon || (rc == KL_ERR_KEY && work->request->fresh))) {
+    if (rc && !work->unsettled &&
+        (work->request->abandon || (rc == KL_ERR_KEY && work->request->fresh))) {
         go_on(err);
         return KL_OK;
     }

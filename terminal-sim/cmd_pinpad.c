@@ -79,11 +79,13 @@ enum kl_rc kl_terminal_cmd_pinpad(int argc, char **argv, int *status, struct kl_
             json_decref(list);
             list = NULL;
         }
-        rc = kl_report_print(json_pack("{s:s, s:s, s:s, s:o}", "terminal",
-                                       kl_terminal_serial(terminal), "pinpad",
-                                       kl_terminal_pinpad_serial(terminal), "kind",
-                                       kl_pinpad_kind(pad), "tmks", list),
-                             json, err);
+        uint32_t abandoned = kl_terminal_abandoned(terminal);
+
+        rc = kl_report_print(
+            json_pack("{s:s, s:s, s:s, s:o, s:o}", "terminal", kl_terminal_serial(terminal),
+                      "pinpad", kl_terminal_pinpad_serial(terminal), "kind", kl_pinpad_kind(pad),
+                      "abandoned", abandoned ? json_integer(abandoned) : json_null(), "tmks", list),
+            json, err);
     }
     kl_pinpad_free(pad);
     kl_terminal_free(terminal);

@@ -318,6 +318,11 @@ enum kl_rc kl_terminal_recover(struct kl_terminal_home *t, struct kl_pinpad *pad
     size_t i;
     enum kl_rc rc = look(pad, &held, err);
 
+    /* Written even if nothing changes: a record that was read may be one whose writing failed at
+     * the last step, and be gone after the next crash. */
+    if (!rc) {
+        rc = replace_record(t, &t->record, err);
+    }
     left.count = 0;
     for (i = 0; !rc && i < t->record.count; i++) {
         if (t->record.candidates[i].whole) {
@@ -326,12 +331,15 @@ enum kl_rc kl_terminal_recover(struct kl_terminal_home *t, struct kl_pinpad *pad
             rc = destroy_candidate(pad, t->record.candidates[i].version, err);
         }
     }
-    /* Written even if nothing changed: a record that was read may be one whose writing failed at
-     * the last step, and be gone after the next crash. */
-    if (!rc) {
+    if (!rc && left.count != t->record.count) {
         rc = replace_record(t, &left, err);
     }
     return rc ? rc : destroy_strays(t, pad, err);
+}
+
+uint32_t kl_terminal_abandoned(const struct kl_terminal_home *t)
+{
+    return t->record.abandoned;
 }
 
 size_t kl_terminal_candidates(const struct kl_terminal_home *t, const struct kl_candidate **out)

@@ -61,6 +61,9 @@ enum kl_rc kl_terminal_open_pinpad(const struct kl_terminal_home *terminal, stru
 enum kl_rc kl_terminal_recover(struct kl_terminal_home *terminal, struct kl_pinpad *pad,
                                struct kl_err *err) KL_MUST_CHECK;
 
+/* The version of a TMK that was given up without the loader's word; 0 if none. */
+uint32_t kl_terminal_abandoned(const struct kl_terminal_home *);
+
 /* Candidates on record, oldest first; borrowed until the next call below. */
 size_t kl_terminal_candidates(const struct kl_terminal_home *terminal,
                               const struct kl_candidate **out);

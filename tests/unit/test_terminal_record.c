@@ -211,7 +211,7 @@ START_TEST(test_stray_is_all)
     unsigned version;
     while (fscanf(in, "%15s %u %15s %39s%*[^\n]", word, &version, alg, kcv) == 4) {
         if (version == 2) {
-            fprintf(out, "active 2 %s %s\n", alg, kcv);
+            fprintf(out, "active 2 %s %s\nend\n", alg, kcv);
         }
     }
     fclose(in);
@@ -239,7 +239,7 @@ START_TEST(test_stray_of_that_version)
     bench_init(&b, TOKEN);
     bench_whole_load(&b);
     bench_close(&b);
-    bench_write_file(b.home, "record", "active 1 tdes2 00112A\n", path);
+    bench_write_file(b.home, "record", "active 1 tdes2 00112A\nend\n", path);
     bench_restart(&b);
     ok(&b, kl_terminal_list(b.home_open, b.pad, tmks, &count, &b.err));
     ck_assert_uint_eq(count, 2);
@@ -402,13 +402,13 @@ static enum kl_rc list_and_change(struct kl_pinpad *pad, struct kl_pinpad_tmk *o
                                   struct kl_err *err)
 {
     enum kl_rc rc = real_ops->list(pad, out, count, err);
-    char path[PATH_MAX], text[32];
+    char path[PATH_MAX], text[48];
 
     if (changes == 1) { /* another command settles version 2 */
         changes = 0;
         ok(busy, kl_terminal_settle(busy->home_open, pad, 2, KL_VERDICT_ACTIVE, &busy->err));
     } else if (changes > 1) {
-        snprintf(text, sizeof(text), "active %d tdes2 00112A\n", changes--);
+        snprintf(text, sizeof(text), "active %d tdes2 00112A\nend\n", changes--);
         bench_write_file(busy->home, "record", text, path);
     }
     return rc;
@@ -474,15 +474,23 @@ START_TEST(test_record_damaged)
         "written 1 tdes2 CA3F9B " MACS "written 2 tdes2 CA3F9B " MACS "written 3 tdes2 CA3F9B " MACS
         "written 4 tdes2 CA3F9B " MACS,
     };
+    /* Whole lines, but not all of them, or more. */
+    static const char *const cut[] = {"", "active 1 tdes2 CA3F9B\n",
+                                      "active 1 tdes2 CA3F9B\nend\nwritten 2 tdes2 CA3F9B " MACS,
+                                      "end\nend\n"};
+    const size_t bad_count = sizeof(bad) / sizeof(bad[0]);
     struct kl_terminal_home *home;
-    char path[PATH_MAX];
+    char path[PATH_MAX], text[1024];
     struct bench b;
 
-    ck_assert_int_eq(sizeof(bad) / sizeof(bad[0]), 22);
+    ck_assert_uint_eq(bad_count + sizeof(cut) / sizeof(cut[0]), 26);
+    snprintf(text, sizeof(text), "%s%s",
+             (size_t)_i < bad_count ? bad[_i] : cut[_i - (int)bad_count],
+             (size_t)_i < bad_count ? "end\n" : "");
     bench_init(&b, MEMORY);
     kl_terminal_free(b.home_open);
     b.home_open = NULL;
-    bench_write_file(b.home, "record", bad[_i], path);
+    bench_write_file(b.home, "record", text, path);
     ck_assert_int_eq(kl_terminal_open(b.home, 1, &home, &b.err), KL_ERR_INPUT);
     ck_assert_ptr_nonnull(strstr(b.err.text, path));
     bench_end(&b);
@@ -491,8 +499,9 @@ END_TEST
 
 START_TEST(test_record_round_trip)
 {
-    static const char text[] = "active 1 aes256 0011AABB\nabandoned 2\n"
-                               "writing 2 tdes2 CA3F9B " MACS "written 3 aes128 CA3F9BAA " MACS;
+    static const char text[] =
+        "active 1 aes256 0011AABB\nabandoned 2\n"
+        "writing 2 tdes2 CA3F9B " MACS "written 3 aes128 CA3F9BAA " MACS "end\n";
     struct kl_record record;
     struct kl_err err = KL_ERR_INIT;
     char again[KL_RECORD_TEXT_MAX];
@@ -528,7 +537,7 @@ static Suite *suite(void)
     tcase_add_test(tc, test_nothing_to_abandon);
     tcase_add_loop_test(tc, test_version_on_record, 0, 2);
     tcase_add_loop_test(tc, test_list_meanwhile, 0, 2);
-    tcase_add_loop_test(tc, test_record_damaged, 0, 22);
+    tcase_add_loop_test(tc, test_record_damaged, 0, 26);
     tcase_add_test(tc, test_record_round_trip);
     suite_add_tcase(s, tc);
     return s;
