@@ -18,6 +18,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "proto/clock.h"
+
 #define PROGRESS_AFTER_MS 2000
 #define PROGRESS_EVERY_MS 200
 #define EXIT_USAGE 64
@@ -314,14 +316,12 @@ enum kl_rc kl_file_remove(const char *path, struct kl_err *err)
 
 void kl_progress(struct kl_progress *progress, const char *what, uint64_t done, uint64_t total)
 {
-    struct timespec ts;
     int64_t now;
 
     if (!isatty(STDERR_FILENO)) {
         return;
     }
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    now = (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+    now = kl_clock_ms();
     if (progress->started_ms == 0) {
         progress->started_ms = now;
     }

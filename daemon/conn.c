@@ -8,25 +8,17 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 
 #include "conf/log.h"
 #include "daemon/conn_impl.h"
+#include "proto/clock.h"
 #include "proto/frame.h"
 
 #define LINGER_MS 2000 /* for the peer to read our last message and close */
 
-static int64_t now_ms(void)
-{
-    struct timespec ts;
-
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
-
 int64_t kl_conn_age_ms(const struct kl_conn *conn)
 {
-    return now_ms() - conn->started_ms;
+    return kl_clock_ms() - conn->started_ms;
 }
 
 /* ---- Deadlines ---- */
@@ -39,7 +31,7 @@ static int waits_for_peer(enum kl_conn_state state)
 static void arm_timer(struct kl_conn *conn)
 {
     const struct kl_config *config = conn->service->config;
-    int64_t now = now_ms();
+    int64_t now = kl_clock_ms();
     int64_t deadline = conn->started_ms + (int64_t)config->handshake_timeout * 1000;
     struct timeval tv;
 
@@ -58,7 +50,7 @@ static void arm_timer(struct kl_conn *conn)
 void kl_conn_enter(struct kl_conn *conn, enum kl_conn_state state)
 {
     conn->state = state;
-    conn->heard_ms = now_ms();
+    conn->heard_ms = kl_clock_ms();
     arm_timer(conn);
 }
 
@@ -310,7 +302,7 @@ enum kl_rc kl_conn_new(struct kl_service *service, evutil_socket_t fd, const cha
     conn->closed = closed;
     conn->arg = arg;
     snprintf(conn->address, sizeof(conn->address), "%s", address);
-    conn->started_ms = now_ms();
+    conn->started_ms = kl_clock_ms();
     /* The kernel holds what we have no use for yet: one message, no more, in our memory. */
     bufferevent_setwatermark(conn->bev, EV_READ, 0,
                              KL_FRAME_HEADER + service->config->message_size);

@@ -68,8 +68,8 @@ struct kl_pool {
     uint64_t next_id;
     unsigned failures; /* starts failed in a row */
     int started;       /* the first worker has been ready */
-    struct kl_err
-        barred; /* unless KL_OK: the PIN was refused or start-up given up; no more starts */
+    /* Unless KL_OK: the PIN was refused or start-up given up, and no more starts are made. */
+    struct kl_err barred;
     struct kl_job_ready ready;
     struct kl_job *in; /* receive buffer */
 };

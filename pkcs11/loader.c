@@ -7,12 +7,12 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "pkcs11/keys.h"
 #include "pkcs11/ops.h"
 #include "pkcs11/suite.h"
 #include "proto/cert.h"
+#include "proto/clock.h"
 #include "proto/secret.h"
 #include "proto/transcript.h"
 
@@ -323,21 +323,13 @@ out:
 
 /* ---- A bad peer or a lost token ---- */
 
-static int64_t now_ms(void)
-{
-    struct timespec now;
-
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 /* After a KL_ERR_VERIFY: is it the peer's bytes, or does this token refuse everything? Modules give
  * the same answers (CKR_GENERAL_ERROR, CKR_FUNCTION_FAILED, ...) to both. Once in an interval only,
  * so that bad peers do not double the token's work. */
 static enum kl_rc blame(struct kl_loader *loader, struct kl_err *err)
 {
     struct kl_err cause = KL_ERR_INIT;
-    int64_t now = now_ms();
+    int64_t now = kl_clock_ms();
 
     if (now < loader->next_check) {
         return KL_ERR_VERIFY;

@@ -35,6 +35,17 @@ static int by_version(const void *a, const void *b)
     return (left > right) - (left < right);
 }
 
+/* Where the TMK of that version is in a list; count if it is not there. */
+static size_t index_of(const struct kl_pinpad_tmk *tmks, size_t count, uint32_t version)
+{
+    size_t i = 0;
+
+    while (i < count && tmks[i].version != version) {
+        i++;
+    }
+    return i;
+}
+
 static enum kl_rc find(struct kl_pinpad *pad, uint32_t version, struct kl_pinpad_tmk *out,
                        struct kl_err *err)
 {
@@ -45,14 +56,13 @@ static enum kl_rc find(struct kl_pinpad *pad, uint32_t version, struct kl_pinpad
     if (rc) {
         return rc;
     }
-    for (i = 0; i < count; i++) {
-        if (tmks[i].version == version) {
-            *out = tmks[i];
-            return KL_OK;
-        }
+    i = index_of(tmks, count, version);
+    if (i == count) {
+        return kl_err_set(err, KL_ERR_NOT_FOUND, "the PIN pad holds no TMK version %u",
+                          (unsigned)version);
     }
-    return kl_err_set(err, KL_ERR_NOT_FOUND, "the PIN pad holds no TMK version %u",
-                      (unsigned)version);
+    *out = tmks[i];
+    return KL_OK;
 }
 
 void kl_pinpad_free(struct kl_pinpad *pad)
@@ -120,17 +130,15 @@ enum kl_rc kl_pinpad_kcv(struct kl_pinpad *pad, enum kl_alg alg, const uint8_t *
 enum kl_rc kl_pinpad_room(struct kl_pinpad *pad, uint32_t version, struct kl_err *err)
 {
     struct kl_pinpad_tmk tmks[KL_PINPAD_TMK_MAX];
-    size_t i, count;
+    size_t count;
     enum kl_rc rc = kl_pinpad_list(pad, tmks, &count, err);
 
     if (rc) {
         return rc;
     }
-    for (i = 0; i < count; i++) {
-        if (tmks[i].version == version) {
-            return kl_err_set(err, KL_ERR_EXISTS, "the PIN pad already holds TMK version %u",
-                              (unsigned)version);
-        }
+    if (index_of(tmks, count, version) != count) {
+        return kl_err_set(err, KL_ERR_EXISTS, "the PIN pad already holds TMK version %u",
+                          (unsigned)version);
     }
     if (count == KL_PINPAD_TMK_MAX) {
         return kl_err_set(err, KL_ERR_REFUSED,

@@ -10,10 +10,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "conf/cli.h"
+#include "proto/clock.h"
 #include "proto/frame.h"
 
 #define HOST_MAX 256
@@ -24,14 +24,6 @@ struct kl_transceiver {
     FILE *record;
 };
 
-static int64_t now_ms(void)
-{
-    struct timespec ts;
-
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
-
 /* Waits until the socket is ready for `events` or the deadline has come. */
 static enum kl_rc wait_for(const struct kl_transceiver *t, short events, const char *what,
                            struct kl_err *err)
@@ -41,7 +33,7 @@ static enum kl_rc wait_for(const struct kl_transceiver *t, short events, const c
     int n;
 
     do {
-        left = t->deadline_ms - now_ms();
+        left = t->deadline_ms - kl_clock_ms();
         if (left <= 0) {
             return kl_err_set(err, KL_ERR_TIMEOUT, "time ran out while %s", what);
         }
@@ -126,7 +118,7 @@ enum kl_rc kl_transceiver_open(const char *address, uint64_t seconds, FILE *reco
     }
     t->fd = -1;
     t->record = record;
-    t->deadline_ms = now_ms() + (int64_t)seconds * 1000;
+    t->deadline_ms = kl_clock_ms() + (int64_t)seconds * 1000;
     gai = getaddrinfo(host, port, &hints, &list);
     if (gai != 0) {
         rc = kl_err_set(err, KL_ERR_UNAVAILABLE, "'%s' is no host: %s", host, gai_strerror(gai));
