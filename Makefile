@@ -6,7 +6,8 @@
 #   make check              unit and integration tests; also check-unit, check-integration
 #   make check-asan         the same under AddressSanitizer and UBSan; check-tsan: ThreadSanitizer
 #   make fuzz FUZZ_SECONDS=n   every fuzz target for n seconds
-#   make demo               S1 to S9 on a scratch folder, and three attacks that must fail
+#   make demo               S1 to S9 on a scratch folder, and attacks that must fail; SUITE=classic
+#                           or SUITE=hardened-ec: with that suite instead of hardened-rsa
 #   make lint               formatting, static analysis, shell scripts
 #   make vectors            writes the test vectors of docs/protocol.md anew
 #   make install DESTDIR= PREFIX=/usr/local
@@ -23,6 +24,7 @@ V        ?=
 Q        := $(if $(V),,@)
 FUZZ_SECONDS ?= 60
 CHECK_JOBS   ?= 2
+SUITE        ?= hardened-rsa
 
 # ---- Packages, before pkg-config is asked for flags below ----
 
@@ -156,7 +158,7 @@ fuzz-run: fuzzers
 	@tests/fuzz.sh $(BUILD) $(FUZZ_SECONDS) $(FUZZ)
 
 demo: all $(BUILD)/tests/tools/relay
-	@tests/demo.sh $(BUILD)
+	@tests/demo.sh $(BUILD) $(SUITE)
 
 vectors: $(BUILD)/tests/tools/vectors
 	$(BUILD)/tests/tools/vectors --data tests/data --update docs/protocol.md

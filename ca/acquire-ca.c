@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * acquire-ca: the CA centre (module 301). Founds a certification authority for key loaders,
- * signs their requests, lists what it has signed.
+ * acquire-ca: the CA centre (module 301). Founds a certification authority for key loaders and
+ * terminals, signs their requests, lists and revokes what it has signed.
  */
 #include <stdio.h>
 #include <string.h>
@@ -13,6 +13,16 @@
 
 #define PROGRAM "acquire-ca"
 
+#define SIGN_OPTIONS \
+    "    --no-crl           a certificate that may be used without a CRL; any other is refused\n" \
+    "                       where there is no current one of its kind\n" \
+    "    --out FILE         where the certificate goes; - is standard output, and nothing else " \
+    "is\n" \
+    "                       printed there then\n" \
+    "    --force            overwrite the --out file\n" \
+    "    --pin-source SRC   instead of the one in DIR/ca.conf\n" \
+    "    --json             print the certificate as JSON\n"
+
 static const struct kl_ca_command commands[] = {
     {"token-init", kl_ca_cmd_token_init,
      "--module PATH --label L [--so-pin-source SRC] [--pin-source SRC]",
@@ -20,7 +30,7 @@ static const struct kl_ca_command commands[] = {
     {"init", kl_ca_cmd_init, "--dir DIR --subject NAME --days N (--token URI | --pem) [OPTIONS]",
      "    Make AcquireRCRT_Prk and its self-signed certificate AcquireRCRT, DIR/root.pem.\n"
      "    --subject NAME     \"/C=CN/O=Bank/CN=Root\" or \"CN=Root,O=Bank,C=CN\"\n"
-     "    --bits N           2048, 3072 (default) or 4096\n"
+     "    --key KIND         rsa-2048, rsa-3072 (default), rsa-4096, p-256, p-384 or p-521\n"
      "    --token URI        RFC 7512 URI of the token that is to hold the key\n"
      "    --module PATH      PKCS#11 module, unless the URI has a module-path\n"
      "    --init-reserved S  the module's own initialisation string\n"
@@ -29,13 +39,29 @@ static const struct kl_ca_command commands[] = {
      "    --pin-source SRC   of the PIN or passphrase; is remembered in DIR/ca.conf\n"
      "    --json             print the certificate as JSON\n"},
     {"sign", kl_ca_cmd_sign, "--dir DIR --csr FILE --out FILE --days N [OPTIONS]",
-     "    Check a loader's request (PKCS#10, PEM) and sign AcquireWCRT.\n"
-     "    --out FILE         where AcquireWCRT goes; - is standard output, and nothing else is\n"
-     "                       printed there then\n"
+     "    Check a loader's request (PKCS#10, PEM, RSA or EC) and sign AcquireWCRT.\n" SIGN_OPTIONS},
+    {"terminal", kl_ca_cmd_terminal,
+     "sign --dir DIR --serial SN --out FILE [--days N] [OPTIONS] REQUEST",
+     "    Check a terminal's request and sign its device certificate. A key that was certified "
+     "for\n"
+     "    another terminal, or for a loader, is refused, as a terminal's key is by \"sign\".\n"
+     "    --serial SN        the terminal's serial, to be confirmed: the request's subject must\n"
+     "                       have it as its one serialNumber\n"
+     "    --days N           5 years, or as long as the root lasts, unless given\n" SIGN_OPTIONS},
+    {"revoke", kl_ca_cmd_revoke, "--dir DIR [--reason REASON] [--json] SERIAL",
+     "    Revoke a certificate, for ever. Again is no error; the first time and reason stand.\n"
+     "    --reason REASON    keyCompromise (whose key is never certified again), superseded,\n"
+     "                       cessationOfOperation or unspecified (default)\n"},
+    {"crl", kl_ca_cmd_crl, "--dir DIR --scope loader|terminal --out FILE [OPTIONS]",
+     "    Sign a new certificate revocation list: for terminals to check loaders by (loader), or\n"
+     "    for loaders to check terminals by (terminal).\n"
+     "    --days N           until the next one must be there (default 90, at most 366)\n"
+     "    --out FILE         where the CRL goes; - is standard output\n"
      "    --force            overwrite the --out file\n"
      "    --pin-source SRC   instead of the one in DIR/ca.conf\n"
-     "    --json             print the certificate as JSON\n"},
-    {"list", kl_ca_cmd_list, "--dir DIR [--json]", "    Every certificate signed so far.\n"},
+     "    --json             print what it is as JSON\n"},
+    {"list", kl_ca_cmd_list, "--dir DIR [--json]",
+     "    Every certificate signed so far: loader or terminal; valid, expired or revoked.\n"},
     {"show", kl_ca_cmd_show, "--dir DIR [--json] SERIAL|root", "    One certificate.\n"},
 };
 #define COMMAND_COUNT (sizeof commands / sizeof commands[0])
@@ -47,6 +73,12 @@ static void help(const char *only)
         if (!only || strcmp(only, commands[i].name) == 0) {
             printf("%s %s\n%s\n", commands[i].name, commands[i].synopsis, commands[i].help);
         }
+    }
+    if (!only) {
+        printf("Every DIR is a CA of its own. To roll over to a new root, init a second one, give\n"
+               "its root.pem to loaders and terminals beside the old one, then sign anew with it;\n"
+               "the old DIR goes on making CRLs until the last of its certificates has expired.\n"
+               "\n");
     }
     printf("%s"
            "--json, where a command has it, may also come before the command.\n"

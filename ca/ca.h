@@ -21,6 +21,9 @@ struct kl_ca_command {
 enum kl_rc kl_ca_cmd_init(int argc, char **argv, struct kl_err *err) KL_MUST_CHECK;
 enum kl_rc kl_ca_cmd_token_init(int argc, char **argv, struct kl_err *err) KL_MUST_CHECK;
 enum kl_rc kl_ca_cmd_sign(int argc, char **argv, struct kl_err *err) KL_MUST_CHECK;
+enum kl_rc kl_ca_cmd_terminal(int argc, char **argv, struct kl_err *err) KL_MUST_CHECK;
+enum kl_rc kl_ca_cmd_revoke(int argc, char **argv, struct kl_err *err) KL_MUST_CHECK;
+enum kl_rc kl_ca_cmd_crl(int argc, char **argv, struct kl_err *err) KL_MUST_CHECK;
 enum kl_rc kl_ca_cmd_list(int argc, char **argv, struct kl_err *err) KL_MUST_CHECK;
 enum kl_rc kl_ca_cmd_show(int argc, char **argv, struct kl_err *err) KL_MUST_CHECK;
 

@@ -27,7 +27,7 @@
 #define SCRYPT_SALT 16
 
 struct kl_cakey {
-    const struct kl_ca_conf *conf; /* borrowed */
+    const struct kl_ca_conf *conf; /* borrowed; NULL once the key is open */
     char pem_path[PATH_MAX];
     struct kl_hsm *hsm;
     EVP_PKEY *pkey; /* public half (token) or the pair (file) */
@@ -100,16 +100,18 @@ static enum kl_rc find_pair(struct kl_cakey *key, struct kl_err *err)
     }
     EVP_PKEY_free(key->pkey);
     key->pkey = found;
-    return kl_signer_token(kl_hsm_session(key->hsm), handle, key->pkey, &key->signer, err);
+    return kl_signer_token(kl_hsm_session(key->hsm), KL_PAIR_CA, handle, key->pkey, &key->signer,
+                           err);
 }
 
-static enum kl_rc generate_in_token(struct kl_cakey *key, unsigned bits, struct kl_err *err)
+static enum kl_rc generate_in_token(struct kl_cakey *key, enum kl_key_type type, unsigned bits,
+                                    struct kl_err *err)
 {
     enum kl_rc rc = open_token(key, 1, err);
 
     if (rc == KL_OK) {
-        rc = kl_pair_generate(kl_hsm_session(key->hsm), KL_PAIR_CA, key->conf->key_label, bits,
-                              &key->pkey, err);
+        rc = kl_pair_generate(kl_hsm_session(key->hsm), KL_PAIR_CA, key->conf->key_label, type,
+                              bits, &key->pkey, err);
     }
     return rc;
 }
@@ -147,7 +149,19 @@ static enum kl_rc write_encrypted(const char *path, EVP_PKEY *pkey, struct kl_se
     return rc;
 }
 
-static enum kl_rc generate_file(struct kl_cakey *key, unsigned bits, struct kl_err *err)
+/* NULL if OpenSSL fails. */
+static EVP_PKEY *generate(enum kl_key_type type, unsigned bits)
+{
+    const struct kl_curve *curve = kl_curve_by_bits(bits);
+
+    if (type == KL_KEY_EC) {
+        return curve ? EVP_EC_gen(curve->group) : NULL;
+    }
+    return EVP_RSA_gen(bits);
+}
+
+static enum kl_rc generate_file(struct kl_cakey *key, enum kl_key_type type, unsigned bits,
+                                struct kl_err *err)
 {
     struct kl_secret *passphrase = NULL;
     const char *source = *key->conf->pin_source ? key->conf->pin_source : NULL;
@@ -166,9 +180,9 @@ static enum kl_rc generate_file(struct kl_cakey *key, unsigned bits, struct kl_e
                         KL_CA_PASSPHRASE_MIN);
         goto out;
     }
-    key->pkey = EVP_RSA_gen(bits);
+    key->pkey = generate(type, bits);
     rc = key->pkey ? write_encrypted(key->pem_path, key->pkey, passphrase, err)
-                   : kl_err_openssl(err, KL_ERR_INTERNAL, "EVP_RSA_gen", "CA key");
+                   : kl_err_openssl(err, KL_ERR_INTERNAL, "EVP_PKEY_generate", "CA key");
 out:
     kl_secret_free(passphrase);
     return rc;
@@ -207,7 +221,7 @@ static enum kl_rc open_file(struct kl_cakey *key, struct kl_err *err)
                             key->pem_path);
         goto out;
     }
-    rc = kl_signer_pkey(key->pkey, &key->signer, err);
+    rc = kl_signer_pkey(KL_PAIR_CA, key->pkey, &key->signer, err);
 out:
     PKCS8_PRIV_KEY_INFO_free(clear);
     kl_secret_free(passphrase);
@@ -234,8 +248,8 @@ void kl_cakey_discard(struct kl_cakey *key, struct kl_err *err)
     kl_cakey_free(key);
 }
 
-enum kl_rc kl_cakey_generate(const struct kl_ca_conf *conf, const char *dir, unsigned bits,
-                             struct kl_cakey **out, struct kl_err *err)
+enum kl_rc kl_cakey_generate(const struct kl_ca_conf *conf, const char *dir, enum kl_key_type type,
+                             unsigned bits, struct kl_cakey **out, struct kl_err *err)
 {
     struct kl_cakey *key = new_key(conf, dir, err);
     enum kl_rc rc;
@@ -243,12 +257,13 @@ enum kl_rc kl_cakey_generate(const struct kl_ca_conf *conf, const char *dir, uns
     if (!key) {
         return err->rc;
     }
-    rc = *conf->pem ? generate_file(key, bits, err) : generate_in_token(key, bits, err);
+    rc = *conf->pem ? generate_file(key, type, bits, err) : generate_in_token(key, type, bits, err);
     if (rc != KL_OK) {
         kl_cakey_free(key);
         return rc;
     }
-    rc = *conf->pem ? kl_signer_pkey(key->pkey, &key->signer, err) : find_pair(key, err);
+    rc =
+        *conf->pem ? kl_signer_pkey(KL_PAIR_CA, key->pkey, &key->signer, err) : find_pair(key, err);
     if (rc != KL_OK) {
         kl_cakey_discard(key, err);
         return rc;
@@ -277,9 +292,28 @@ enum kl_rc kl_cakey_open(const struct kl_ca_conf *conf, const char *dir, const X
                         *conf->pem ? key->pem_path : conf->key_label);
     }
     if (rc == KL_OK) {
+        key->conf = NULL;
         *out = key;
         key = NULL;
     }
     kl_cakey_free(key);
+    return rc;
+}
+
+enum kl_rc kl_cakey_open_home(const char *dir, const char *pin_source, const X509 *root,
+                              struct kl_cakey **out, struct kl_err *err)
+{
+    struct kl_ca_conf conf = {0};
+    enum kl_rc rc = kl_home_load_conf(dir, &conf, err);
+
+    if (rc != KL_OK) {
+        return rc;
+    }
+    struct kl_ca_conf effective = conf; /* borrows conf's strings */
+    if (pin_source) {
+        effective.pin_source = (char *)pin_source;
+    }
+    rc = kl_cakey_open(&effective, dir, root, out, err);
+    kl_home_wipe_conf(&conf);
     return rc;
 }

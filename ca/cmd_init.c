@@ -16,12 +16,18 @@
 #include "conf/report.h"
 #include "pkcs11/ceremony.h"
 #include "pkcs11/hsm.h"
+#include "proto/alg.h"
 #include "proto/name.h"
 
 struct init_args {
-    const char *dir, *subject, *days, *bits;
+    const char *dir, *subject, *days, *key;
     int pem, json;
     struct kl_ca_conf conf; /* members borrowed from argv */
+};
+
+struct key_kind {
+    enum kl_key_type type;
+    unsigned bits;
 };
 
 static enum kl_rc parse_init(int argc, char **argv, struct init_args *args, struct kl_err *err)
@@ -30,7 +36,7 @@ static enum kl_rc parse_init(int argc, char **argv, struct init_args *args, stru
         {"dir", required_argument, NULL, 'd'},
         {"subject", required_argument, NULL, 's'},
         {"days", required_argument, NULL, 'n'},
-        {"bits", required_argument, NULL, 'b'},
+        {"key", required_argument, NULL, 'k'},
         {"token", required_argument, NULL, 't'},
         {"module", required_argument, NULL, 'm'},
         {"init-reserved", required_argument, NULL, 'r'},
@@ -54,8 +60,8 @@ static enum kl_rc parse_init(int argc, char **argv, struct init_args *args, stru
         case 'n':
             args->days = optarg;
             break;
-        case 'b':
-            args->bits = optarg;
+        case 'k':
+            args->key = optarg;
             break;
         case 't':
             args->conf.token = optarg;
@@ -116,7 +122,7 @@ static enum kl_rc complete_conf(struct init_args *args, struct kl_err *err)
 
 /* Makes the key and then the certificate; root.pem, which makes it a CA, comes last. */
 static enum kl_rc found_ca(const struct init_args *args, const X509_NAME *subject, unsigned days,
-                           unsigned bits, X509 **out, struct kl_err *err)
+                           const struct key_kind *kind, X509 **out, struct kl_err *err)
 {
     struct kl_cakey *key = NULL;
     X509 *root = NULL;
@@ -126,7 +132,7 @@ static enum kl_rc found_ca(const struct init_args *args, const X509_NAME *subjec
         rc = kl_home_save_conf(args->dir, &args->conf, err);
     }
     if (rc == KL_OK) {
-        rc = kl_cakey_generate(&args->conf, args->dir, bits, &key, err);
+        rc = kl_cakey_generate(&args->conf, args->dir, kind->type, kind->bits, &key, err);
     }
     if (rc != KL_OK) {
         return rc;
@@ -134,7 +140,7 @@ static enum kl_rc found_ca(const struct init_args *args, const X509_NAME *subjec
     rc = kl_profile_root(subject, kl_signer_public(kl_cakey_signer(key)), (int)days,
                          (int64_t)time(NULL), &root, err);
     if (rc == KL_OK) {
-        rc = kl_sign_certificate(kl_cakey_signer(key), root, KL_SIG_RSA_PKCS1_SHA256, err);
+        rc = kl_sign_certificate(kl_cakey_signer(key), root, err);
     }
     if (rc == KL_OK) {
         rc = kl_home_save_root(args->dir, root, err);
@@ -152,7 +158,8 @@ static enum kl_rc found_ca(const struct init_args *args, const X509_NAME *subjec
 enum kl_rc kl_ca_cmd_init(int argc, char **argv, struct kl_err *err)
 {
     struct init_args args = {0};
-    unsigned days = 0, bits = 3072;
+    struct key_kind kind = {KL_KEY_RSA, 3072};
+    unsigned days = 0;
     X509_NAME *subject = NULL;
     X509 *root = NULL;
     json_t *report;
@@ -162,13 +169,14 @@ enum kl_rc kl_ca_cmd_init(int argc, char **argv, struct kl_err *err)
         (rc = kl_options_require("--subject", args.subject, err)) != KL_OK ||
         (rc = kl_options_require("--days", args.days, err)) != KL_OK ||
         (rc = kl_options_number("--days", args.days, 1, KL_DAYS_MAX, &days, err)) != KL_OK ||
-        (args.bits && (rc = kl_options_bits(args.bits, &bits, err)) != KL_OK) ||
+        (args.key &&
+         (rc = kl_options_key_type("--key", args.key, &kind.type, &kind.bits, err)) != KL_OK) ||
         (rc = complete_conf(&args, err)) != KL_OK) {
         return rc;
     }
     rc = kl_name_parse(args.subject, &subject, err);
     if (rc == KL_OK) {
-        rc = found_ca(&args, subject, days, bits, &root, err);
+        rc = found_ca(&args, subject, days, &kind, &root, err);
     }
     if (rc == KL_OK) {
         rc = kl_report_cert(root, &report, err);

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * acquire-ca list and show: what this CA has signed.
+ * acquire-ca list and show: what this CA has signed, and what became of it.
  */
 #include <getopt.h>
 #include <openssl/x509.h>
 #include <stdio.h>
-#include <time.h>
 
 #include "ca/ca.h"
+#include "ca/describe.h"
 #include "ca/home.h"
 #include "conf/options.h"
 #include "conf/report.h"
@@ -40,37 +40,18 @@ static enum kl_rc parse(int argc, char **argv, int operands, const char **dir, i
     return rc == KL_OK ? kl_options_require("--dir", *dir, err) : rc;
 }
 
-/* The certificate, and whether its time has come or gone. */
-static enum kl_rc describe(X509 *cert, json_t **out, struct kl_err *err)
-{
-    int64_t from = 0, to = 0, now = (int64_t)time(NULL);
-    json_t *report = NULL;
-    enum kl_rc rc = kl_asn1_time_unix(X509_get0_notBefore(cert), &from, err);
-
-    if (rc == KL_OK) {
-        rc = kl_asn1_time_unix(X509_get0_notAfter(cert), &to, err);
-    }
-    if (rc == KL_OK) {
-        rc = kl_report_cert(cert, &report, err);
-    }
-    if (rc != KL_OK) {
-        return rc;
-    }
-    const char *status = now < from ? "not-yet-valid" : now > to ? "expired" : "valid";
-    if (json_object_set_new(report, "status", json_string(status)) != 0) {
-        json_decref(report);
-        return kl_err_set(err, KL_ERR_MEMORY, "report of a certificate");
-    }
-    *out = report;
-    return KL_OK;
-}
+struct listing {
+    const char *dir;
+    json_t *list;
+};
 
 static enum kl_rc append(X509 *cert, void *arg, struct kl_err *err)
 {
-    json_t *list = arg, *report = NULL;
-    enum kl_rc rc = describe(cert, &report, err);
+    const struct listing *listing = arg;
+    json_t *report = NULL;
+    enum kl_rc rc = kl_ca_describe(listing->dir, cert, &report, err);
 
-    if (rc == KL_OK && json_array_append_new(list, report) != 0) {
+    if (rc == KL_OK && json_array_append_new(listing->list, report) != 0) {
         rc = kl_err_set(err, KL_ERR_MEMORY, "list of certificates");
     }
     return rc;
@@ -83,11 +64,12 @@ static const char *text_of(const json_t *report, const char *key)
 
 static enum kl_rc print_table(const json_t *list, struct kl_err *err)
 {
-    printf("%-32s  %-20s  %-20s  %-13s  %s\n", "SERIAL", "FROM", "TO", "STATUS", "SUBJECT");
+    printf("%-32s  %-8s  %-20s  %-20s  %-13s  %s\n", "SERIAL", "KIND", "FROM", "TO", "STATUS",
+           "SUBJECT");
     for (size_t i = 0; i < json_array_size(list); i++) {
         const json_t *report = json_array_get(list, i);
-        printf("%-32s  %-20s  %-20s  %-13s  %s\n", text_of(report, "serial"),
-               text_of(report, "not_before"), text_of(report, "not_after"),
+        printf("%-32s  %-8s  %-20s  %-20s  %-13s  %s\n", text_of(report, "serial"),
+               text_of(report, "kind"), text_of(report, "not_before"), text_of(report, "not_after"),
                text_of(report, "status"), text_of(report, "subject"));
     }
     if (fflush(stdout) != 0 || ferror(stdout)) {
@@ -100,21 +82,22 @@ enum kl_rc kl_ca_cmd_list(int argc, char **argv, struct kl_err *err)
 {
     const char *dir = NULL;
     int json = 0;
-    json_t *list = NULL;
+    struct listing listing = {0};
     enum kl_rc rc = parse(argc, argv, 0, &dir, &json, err);
 
     if (rc != KL_OK) {
         return rc;
     }
-    list = json_array();
-    if (!list) {
+    listing = (struct listing){dir, json_array()};
+    if (!listing.list) {
         return kl_err_set(err, KL_ERR_MEMORY, "list of certificates");
     }
-    rc = kl_home_each(dir, append, list, err);
+    rc = kl_home_each(dir, append, &listing, err);
     if (rc == KL_OK) {
-        rc = json ? kl_report_print(json_incref(list), 1, err) : print_table(list, err);
+        rc = json ? kl_report_print(json_incref(listing.list), 1, err)
+                  : print_table(listing.list, err);
     }
-    json_decref(list);
+    json_decref(listing.list);
     return rc;
 }
 
@@ -130,7 +113,7 @@ enum kl_rc kl_ca_cmd_show(int argc, char **argv, struct kl_err *err)
         rc = kl_home_find(dir, argv[optind], &cert, err);
     }
     if (rc == KL_OK) {
-        rc = describe(cert, &report, err);
+        rc = kl_ca_describe(dir, cert, &report, err);
     }
     if (rc == KL_OK) {
         rc = kl_report_print(report, json, err);

@@ -1,69 +1,134 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * acquire-ca sign: the other half of step S2, AcquireWCRT for a loader's request.
+ * acquire-ca sign: the other half of step S2, AcquireWCRT for a loader's request; and
+ * acquire-ca terminal sign: a terminal's device certificate.
  */
 #include <getopt.h>
-#include <limits.h>
 #include <openssl/x509.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "ca/ca.h"
 #include "ca/cakey.h"
+#include "ca/claims.h"
+#include "ca/describe.h"
 #include "ca/home.h"
+#include "ca/output.h"
 #include "ca/profile.h"
+#include "ca/request.h"
 #include "conf/options.h"
 #include "conf/report.h"
+#include "proto/alg.h"
+#include "proto/cert.h"
+
+#define TERMINAL_DAYS 1825 /* 5 years: about how long a terminal serves */
 
 struct sign_args {
-    const char *dir, *csr, *out, *days;
-    char *pin_source;
-    int force, json;
+    const struct kl_leaf *leaf;
+    const char *dir, *csr, *days_text, *pin_source;
+    unsigned days;      /* 0: not given */
+    const char *serial; /* a terminal's; NULL for a loader */
+    struct kl_ca_output out;
+    int no_crl;
 };
 
-static enum kl_rc parse(int argc, char **argv, struct sign_args *args, struct kl_err *err)
+/* One option of those that both commands have. */
+static enum kl_rc take_option(int c, char *const *argv, struct sign_args *args, struct kl_err *err)
 {
-    static const struct option options[] = {
-        {"dir", required_argument, NULL, 'd'}, {"csr", required_argument, NULL, 'c'},
-        {"out", required_argument, NULL, 'o'}, {"days", required_argument, NULL, 'n'},
-        {"force", no_argument, NULL, 'f'},     {"pin-source", required_argument, NULL, 'p'},
-        {"json", no_argument, NULL, 'j'},      {0},
-    };
+    switch (c) {
+    case 'd':
+        args->dir = optarg;
+        break;
+    case 'o':
+        args->out.path = optarg;
+        break;
+    case 'n':
+        args->days_text = optarg;
+        break;
+    case 'p':
+        args->pin_source = optarg;
+        break;
+    case 'f':
+        args->out.force = 1;
+        break;
+    case 'j':
+        args->out.json = 1;
+        break;
+    case 'x':
+        args->no_crl = 1;
+        break;
+    default:
+        return kl_options_error(c, argv, err);
+    }
+    return KL_OK;
+}
+
+#define COMMON_OPTIONS \
+    {"dir", required_argument, NULL, 'd'}, {"out", required_argument, NULL, 'o'}, \
+        {"days", required_argument, NULL, 'n'}, {"pin-source", required_argument, NULL, 'p'}, \
+        {"force", no_argument, NULL, 'f'}, {"json", no_argument, NULL, 'j'}, \
+    { \
+        "no-crl", no_argument, NULL, 'x' \
+    }
+
+static enum kl_rc parse_loader(int argc, char **argv, struct sign_args *args, struct kl_err *err)
+{
+    static const struct option options[] = {COMMON_OPTIONS,
+                                            {"csr", required_argument, NULL, 'c'},
+                                            {0}};
     int c;
+    enum kl_rc rc = KL_OK;
 
     kl_options_begin();
-    while ((c = kl_options_next(argc, argv, options)) != -1) {
-        switch (c) {
-        case 'd':
-            args->dir = optarg;
-            break;
-        case 'c':
+    while (rc == KL_OK && (c = kl_options_next(argc, argv, options)) != -1) {
+        if (c == 'c') {
             args->csr = optarg;
-            break;
-        case 'o':
-            args->out = optarg;
-            break;
-        case 'n':
-            args->days = optarg;
-            break;
-        case 'p':
-            args->pin_source = optarg;
-            break;
-        case 'f':
-            args->force = 1;
-            break;
-        case 'j':
-            args->json = 1;
-            break;
-        default:
-            return kl_options_error(c, argv, err);
+        } else {
+            rc = take_option(c, argv, args, err);
         }
     }
-    return kl_options_operands(argc, argv, 0, "", err);
+    if (rc == KL_OK) {
+        rc = kl_options_operands(argc, argv, 0, "", err);
+    }
+    if (rc == KL_OK) {
+        rc = kl_options_require("--csr", args->csr, err);
+    }
+    return rc == KL_OK ? kl_options_require("--days", args->days_text, err) : rc;
 }
+
+/* "sign" is the first operand, so that it may stand before or behind options. */
+static enum kl_rc parse_terminal(int argc, char **argv, struct sign_args *args, struct kl_err *err)
+{
+    static const struct option options[] = {COMMON_OPTIONS,
+                                            {"serial", required_argument, NULL, 's'},
+                                            {0}};
+    int c;
+    enum kl_rc rc = KL_OK;
+
+    kl_options_begin();
+    while (rc == KL_OK && (c = kl_options_next(argc, argv, options)) != -1) {
+        if (c == 's') {
+            args->serial = optarg;
+        } else {
+            rc = take_option(c, argv, args, err);
+        }
+    }
+    if (rc != KL_OK) {
+        return rc;
+    }
+    if (argc - optind > 0 && strcmp(argv[optind], "sign") != 0) {
+        return kl_err_set(err, KL_ERR_USAGE, "unknown command \"terminal %.40s\"", argv[optind]);
+    }
+    rc = kl_options_operands(argc, argv, 2, argc == optind ? "sign" : "REQUEST", err);
+    if (rc == KL_OK) {
+        args->csr = argv[optind + 1];
+        rc = kl_options_require("--serial", args->serial, err);
+    }
+    return rc;
+}
+
+/* ---- Checks ---- */
 
 static void tell_ignored(const char *name, void *arg)
 {
@@ -71,124 +136,168 @@ static void tell_ignored(const char *name, void *arg)
     fprintf(stderr, "acquire-ca: ignored: the request asks for %s; the profile is fixed\n", name);
 }
 
-/* Signs within the token (or with the PEM key). The PIN is asked for only once all else is
- * found to be in order. */
-static enum kl_rc sign(const struct sign_args *args, X509 *root, X509 *cert, struct kl_err *err)
+/* A chain is as strong as its weakest key: worth knowing, but a root's strength is policy. */
+static void tell_if_root_is_weaker(X509_REQ *request, const X509 *root)
 {
-    struct kl_ca_conf conf = {0};
-    struct kl_cakey *key = NULL;
-    enum kl_rc rc = kl_home_load_conf(args->dir, &conf, err);
+    const EVP_PKEY *key = X509_REQ_get0_pubkey(request), *above = X509_get0_pubkey(root);
+    char below_name[KL_KEY_NAME_TEXT] = "", root_name[KL_KEY_NAME_TEXT] = "";
+    struct kl_err ignored = KL_ERR_INIT;
+    enum kl_key_type type;
+    unsigned bits;
 
-    if (rc != KL_OK) {
-        return rc;
+    if (EVP_PKEY_get_security_bits(above) >= EVP_PKEY_get_security_bits(key) ||
+        kl_pubkey_type(key, &type, &bits, &ignored) != KL_OK) {
+        return;
     }
-    struct kl_ca_conf effective = conf; /* borrows conf's strings */
-    if (args->pin_source) {
-        effective.pin_source = args->pin_source;
+    kl_key_name(type, bits, below_name);
+    if (kl_pubkey_type(above, &type, &bits, &ignored) == KL_OK) {
+        kl_key_name(type, bits, root_name);
+        fprintf(stderr,
+                "acquire-ca: note: the root's key (%s) is weaker than the certified key (%s)\n",
+                root_name, below_name);
     }
-    rc = kl_cakey_open(&effective, args->dir, root, &key, err);
-    if (rc == KL_OK) {
-        rc = kl_sign_certificate(kl_cakey_signer(key), cert, KL_SIG_RSA_PKCS1_SHA256, err);
+}
+
+static enum kl_rc check_request(const struct sign_args *args, X509_REQ *request, const X509 *root,
+                                struct kl_err *err)
+{
+    enum kl_rc rc = kl_request_check(request, root, err);
+
+    if (rc == KL_OK && args->serial) {
+        rc = kl_request_check_terminal(request, args->serial, err);
     }
-    kl_cakey_free(key);
-    kl_home_wipe_conf(&conf);
+    return rc == KL_OK ? rc : kl_err_context(err, "%s", args->csr);
+}
+
+/* --days, or for a terminal, unless said, what is usual or what the root has left. */
+static enum kl_rc choose_days(const struct sign_args *args, const X509 *root, int64_t now,
+                              int *days, struct kl_err *err)
+{
+    int left = 0;
+    enum kl_rc rc;
+
+    if (args->days != 0) {
+        *days = (int)args->days;
+        return KL_OK;
+    }
+    rc = kl_profile_days_left(root, now, &left, err);
+    *days = left < TERMINAL_DAYS ? left : TERMINAL_DAYS;
+    if (rc == KL_OK && left < 1) {
+        rc = kl_err_set(err, KL_ERR_REFUSED, "the root certificate ends within a day");
+    }
     return rc;
 }
 
-static int to_stdout(const struct sign_args *args)
-{
-    return strcmp(args->out, "-") == 0;
-}
+/* ---- Signing ---- */
 
-/* Before anything is signed: --out must be able to take it. */
-static enum kl_rc check_out(const struct sign_args *args, struct kl_err *err)
+/* The PIN is asked for only once request and options are found to be in order. The key is bound to
+ * its holder before it is certified: should the rest fail, only that holder can have it certified.
+ */
+static enum kl_rc sign(const struct sign_args *args, X509 *root, X509 *cert, struct kl_err *err)
 {
-    char dir[PATH_MAX];
-    const char *slash = strrchr(args->out, '/');
-    struct stat st;
+    struct kl_cakey *key = NULL;
+    enum kl_rc rc = kl_cakey_open_home(args->dir, args->pin_source, root, &key, err);
 
-    if (to_stdout(args)) {
-        return args->json
-                   ? kl_err_set(err, KL_ERR_USAGE, "--json and --out - both want standard output")
-                   : KL_OK;
+    if (rc == KL_OK) {
+        rc = kl_claim_key(args->dir, X509_get0_pubkey(cert), args->serial, err);
     }
-    if (stat(args->out, &st) == 0 && S_ISDIR(st.st_mode)) {
-        return kl_err_set(err, KL_ERR_INPUT, "--out %s is a directory; name a file in it",
-                          args->out);
+    if (rc == KL_OK) {
+        rc = kl_sign_certificate(kl_cakey_signer(key), cert, err);
     }
-    if (!args->force && access(args->out, F_OK) == 0) {
-        return kl_err_set(err, KL_ERR_EXISTS, "%s exists; --force overwrites it", args->out);
-    }
-    if (!slash) {
-        strcpy(dir, ".");
-    } else if (snprintf(dir, sizeof dir, "%.*s", slash == args->out ? 1 : (int)(slash - args->out),
-                        args->out) >= (int)sizeof dir) {
-        return kl_err_set(err, KL_ERR_INPUT, "--out: path is too long");
-    }
-    if (access(dir, W_OK | X_OK) != 0) {
-        return kl_err_errno(err, "access", "--out %s: no file can be made in %s", args->out, dir);
-    }
-    return KL_OK;
+    kl_cakey_free(key);
+    return rc;
 }
 
 /* Writes --out. When that fails the certificate exists all the same, and can be had. */
 static enum kl_rc hand_out(const struct sign_args *args, X509 *cert, struct kl_err *err)
 {
-    enum kl_rc rc = kl_home_write_cert(args->out, cert, args->force, err);
+    json_t *report = NULL;
+    enum kl_rc rc = kl_home_write_cert(args->out.path, cert, args->out.force, err);
 
     if (rc != KL_OK) {
-        kl_err_context(err, "the certificate is signed and kept in %s/issued, but", args->dir);
+        return kl_err_context(err,
+                              "the certificate is signed and kept in %s/" KL_HOME_ISSUED ", but",
+                              args->dir);
+    }
+    if (kl_ca_output_is_stdout(&args->out)) {
+        return KL_OK;
+    }
+    rc = kl_ca_describe(args->dir, cert, &report, err);
+    return rc == KL_OK ? kl_report_print(report, args->out.json, err) : rc;
+}
+
+static enum kl_rc issue(const struct sign_args *args, struct kl_err *err)
+{
+    const int64_t now = (int64_t)time(NULL);
+    X509_REQ *request = NULL;
+    X509 *root = NULL, *cert = NULL;
+    int days = 0;
+    enum kl_rc rc = kl_ca_output_check(&args->out, err);
+
+    if (rc == KL_OK) {
+        rc = kl_home_load_root(args->dir, &root, err);
+    }
+    if (rc == KL_OK) {
+        rc = kl_request_load(args->csr, &request, err);
+    }
+    if (rc == KL_OK) {
+        rc = check_request(args, request, root, err);
+    }
+    if (rc == KL_OK) {
+        rc = choose_days(args, root, now, &days, err);
+    }
+    if (rc == KL_OK) {
+        rc = kl_profile_leaf(args->leaf, request, root, days, !args->no_crl, now, &cert, err);
+    }
+    if (rc == KL_OK) {
+        kl_request_each_ignored(request, tell_ignored, NULL);
+        tell_if_root_is_weaker(request, root);
+        rc = sign(args, root, cert, err);
+    }
+    if (rc == KL_OK) {
+        rc = kl_home_record(args->dir, cert, err);
+    }
+    if (rc == KL_OK) {
+        rc = hand_out(args, cert, err);
+    }
+    X509_free(cert);
+    X509_REQ_free(request);
+    X509_free(root);
+    return rc;
+}
+
+/* What both commands need before anything is read. */
+static enum kl_rc check_args(struct sign_args *args, struct kl_err *err)
+{
+    enum kl_rc rc = kl_options_require("--dir", args->dir, err);
+
+    if (rc == KL_OK) {
+        rc = kl_options_require("--out", args->out.path, err);
+    }
+    if (rc == KL_OK && args->days_text) {
+        rc = kl_options_number("--days", args->days_text, 1, KL_DAYS_MAX, &args->days, err);
     }
     return rc;
 }
 
 enum kl_rc kl_ca_cmd_sign(int argc, char **argv, struct kl_err *err)
 {
-    struct sign_args args = {0};
-    unsigned days = 0;
-    X509_REQ *request = NULL;
-    X509 *root = NULL, *cert = NULL;
-    json_t *report;
-    enum kl_rc rc = parse(argc, argv, &args, err);
+    struct sign_args args = {.leaf = kl_leaf(KL_LEAF_LOADER)};
+    enum kl_rc rc = parse_loader(argc, argv, &args, err);
 
-    if (rc != KL_OK || (rc = kl_options_require("--dir", args.dir, err)) != KL_OK ||
-        (rc = kl_options_require("--csr", args.csr, err)) != KL_OK ||
-        (rc = kl_options_require("--out", args.out, err)) != KL_OK ||
-        (rc = kl_options_require("--days", args.days, err)) != KL_OK ||
-        (rc = kl_options_number("--days", args.days, 1, KL_DAYS_MAX, &days, err)) != KL_OK) {
-        return rc;
-    }
-    rc = check_out(&args, err);
     if (rc == KL_OK) {
-        rc = kl_home_load_root(args.dir, &root, err);
+        rc = check_args(&args, err);
     }
+    return rc == KL_OK ? issue(&args, err) : rc;
+}
+
+enum kl_rc kl_ca_cmd_terminal(int argc, char **argv, struct kl_err *err)
+{
+    struct sign_args args = {.leaf = kl_leaf(KL_LEAF_TERMINAL)};
+    enum kl_rc rc = parse_terminal(argc, argv, &args, err);
+
     if (rc == KL_OK) {
-        rc = kl_profile_load_request(args.csr, &request, err);
+        rc = check_args(&args, err);
     }
-    if (rc == KL_OK && (rc = kl_profile_check_request(request, root, err)) != KL_OK) {
-        kl_err_context(err, "%s", args.csr);
-    }
-    if (rc == KL_OK) {
-        rc = kl_profile_work(request, root, (int)days, (int64_t)time(NULL), &cert, err);
-    }
-    if (rc == KL_OK) {
-        kl_profile_each_ignored(request, tell_ignored, NULL);
-        rc = sign(&args, root, cert, err);
-    }
-    if (rc == KL_OK) {
-        rc = kl_home_record(args.dir, cert, err);
-    }
-    if (rc == KL_OK) {
-        rc = hand_out(&args, cert, err);
-    }
-    if (rc == KL_OK && !to_stdout(&args)) {
-        rc = kl_report_cert(cert, &report, err);
-        if (rc == KL_OK) {
-            rc = kl_report_print(report, args.json, err);
-        }
-    }
-    X509_free(cert);
-    X509_REQ_free(request);
-    X509_free(root);
-    return rc;
+    return rc == KL_OK ? issue(&args, err) : rc;
 }

@@ -5,7 +5,6 @@
 #include "ca/home.h"
 
 #include <ctype.h>
-#include <dirent.h>
 #include <errno.h>
 #include <openssl/pem.h>
 #include <stddef.h>
@@ -22,8 +21,6 @@
 
 #define CONF_FILE "ca.conf"
 #define ROOT_FILE "root.pem"
-#define ISSUED_DIR "issued"
-#define PEM_SUFFIX ".pem"
 #define VALUE_MAX 1024
 
 #define STRING(key, member, help) \
@@ -52,6 +49,17 @@ enum kl_rc kl_home_path(const char *dir, const char *name, char out[PATH_MAX], s
     return KL_OK;
 }
 
+enum kl_rc kl_home_path_in(const char *dir, const char *folder, const char *name,
+                           const char *suffix, char out[PATH_MAX], struct kl_err *err)
+{
+    int len = snprintf(out, PATH_MAX, "%s/%s/%s%s", dir, folder, name, suffix);
+
+    if (len < 0 || len >= PATH_MAX) {
+        return kl_err_set(err, KL_ERR_INPUT, "path of %s is too long", name);
+    }
+    return KL_OK;
+}
+
 static enum kl_rc make_dir(const char *path, struct kl_err *err)
 {
     if (mkdir(path, 0755) != 0 && errno != EEXIST) {
@@ -62,6 +70,8 @@ static enum kl_rc make_dir(const char *path, struct kl_err *err)
 
 enum kl_rc kl_home_prepare(const char *dir, struct kl_err *err)
 {
+    static const char *const folders[] = {KL_HOME_ISSUED, KL_HOME_KEYS, KL_HOME_REVOKED,
+                                          KL_HOME_CRLS};
     char path[PATH_MAX];
     enum kl_rc rc = kl_home_path(dir, ROOT_FILE, path, err);
 
@@ -76,10 +86,72 @@ enum kl_rc kl_home_prepare(const char *dir, struct kl_err *err)
         return kl_err_errno(err, "access", "cannot look for %s", path);
     }
     rc = make_dir(dir, err);
-    if (rc == KL_OK) {
-        rc = kl_home_path(dir, ISSUED_DIR, path, err);
+    for (size_t i = 0; i < sizeof folders / sizeof folders[0] && rc == KL_OK; i++) {
+        rc = kl_home_path(dir, folders[i], path, err);
+        if (rc == KL_OK) {
+            rc = make_dir(path, err);
+        }
     }
-    return rc == KL_OK ? make_dir(path, err) : rc;
+    return rc;
+}
+
+/* ---- Files that stand for ever ---- */
+
+int kl_home_is_pem(const struct dirent *entry)
+{
+    size_t len = strlen(entry->d_name), suffix = strlen(KL_HOME_PEM);
+
+    return entry->d_name[0] != '.' && len > suffix &&
+           strcmp(entry->d_name + len - suffix, KL_HOME_PEM) == 0;
+}
+
+enum kl_rc kl_home_names(const char *dir, const char *folder,
+                         int (*filter)(const struct dirent *entry), kl_home_name_fn fn, void *arg,
+                         struct kl_err *err)
+{
+    char path[PATH_MAX];
+    struct dirent **entries = NULL;
+    enum kl_rc rc = kl_home_path(dir, folder, path, err);
+
+    if (rc != KL_OK) {
+        return rc;
+    }
+    int count = scandir(path, &entries, filter, alphasort);
+    if (count < 0) {
+        return kl_err_errno(err, "scandir", "cannot read %s; is this a CA's directory?", path);
+    }
+    for (int i = 0; i < count; i++) {
+        if (rc == KL_OK) {
+            rc = fn(entries[i]->d_name, arg, err);
+        }
+        free(entries[i]);
+    }
+    free(entries);
+    return rc;
+}
+
+enum kl_rc kl_home_write_once(const char *dir, const char *folder, const char *name,
+                              const char *text, char **standing, struct kl_err *err)
+{
+    char path[PATH_MAX], *found = NULL;
+    size_t len = 0;
+    enum kl_rc rc = kl_home_path_in(dir, folder, name, "", path, err);
+
+    if (rc == KL_OK) {
+        rc = kl_file_write(path, text, strlen(text), 0644, 0, err);
+    }
+    if (rc == KL_ERR_EXISTS) {
+        rc = kl_file_read(path, KL_HOME_TEXT_MAX, &found, &len, err);
+        if (rc == KL_OK) { /* again, as the first one may have failed to reach the disk */
+            rc = kl_file_write(path, found, len, 0644, 1, err);
+        }
+    }
+    if (rc == KL_OK && standing) {
+        *standing = found;
+        found = NULL;
+    }
+    free(found);
+    return rc;
 }
 
 /* ---- ca.conf ---- */
@@ -157,14 +229,15 @@ static enum kl_rc print(const char *text, size_t len, struct kl_err *err)
     return KL_OK;
 }
 
-enum kl_rc kl_home_write_cert(const char *path, X509 *cert, int overwrite, struct kl_err *err)
+/* Hands over what bio has collected, if the encoder was content. Frees bio. */
+static enum kl_rc write_pem(const char *path, BIO *bio, int encoded, int overwrite,
+                            struct kl_err *err)
 {
-    BIO *bio = BIO_new(BIO_s_mem());
     char *pem;
     enum kl_rc rc;
 
-    if (!bio || PEM_write_bio_X509(bio, cert) != 1) {
-        rc = kl_err_openssl(err, KL_ERR_INTERNAL, "PEM_write_bio_X509", "%s", path);
+    if (encoded != 1) {
+        rc = kl_err_openssl(err, KL_ERR_INTERNAL, "PEM_write_bio", "%s", path);
     } else {
         size_t len = (size_t)BIO_get_mem_data(bio, &pem);
         rc = strcmp(path, "-") == 0 ? print(pem, len, err)
@@ -172,6 +245,20 @@ enum kl_rc kl_home_write_cert(const char *path, X509 *cert, int overwrite, struc
     }
     BIO_free(bio);
     return rc;
+}
+
+enum kl_rc kl_home_write_cert(const char *path, X509 *cert, int overwrite, struct kl_err *err)
+{
+    BIO *bio = BIO_new(BIO_s_mem());
+
+    return write_pem(path, bio, bio ? PEM_write_bio_X509(bio, cert) : 0, overwrite, err);
+}
+
+enum kl_rc kl_home_write_crl(const char *path, X509_CRL *crl, int overwrite, struct kl_err *err)
+{
+    BIO *bio = BIO_new(BIO_s_mem());
+
+    return write_pem(path, bio, bio ? PEM_write_bio_X509_CRL(bio, crl) : 0, overwrite, err);
 }
 
 enum kl_rc kl_home_load_root(const char *dir, X509 **out, struct kl_err *err)
@@ -190,66 +277,45 @@ enum kl_rc kl_home_save_root(const char *dir, X509 *root, struct kl_err *err)
     return rc == KL_OK ? kl_home_write_cert(path, root, 0, err) : rc;
 }
 
-static enum kl_rc issued_path(const char *dir, const char *file, const char *suffix,
-                              char out[PATH_MAX], struct kl_err *err)
-{
-    char name[NAME_MAX + 1];
-    int len = snprintf(name, sizeof name, ISSUED_DIR "/%s%s", file, suffix);
-
-    if (len < 0 || (size_t)len >= sizeof name) {
-        return kl_err_set(err, KL_ERR_INPUT, "file name is too long: %s", file);
-    }
-    return kl_home_path(dir, name, out, err);
-}
-
 enum kl_rc kl_home_record(const char *dir, X509 *cert, struct kl_err *err)
 {
     char path[PATH_MAX], serial[KL_SERIAL_HEX];
     enum kl_rc rc = kl_cert_serial_hex(cert, serial, err);
 
     if (rc == KL_OK) {
-        rc = issued_path(dir, serial, PEM_SUFFIX, path, err);
+        rc = kl_home_path_in(dir, KL_HOME_ISSUED, serial, KL_HOME_PEM, path, err);
     }
     return rc == KL_OK ? kl_home_write_cert(path, cert, 0, err) : rc;
 }
 
-static int is_pem(const struct dirent *entry)
-{
-    size_t len = strlen(entry->d_name), suffix = strlen(PEM_SUFFIX);
+struct each {
+    const char *dir;
+    kl_home_fn fn;
+    void *arg;
+};
 
-    return entry->d_name[0] != '.' && len > suffix &&
-           strcmp(entry->d_name + len - suffix, PEM_SUFFIX) == 0;
+static enum kl_rc load_and_call(const char *name, void *arg, struct kl_err *err)
+{
+    const struct each *each = arg;
+    char path[PATH_MAX];
+    X509 *cert = NULL;
+    enum kl_rc rc = kl_home_path_in(each->dir, KL_HOME_ISSUED, name, "", path, err);
+
+    if (rc == KL_OK) {
+        rc = kl_cert_load_one(path, &cert, err);
+    }
+    if (rc == KL_OK) {
+        rc = each->fn(cert, each->arg, err);
+    }
+    X509_free(cert);
+    return rc;
 }
 
 enum kl_rc kl_home_each(const char *dir, kl_home_fn fn, void *arg, struct kl_err *err)
 {
-    char path[PATH_MAX];
-    struct dirent **entries = NULL;
-    enum kl_rc rc = kl_home_path(dir, ISSUED_DIR, path, err);
+    struct each each = {dir, fn, arg};
 
-    if (rc != KL_OK) {
-        return rc;
-    }
-    int count = scandir(path, &entries, is_pem, alphasort);
-    if (count < 0) {
-        return kl_err_errno(err, "scandir", "cannot read %s; is this a CA's directory?", path);
-    }
-    for (int i = 0; i < count; i++) {
-        X509 *cert = NULL;
-        if (rc == KL_OK) {
-            rc = issued_path(dir, entries[i]->d_name, "", path, err);
-        }
-        if (rc == KL_OK) {
-            rc = kl_cert_load_one(path, &cert, err);
-        }
-        if (rc == KL_OK) {
-            rc = fn(cert, arg, err);
-        }
-        X509_free(cert);
-        free(entries[i]);
-    }
-    free(entries);
-    return rc;
+    return kl_home_names(dir, KL_HOME_ISSUED, kl_home_is_pem, load_and_call, &each, err);
 }
 
 enum kl_rc kl_home_find(const char *dir, const char *serial, X509 **out, struct kl_err *err)
@@ -268,7 +334,7 @@ enum kl_rc kl_home_find(const char *dir, const char *serial, X509 **out, struct 
     for (size_t i = 0; i <= len; i++) {
         upper[i] = (char)toupper((unsigned char)serial[i]);
     }
-    rc = issued_path(dir, upper, PEM_SUFFIX, path, err);
+    rc = kl_home_path_in(dir, KL_HOME_ISSUED, upper, KL_HOME_PEM, path, err);
     if (rc == KL_OK && access(path, F_OK) != 0 && errno == ENOENT) {
         rc = kl_err_set(err, KL_ERR_NOT_FOUND, "no certificate of serial %s was issued from %s",
                         upper, dir);

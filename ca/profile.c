@@ -5,17 +5,14 @@
 #include "ca/profile.h"
 
 #include <openssl/err.h>
-#include <openssl/pem.h>
 #include <openssl/rand.h>
-#include <openssl/rsa.h>
 #include <openssl/x509v3.h>
-#include <stdlib.h>
+#include <stdio.h>
+#include <string.h>
 
-#include "conf/cli.h"
 #include "conf/report.h"
 #include "proto/cert.h"
 
-#define REQUEST_FILE_MAX 65536
 #define SERIAL_LEN 16
 #define DAY 86400
 
@@ -32,15 +29,6 @@ static const struct extension root_extensions[] = {
     {NID_authority_key_identifier, "keyid:always"},
     {NID_undef, NULL},
 };
-static const struct extension work_extensions[] = {
-    {NID_basic_constraints, "critical,CA:FALSE"},
-    {NID_key_usage, "critical,digitalSignature,keyEncipherment"},
-    {NID_ext_key_usage, "critical," KL_OID_EKU_LOADER},
-    {NID_subject_key_identifier, "hash"},
-    {NID_authority_key_identifier, "keyid:always"},
-    {NID_undef, NULL},
-};
-
 static enum kl_rc add_extensions(X509 *cert, X509 *issuer, const struct extension *list,
                                  struct kl_err *err)
 {
@@ -115,220 +103,68 @@ enum kl_rc kl_profile_root(const X509_NAME *subject, EVP_PKEY *key, int days, in
     return rc;
 }
 
-/* ---- Requests ---- */
+/* ---- Leaves ---- */
 
-enum kl_rc kl_profile_load_request(const char *path, X509_REQ **out, struct kl_err *err)
+static const struct kl_leaf leaves[] = {
+    [KL_LEAF_LOADER] = {"loader", KL_OID_EKU_LOADER, KL_CRL_SCOPE_LOADER},
+    [KL_LEAF_TERMINAL] = {"terminal", KL_OID_EKU_TERMINAL, KL_CRL_SCOPE_TERMINAL},
+};
+#define LEAF_COUNT (sizeof leaves / sizeof leaves[0])
+
+const struct kl_leaf *kl_leaf(enum kl_leaf_kind kind)
 {
-    char *text = NULL;
-    size_t len;
-    BIO *bio = NULL;
-    X509_REQ *request = NULL, *second = NULL;
-    enum kl_rc rc = kl_file_read(path, REQUEST_FILE_MAX, &text, &len, err);
-
-    if (rc != KL_OK) {
-        return rc;
-    }
-    bio = BIO_new_mem_buf(text, (int)len);
-    if (!bio) {
-        rc = kl_err_openssl(err, KL_ERR_MEMORY, "BIO_new_mem_buf", "reading %s", path);
-        goto out;
-    }
-    request = PEM_read_bio_X509_REQ(bio, NULL, NULL, NULL);
-    if (!request) {
-        rc = kl_err_openssl(err, KL_ERR_INPUT, "PEM_read_bio_X509_REQ",
-                            "%s is not a PEM certification request (PKCS#10)", path);
-        goto out;
-    }
-    second = PEM_read_bio_X509_REQ(bio, NULL, NULL, NULL);
-    ERR_clear_error();
-    if (second) {
-        rc = kl_err_set(err, KL_ERR_INPUT, "%s holds more than one request; sign them one by one",
-                        path);
-        goto out;
-    }
-    *out = request;
-    request = NULL;
-out:
-    X509_REQ_free(second);
-    X509_REQ_free(request);
-    BIO_free(bio);
-    free(text);
-    return rc;
+    return &leaves[kind];
 }
 
-static int is_sha2(int nid)
+const struct kl_leaf *kl_leaf_by_name(const char *name)
 {
-    return nid == NID_sha256 || nid == NID_sha384 || nid == NID_sha512;
-}
-
-/* Hash of RSA-PSS and of its MGF1; absent fields mean SHA-1 (RFC 8017, A.2.3). */
-static int pss_is_sha2(const X509_ALGOR *alg)
-{
-    const ASN1_OBJECT *object;
-    const void *parameter;
-    int type, ok = 0;
-    X509_ALGOR *mgf_hash = NULL;
-    RSA_PSS_PARAMS *pss = NULL;
-
-    X509_ALGOR_get0(&object, &type, &parameter, alg);
-    if (type == V_ASN1_SEQUENCE) {
-        pss = ASN1_item_unpack(parameter, ASN1_ITEM_rptr(RSA_PSS_PARAMS));
-    }
-    if (!pss || !pss->hashAlgorithm || !pss->maskGenAlgorithm) {
-        goto out;
-    }
-    X509_ALGOR_get0(&object, NULL, NULL, pss->hashAlgorithm);
-    if (!is_sha2(OBJ_obj2nid(object))) {
-        goto out;
-    }
-    X509_ALGOR_get0(&object, &type, &parameter, pss->maskGenAlgorithm);
-    if (OBJ_obj2nid(object) != NID_mgf1 || type != V_ASN1_SEQUENCE) {
-        goto out;
-    }
-    mgf_hash = ASN1_item_unpack(parameter, ASN1_ITEM_rptr(X509_ALGOR));
-    if (mgf_hash) {
-        X509_ALGOR_get0(&object, NULL, NULL, mgf_hash);
-        ok = is_sha2(OBJ_obj2nid(object));
-    }
-out:
-    X509_ALGOR_free(mgf_hash);
-    RSA_PSS_PARAMS_free(pss);
-    ERR_clear_error();
-    return ok;
-}
-
-static enum kl_rc check_signature(X509_REQ *request, EVP_PKEY *key, struct kl_err *err)
-{
-    const X509_ALGOR *alg;
-    const ASN1_OBJECT *object;
-    int hash = NID_undef, pkey = NID_undef, nid;
-
-    X509_REQ_get0_signature(request, NULL, &alg);
-    X509_ALGOR_get0(&object, NULL, NULL, alg);
-    nid = OBJ_obj2nid(object);
-    if (nid == NID_rsassaPss) {
-        if (!pss_is_sha2(alg)) {
-            return kl_err_set(err, KL_ERR_CERT,
-                              "request is signed by RSA-PSS with a hash other than SHA-2");
+    for (size_t i = 0; i < LEAF_COUNT; i++) {
+        if (strcmp(leaves[i].name, name) == 0) {
+            return &leaves[i];
         }
-    } else if (OBJ_find_sigid_algs(nid, &hash, &pkey) != 1 || pkey != NID_rsaEncryption ||
-               !is_sha2(hash)) {
-        return kl_err_set(err, KL_ERR_CERT,
-                          "request is signed with %s; only RSA with SHA-256, SHA-384 or SHA-512 "
-                          "is accepted",
-                          nid == NID_undef ? "an unknown algorithm" : OBJ_nid2ln(nid));
     }
-    if (X509_REQ_verify(request, key) != 1) {
-        return kl_err_openssl(err, KL_ERR_VERIFY, "X509_REQ_verify",
-                              "request's own signature is wrong: it was changed on its way, or its "
-                              "maker does not hold the key; get it again");
-    }
-    return KL_OK;
+    return NULL;
 }
 
-static int is_ours(int nid)
+const struct kl_leaf *kl_leaf_of(const X509 *cert)
 {
-    for (const struct extension *e = work_extensions; e->value; e++) {
-        if (e->nid == nid) {
+    EXTENDED_KEY_USAGE *usages = X509_get_ext_d2i(cert, NID_ext_key_usage, NULL, NULL);
+    const struct kl_leaf *found = NULL;
+    char oid[80] = "";
+
+    if (usages && sk_ASN1_OBJECT_num(usages) == 1) {
+        OBJ_obj2txt(oid, sizeof oid, sk_ASN1_OBJECT_value(usages, 0), 1);
+    }
+    for (size_t i = 0; i < LEAF_COUNT; i++) {
+        if (strcmp(leaves[i].eku, oid) == 0) {
+            found = &leaves[i];
+        }
+    }
+    sk_ASN1_OBJECT_pop_free(usages, ASN1_OBJECT_free);
+    ERR_clear_error();
+    return found;
+}
+
+int kl_leaf_has(int nid)
+{
+    static const int nids[] = {NID_basic_constraints,
+                               NID_key_usage,
+                               NID_ext_key_usage,
+                               NID_subject_key_identifier,
+                               NID_authority_key_identifier,
+                               NID_crl_distribution_points};
+
+    for (size_t i = 0; i < sizeof nids / sizeof nids[0]; i++) {
+        if (nids[i] == nid) {
             return 1;
         }
     }
     return 0;
 }
 
-static enum kl_rc check_extensions(STACK_OF(X509_EXTENSION) * list, struct kl_err *err)
-{
-    for (int i = 0; i < sk_X509_EXTENSION_num(list); i++) {
-        X509_EXTENSION *ext = sk_X509_EXTENSION_value(list, i);
-        int nid = OBJ_obj2nid(X509_EXTENSION_get_object(ext));
-        if (nid == NID_basic_constraints) {
-            BASIC_CONSTRAINTS *bc = X509V3_EXT_d2i(ext);
-            int bad = !bc || bc->ca;
-            BASIC_CONSTRAINTS_free(bc);
-            ERR_clear_error();
-            if (bad) {
-                return kl_err_set(err, KL_ERR_CERT, "request asks to be a CA; refused");
-            }
-        }
-        if (X509_EXTENSION_get_critical(ext) && !is_ours(nid)) {
-            char name[80];
-            OBJ_obj2txt(name, sizeof name, X509_EXTENSION_get_object(ext), 0);
-            return kl_err_set(err, KL_ERR_CERT,
-                              "request demands the critical extension %s, which work certificates "
-                              "do not have",
-                              name);
-        }
-    }
-    return KL_OK;
-}
-
-enum kl_rc kl_profile_check_request(X509_REQ *request, const X509 *root, struct kl_err *err)
-{
-    EVP_PKEY *key = X509_REQ_get0_pubkey(request);
-    X509_NAME *subject = X509_REQ_get_subject_name(request);
-    enum kl_key_type type;
-    unsigned bits;
-    enum kl_rc rc;
-
-    if (!key) {
-        return kl_err_openssl(err, KL_ERR_CERT, "X509_REQ_get0_pubkey",
-                              "request's public key cannot be read");
-    }
-    if (X509_REQ_get_version(request) != X509_REQ_VERSION_1) {
-        return kl_err_set(err, KL_ERR_CERT, "request is not of version 1 (RFC 2986)");
-    }
-    rc = kl_pubkey_type(key, &type, &bits, err);
-    if (rc != KL_OK) {
-        return kl_err_context(err, "request's key");
-    }
-    rc = check_signature(request, key, err);
-    if (rc != KL_OK) {
-        return rc;
-    }
-    if (X509_NAME_entry_count(subject) == 0) {
-        return kl_err_set(err, KL_ERR_CERT, "request has no subject");
-    }
-    if (X509_NAME_cmp(subject, X509_get_subject_name(root)) == 0) {
-        return kl_err_set(err, KL_ERR_CERT, "request's subject is the CA's own");
-    }
-    if (EVP_PKEY_eq(key, X509_get0_pubkey(root)) == 1) {
-        return kl_err_set(err, KL_ERR_CERT, "request's key is the CA's own");
-    }
-
-    STACK_OF(X509_EXTENSION) *list = X509_REQ_get_extensions(request);
-    rc = check_extensions(list, err);
-    sk_X509_EXTENSION_pop_free(list, X509_EXTENSION_free);
-    return rc;
-}
-
-void kl_profile_each_ignored(X509_REQ *request, void (*tell)(const char *name, void *arg),
-                             void *arg)
-{
-    STACK_OF(X509_EXTENSION) *list = X509_REQ_get_extensions(request);
-    char name[80];
-
-    for (int i = 0; i < sk_X509_EXTENSION_num(list); i++) {
-        X509_EXTENSION *ext = sk_X509_EXTENSION_value(list, i);
-        OBJ_obj2txt(name, sizeof name, X509_EXTENSION_get_object(ext), 0);
-        tell(name, arg);
-    }
-    sk_X509_EXTENSION_pop_free(list, X509_EXTENSION_free);
-    for (int i = 0; i < X509_REQ_get_attr_count(request); i++) {
-        ASN1_OBJECT *object = X509_ATTRIBUTE_get0_object(X509_REQ_get_attr(request, i));
-        if (X509_REQ_extension_nid(OBJ_obj2nid(object))) {
-            continue; /* the extensions, told above */
-        }
-        OBJ_obj2txt(name, sizeof name, object, 0);
-        tell(name, arg);
-    }
-    ERR_clear_error();
-}
-
-enum kl_rc kl_profile_work(X509_REQ *request, X509 *root, int days, int64_t now, X509 **out,
-                           struct kl_err *err)
+enum kl_rc kl_profile_days_left(const X509 *root, int64_t now, int *days, struct kl_err *err)
 {
     int64_t from = 0, to = 0;
-    X509 *cert = NULL;
     enum kl_rc rc = kl_asn1_time_unix(X509_get0_notBefore(root), &from, err);
 
     if (rc == KL_OK) {
@@ -341,15 +177,59 @@ enum kl_rc kl_profile_work(X509_REQ *request, X509 *root, int days, int64_t now,
         return kl_err_set(err, KL_ERR_REFUSED,
                           "the root certificate is not valid now; is the clock right?");
     }
-    if ((int64_t)days * DAY > to - now) {
+    *days = (int)((to - now) / DAY);
+    return KL_OK;
+}
+
+/* What a key of that kind does as that leaf. */
+static const char *key_usage(const struct kl_leaf *leaf, const EVP_PKEY *key)
+{
+    if (leaf == &leaves[KL_LEAF_TERMINAL]) {
+        return "critical,digitalSignature";
+    }
+    return EVP_PKEY_is_a(key, "EC") ? "critical,digitalSignature,keyAgreement"
+                                    : "critical,digitalSignature,keyEncipherment";
+}
+
+/* The extensions that depend on the leaf, then those that all have. */
+static enum kl_rc add_leaf_extensions(X509 *cert, X509 *root, const struct kl_leaf *leaf,
+                                      int with_crl, struct kl_err *err)
+{
+    char eku[128], point[128];
+    const struct extension list[] = {
+        {NID_basic_constraints, "critical,CA:FALSE"},
+        {NID_key_usage, key_usage(leaf, X509_get0_pubkey(cert))},
+        {NID_ext_key_usage, eku},
+        {NID_subject_key_identifier, "hash"},
+        {NID_authority_key_identifier, "keyid:always"},
+        {NID_crl_distribution_points, with_crl ? point : NULL},
+        {NID_undef, NULL},
+    };
+
+    snprintf(eku, sizeof eku, "critical,%s", leaf->eku);
+    snprintf(point, sizeof point, "URI:%s", leaf->scope);
+    return add_extensions(cert, root, list, err);
+}
+
+enum kl_rc kl_profile_leaf(const struct kl_leaf *leaf, X509_REQ *request, X509 *root, int days,
+                           int with_crl, int64_t now, X509 **out, struct kl_err *err)
+{
+    int left = 0;
+    X509 *cert = NULL;
+    enum kl_rc rc = kl_profile_days_left(root, now, &left, err);
+
+    if (rc != KL_OK) {
+        return rc;
+    }
+    if (days > left) {
         return kl_err_set(err, KL_ERR_REFUSED,
-                          "%d days would outlive the root certificate; at most %lld days are left",
-                          days, (long long)((to - now) / DAY));
+                          "%d days would outlive the root certificate; at most %d days are left",
+                          days, left);
     }
     rc = new_cert(X509_REQ_get_subject_name(request), X509_get_subject_name(root),
                   X509_REQ_get0_pubkey(request), days, now, &cert, err);
     if (rc == KL_OK) {
-        rc = add_extensions(cert, root, work_extensions, err);
+        rc = add_leaf_extensions(cert, root, leaf, with_crl, err);
     }
     if (rc == KL_OK) {
         *out = cert;

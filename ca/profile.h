@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What the CA puts its name to: the root certificate, the work certificate, and the conditions a
- * request must meet. Building only; signing is pkcs11/x509sign.h. Times are Unix seconds.
+ * What the CA puts its name to: the root certificate and its two kinds of leaf, the loader's work
+ * certificate and a terminal's device certificate. Building only; signing is pkcs11/x509sign.h,
+ * the conditions on requests ca/request.h. Times are Unix seconds.
  */
 #ifndef KL_CA_PROFILE_H
 #define KL_CA_PROFILE_H
@@ -13,33 +14,35 @@
 
 #define KL_DAYS_MAX 10950 /* 30 years */
 
+/* What tells the two kinds apart. Pointers to these may be compared. */
+enum kl_leaf_kind { KL_LEAF_LOADER, KL_LEAF_TERMINAL };
+struct kl_leaf {
+    const char *name;  /* "loader", "terminal" */
+    const char *eku;   /* its one extended key usage, dotted */
+    const char *scope; /* of its CRL, a URI */
+};
+const struct kl_leaf *kl_leaf(enum kl_leaf_kind kind);
+const struct kl_leaf *kl_leaf_by_name(const char *name); /* NULL if unknown */
+const struct kl_leaf *kl_leaf_of(const X509 *cert);      /* NULL if it is neither, as the root */
+int kl_leaf_has(int nid); /* 1 if leaves have the extension of that OpenSSL number, else 0 */
+
 /* AcquireRCRT for key, unsigned: version 3, basicConstraints critical CA:TRUE with path length 0
- * (it signs work certificates and nothing below), keyUsage critical keyCertSign and cRLSign, SKI,
- * AKI, valid for `days` from now. The caller frees with X509_free. */
+ * (it signs leaves and nothing below), keyUsage critical keyCertSign and cRLSign, SKI, AKI, valid
+ * for `days` from now. The caller frees with X509_free. */
 enum kl_rc kl_profile_root(const X509_NAME *subject, EVP_PKEY *key, int days, int64_t now,
                            X509 **out, struct kl_err *err) KL_MUST_CHECK;
 
-/* One PEM PKCS#10 request in a file of at most 64 KiB. The caller frees with X509_REQ_free. */
-enum kl_rc kl_profile_load_request(const char *path, X509_REQ **out,
-                                   struct kl_err *err) KL_MUST_CHECK;
+/* Whole days until the root ends; KL_ERR_REFUSED if it is not valid now. */
+enum kl_rc kl_profile_days_left(const X509 *root, int64_t now, int *days,
+                                struct kl_err *err) KL_MUST_CHECK;
 
-/* Refuses a request whose signature is wrong (KL_ERR_VERIFY) or made with anything but RSA and
- * SHA-256, SHA-384 or SHA-512, whose key kl_pubkey_type refuses, whose subject is empty or the
- * CA's own, whose key is the CA's own, which asks to be a CA, or which demands (critically) an
- * extension that we do not grant (KL_ERR_CERT). */
-enum kl_rc kl_profile_check_request(X509_REQ *request, const X509 *root,
-                                    struct kl_err *err) KL_MUST_CHECK;
-
-/* Calls `tell` with the name of each extension or attribute that the request asks for: none is
- * taken over, as the profile below is fixed. */
-void kl_profile_each_ignored(X509_REQ *request, void (*tell)(const char *name, void *arg),
-                             void *arg);
-
-/* AcquireWCRT for a checked request, unsigned: subject and key of the request, issuer the root,
- * random serial of 16 bytes, basicConstraints critical CA:FALSE, keyUsage critical
- * digitalSignature and keyEncipherment, extendedKeyUsage critical KL_OID_EKU_LOADER, SKI, AKI.
- * KL_ERR_REFUSED if the root is not valid now or would end before it. */
-enum kl_rc kl_profile_work(X509_REQ *request, X509 *root, int days, int64_t now, X509 **out,
-                           struct kl_err *err) KL_MUST_CHECK;
+/* A leaf for a checked request, unsigned: subject and key of the request, issuer the root, random
+ * serial of 16 bytes, basicConstraints critical CA:FALSE, keyUsage critical (loader:
+ * digitalSignature and, for RSA, keyEncipherment or, for EC, keyAgreement; terminal:
+ * digitalSignature), extendedKeyUsage critical, the leaf's, SKI, AKI, and, with_crl,
+ * cRLDistributionPoints of one full name, the leaf's scope. KL_ERR_REFUSED if the root is not valid
+ * now or would end before it. */
+enum kl_rc kl_profile_leaf(const struct kl_leaf *leaf, X509_REQ *request, X509 *root, int days,
+                           int with_crl, int64_t now, X509 **out, struct kl_err *err) KL_MUST_CHECK;
 
 #endif

@@ -31,20 +31,30 @@ struct parse {
 
 /* ---- Values ---- */
 
+static int is_blank(char c)
+{
+    return c == ' ' || c == '\t';
+}
+
 static void *member(const struct kl_ini_key *key, void *config)
 {
     return (char *)config + key->offset;
 }
 
+static int is_path(const struct kl_ini_key *key)
+{
+    return key->type == KL_INI_PATH || key->type == KL_INI_FILE;
+}
+
 static int is_text(const struct kl_ini_key *key)
 {
-    return key->type == KL_INI_STRING || key->type == KL_INI_PATH;
+    return key->type == KL_INI_STRING || is_path(key);
 }
 
 static enum kl_rc set_text(const struct kl_ini_key *key, const char *value, void *config,
                            struct kl_err *err)
 {
-    uint64_t max = key->type == KL_INI_PATH ? PATH_MAX - 1 : key->max;
+    uint64_t max = is_path(key) ? PATH_MAX - 1 : key->max;
     uint64_t min = key->type == KL_INI_PATH ? 1 : key->min;
     size_t len = strlen(value);
     char *copy;
@@ -53,7 +63,7 @@ static enum kl_rc set_text(const struct kl_ini_key *key, const char *value, void
         return kl_err_set(err, KL_ERR_CONFIG, "must have %" PRIu64 " to %" PRIu64 " characters",
                           min, max);
     }
-    if (key->type == KL_INI_PATH && value[0] != '/') {
+    if (is_path(key) && len > 0 && value[0] != '/') {
         return kl_err_set(err, KL_ERR_CONFIG, "'%.100s' must be an absolute path", value);
     }
     if (!(copy = strdup(value))) {
@@ -80,6 +90,39 @@ static enum kl_rc find_choice(const char *const *choices, const char *value, uin
     return kl_err_set(err, KL_ERR_CONFIG, "'%.40s' must be one of %s", value, list);
 }
 
+/* "green, red": names between commas, with blanks around them. */
+static enum kl_rc set_list(const struct kl_ini_key *key, const char *value, void *config,
+                           struct kl_err *err)
+{
+    struct kl_ini_list list = {0};
+    const char *at = value, *stop;
+    char name[40];
+
+    do {
+        uint64_t item;
+        size_t len;
+
+        at += strspn(at, " \t");
+        stop = at + strcspn(at, ",");
+        for (len = (size_t)(stop - at); len > 0 && is_blank(at[len - 1]);) {
+            len--;
+        }
+        snprintf(name, sizeof(name), "%.*s", len < sizeof(name) ? (int)len : (int)sizeof(name), at);
+        if (find_choice(key->choices, name, &item, err) != KL_OK) {
+            return err->rc;
+        }
+        for (size_t i = 0; i < list.count; i++) {
+            if (list.items[i] == item) {
+                return kl_err_set(err, KL_ERR_CONFIG, "'%s' stands there twice", name);
+            }
+        }
+        list.items[list.count++] = item; /* it fits: there are no more choices than places */
+        at = stop + 1;
+    } while (*stop == ',');
+    *(struct kl_ini_list *)member(key, config) = list;
+    return KL_OK;
+}
+
 /* A value as it stands in the file, or a fallback, into its member. */
 static enum kl_rc set_value(const struct kl_ini_key *key, const char *value, void *config,
                             struct kl_err *err)
@@ -91,6 +134,7 @@ static enum kl_rc set_value(const struct kl_ini_key *key, const char *value, voi
     switch (key->type) {
     case KL_INI_STRING:
     case KL_INI_PATH:
+    case KL_INI_FILE:
         return set_text(key, value, config, err);
     case KL_INI_NUMBER:
         rc = kl_parse_number(value, key->min, key->max, &number, err);
@@ -104,6 +148,8 @@ static enum kl_rc set_value(const struct kl_ini_key *key, const char *value, voi
     case KL_INI_CHOICE:
         rc = find_choice(key->choices, value, &number, err);
         break;
+    case KL_INI_LIST:
+        return set_list(key, value, config, err);
     }
     if (rc != KL_OK) {
         return err->rc = KL_ERR_CONFIG;
@@ -113,11 +159,6 @@ static enum kl_rc set_value(const struct kl_ini_key *key, const char *value, voi
 }
 
 /* ---- Lines ---- */
-
-static int is_blank(char c)
-{
-    return c == ' ' || c == '\t';
-}
 
 /* What is wrong with a line that inih would take in silence; NULL if nothing. */
 static const char *line_fault(const char *line, size_t len)
@@ -359,11 +400,15 @@ static void print_range(const struct kl_ini_key *key, FILE *out)
         fputs(" (yes or no)", out);
         break;
     case KL_INI_CHOICE:
-        fputs(" (", out);
+    case KL_INI_LIST:
+        fputs(key->type == KL_INI_LIST ? " (some of " : " (", out);
         for (size_t i = 0; key->choices[i]; i++) {
             fprintf(out, "%s%s", i ? ", " : "", key->choices[i]);
         }
         fputs(")", out);
+        break;
+    case KL_INI_FILE:
+        fputs(" (absolute path, or empty for none)", out);
         break;
     case KL_INI_PATH:
         fputs(" (absolute path)", out);

@@ -16,10 +16,18 @@
 enum kl_ini_type {
     KL_INI_STRING,   /* char *, malloc'ed; min and max are lengths in bytes */
     KL_INI_PATH,     /* char *, malloc'ed; must be absolute */
+    KL_INI_FILE,     /* the same, or "" for none */
     KL_INI_NUMBER,   /* uint64_t; min to max */
     KL_INI_DURATION, /* uint64_t, seconds; min to max */
     KL_INI_BOOL,     /* uint64_t 0 or 1; "yes" or "no" */
     KL_INI_CHOICE,   /* uint64_t: index of the value in choices */
+    KL_INI_LIST,     /* struct kl_ini_list: some of choices, parted by commas, none twice */
+};
+
+#define KL_INI_LIST_MAX 8
+struct kl_ini_list {
+    uint64_t count;                  /* from 1 */
+    uint64_t items[KL_INI_LIST_MAX]; /* indices in choices, in the order given */
 };
 
 struct kl_ini_key {
@@ -29,7 +37,8 @@ struct kl_ini_key {
     size_t offset; /* of the member in the configuration struct */
     uint64_t min, max;
     const char *fallback;       /* as it would stand in the file; NULL = the key must be set */
-    const char *const *choices; /* NULL-terminated, for KL_INI_CHOICE */
+    const char *const *choices; /* NULL-terminated, for KL_INI_CHOICE; for KL_INI_LIST
+                                   at most KL_INI_LIST_MAX */
     const char *help;           /* one line */
 };
 

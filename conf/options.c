@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "conf/cli.h"
-#include "proto/alg.h"
 
 void kl_options_begin(void)
 {
@@ -157,17 +156,12 @@ enum kl_rc kl_options_number(const char *name, const char *text, unsigned min, u
     return KL_OK;
 }
 
-enum kl_rc kl_options_bits(const char *text, unsigned *out, struct kl_err *err)
+enum kl_rc kl_options_key_type(const char *name, const char *text, enum kl_key_type *type,
+                               unsigned *bits, struct kl_err *err)
 {
-    unsigned bits = 0;
-    enum kl_rc rc = kl_options_number("--bits", text, 0, 65536, &bits, err);
-
-    if (rc != KL_OK) {
-        return rc;
+    if (kl_key_parse(text, type, bits, err) != KL_OK) {
+        err->rc = KL_ERR_USAGE; /* as above */
+        return kl_err_context(err, "%s", name);
     }
-    if (!kl_rsa_bits_ok(bits)) {
-        return kl_err_set(err, KL_ERR_USAGE, "--bits: 2048, 3072 or 4096, not %u", bits);
-    }
-    *out = bits;
     return KL_OK;
 }

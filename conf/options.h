@@ -9,6 +9,7 @@
 #include <getopt.h>
 #include <stdint.h>
 
+#include "proto/alg.h"
 #include "proto/err.h"
 
 /* Makes kl_options_next start afresh (a command's own argv after the program's). */
@@ -58,7 +59,9 @@ static inline enum kl_rc kl_options_require(const char *name, const char *value,
 enum kl_rc kl_options_number(const char *name, const char *text, unsigned min, unsigned max,
                              unsigned *out, struct kl_err *err) KL_MUST_CHECK;
 
-/* --bits of an RSA key: 2048, 3072 or 4096. */
-enum kl_rc kl_options_bits(const char *text, unsigned *out, struct kl_err *err) KL_MUST_CHECK;
+/* An option's kind of key pair, as kl_key_parse reads it ("rsa-3072", "p-256"); KL_ERR_USAGE names
+ * the option. */
+enum kl_rc kl_options_key_type(const char *name, const char *text, enum kl_key_type *type,
+                               unsigned *bits, struct kl_err *err) KL_MUST_CHECK;
 
 #endif

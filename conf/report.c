@@ -28,17 +28,13 @@ static void to_hex(const uint8_t *in, size_t len, char *out)
 enum kl_rc kl_pubkey_fingerprint(const EVP_PKEY *key, char out[KL_FINGERPRINT_TEXT],
                                  struct kl_err *err)
 {
-    unsigned char *der = NULL, hash[32];
-    unsigned hash_len = sizeof hash;
-    int len = i2d_PUBKEY(key, &der);
-    int ok = len > 0 && EVP_Digest(der, (size_t)len, hash, &hash_len, EVP_sha256(), NULL) == 1;
+    uint8_t hash[KL_HASH_LEN];
+    enum kl_rc rc = kl_pubkey_hash(key, hash, err);
 
-    OPENSSL_free(der);
-    if (!ok) {
-        return kl_err_openssl(err, KL_ERR_INTERNAL, "i2d_PUBKEY", "fingerprint of a public key");
+    if (rc == KL_OK) {
+        to_hex(hash, sizeof hash, out);
     }
-    to_hex(hash, sizeof hash, out);
-    return KL_OK;
+    return rc;
 }
 
 enum kl_rc kl_cert_serial_hex(const X509 *cert, char out[KL_SERIAL_HEX], struct kl_err *err)
@@ -89,12 +85,40 @@ static void key_id_text(const ASN1_OCTET_STRING *id, char out[KL_FINGERPRINT_TEX
     to_hex(id ? ASN1_STRING_get0_data(id) : NULL, len <= 32 ? (size_t)len : 0, out);
 }
 
+/* What kind of key it is; one that no work key may be is told by OpenSSL's name for it. */
+static void key_kind_text(EVP_PKEY *key, char out[KL_KEY_NAME_TEXT])
+{
+    struct kl_err ignored = KL_ERR_INIT;
+    enum kl_key_type type;
+    unsigned bits;
+
+    if (kl_pubkey_type(key, &type, &bits, &ignored) == KL_OK) {
+        kl_key_name(type, bits, out);
+    } else {
+        const char *name = EVP_PKEY_get0_type_name(key);
+
+        snprintf(out, KL_KEY_NAME_TEXT, "other (%.7s)", name ? name : "?");
+    }
+}
+
+/* The CRL that the certificate is to be looked up in; null if it names none. */
+static json_t *crl_scope(const X509 *cert)
+{
+    struct kl_err ignored = KL_ERR_INIT;
+    char scope[KL_CRL_SCOPE_TEXT];
+
+    if (kl_cert_crl_scope(cert, scope, &ignored) != KL_OK) {
+        return json_string("other"); /* a foreign certificate's: a verdict says what is wrong */
+    }
+    return scope[0] == '\0' ? json_null() : json_string(scope);
+}
+
 enum kl_rc kl_report_cert(const X509 *cert, json_t **out, struct kl_err *err)
 {
     char serial[KL_SERIAL_HEX], subject[KL_NAME_MAX], issuer[KL_NAME_MAX];
     char from[KL_TIME_TEXT], to[KL_TIME_TEXT];
     char ski[KL_FINGERPRINT_TEXT], aki[KL_FINGERPRINT_TEXT], spki[KL_FINGERPRINT_TEXT];
-    char whole[KL_FINGERPRINT_TEXT];
+    char whole[KL_FINGERPRINT_TEXT], kind[KL_KEY_NAME_TEXT];
     unsigned char hash[32];
     unsigned hash_len = sizeof hash;
     X509 *c = (X509 *)cert; /* these getters cache, and so are not const in OpenSSL 3.0 */
@@ -110,6 +134,7 @@ enum kl_rc kl_report_cert(const X509 *cert, json_t **out, struct kl_err *err)
     to_hex(hash, sizeof hash, whole);
     kl_cert_subject(cert, subject);
     kl_cert_issuer(cert, issuer);
+    key_kind_text(key, kind);
     key_id_text(X509_get0_subject_key_id(c), ski);
     key_id_text(X509_get0_authority_key_id(c), aki);
     if ((rc = kl_cert_serial_hex(cert, serial, err)) != KL_OK ||
@@ -120,11 +145,12 @@ enum kl_rc kl_report_cert(const X509 *cert, json_t **out, struct kl_err *err)
     }
 
     json_t *report =
-        json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:b, s:s, s:s, s:s, s:s}", "serial", serial,
-                  "subject", subject, "issuer", issuer, "not_before", from, "not_after", to,
-                  "key_type", EVP_PKEY_get0_type_name(key), "key_bits", EVP_PKEY_get_bits(key),
-                  "ca", X509_check_ca(c) == 1, "subject_key_id", ski, "authority_key_id", aki,
-                  "spki_sha256", spki, "sha256", whole);
+        json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:b, s:o, s:s, s:s, s:s, s:s}",
+                  "serial", serial, "subject", subject, "issuer", issuer, "not_before", from,
+                  "not_after", to, "key", kind, "key_type", EVP_PKEY_get0_type_name(key),
+                  "key_bits", EVP_PKEY_get_bits(key), "ca", X509_check_ca(c) == 1, "crl",
+                  crl_scope(cert), "subject_key_id", ski, "authority_key_id", aki, "spki_sha256",
+                  spki, "sha256", whole);
     if (!report) {
         return kl_err_set(err, KL_ERR_MEMORY, "report of a certificate");
     }

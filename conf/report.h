@@ -17,8 +17,8 @@
 enum kl_rc kl_pubkey_fingerprint(const EVP_PKEY *key, char out[KL_FINGERPRINT_TEXT],
                                  struct kl_err *err) KL_MUST_CHECK;
 
-/* Serial, names, validity, key, identifiers and fingerprints of a certificate as an object. The
- * caller frees with json_decref. */
+/* Serial, names, validity, key, the CRL it is to be looked up in, identifiers and fingerprints of a
+ * certificate as an object. The caller frees with json_decref. */
 enum kl_rc kl_report_cert(const X509 *cert, json_t **out, struct kl_err *err) KL_MUST_CHECK;
 
 /* Serial number in upper-case hex. out holds KL_SERIAL_HEX bytes. */

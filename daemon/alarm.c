@@ -40,29 +40,30 @@ static int take_first(struct kl_alarm_seen *seen, const char *serial, enum kl_rc
     return 1;
 }
 
-static int take(struct kl_alarms *alarms, const char *serial, enum kl_rc reason)
+static int take(struct kl_alarms *alarms, enum kl_alarm_of of, const char *serial,
+                enum kl_rc reason)
 {
-    switch (reason) {
-    case KL_ERR_UNKNOWN_TERMINAL:
-    case KL_ERR_NOT_FOUND:
+    if (reason == KL_ERR_UNKNOWN_TERMINAL || reason == KL_ERR_NOT_FOUND) {
         return kl_quota_take(&alarms->unknown, KL_ALARM_MAX_UNKNOWN);
-    case KL_ERR_UNARMED:
-    case KL_ERR_BLOCKED:
-        return take_first(&alarms->unarmed, serial, reason);
-    default:
-        return take_first(&alarms->armed, serial, reason);
     }
+    if (of == KL_ALARM_SIGN_IN) {
+        return take_first(&alarms->sign_in, serial, reason);
+    }
+    return take_first(reason == KL_ERR_UNARMED || reason == KL_ERR_BLOCKED ? &alarms->unarmed
+                                                                           : &alarms->armed,
+                      serial, reason);
 }
 
-enum kl_rc kl_alarm_record(struct kl_alarms *alarms, struct kl_store *store, const char *serial,
-                           enum kl_rc reason, const char *detail, int64_t now, struct kl_err *err)
+enum kl_rc kl_alarm_record(struct kl_alarms *alarms, struct kl_store *store, enum kl_alarm_of of,
+                           const char *serial, enum kl_rc reason, const char *detail, int64_t now,
+                           struct kl_err *err)
 {
-    uint64_t suppressed = kl_quota_roll(&alarms->unknown, now) +
-                          kl_quota_roll(&alarms->unarmed.quota, now) +
-                          kl_quota_roll(&alarms->armed.quota, now);
+    uint64_t suppressed =
+        kl_quota_roll(&alarms->unknown, now) + kl_quota_roll(&alarms->unarmed.quota, now) +
+        kl_quota_roll(&alarms->sign_in.quota, now) + kl_quota_roll(&alarms->armed.quota, now);
     enum kl_rc rc = record_suppressed(store, suppressed, now, err);
 
-    if (rc != KL_OK || !take(alarms, serial, reason)) {
+    if (rc != KL_OK || !take(alarms, of, serial, reason)) {
         return rc;
     }
     return kl_life_alarm(store, serial, reason, detail, now, err);

@@ -14,6 +14,18 @@
 #include "proto/message.h"
 
 static const char *const strength_choices[] = {"warn", "enforce", NULL};
+static const char *const auth_choices[] = {
+    [KL_TERMINAL_REGISTERED] = "registered",
+    [KL_TERMINAL_CERTIFICATE] = "certificate",
+    [KL_TERMINAL_CERTIFICATE + 1] = NULL,
+};
+/* Of enum kl_suite, less one. */
+static const char *const suite_choices[] = {
+    [KL_SUITE_HARDENED_RSA - 1] = "hardened-rsa",
+    [KL_SUITE_CLASSIC - 1] = "classic",
+    [KL_SUITE_HARDENED_EC - 1] = "hardened-ec",
+    [KL_SUITE_COUNT] = NULL,
+};
 static const char *const level_choices[] = {
     [KL_LOG_DEBUG] = "debug", [KL_LOG_INFO] = "info",    [KL_LOG_WARN] = "warn",
     [KL_LOG_ERROR] = "error", [KL_LOG_ERROR + 1] = NULL,
@@ -42,7 +54,7 @@ static const struct kl_ini_key keys[] = {
     {"hsm", "pin-source", KL_INI_STRING, AT(pin_source), 0, 900, "", NULL,
      "file:PATH, credential:NAME or prompt; empty: the token URI's pin-source, else prompt"},
     {"hsm", "work-key", KL_INI_STRING, AT(work_key), 1, 64, "acquire-work", NULL,
-     "Label of AcquireWCRT_Prk"},
+     "Label of the key pair that keyloaderctl works on where none is given"},
     {"hsm", "storage-key", KL_INI_STRING, AT(storage_key), 1, 64, "tmk-storage", NULL,
      "Label of the AES-256 key that wraps stored TMKs"},
     {"hsm", "workers", KL_INI_NUMBER, AT(workers), 1, 64, "2", NULL,
@@ -53,15 +65,29 @@ static const struct kl_ini_key keys[] = {
      "A worker that is longer at one load is killed and replaced"},
 
     {"certificates", "root", KL_INI_PATH, AT(root), 0, 0, "/etc/keyloader/root.pem", NULL,
-     "PEM of AcquireRCRT, whose work certificates this loader accepts"},
-    {"certificates", "work", KL_INI_PATH, AT(work), 0, 0, "/etc/keyloader/work.pem", NULL,
-     "PEM chain, AcquireWCRT first; written by keyloaderctl cert install"},
+     "PEM of AcquireRCRT, whose work certificates this loader accepts; up to 4 of them"},
+    {"certificates", "work", KL_INI_PATH, AT(work), 0, 0, "/etc/keyloader/work", NULL,
+     "Directory of LABEL.pem, AcquireWCRT first; written by keyloaderctl cert install"},
+    {"certificates", "crl", KL_INI_FILE, AT(crl), 0, 0, "/etc/keyloader/crl.pem", NULL,
+     "PEM of the roots' CRLs of work certificates; written by keyloaderctl crl install"},
+    {"certificates", "terminal-root", KL_INI_FILE, AT(terminal_root), 0, 0, "", NULL,
+     "PEM of the roots, up to 4, that sign terminals' certificates"},
+    {"certificates", "terminal-crl", KL_INI_FILE, AT(terminal_crl), 0, 0, "", NULL,
+     "PEM of these roots' CRLs; written by keyloaderctl crl install --scope terminal"},
 
     {"store", "path", KL_INI_PATH, AT(store), 0, 0, "/var/lib/keyloader/store.db", NULL,
      "Database of terminals, wrapped TMKs and the audit trail"},
     {"store", "candidate-lifetime", KL_INI_DURATION, AT(candidate_lifetime), 60, 365 * DAY, "7d",
      NULL, "How long a TMK that was sent may wait for the terminal's Confirm"},
+    {"store", "superseded-grace", KL_INI_DURATION, AT(superseded_grace), 0, 3650 * DAY, "30d", NULL,
+     "How long a TMK is kept after another has taken its place; then it is destroyed"},
 
+    {"policy", "suites", KL_INI_LIST, AT(suites), 0, 0, "hardened-ec, hardened-rsa", suite_choices,
+     "Suites this loader speaks, preferred first; classic is for terminals that have no other"},
+    {"policy", "terminal-auth", KL_INI_CHOICE, AT(terminal_auth), 0, 0, "registered", auth_choices,
+     "What a terminal must show: that it is registered and armed, or a certificate as well"},
+    {"policy", "host-fallback", KL_INI_BOOL, AT(host_fallback), 0, 0, "no", NULL,
+     "Working keys for TDES terminals may pass through a worker's memory if the token cannot wrap"},
     {"policy", "strength-policy", KL_INI_CHOICE, AT(strength_enforce), 0, 0, "enforce",
      strength_choices, "What to do about a TMK stronger than the work key; warn is for test labs"},
     {"policy", "kcv-length", KL_INI_NUMBER, AT(kcv_length), KL_KCV_LEN_MIN, KL_KCV_LEN_MAX, "3",
@@ -71,8 +97,9 @@ static const struct kl_ini_key keys[] = {
      "Connections at once"},
     {"limits", "connections-per-address", KL_INI_NUMBER, AT(connections_per_address), 1, 100000,
      "64", NULL, "Connections at once from one address"},
-    /* The lower bound holds every message of a terminal, with an RSA-4096 work key. */
-    {"limits", "message-size", KL_INI_NUMBER, AT(message_size), 1024, KL_MSG_MAX, "4096", NULL,
+    /* The lower bound holds every message of a terminal with RSA-4096 as work and device key, a
+     * long chain of certificates aside. */
+    {"limits", "message-size", KL_INI_NUMBER, AT(message_size), 4096, KL_MSG_MAX, "8192", NULL,
      "Bytes that a terminal may send in one message"},
     {"limits", "handshake-timeout", KL_INI_DURATION, AT(handshake_timeout), 1, 3600, "30s", NULL,
      "Time for a whole load"},
@@ -123,6 +150,15 @@ static enum kl_rc check(const struct kl_config *c, struct kl_err *err)
     }
     if (strcmp(c->work_key, c->storage_key) == 0) {
         return kl_err_set(err, KL_ERR_CONFIG, "[hsm] work-key and storage-key must differ");
+    }
+    if (c->terminal_auth == KL_TERMINAL_CERTIFICATE && !c->terminal_root[0]) {
+        return kl_err_set(err, KL_ERR_CONFIG,
+                          "[policy] terminal-auth = certificate needs [certificates] "
+                          "terminal-root");
+    }
+    if (c->terminal_crl[0] && !c->terminal_root[0]) {
+        return kl_err_set(err, KL_ERR_CONFIG,
+                          "[certificates] terminal-crl is of no use without terminal-root");
     }
     if (c->idle_timeout > c->handshake_timeout) {
         return kl_err_set(err, KL_ERR_CONFIG,

@@ -9,10 +9,17 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "conf/ini.h"
 #include "pkcs11/hsm.h"
 #include "proto/err.h"
 
 #define KL_CONFIG_PATH "/etc/keyloader/keyloaderd.conf"
+
+/* What shows that a terminal is one of ours. */
+enum kl_terminal_auth {
+    KL_TERMINAL_REGISTERED,  /* that it is registered and armed */
+    KL_TERMINAL_CERTIFICATE, /* and a certificate of its own */
+};
 
 struct kl_config {
     /* [listen] */
@@ -23,17 +30,25 @@ struct kl_config {
     char *init_reserved; /* "" = none */
     char *token;         /* RFC 7512 URI */
     char *pin_source;    /* see kl_pin_read; "" = pin-source of the token URI, else prompt */
-    char *work_key, *storage_key; /* labels */
+    char *work_key;      /* label that keyloaderctl takes where none is given */
+    char *storage_key;   /* label */
     uint64_t workers;
     uint64_t recycle_after; /* loads, then the worker is replaced */
     uint64_t job_timeout;   /* seconds */
     /* [certificates] */
-    char *root; /* PEM of AcquireRCRT: whose work certificates this loader accepts */
-    char *work; /* PEM chain, AcquireWCRT first: written by `keyloaderctl cert install` */
+    char *root;          /* PEM of 1 to KL_ANCHOR_MAX AcquireRCRT */
+    char *work;          /* directory of LABEL.pem, chains with AcquireWCRT first */
+    char *crl;           /* PEM of the roots' CRLs; "" = none */
+    char *terminal_root; /* PEM of 1 to KL_ANCHOR_MAX roots of terminals; "" = none */
+    char *terminal_crl;  /* PEM of their CRLs; "" = none */
     /* [store] */
     char *store;
     uint64_t candidate_lifetime; /* seconds */
+    uint64_t superseded_grace;   /* seconds */
     /* [policy] */
+    struct kl_ini_list suites; /* preferred first; item + 1 is the enum kl_suite */
+    uint64_t terminal_auth;    /* enum kl_terminal_auth */
+    uint64_t host_fallback;    /* 1: working keys under TDES may be in a worker's memory */
     uint64_t strength_enforce; /* 1 = enforce, 0 = warn */
     uint64_t kcv_length;       /* bytes, 3 or 4 */
     /* [limits] */

@@ -25,7 +25,8 @@ int64_t kl_conn_age_ms(const struct kl_conn *conn)
 
 static int waits_for_peer(enum kl_conn_state state)
 {
-    return state == KL_CONN_FIRST || state == KL_CONN_RANDOMS || state == KL_CONN_LOADED;
+    return state == KL_CONN_FIRST || state == KL_CONN_RANDOMS || state == KL_CONN_LOADED ||
+           state == KL_CONN_KEYS_SENT;
 }
 
 static void arm_timer(struct kl_conn *conn)
@@ -68,9 +69,14 @@ static int compare_serials(const void *a, const void *b)
     return strcmp(((const struct kl_conn *)a)->serial, ((const struct kl_conn *)b)->serial);
 }
 
+static void **working_tree(const struct kl_conn *conn)
+{
+    return conn->signing != NULL ? &conn->service->signing_in : &conn->service->loading;
+}
+
 int kl_conn_claim_serial(struct kl_conn *conn)
 {
-    struct kl_conn *const *holder = tsearch(conn, &conn->service->loading, compare_serials);
+    struct kl_conn *const *holder = tsearch(conn, working_tree(conn), compare_serials);
 
     conn->holds_serial = holder != NULL && *holder == conn;
     return conn->holds_serial;
@@ -79,20 +85,20 @@ int kl_conn_claim_serial(struct kl_conn *conn)
 void kl_conn_release_serial(struct kl_conn *conn)
 {
     if (conn->holds_serial) {
-        tdelete(conn, &conn->service->loading, compare_serials);
+        tdelete(conn, working_tree(conn), compare_serials);
         conn->holds_serial = 0;
     }
 }
 
-/* What the HSM has begun costs an attempt, also if the peer does not wait for it: an arming bounds
- * what anybody can have it decrypt. Unless it was we who were too slow. */
-static void cancel_load(struct kl_conn *conn)
+/* What the HSM has begun of a load costs an attempt, also if the peer does not wait for it: an
+ * arming bounds what anybody can have it decrypt. Unless it was we who were too slow. */
+static void cancel_job(struct kl_conn *conn)
 {
     struct kl_err err = KL_ERR_INIT;
 
-    if (kl_pool_cancel(conn->ticket) && !conn->timed_out) {
+    if (kl_pool_cancel(conn->ticket) && !conn->timed_out && conn->signing == NULL) {
         (void)kl_err_set(&err, KL_ERR_PEER, "the connection ended while the HSM worked for it");
-        kl_step_report(conn->service, KL_STEP_SPOILT, conn->serial, &err);
+        kl_step_report(conn->service, KL_STEP_SPOILT, KL_ALARM_LOAD, conn->serial, &err);
     }
     conn->ticket = NULL;
 }
@@ -106,7 +112,7 @@ static void detach(struct kl_conn *conn)
         conn->step = NULL;
     }
     if (conn->ticket != NULL) {
-        cancel_load(conn);
+        cancel_job(conn);
     }
     kl_conn_release_serial(conn);
 }
@@ -177,6 +183,32 @@ void kl_conn_refuse(struct kl_conn *conn, const struct kl_err *err)
     kl_conn_finish(conn);
 }
 
+/* ---- The store's part ---- */
+
+enum kl_rc kl_conn_submit(struct kl_conn *conn, struct kl_step *step, enum kl_conn_state state,
+                          struct kl_err *err)
+{
+    enum kl_rc rc = kl_step_submit(step, err);
+
+    if (rc == KL_OK) {
+        conn->step = step;
+        kl_conn_enter(conn, state);
+    }
+    return rc;
+}
+
+int kl_conn_step_refused(struct kl_conn *conn, const struct kl_step *step)
+{
+    const struct kl_err *err = step->unit.rc != KL_OK ? &step->unit.err : &step->refusal_err;
+
+    conn->step = NULL;
+    if (err->rc == KL_OK) {
+        return 0;
+    }
+    kl_conn_refuse(conn, err);
+    return 1;
+}
+
 /* ---- Receiving ---- */
 
 static enum kl_rc read_message(struct kl_conn *conn, struct evbuffer *input, int *again,
@@ -241,6 +273,7 @@ static void conn_free(struct kl_conn *conn)
     TAILQ_REMOVE(&conn->service->conns, conn, link);
     conn->closed(conn->arg);
     kl_exchange_free(conn->exchange);
+    kl_signing_free(conn->signing);
     event_free(conn->timer);
     bufferevent_free(conn->bev);
     free(conn);

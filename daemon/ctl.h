@@ -27,9 +27,15 @@ struct kl_ctl_command {
 };
 
 /* Tables, each ended by a NULL group; main() looks commands up in all of them. */
-extern const struct kl_ctl_command kl_ctl_key_commands[];      /* ctl_key.c: token init, key ... */
-extern const struct kl_ctl_command kl_ctl_cert_commands[];     /* ctl_cert.c: cert install, show */
-extern const struct kl_ctl_command kl_ctl_terminal_commands[]; /* ctl_terminal.c */
-extern const struct kl_ctl_command kl_ctl_tmk_commands[];      /* ctl_tmk.c */
+extern const struct kl_ctl_command kl_ctl_token_commands[];     /* ctl_token.c */
+extern const struct kl_ctl_command kl_ctl_key_commands[];       /* ctl_key.c */
+extern const struct kl_ctl_command kl_ctl_transport_commands[]; /* ctl_transport.c */
+extern const struct kl_ctl_command kl_ctl_zmk_commands[];       /* ctl_zmk.c */
+extern const struct kl_ctl_command kl_ctl_import_commands[];    /* ctl_import.c: tmk import */
+extern const struct kl_ctl_command kl_ctl_export_commands[];    /* ctl_export.c: tmk export */
+extern const struct kl_ctl_command kl_ctl_cert_commands[];      /* ctl_cert.c: cert install, show */
+extern const struct kl_ctl_command kl_ctl_terminal_commands[];  /* ctl_terminal.c */
+extern const struct kl_ctl_command kl_ctl_tmk_commands[];       /* ctl_tmk.c */
+extern const struct kl_ctl_command kl_ctl_report_commands[];    /* ctl_report.c */
 
 #endif

@@ -1,104 +1,152 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * keyloaderctl token and key: step S1. Makes the token, AcquireWCRT_Prk/Pu and the storage key,
- * and the request that the CA signs into AcquireWCRT.
+ * keyloaderctl key: step S1. Makes work keys, AcquireWCRT_Prk and AcquireWCRT_Pu, and the storage
+ * key, and shows them.
  */
-#include <openssl/pem.h>
+#include "daemon/ctl_key.h"
+
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
-#include "conf/cli.h"
 #include "conf/options.h"
 #include "conf/report.h"
-#include "daemon/ctl.h"
 #include "daemon/ctl_hsm.h"
+#include "daemon/ctl_list.h"
+#include "daemon/ctl_terminal.h"
 #include "daemon/store.h"
-#include "pkcs11/ceremony.h"
 #include "pkcs11/keys.h"
-#include "pkcs11/x509sign.h"
+#include "pkcs11/labels.h"
 #include "proto/cert.h"
-#include "proto/name.h"
 
-/* ---- token init ---- */
+#define RSA_BITS_DEFAULT 3072
+#define EC_BITS_DEFAULT 256
 
-static enum kl_rc token_init(struct kl_ctl *ctl, int argc, char **argv, struct kl_err *err)
-{
-    static const struct option options[] = {{"so-pin-source", required_argument, NULL, 's'}, {0}};
-    const struct kl_hsm_where where = kl_config_hsm(&ctl->config);
-    const char *so_source = NULL, *module, *label;
-    struct kl_uri *uri = NULL;
-    int c;
-    enum kl_rc rc;
+/* ---- Shared ---- */
 
-    kl_options_begin();
-    while ((c = kl_options_next(argc, argv, options)) != -1) {
-        if (c != 's') {
-            return kl_options_error(c, argv, err);
-        }
-        so_source = optarg;
-    }
-    rc = kl_options_operands(argc, argv, 0, "", err);
-    if (rc == KL_OK) {
-        rc = kl_uri_parse(where.token, &uri, err);
-    }
-    if (rc != KL_OK) {
-        return rc;
-    }
-    label = kl_uri_token(uri);
-    if (!label) {
-        rc = kl_err_set(err, KL_ERR_CONFIG,
-                        "[hsm] token: the URI must have token=LABEL for a token to be made");
-    } else if ((rc = kl_hsm_module_path(&where, uri, &module, err)) == KL_OK) {
-        rc = kl_ceremony_init_token(module, where.init_reserved, label, so_source,
-                                    kl_hsm_pin_source(&where, uri), err);
-    }
-    if (rc == KL_OK) {
-        rc = kl_report_print(json_pack("{s:s, s:b}", "token", label, "initialised", 1), ctl->json,
-                             err);
-    }
-    kl_uri_free(uri);
-    return rc;
-}
-
-/* ---- key generate ---- */
-
-/* The storage key wraps every stored TMK: it is made once and never destroyed here. */
-static enum kl_rc ensure_storage_key(struct kl_session *session, const char *label, int *made,
-                                     struct kl_err *err)
+enum kl_rc kl_ctl_storage_key(const struct kl_config *config, struct kl_session *session, int *made,
+                              struct kl_err *err)
 {
     CK_OBJECT_HANDLE handle;
-    enum kl_rc rc = kl_storage_key_generate(session, label, err);
+    enum kl_rc rc = kl_storage_key_generate(session, config->storage_key, err);
 
     *made = rc == KL_OK;
-    return rc == KL_ERR_EXISTS ? kl_storage_key_find(session, label, &handle, err) : rc;
+    return rc == KL_ERR_EXISTS ? kl_storage_key_find(session, config->storage_key, &handle, err)
+                               : rc;
 }
 
-/* 1 if the certificate that is installed is for this key. */
-static int is_certified(const struct kl_config *config, const EVP_PKEY *key)
+enum kl_rc kl_ctl_suite(const char *name, enum kl_suite *out, struct kl_err *err)
+{
+    unsigned suite = kl_suite_by_name(name);
+
+    if (suite == 0) {
+        return kl_err_set(err, KL_ERR_USAGE,
+                          "--suite: '%.40s' must be hardened-rsa, hardened-ec or classic", name);
+    }
+    *out = (enum kl_suite)suite;
+    return KL_OK;
+}
+
+void kl_ctl_warn_suite(const struct kl_config *config, enum kl_suite suite)
+{
+    for (size_t i = 0; i < config->suites.count; i++) {
+        if (config->suites.items[i] + 1 == (uint64_t)suite) {
+            return;
+        }
+    }
+    fprintf(stderr,
+            "keyloaderctl: warning: [policy] suites does not list %s: the key is of no use "
+            "until it does\n",
+            kl_suite_name(suite));
+}
+
+/* 1 if the certificate that is installed under that label is for this key. */
+static int is_certified(const struct kl_config *config, const char *label, const EVP_PKEY *key)
 {
     struct kl_err ignored = KL_ERR_INIT;
     STACK_OF(X509) *chain = NULL;
-    int same = kl_ctl_installed(config, &chain, &ignored) == KL_OK &&
+    int same = kl_ctl_installed(config, label, &chain, &ignored) == KL_OK &&
                EVP_PKEY_eq(X509_get0_pubkey(sk_X509_value(chain, 0)), key) == 1;
 
     sk_X509_pop_free(chain, X509_free);
     return same;
 }
 
+enum kl_rc kl_ctl_work_json(const struct kl_config *config, const char *label, enum kl_suite suite,
+                            const EVP_PKEY *key, json_t **out, struct kl_err *err)
+{
+    char fingerprint[KL_FINGERPRINT_TEXT], name[KL_KEY_NAME_TEXT];
+    enum kl_key_type type;
+    unsigned bits;
+    enum kl_rc rc = kl_pubkey_type(key, &type, &bits, err);
+
+    if (rc == KL_OK) {
+        rc = kl_pubkey_fingerprint(key, fingerprint, err);
+    }
+    if (rc != KL_OK) {
+        return rc;
+    }
+    kl_key_name(type, bits, name);
+    *out = json_pack("{s:s, s:s, s:s, s:s, s:s, s:b}", "label", label, "suite",
+                     kl_suite_name(suite), "key", name, "attributes", "ok", "spki_sha256",
+                     fingerprint, "certificate_installed", is_certified(config, label, key));
+    return *out ? KL_OK : kl_err_set(err, KL_ERR_MEMORY, "report of a key");
+}
+
+enum kl_rc kl_ctl_made_json(const struct kl_config *config, json_t *work, int storage_made,
+                            struct kl_err *err)
+{
+    if (json_object_set_new(work, "storage_key", json_string(config->storage_key)) != 0 ||
+        json_object_set_new(work, "storage_key_made", json_boolean(storage_made)) != 0) {
+        return kl_err_set(err, KL_ERR_MEMORY, "report of a key");
+    }
+    return KL_OK;
+}
+
+/* ---- key generate ---- */
+
+struct wish {
+    const char *label;
+    enum kl_suite suite;   /* 0 = by the kind of key */
+    enum kl_key_type type; /* with bits 0: by the suite */
+    unsigned bits;
+    int replace;
+};
+
+/* Fills in what was not said; whether it goes together, kl_pair_generate sees. */
+static void settle(struct wish *wish)
+{
+    if (!wish->suite) {
+        wish->suite =
+            wish->bits && wish->type == KL_KEY_EC ? KL_SUITE_HARDENED_EC : KL_SUITE_HARDENED_RSA;
+    }
+    if (!wish->bits) {
+        wish->type = kl_suite_key_type(wish->suite);
+        wish->bits = wish->type == KL_KEY_EC ? EC_BITS_DEFAULT : RSA_BITS_DEFAULT;
+    }
+}
+
 /* Destroys the pair that is there, if any, and tells what that was: "" if there was none. */
 static enum kl_rc destroy_old(const struct kl_config *config, struct kl_session *session,
-                              char fingerprint[KL_FINGERPRINT_TEXT], int *certified,
-                              struct kl_err *err)
+                              const char *label, char fingerprint[KL_FINGERPRINT_TEXT],
+                              int *certified, struct kl_err *err)
 {
     CK_OBJECT_HANDLE handle;
     EVP_PKEY *old = NULL;
-    enum kl_rc rc = kl_pair_find(session, KL_PAIR_WORK, config->work_key, &handle, &old, err);
+    enum kl_suite suite;
+    enum kl_rc rc = kl_pair_find(session, KL_PAIR_TRANSPORT, label, &handle, &old, err);
 
     *certified = 0;
     *fingerprint = '\0';
     if (rc == KL_OK) {
+        EVP_PKEY_free(old);
+        return kl_err_set(err, KL_ERR_EXISTS,
+                          "\"%s\" is a transport key: it is not replaced by a work key", label);
+    }
+    rc = kl_pair_find_work(session, label, &suite, &handle, &old, err);
+    if (rc == KL_OK) {
         rc = kl_pubkey_fingerprint(old, fingerprint, err);
-        *certified = is_certified(config, old);
+        *certified = is_certified(config, label, old);
     } else if (rc == KL_ERR_KEY) { /* none, or one that is not as it must be */
         rc = KL_OK;
     }
@@ -106,7 +154,7 @@ static enum kl_rc destroy_old(const struct kl_config *config, struct kl_session 
     if (rc != KL_OK) {
         return rc;
     }
-    rc = kl_pair_destroy(session, config->work_key, err);
+    rc = kl_pair_destroy(session, label, err);
     if (rc == KL_ERR_KEY && *fingerprint == '\0') {
         return KL_OK; /* there is none */
     }
@@ -116,60 +164,73 @@ static enum kl_rc destroy_old(const struct kl_config *config, struct kl_session 
     return rc;
 }
 
-static void tell_destroyed(const struct kl_config *config, const char *fingerprint, int certified)
+static void tell_destroyed(const char *label, const char *fingerprint, int certified)
 {
     if (*fingerprint) {
-        fprintf(stderr, "keyloaderctl: destroyed the work key \"%s\", SPKI SHA-256 %s\n",
-                config->work_key, fingerprint);
+        fprintf(stderr, "keyloaderctl: destroyed the work key \"%s\", SPKI SHA-256 %s\n", label,
+                fingerprint);
     }
     if (certified) {
         fprintf(stderr,
-                "keyloaderctl: the installed certificate %s was for the destroyed key and is "
-                "useless now: no terminal can be loaded until `key csr` has been signed by the CA "
-                "and `cert install --force` has installed the new one\n",
-                config->work);
+                "keyloaderctl: the certificate that is installed for \"%s\" was for the destroyed "
+                "key and is useless now: no terminal can be loaded with it until `key csr` has "
+                "been signed by the CA and `cert install --force` has installed the new one\n",
+                label);
     }
 }
 
-static enum kl_rc generate(const struct kl_ctl *ctl, struct kl_session *session, unsigned bits,
-                           int replace, struct kl_err *err)
+static enum kl_rc report_key(const struct kl_ctl *ctl, const struct wish *wish, const EVP_PKEY *key,
+                             int storage_made, const char *destroyed, struct kl_err *err)
 {
-    const struct kl_config *config = &ctl->config;
-    char old[KL_FINGERPRINT_TEXT] = "", fresh[KL_FINGERPRINT_TEXT];
+    json_t *work = NULL;
+    enum kl_rc rc = kl_ctl_work_json(&ctl->config, wish->label, wish->suite, key, &work, err);
+
+    if (rc != KL_OK) {
+        return rc;
+    }
+    rc = kl_ctl_made_json(&ctl->config, work, storage_made, err);
+    if (rc == KL_OK &&
+        json_object_set_new(work, "destroyed", json_string(*destroyed ? destroyed : "none")) != 0) {
+        rc = kl_err_set(err, KL_ERR_MEMORY, "report of a key");
+    }
+    if (rc != KL_OK) {
+        json_decref(work);
+        return rc;
+    }
+    return kl_report_print(work, ctl->json, err);
+}
+
+static enum kl_rc generate(const struct kl_ctl *ctl, struct kl_session *session,
+                           const struct wish *wish, struct kl_err *err)
+{
+    char old[KL_FINGERPRINT_TEXT] = "";
     int storage_made, certified = 0;
     EVP_PKEY *key = NULL;
     /* First, so that a storage key that is not as it must be stops us before any harm. */
-    enum kl_rc rc = ensure_storage_key(session, config->storage_key, &storage_made, err);
+    enum kl_rc rc = kl_ctl_storage_key(&ctl->config, session, &storage_made, err);
 
-    if (rc == KL_OK && replace) {
-        rc = destroy_old(config, session, old, &certified, err);
+    if (rc == KL_OK && wish->replace) {
+        rc = destroy_old(&ctl->config, session, wish->label, old, &certified, err);
         if (rc == KL_OK) {
-            tell_destroyed(config, old, certified);
+            tell_destroyed(wish->label, old, certified);
         }
     }
     if (rc != KL_OK) {
         return rc;
     }
-    rc = kl_pair_generate(session, KL_PAIR_WORK, config->work_key, bits, &key, err);
-    if (rc == KL_ERR_EXISTS && !replace) {
+    rc = kl_pair_generate(session, kl_pair_role_of(wish->suite), wish->label, wish->type,
+                          wish->bits, &key, err);
+    if (rc == KL_ERR_EXISTS && !wish->replace) {
         return kl_err_set(err, KL_ERR_EXISTS,
                           "there is a work key \"%s\" already; --replace destroys it and the use "
                           "of its certificate",
-                          config->work_key);
+                          wish->label);
     }
     if (rc != KL_OK) {
         return *old ? kl_err_context(err, "the old work key is destroyed and there is no new one")
                     : rc;
     }
-    rc = kl_pubkey_fingerprint(key, fresh, err);
-    if (rc == KL_OK) {
-        rc = kl_report_print(json_pack("{s:s, s:s, s:i, s:s, s:s, s:b, s:s}", "work_key",
-                                       config->work_key, "type", EVP_PKEY_get0_type_name(key),
-                                       "bits", EVP_PKEY_get_bits(key), "spki_sha256", fresh,
-                                       "storage_key", config->storage_key, "storage_key_made",
-                                       storage_made, "destroyed", *old ? old : "none"),
-                             ctl->json, err);
-    }
+    rc = report_key(ctl, wish, key, storage_made, old, err);
     EVP_PKEY_free(key);
     return rc;
 }
@@ -188,40 +249,65 @@ static enum kl_rc refuse_while_serving(const struct kl_config *config, struct kl
     return rc;
 }
 
-static enum kl_rc key_generate(struct kl_ctl *ctl, int argc, char **argv, struct kl_err *err)
+static enum kl_rc parse_generate(int argc, char **argv, struct wish *wish, struct kl_err *err)
 {
     static const struct option options[] = {
-        {"bits", required_argument, NULL, 'b'},
+        {"label", required_argument, NULL, 'l'},
+        {"suite", required_argument, NULL, 's'},
+        {"key", required_argument, NULL, 'k'},
         {"replace", no_argument, NULL, 'r'},
         {0},
     };
-    struct kl_hsm *hsm = NULL;
-    unsigned bits = 3072;
-    int c, replace = 0;
+    int c;
     enum kl_rc rc = KL_OK;
 
     kl_options_begin();
     while (rc == KL_OK && (c = kl_options_next(argc, argv, options)) != -1) {
-        if (c == 'b') {
-            rc = kl_options_bits(optarg, &bits, err);
-        } else if (c == 'r') {
-            replace = 1;
-        } else {
+        switch (c) {
+        case 'l':
+            wish->label = optarg;
+            break;
+        case 's':
+            rc = kl_ctl_suite(optarg, &wish->suite, err);
+            break;
+        case 'k':
+            rc = kl_options_key_type("--key", optarg, &wish->type, &wish->bits, err);
+            break;
+        case 'r':
+            wish->replace = 1;
+            break;
+        default:
             rc = kl_options_error(c, argv, err);
         }
     }
     if (rc == KL_OK) {
         rc = kl_options_operands(argc, argv, 0, "", err);
     }
+    if (rc == KL_OK) {
+        rc = kl_ctl_label(wish->label, err);
+    }
+    if (rc == KL_OK) {
+        settle(wish);
+    }
+    return rc;
+}
+
+static enum kl_rc key_generate(struct kl_ctl *ctl, int argc, char **argv, struct kl_err *err)
+{
+    struct wish wish = {.label = ctl->config.work_key};
+    struct kl_hsm *hsm = NULL;
+    enum kl_rc rc = parse_generate(argc, argv, &wish, err);
+
+    if (rc == KL_OK && wish.replace) {
+        rc = refuse_while_serving(&ctl->config, err);
+    }
     if (rc != KL_OK) {
         return rc;
     }
-    if (replace && (rc = refuse_while_serving(&ctl->config, err)) != KL_OK) {
-        return rc;
-    }
+    kl_ctl_warn_suite(&ctl->config, wish.suite);
     rc = kl_ctl_hsm_open(&ctl->config, 1, &hsm, err);
     if (rc == KL_OK) {
-        rc = generate(ctl, kl_hsm_session(hsm), bits, replace, err);
+        rc = generate(ctl, kl_hsm_session(hsm), &wish, err);
     }
     kl_hsm_free(hsm);
     return rc;
@@ -229,62 +315,55 @@ static enum kl_rc key_generate(struct kl_ctl *ctl, int argc, char **argv, struct
 
 /* ---- key show ---- */
 
-static enum kl_rc describe_work(const struct kl_config *config, const EVP_PKEY *key, json_t **out,
-                                struct kl_err *err)
-{
-    char fingerprint[KL_FINGERPRINT_TEXT];
-    enum kl_key_type type;
-    unsigned bits;
-    enum kl_rc rc = kl_pubkey_type(key, &type, &bits, err);
-
-    if (rc == KL_OK) {
-        rc = kl_pubkey_fingerprint(key, fingerprint, err);
-    }
-    if (rc != KL_OK) {
-        return rc;
-    }
-    *out = json_pack("{s:s, s:s, s:s, s:i, s:s, s:b}", "label", config->work_key, "attributes",
-                     "ok", "type", EVP_PKEY_get0_type_name(key), "bits", (int)bits, "spki_sha256",
-                     fingerprint, "certificate_installed", is_certified(config, key));
-    return KL_OK;
-}
-
 /* A key that cannot be used: what is wrong with it. */
 static json_t *describe_bad(const char *label, const struct kl_err *err)
 {
     return json_pack("{s:s, s:s}", "label", label, "attributes", err->text);
 }
 
+/* The work key of that label, whole or not, into *out; returns what is wrong with it. */
+static enum kl_rc describe(const struct kl_config *config, struct kl_session *session,
+                           const char *label, json_t **out, struct kl_err *err)
+{
+    CK_OBJECT_HANDLE handle;
+    EVP_PKEY *key = NULL;
+    enum kl_suite suite;
+    enum kl_rc rc = kl_pair_find_work(session, label, &suite, &handle, &key, err);
+
+    if (rc == KL_OK) {
+        rc = kl_ctl_work_json(config, label, suite, key, out, err);
+    }
+    if (rc != KL_OK) {
+        *out = describe_bad(label, err);
+    }
+    EVP_PKEY_free(key);
+    return rc;
+}
+
 static enum kl_rc key_show(struct kl_ctl *ctl, int argc, char **argv, struct kl_err *err)
 {
-    static const struct option options[] = {{0}};
+    static const struct option options[] = {{"label", required_argument, NULL, 'l'}, {0}};
     const struct kl_config *config = &ctl->config;
+    const char *label = config->work_key;
     struct kl_err storage_err = KL_ERR_INIT, print_err = KL_ERR_INIT;
     struct kl_hsm *hsm = NULL;
     CK_OBJECT_HANDLE handle;
-    EVP_PKEY *key = NULL;
     json_t *work = NULL, *storage = NULL;
     int c;
     enum kl_rc rc, storage_rc;
 
     kl_options_begin();
-    if ((c = kl_options_next(argc, argv, options)) != -1) {
-        return kl_options_error(c, argv, err);
+    while ((c = kl_options_next(argc, argv, options)) != -1) {
+        if (c != 'l') {
+            return kl_options_error(c, argv, err);
+        }
+        label = optarg;
     }
-    if ((rc = kl_options_operands(argc, argv, 0, "", err)) != KL_OK) {
+    if ((rc = kl_options_operands(argc, argv, 0, "", err)) != KL_OK ||
+        (rc = kl_ctl_hsm_open(config, 0, &hsm, err)) != KL_OK) {
         return rc;
     }
-    rc = kl_ctl_hsm_open(config, 0, &hsm, err);
-    if (rc != KL_OK) {
-        goto out;
-    }
-    rc = kl_pair_find(kl_hsm_session(hsm), KL_PAIR_WORK, config->work_key, &handle, &key, err);
-    if (rc == KL_OK) {
-        rc = describe_work(config, key, &work, err);
-    }
-    if (rc != KL_OK) {
-        work = describe_bad(config->work_key, err);
-    }
+    rc = describe(config, kl_hsm_session(hsm), label, &work, err);
     storage_rc =
         kl_storage_key_find(kl_hsm_session(hsm), config->storage_key, &handle, &storage_err);
     storage = storage_rc == KL_OK
@@ -301,141 +380,77 @@ static enum kl_rc key_show(struct kl_ctl *ctl, int argc, char **argv, struct kl_
         *err = storage_err;
         rc = storage_rc;
     }
-out:
-    EVP_PKEY_free(key);
     kl_hsm_free(hsm);
     return rc;
 }
 
-/* ---- key csr ---- */
+/* ---- key list ---- */
 
-static enum kl_rc build_request(struct kl_session *session, const char *label, X509_NAME *subject,
-                                X509_REQ **out, struct kl_err *err)
+/* One row for a work key; keys of other roles are passed over. */
+static enum kl_rc list_key(const struct kl_config *config, struct kl_session *session,
+                           const char *label, struct kl_ctl_list *list, struct kl_err *err)
 {
-    struct kl_signer *signer = NULL;
-    X509_REQ *req = NULL;
-    EVP_PKEY *key = NULL;
     CK_OBJECT_HANDLE handle;
-    enum kl_rc rc = kl_pair_find(session, KL_PAIR_WORK, label, &handle, &key, err);
+    EVP_PKEY *key = NULL;
+    enum kl_suite suite;
+    json_t *row = NULL;
+    enum kl_rc rc = kl_pair_find_work(session, label, &suite, &handle, &key, err);
 
+    if (rc == KL_ERR_KEY) {
+        return KL_OK;
+    }
     if (rc == KL_OK) {
-        rc = kl_signer_token(session, handle, key, &signer, err);
+        rc = kl_ctl_work_json(config, label, suite, key, &row, err);
     }
-    if (rc != KL_OK) {
-        goto out;
-    }
-    req = X509_REQ_new();
-    if (!req || X509_REQ_set_version(req, X509_REQ_VERSION_1) != 1 ||
-        X509_REQ_set_subject_name(req, subject) != 1 || X509_REQ_set_pubkey(req, key) != 1) {
-        rc = kl_err_openssl(err, KL_ERR_INTERNAL, "X509_REQ_new", "building the request");
-        goto out;
-    }
-    rc = kl_sign_request(signer, req, KL_SIG_RSA_PSS_SHA256, err);
     if (rc == KL_OK) {
-        *out = req;
-        req = NULL;
+        rc = kl_ctl_list_row(list, row, err);
     }
-out:
-    X509_REQ_free(req);
-    kl_signer_free(signer);
     EVP_PKEY_free(key);
     return rc;
 }
 
-/* Writes the request to a file, with a report, or to stdout alone. */
-static enum kl_rc write_request(X509_REQ *req, const char *path, int force, int as_json,
-                                struct kl_err *err)
+static enum kl_rc key_list(struct kl_ctl *ctl, int argc, char **argv, struct kl_err *err)
 {
-    char fingerprint[KL_FINGERPRINT_TEXT];
-    BIO *bio = BIO_new(BIO_s_mem());
-    char *pem;
-    long len;
-    enum kl_rc rc = KL_OK;
-
-    if (!bio || PEM_write_bio_X509_REQ(bio, req) != 1) {
-        rc = kl_err_openssl(err, KL_ERR_INTERNAL, "PEM_write_bio_X509_REQ", "encoding");
-        goto out;
-    }
-    len = BIO_get_mem_data(bio, &pem);
-    if (strcmp(path, "-") == 0) {
-        if (fwrite(pem, 1, (size_t)len, stdout) != (size_t)len || fflush(stdout) != 0) {
-            rc = kl_err_errno(err, "fwrite", "cannot write to standard output");
-        }
-        goto out;
-    }
-    rc = kl_file_write(path, pem, (size_t)len, 0644, force, err);
-    if (rc == KL_ERR_EXISTS) {
-        rc = kl_err_set(err, KL_ERR_EXISTS, "%s exists; --force overwrites it", path);
-    }
-    if (rc == KL_OK) {
-        rc = kl_pubkey_fingerprint(X509_REQ_get0_pubkey(req), fingerprint, err);
-    }
-    if (rc != KL_OK) {
-        goto out;
-    }
-    rc = kl_report_print(json_pack("{s:s, s:s}", "file", path, "spki_sha256", fingerprint), as_json,
-                         err);
-out:
-    BIO_free(bio);
-    return rc;
-}
-
-static enum kl_rc key_csr(struct kl_ctl *ctl, int argc, char **argv, struct kl_err *err)
-{
-    static const struct option options[] = {
-        {"subject", required_argument, NULL, 's'},
-        {"out", required_argument, NULL, 'o'},
-        {"force", no_argument, NULL, 'f'},
-        {0},
-    };
-    const char *text = NULL, *path = NULL;
-    int c, force = 0;
+    static const int widths[] = {24, 13, 9, 10, 64, 0};
+    struct kl_ctl_list list = {ctl->json, widths, 0};
+    struct kl_labels *labels = NULL;
     struct kl_hsm *hsm = NULL;
-    X509_NAME *subject = NULL;
-    X509_REQ *req = NULL;
     enum kl_rc rc;
 
-    kl_options_begin();
-    while ((c = kl_options_next(argc, argv, options)) != -1) {
-        if (c == 's') {
-            text = optarg;
-        } else if (c == 'o') {
-            path = optarg;
-        } else if (c == 'f') {
-            force = 1;
-        } else {
-            return kl_options_error(c, argv, err);
-        }
-    }
-    if ((rc = kl_options_operands(argc, argv, 0, "", err)) != KL_OK ||
-        (rc = kl_options_require("--subject", text, err)) != KL_OK ||
-        (rc = kl_options_require("--out", path, err)) != KL_OK) {
+    if ((rc = kl_ctl_no_options(argc, argv, err)) != KL_OK ||
+        (rc = kl_options_operands(argc, argv, 0, "", err)) != KL_OK ||
+        (rc = kl_ctl_hsm_open(&ctl->config, 0, &hsm, err)) != KL_OK) {
         return rc;
     }
-    rc = kl_name_parse(text, &subject, err);
-    if (rc == KL_OK) {
-        rc = kl_ctl_hsm_open(&ctl->config, 0, &hsm, err);
+    if (!(labels = calloc(1, sizeof(*labels)))) {
+        rc = kl_err_set(err, KL_ERR_MEMORY, "labels of the HSM's keys");
+    } else {
+        rc = kl_labels_read(kl_hsm_session(hsm), labels, err);
+    }
+    for (size_t i = 0; rc == KL_OK && i < labels->count; i++) {
+        rc = list_key(&ctl->config, kl_hsm_session(hsm), labels->label[i], &list, err);
     }
     if (rc == KL_OK) {
-        rc = build_request(kl_hsm_session(hsm), ctl->config.work_key, subject, &req, err);
+        rc = kl_ctl_list_end(&list, err);
     }
-    if (rc == KL_OK) {
-        rc = write_request(req, path, force, ctl->json, err);
-    }
-    X509_REQ_free(req);
-    X509_NAME_free(subject);
+    free(labels);
     kl_hsm_free(hsm);
     return rc;
 }
 
 const struct kl_ctl_command kl_ctl_key_commands[] = {
-    {"token", "init", token_init, "[--so-pin-source SRC]",
-     "Initialise the configured token; its PIN is read from the configured pin-source"},
-    {"key", "generate", key_generate, "[--bits 2048|3072|4096] [--replace]",
-     "Make the work key pair (default 3072 bits), and the storage key if there is none; --replace "
-     "destroys the old pair"},
-    {"key", "show", key_show, "", "Show the work key and the storage key and check both"},
-    {"key", "csr", key_csr, "--subject NAME --out FILE|- [--force]",
-     "Write a certification request (PKCS#10, PEM) for the work key, for the CA to sign"},
+    {"key", "generate", key_generate,
+     "[--label LABEL] [--suite SUITE] [--key rsa-2048|rsa-3072|rsa-4096|p-256|p-384|p-521] "
+     "[--replace]",
+     "Make a work key pair (default hardened-rsa with rsa-3072; hardened-ec with p-256), and the\n"
+     "      storage key if there is none; --replace destroys the old pair"},
+    {"key", "import", kl_ctl_key_import,
+     "FILE [--label LABEL] [--suite SUITE] [--passphrase-source SRC]",
+     "The same from encrypted PKCS#8 (PEM) that was made elsewhere"},
+    {"key", "show", key_show, "[--label LABEL]",
+     "Show a work key and the storage key and check both"},
+    {"key", "list", key_list, "", "The work keys in the HSM"},
+    {"key", "csr", kl_ctl_key_csr, "--subject NAME --out FILE|- [--label LABEL] [--force]",
+     "Write a certification request (PKCS#10, PEM) for a work key, for the CA to sign"},
     {0},
 };

@@ -37,6 +37,9 @@ static void print_columns(const struct kl_ctl_list *list, json_t *row)
         if (json_is_integer(value)) {
             snprintf(number, sizeof(number), "%" JSON_INTEGER_FORMAT, json_integer_value(value));
         }
+        if (json_is_boolean(value)) {
+            snprintf(number, sizeof(number), "%s", json_is_true(value) ? "yes" : "no");
+        }
         print_cell(json_is_string(value) ? json_string_value(value) : number, list->widths[column],
                    column + 1 == columns);
         column++;

@@ -2,93 +2,98 @@
 /*
  * keyloaderctl terminal add and import: terminals enter the registry, one or many.
  */
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
+#include "conf/certfile.h"
 #include "conf/cli.h"
 #include "conf/options.h"
 #include "conf/report.h"
 #include "daemon/csv.h"
-#include "daemon/ctl_hsm.h"
 #include "daemon/ctl_terminal.h"
 #include "daemon/life.h"
+#include "daemon/trust.h"
 #include "proto/cert.h"
 
 #define IMPORT_MAX (64 * 1024 * 1024) /* bytes */
-#define RSA_BITS_MAX 4096             /* of a work key */
 
 /* ---- Algorithms ---- */
 
-/* The work key that is to carry the TMKs, as far as it is known. */
-struct carrier {
-    const struct kl_config *config;
-    unsigned bits; /* of the installed certificate's RSA key; 0 = none is installed */
-    int warned;    /* bit set of algorithms: once each is enough */
+/* The work keys that are to carry the TMKs, as far as they are known. */
+struct carriers {
+    size_t count; /* installed certificates; 0 = nothing is known */
+    struct {
+        enum kl_key_type type;
+        unsigned bits;
+    } keys[KL_TRUST_MAX];
+    int warned; /* bit set of algorithms: once each is enough */
 };
 
-static void find_carrier(const struct kl_config *config, struct carrier *out)
+static void add_carrier(const char *path, struct carriers *out)
 {
     struct kl_err ignored = KL_ERR_INIT;
     STACK_OF(X509) *chain = NULL;
-    enum kl_key_type type;
+    size_t n = out->count;
 
-    *out = (struct carrier){.config = config};
-    /* One that cannot be read is `cert show`'s to complain of. */
-    if (kl_ctl_installed(config, &chain, &ignored) != KL_OK ||
-        kl_cert_key_type(sk_X509_value(chain, 0), &type, &out->bits, &ignored) != KL_OK) {
-        out->bits = 0;
+    if (kl_cert_load_pem(path, &chain, &ignored) == KL_OK &&
+        kl_cert_key_type(sk_X509_value(chain, 0), &out->keys[n].type, &out->keys[n].bits,
+                         &ignored) == KL_OK) {
+        out->count++;
     }
     sk_X509_pop_free(chain, X509_free);
 }
 
-static void warn(struct carrier *carrier, enum kl_alg alg, const char *text)
+/* What cannot be read is `cert show`'s to complain of. */
+static void find_carriers(const struct kl_config *config, struct carriers *out)
 {
-    if (!(carrier->warned & 1 << alg)) {
-        fprintf(stderr, "keyloaderctl: warning: %s\n", text);
+    struct kl_err ignored = KL_ERR_INIT;
+    struct kl_trust_labels labels;
+    char path[PATH_MAX];
+
+    *out = (struct carriers){0};
+    if (kl_trust_labels(config, &labels, &ignored) != KL_OK) {
+        return;
     }
-    carrier->warned |= 1 << alg;
+    for (size_t i = 0; i < labels.count; i++) {
+        if (kl_trust_path(config, labels.label[i], path, &ignored) == KL_OK) {
+            add_carrier(path, out);
+        }
+    }
 }
 
-/* Can a TMK of that algorithm be loaded at all? Better said now than at the first load. One that
- * no RSA work key may carry is refused, unless the policy is to warn only; one that merely needs a
- * better work key than is installed today is not. */
-static enum kl_rc check_strength(struct carrier *carrier, enum kl_alg alg, struct kl_err *err)
+/* Can a TMK of that algorithm be loaded with what is installed today? Better said now than at the
+ * first load; a better work key may come before it. */
+static void warn_strength(struct carriers *carriers, enum kl_alg alg)
 {
     struct kl_err finding = KL_ERR_INIT;
-    int never = kl_alg_strength(KL_KEY_RSA, RSA_BITS_MAX, alg, &finding) != KL_OK;
+    int may = 0;
 
-    if (carrier->bits > 0 && kl_alg_strength(KL_KEY_RSA, carrier->bits, alg, &finding) != KL_OK) {
-        kl_err_context(&finding, "the installed certificate");
-    } else if (!never) {
-        return KL_OK;
-    } else {
-        kl_err_set(&finding, KL_ERR_STRENGTH, "no RSA work key may carry a TMK of algorithm %s",
-                   kl_alg_info(alg)->name);
+    for (size_t i = 0; i < carriers->count && !may; i++) {
+        may =
+            kl_alg_strength(carriers->keys[i].type, carriers->keys[i].bits, alg, &finding) == KL_OK;
     }
-    if (never && carrier->config->strength_enforce) {
-        *err = finding;
-        return kl_err_context(err, "strength-policy is enforce");
+    if (!may && carriers->count > 0 && !(carriers->warned & 1 << alg)) {
+        fprintf(stderr, "keyloaderctl: warning: no installed work key may carry it: %s\n",
+                finding.text);
+        carriers->warned |= 1 << alg;
     }
-    warn(carrier, alg, finding.text);
-    return KL_OK;
 }
 
-static enum kl_rc parse_alg(struct carrier *carrier, const char *name, enum kl_alg *out,
+static enum kl_rc parse_alg(struct carriers *carriers, const char *name, enum kl_alg *out,
                             struct kl_err *err)
 {
     const struct kl_alg_info *info = kl_alg_by_name(name);
-    enum kl_rc rc;
 
     if (!info) {
         return kl_err_set(err, KL_ERR_INPUT,
                           "'%.40s' must be tdes2, tdes3, aes128, aes192 or aes256", name);
     }
-    if ((rc = check_strength(carrier, info->alg, err)) == KL_OK) {
-        *out = info->alg;
-    }
-    return rc;
+    warn_strength(carriers, info->alg);
+    *out = info->alg;
+    return KL_OK;
 }
 
 static enum kl_rc copy_serial(const char *what, const char *text, char out[KL_SERIAL_MAX + 1],
@@ -113,7 +118,7 @@ enum kl_rc kl_ctl_terminal_add(struct kl_ctl *ctl, int argc, char **argv, struct
     struct kl_terminal terminal = {0};
     const char *alg = "tdes2", *pinpad = NULL;
     struct kl_store *store = NULL;
-    struct carrier carrier;
+    struct carriers carriers;
     int c;
     enum kl_rc rc;
 
@@ -131,8 +136,8 @@ enum kl_rc kl_ctl_terminal_add(struct kl_ctl *ctl, int argc, char **argv, struct
         (rc = copy_serial("serial", argv[optind], terminal.serial, err)) != KL_OK) {
         return rc;
     }
-    find_carrier(&ctl->config, &carrier);
-    if ((rc = parse_alg(&carrier, alg, &terminal.alg, err)) != KL_OK) {
+    find_carriers(&ctl->config, &carriers);
+    if ((rc = parse_alg(&carriers, alg, &terminal.alg, err)) != KL_OK) {
         return rc;
     }
     if (pinpad &&
@@ -157,7 +162,7 @@ enum kl_rc kl_ctl_terminal_add(struct kl_ctl *ctl, int argc, char **argv, struct
 struct import {
     struct kl_store *store;
     struct kl_csv csv;
-    struct carrier carrier;
+    struct carriers carriers;
     int64_t now;
     unsigned long added, known;
 };
@@ -190,7 +195,7 @@ static enum kl_rc parse_row(struct import *import, struct kl_terminal *out, stru
         return kl_err_set(err, KL_ERR_INPUT, "has %zu fields, must have 3", csv->count);
     }
     if ((rc = copy_serial("serial", csv->field[0], out->serial, err)) != KL_OK ||
-        (rc = parse_alg(&import->carrier, csv->field[1], &out->alg, err)) != KL_OK) {
+        (rc = parse_alg(&import->carriers, csv->field[1], &out->alg, err)) != KL_OK) {
         return rc;
     }
     return csv->field[2][0] ? copy_serial("PIN pad serial", csv->field[2], out->pinpad_serial, err)
@@ -228,14 +233,12 @@ static enum kl_rc import_row(struct import *import, struct kl_err *err)
     return KL_OK;
 }
 
-static enum kl_rc import_rows(struct import *import, const char *text, size_t len,
-                              struct kl_err *err)
+static enum kl_rc import_rows(struct import *import, struct kl_err *err)
 {
     struct kl_progress progress = {0};
     int more = 1;
     enum kl_rc rc;
 
-    kl_csv_init(&import->csv, text, len);
     if ((rc = import_header(import, err)) != KL_OK) {
         return rc;
     }
@@ -243,44 +246,51 @@ static enum kl_rc import_rows(struct import *import, const char *text, size_t le
         if ((rc = import_row(import, err)) != KL_OK) {
             return kl_err_context(err, "line %lu", import->csv.line);
         }
-        kl_progress(&progress, "bytes imported", (uint64_t)(import->csv.at - text), len);
+        kl_progress(&progress, "bytes imported", kl_csv_offset(&import->csv), import->csv.size);
     }
     return rc;
 }
 
-enum kl_rc kl_ctl_terminal_import(struct kl_ctl *ctl, int argc, char **argv, struct kl_err *err)
+static enum kl_rc import_file(struct kl_ctl *ctl, struct import *import, const char *path,
+                              struct kl_err *err)
 {
-    static const struct option options[] = {{0}};
-    struct import import = {.now = (int64_t)time(NULL)};
-    char *text = NULL;
-    size_t len = 0;
-    int c;
     enum kl_rc rc;
 
-    kl_options_begin();
-    if ((c = kl_options_next(argc, argv, options)) != -1) {
-        return kl_options_error(c, argv, err);
-    }
-    if ((rc = kl_options_operands(argc, argv, 1, "FILE", err)) != KL_OK ||
-        (rc = kl_file_read(argv[optind], IMPORT_MAX, &text, &len, err)) != KL_OK) {
+    find_carriers(&ctl->config, &import->carriers);
+    if ((rc = kl_store_open(ctl->config.store, KL_STORE_CREATE, &import->store, err)) != KL_OK ||
+        (rc = kl_store_begin(import->store, err)) != KL_OK) {
         return rc;
     }
-    find_carrier(&ctl->config, &import.carrier);
-    if ((rc = kl_store_open(ctl->config.store, KL_STORE_CREATE, &import.store, err)) != KL_OK ||
-        (rc = kl_store_begin(import.store, err)) != KL_OK) {
+    if ((rc = import_rows(import, err)) != KL_OK) {
+        kl_err_context(err, "%s (nothing was imported)", path);
+    }
+    return kl_ctl_finish(import->store, rc, err);
+}
+
+enum kl_rc kl_ctl_terminal_import(struct kl_ctl *ctl, int argc, char **argv, struct kl_err *err)
+{
+    struct import *import;
+    enum kl_rc rc;
+
+    if ((rc = kl_ctl_no_options(argc, argv, err)) != KL_OK ||
+        (rc = kl_options_operands(argc, argv, 1, "FILE", err)) != KL_OK) {
+        return rc;
+    }
+    if (!(import = calloc(1, sizeof(*import)))) {
+        return kl_err_set(err, KL_ERR_MEMORY, "out of memory");
+    }
+    import->now = (int64_t)time(NULL);
+    if ((rc = kl_csv_open(&import->csv, argv[optind], IMPORT_MAX, err)) != KL_OK) {
         goto out;
     }
-    if ((rc = import_rows(&import, text, len, err)) != KL_OK) {
-        kl_err_context(err, "%s (nothing was imported)", argv[optind]);
-    }
-    rc = kl_ctl_finish(import.store, rc, err);
-    if (rc == KL_OK) {
-        rc = kl_report_print(json_pack("{s:I, s:I}", "registered", (json_int_t)import.added,
-                                       "registered_already", (json_int_t)import.known),
+    if ((rc = import_file(ctl, import, argv[optind], err)) == KL_OK) {
+        rc = kl_report_print(json_pack("{s:I, s:I}", "registered", (json_int_t)import->added,
+                                       "registered_already", (json_int_t)import->known),
                              ctl->json, err);
     }
+    kl_csv_close(&import->csv);
 out:
-    kl_store_free(import.store);
-    free(text);
+    kl_store_free(import->store);
+    free(import);
     return rc;
 }

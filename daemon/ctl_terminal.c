@@ -34,6 +34,16 @@ enum kl_rc kl_ctl_finish(struct kl_store *store, enum kl_rc rc, struct kl_err *e
     return rc;
 }
 
+enum kl_rc kl_ctl_no_options(int argc, char **argv, struct kl_err *err)
+{
+    static const struct option options[] = {{0}};
+    int c;
+
+    kl_options_begin();
+    c = kl_options_next(argc, argv, options);
+    return c == -1 ? KL_OK : kl_options_error(c, argv, err);
+}
+
 /* ---- What is shown ---- */
 
 static const char *terminal_state(const struct kl_terminal *t, int64_t now)
@@ -44,16 +54,98 @@ static const char *terminal_state(const struct kl_terminal *t, int64_t now)
     return t->armed_until >= now && t->attempts_left > 0 ? "armed" : "registered";
 }
 
+static json_t *device_key_json(const struct kl_terminal *t)
+{
+    char text[2 * KL_HASH_LEN + 1] = "";
+
+    for (size_t i = 0; i < KL_HASH_LEN; i++) {
+        snprintf(text + 2 * i, 3, "%02x", t->device_key[i]);
+    }
+    return t->has_device_key ? json_string(text) : json_null();
+}
+
 json_t *kl_ctl_terminal_json(const struct kl_terminal *t, int64_t now)
 {
     const char *state = terminal_state(t, now);
     int armed = strcmp(state, "armed") == 0;
 
-    return json_pack("{s:s, s:s, s:s, s:s?, s:o, s:i, s:o}", "serial", t->serial, "state", state,
-                     "algorithm", kl_alg_info(t->alg)->name, "pinpad",
+    return json_pack("{s:s, s:s, s:s, s:s?, s:o, s:i, s:o, s:b, s:o}", "serial", t->serial, "state",
+                     state, "algorithm", kl_alg_info(t->alg)->name, "pinpad",
                      t->pinpad_serial[0] ? t->pinpad_serial : NULL, "armed_until",
                      kl_ctl_time(armed ? t->armed_until : 0), "attempts_left",
-                     armed ? (int)t->attempts_left : 0, "created", kl_ctl_time(t->created));
+                     armed ? (int)t->attempts_left : 0, "created", kl_ctl_time(t->created),
+                     "accept_imported", t->accept_imported, "device_key", device_key_json(t));
+}
+
+static enum kl_rc append_tmk(const struct kl_tmk *tmk, void *arg, struct kl_err *err)
+{
+    if (json_array_append_new(arg, kl_ctl_tmk_json(tmk, 0)) != 0) {
+        return kl_err_set(err, KL_ERR_MEMORY, "building the report");
+    }
+    return KL_OK;
+}
+
+static json_t *working_json(const struct kl_working *working)
+{
+    char pik[KL_KCV_TEXT], mak[KL_KCV_TEXT];
+
+    kl_kcv_format(working->pik.kcv, working->pik.kcv_len, pik);
+    kl_kcv_format(working->mak.kcv, working->mak.kcv_len, mak);
+    return json_pack("{s:i, s:s, s:s, s:o}", "tmk_version", (int)working->tmk_version, "pik_kcv",
+                     pik, "mak_kcv", mak, "created", kl_ctl_time(working->created));
+}
+
+/* Adds what waits and what is in use; null where there is none. */
+static enum kl_rc add_keys(struct kl_store *store, const char *serial, json_t *report,
+                           struct kl_err *err)
+{
+    struct kl_err missing = KL_ERR_INIT;
+    struct kl_working working;
+    struct kl_import import;
+    enum kl_rc waits = kl_store_import_get(store, serial, &import, &missing), has;
+
+    if (waits != KL_OK && waits != KL_ERR_NOT_FOUND) {
+        *err = missing;
+        return waits;
+    }
+    has = kl_store_working_get(store, serial, &working, &missing);
+    if (has != KL_OK && has != KL_ERR_NOT_FOUND) {
+        *err = missing;
+        return has;
+    }
+    if (json_object_set_new(report, "waiting",
+                            waits == KL_OK ? kl_ctl_import_json(&import, 0) : json_null()) != 0 ||
+        json_object_set_new(report, "working_keys",
+                            has == KL_OK ? working_json(&working) : json_null()) != 0) {
+        return kl_err_set(err, KL_ERR_MEMORY, "building the report");
+    }
+    return KL_OK;
+}
+
+enum kl_rc kl_ctl_terminal_report(struct kl_store *store, const char *serial, json_t **out,
+                                  struct kl_err *err)
+{
+    struct kl_terminal terminal;
+    json_t *tmks = json_array(), *report = NULL;
+    enum kl_rc rc;
+
+    if ((rc = kl_store_terminal_get(store, serial, &terminal, err)) != KL_OK ||
+        (rc = kl_store_tmk_each(store, serial, 0, append_tmk, tmks, err)) != KL_OK) {
+        goto out;
+    }
+    report = kl_ctl_terminal_json(&terminal, now_seconds());
+    if (json_object_set(report, "tmks", tmks) != 0) {
+        rc = kl_err_set(err, KL_ERR_MEMORY, "building the report");
+        goto out;
+    }
+    if ((rc = add_keys(store, serial, report, err)) == KL_OK) {
+        *out = report;
+        report = NULL;
+    }
+out:
+    json_decref(report);
+    json_decref(tmks);
+    return rc;
 }
 
 /* ---- What changes terminals ---- */
@@ -181,20 +273,9 @@ static enum kl_rc block_one(struct kl_store *store, const char *serial, int64_t 
     return kl_life_block(store, serial, *blocked, now, err);
 }
 
-/* For a command that has no options. */
-static enum kl_rc no_options(int argc, char **argv, struct kl_err *err)
-{
-    static const struct option options[] = {{0}};
-    int c;
-
-    kl_options_begin();
-    c = kl_options_next(argc, argv, options);
-    return c == -1 ? KL_OK : kl_options_error(c, argv, err);
-}
-
 static enum kl_rc disarm(struct kl_ctl *ctl, int argc, char **argv, struct kl_err *err)
 {
-    enum kl_rc rc = no_options(argc, argv, err);
+    enum kl_rc rc = kl_ctl_no_options(argc, argv, err);
 
     return rc == KL_OK ? change_each(ctl, argc, argv, disarm_one, NULL, err) : rc;
 }
@@ -202,7 +283,7 @@ static enum kl_rc disarm(struct kl_ctl *ctl, int argc, char **argv, struct kl_er
 static enum kl_rc block_each(struct kl_ctl *ctl, int argc, char **argv, int blocked,
                              struct kl_err *err)
 {
-    enum kl_rc rc = no_options(argc, argv, err);
+    enum kl_rc rc = kl_ctl_no_options(argc, argv, err);
 
     return rc == KL_OK ? change_each(ctl, argc, argv, block_one, &blocked, err) : rc;
 }
@@ -255,6 +336,29 @@ static enum kl_rc pinpad(struct kl_ctl *ctl, int argc, char **argv, struct kl_er
     return rc == KL_OK ? change_each(ctl, argc, argv, pinpad_one, any ? "" : serial, err) : rc;
 }
 
+static enum kl_rc accept_one(struct kl_store *store, const char *serial, int64_t now,
+                             const void *arg, struct kl_err *err)
+{
+    const int *accept = arg;
+
+    return kl_life_accept_imported(store, serial, *accept, now, err);
+}
+
+static enum kl_rc accept_imported(struct kl_ctl *ctl, int argc, char **argv, struct kl_err *err)
+{
+    static const struct option options[] = {{"no", no_argument, NULL, 'n'}, {0}};
+    int c, accept = 1;
+
+    kl_options_begin();
+    while ((c = kl_options_next(argc, argv, options)) != -1) {
+        if (c != 'n') {
+            return kl_options_error(c, argv, err);
+        }
+        accept = 0;
+    }
+    return change_each(ctl, argc, argv, accept_one, &accept, err);
+}
+
 /* ---- list, show ---- */
 
 static enum kl_rc terminal_row(const struct kl_terminal *terminal, void *arg, struct kl_err *err)
@@ -264,12 +368,12 @@ static enum kl_rc terminal_row(const struct kl_terminal *terminal, void *arg, st
 
 static enum kl_rc list(struct kl_ctl *ctl, int argc, char **argv, struct kl_err *err)
 {
-    static const int widths[] = {16, 10, 9, 16, 20, 13, 20};
+    static const int widths[] = {16, 10, 9, 16, 20, 13, 20, 15, 0};
     struct kl_ctl_list rows = {ctl->json, widths, 0};
     struct kl_store *store = NULL;
     enum kl_rc rc;
 
-    if ((rc = no_options(argc, argv, err)) != KL_OK ||
+    if ((rc = kl_ctl_no_options(argc, argv, err)) != KL_OK ||
         (rc = kl_options_operands(argc, argv, 0, "", err)) != KL_OK ||
         (rc = kl_store_open(ctl->config.store, KL_STORE_READ, &store, err)) != KL_OK) {
         return rc;
@@ -282,37 +386,20 @@ static enum kl_rc list(struct kl_ctl *ctl, int argc, char **argv, struct kl_err 
     return rc;
 }
 
-static enum kl_rc append_tmk(const struct kl_tmk *tmk, void *arg, struct kl_err *err)
-{
-    if (json_array_append_new(arg, kl_ctl_tmk_json(tmk, 0)) != 0) {
-        return kl_err_set(err, KL_ERR_MEMORY, "building the report");
-    }
-    return KL_OK;
-}
-
 static enum kl_rc show(struct kl_ctl *ctl, int argc, char **argv, struct kl_err *err)
 {
     struct kl_store *store = NULL;
-    struct kl_terminal terminal;
-    json_t *tmks = json_array(), *report = NULL;
+    json_t *report = NULL;
     enum kl_rc rc;
 
-    if ((rc = no_options(argc, argv, err)) != KL_OK ||
+    if ((rc = kl_ctl_no_options(argc, argv, err)) != KL_OK ||
         (rc = kl_options_operands(argc, argv, 1, "SERIAL", err)) != KL_OK ||
-        (rc = kl_store_open(ctl->config.store, KL_STORE_READ, &store, err)) != KL_OK ||
-        (rc = kl_store_terminal_get(store, argv[optind], &terminal, err)) != KL_OK ||
-        (rc = kl_store_tmk_each(store, terminal.serial, 0, append_tmk, tmks, err)) != KL_OK) {
-        goto out;
+        (rc = kl_store_open(ctl->config.store, KL_STORE_READ, &store, err)) != KL_OK) {
+        return rc;
     }
-    report = kl_ctl_terminal_json(&terminal, now_seconds());
-    if (json_object_set(report, "tmks", tmks) != 0) {
-        rc = kl_err_set(err, KL_ERR_MEMORY, "building the report");
-    } else {
-        rc = kl_report_print(json_incref(report), ctl->json, err);
+    if ((rc = kl_ctl_terminal_report(store, argv[optind], &report, err)) == KL_OK) {
+        rc = kl_report_print(report, ctl->json, err);
     }
-out:
-    json_decref(report);
-    json_decref(tmks);
     kl_store_free(store);
     return rc;
 }
@@ -331,7 +418,10 @@ const struct kl_ctl_command kl_ctl_terminal_commands[] = {
      "registers another PIN pad for a terminal, or whichever loads next"},
     {"terminal", "block", block, "SERIAL...", "refuses terminals every load until unblocked"},
     {"terminal", "unblock", unblock, "SERIAL...", "lets blocked terminals be armed again"},
+    {"terminal", "accept-imported", accept_imported, "SERIAL... [--no]",
+     "accepts that imported TMKs go to terminals that cannot prove who they are, whoever asks\n"
+     "      under that serial while it is armed; --no: accepts it no longer"},
     {"terminal", "list", list, "", "all terminals"},
-    {"terminal", "show", show, "SERIAL", "one terminal and its TMKs"},
+    {"terminal", "show", show, "SERIAL", "one terminal and its keys"},
     {0},
 };

@@ -1,27 +1,45 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * keyloaderctl tmk and audit: what the store holds and what has happened to it. Reads only.
+ * keyloaderctl tmk and audit: what the store holds, what has happened to it, and TMKs that are to
+ * be used no more.
  */
 #include "daemon/ctl_tmk.h"
 
 #include <string.h>
+#include <time.h>
 
 #include "conf/options.h"
+#include "conf/report.h"
 #include "daemon/ctl.h"
 #include "daemon/ctl_list.h"
+#include "daemon/ctl_terminal.h"
+#include "daemon/life.h"
 
 json_t *kl_ctl_tmk_json(const struct kl_tmk *tmk, int with_serial)
 {
     char kcv[KL_KCV_TEXT];
 
     kl_kcv_format(tmk->kcv, tmk->kcv_len, kcv);
-    return json_pack("{s:s*, s:i, s:s, s:s, s:s, s:o, s:o, s:o}", "serial",
+    return json_pack("{s:s*, s:i, s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o}", "serial",
                      with_serial ? tmk->serial : NULL, "version", (int)tmk->version, "state",
                      kl_tmk_state_name(tmk->state), "algorithm", kl_alg_info(tmk->alg)->name, "kcv",
-                     kcv, "created", kl_ctl_time(tmk->created), "expires",
+                     kcv, "origin", tmk->imported ? "imported" : "generated", "created",
+                     kl_ctl_time(tmk->created), "expires",
                      kl_ctl_time(tmk->state == KL_TMK_PENDING ? tmk->expires : 0), "activated",
-                     kl_ctl_time(tmk->activated));
+                     kl_ctl_time(tmk->activated), "superseded", kl_ctl_time(tmk->superseded));
 }
+
+json_t *kl_ctl_import_json(const struct kl_import *import, int with_serial)
+{
+    char kcv[KL_KCV_TEXT];
+
+    kl_kcv_format(import->key.kcv, import->key.kcv_len, kcv);
+    return json_pack("{s:s*, s:s, s:s, s:o, s:s}", "serial", with_serial ? import->serial : NULL,
+                     "algorithm", kl_alg_info(import->key.alg)->name, "kcv", kcv, "created",
+                     kl_ctl_time(import->created), "origin", import->origin);
+}
+
+/* ---- list ---- */
 
 static enum kl_rc tmk_row(const struct kl_tmk *tmk, void *arg, struct kl_err *err)
 {
@@ -30,14 +48,15 @@ static enum kl_rc tmk_row(const struct kl_tmk *tmk, void *arg, struct kl_err *er
 
 static enum kl_rc parse_state(const char *text, enum kl_tmk_state *out, struct kl_err *err)
 {
-    for (int state = KL_TMK_PENDING; state <= KL_TMK_EXPIRED; state++) {
+    for (int state = KL_TMK_PENDING; state <= KL_TMK_REVOKED; state++) {
         if (strcmp(text, kl_tmk_state_name((enum kl_tmk_state)state)) == 0) {
             *out = (enum kl_tmk_state)state;
             return KL_OK;
         }
     }
     return kl_err_set(err, KL_ERR_USAGE,
-                      "--state: '%.40s' must be pending, active, superseded, destroyed or expired",
+                      "--state: '%.40s' must be pending, active, superseded, destroyed, expired or "
+                      "revoked",
                       text);
 }
 
@@ -46,7 +65,7 @@ static enum kl_rc tmk_list(struct kl_ctl *ctl, int argc, char **argv, struct kl_
     static const struct option options[] = {{"serial", required_argument, NULL, 's'},
                                             {"state", required_argument, NULL, 't'},
                                             {0}};
-    static const int widths[] = {16, 7, 10, 9, 8, 20, 20, 20};
+    static const int widths[] = {16, 7, 10, 9, 8, 9, 20, 20, 20, 20};
     struct kl_ctl_list list = {ctl->json, widths, 0};
     enum kl_tmk_state state = 0;
     const char *serial = NULL;
@@ -82,6 +101,108 @@ static enum kl_rc tmk_list(struct kl_ctl *ctl, int argc, char **argv, struct kl_
     kl_store_free(store);
     return rc;
 }
+
+/* ---- Imported TMKs that wait ---- */
+
+static enum kl_rc import_row(const struct kl_import *import, void *arg, struct kl_err *err)
+{
+    return kl_ctl_list_row(arg, kl_ctl_import_json(import, 1), err);
+}
+
+static enum kl_rc tmk_waiting(struct kl_ctl *ctl, int argc, char **argv, struct kl_err *err)
+{
+    static const int widths[] = {16, 9, 8, 20, 0};
+    struct kl_ctl_list list = {ctl->json, widths, 0};
+    struct kl_store *store = NULL;
+    enum kl_rc rc;
+
+    if ((rc = kl_ctl_no_options(argc, argv, err)) != KL_OK ||
+        (rc = kl_options_operands(argc, argv, 0, "", err)) != KL_OK ||
+        (rc = kl_store_open(ctl->config.store, KL_STORE_READ, &store, err)) != KL_OK) {
+        return rc;
+    }
+    rc = kl_store_import_each(store, import_row, &list, err);
+    if (rc == KL_OK) {
+        rc = kl_ctl_list_end(&list, err);
+    }
+    kl_store_free(store);
+    return rc;
+}
+
+/* ---- What changes a terminal's keys: then it is shown ---- */
+
+struct change {
+    int cancel; /* of what waits; else revoke */
+    uint32_t version;
+    const char *reason;
+};
+
+static enum kl_rc apply(struct kl_store *store, const struct change *change, const char *serial,
+                        struct kl_err *err)
+{
+    int64_t now = (int64_t)time(NULL);
+
+    return change->cancel
+               ? kl_life_import_cancel(store, serial, now, err)
+               : kl_life_revoke(store, serial, change->version, change->reason, now, err);
+}
+
+static enum kl_rc change_keys(struct kl_ctl *ctl, int argc, char **argv,
+                              const struct change *change, struct kl_err *err)
+{
+    struct kl_store *store = NULL;
+    json_t *report = NULL;
+    enum kl_rc rc;
+
+    if ((rc = kl_options_operands(argc, argv, 1, "SERIAL", err)) != KL_OK ||
+        (rc = kl_store_open(ctl->config.store, KL_STORE_WRITE, &store, err)) != KL_OK) {
+        return rc;
+    }
+    if ((rc = kl_store_begin(store, err)) == KL_OK) {
+        rc = kl_ctl_finish(store, apply(store, change, argv[optind], err), err);
+    }
+    if (rc == KL_OK && (rc = kl_ctl_terminal_report(store, argv[optind], &report, err)) == KL_OK) {
+        rc = kl_report_print(report, ctl->json, err);
+    }
+    kl_store_free(store);
+    return rc;
+}
+
+static enum kl_rc tmk_cancel(struct kl_ctl *ctl, int argc, char **argv, struct kl_err *err)
+{
+    const struct change change = {.cancel = 1};
+    enum kl_rc rc = kl_ctl_no_options(argc, argv, err);
+
+    return rc == KL_OK ? change_keys(ctl, argc, argv, &change, err) : rc;
+}
+
+static enum kl_rc tmk_revoke(struct kl_ctl *ctl, int argc, char **argv, struct kl_err *err)
+{
+    static const struct option options[] = {{"version", required_argument, NULL, 'v'},
+                                            {"reason", required_argument, NULL, 'r'},
+                                            {0}};
+    struct change change = {0};
+    int c;
+    enum kl_rc rc;
+
+    kl_options_begin();
+    while ((c = kl_options_next(argc, argv, options)) != -1) {
+        if (c == 'r') {
+            change.reason = optarg;
+        } else if (c != 'v') {
+            return kl_options_error(c, argv, err);
+        } else if ((rc = kl_options_number("--version", optarg, 1, KL_VERSION_MAX, &change.version,
+                                           err)) != KL_OK) {
+            return rc;
+        }
+    }
+    if (!change.reason) {
+        return kl_err_set(err, KL_ERR_USAGE, "--reason TEXT is missing");
+    }
+    return change_keys(ctl, argc, argv, &change, err);
+}
+
+/* ---- Audit ---- */
 
 static enum kl_rc audit_row(const struct kl_audit *record, void *arg, struct kl_err *err)
 {
@@ -124,8 +245,14 @@ static enum kl_rc audit_list(struct kl_ctl *ctl, int argc, char **argv, struct k
 
 const struct kl_ctl_command kl_ctl_tmk_commands[] = {
     {"tmk", "list", tmk_list, "[--serial SERIAL] [--state STATE]",
-     "TMKs with version, state, KCV and times; STATE is pending, active, superseded, destroyed or "
-     "expired"},
+     "TMKs with version, state, KCV, origin and times; STATE is pending, active, superseded,\n"
+     "      destroyed, expired or revoked"},
+    {"tmk", "waiting", tmk_waiting, "", "imported TMKs that wait for their terminals' next load"},
+    {"tmk", "cancel", tmk_cancel, "SERIAL",
+     "drops the imported TMK that waits, and what is pending of it"},
+    {"tmk", "revoke", tmk_revoke, "SERIAL [--version N] --reason TEXT",
+     "revokes a terminal's TMK of that version, or all and what waits; it is disarmed, and its\n"
+     "      working keys go with the TMK in use"},
     {"audit", "list", audit_list, "[--last N]",
      "what has happened to terminals and TMKs, oldest first; the last N records (default all)"},
     {0},

@@ -13,8 +13,7 @@
 #define JOB_VERSION 1u
 #define JOB_HEADER offsetof(struct kl_job, u)
 
-/* Bytes on the wire of a message whose lengths are right; 0 for a kind there is not. */
-static size_t job_size(const struct kl_job *job)
+size_t kl_job_size(const struct kl_job *job)
 {
     switch (job->kind) {
     case KL_JOB_SETUP:
@@ -26,16 +25,37 @@ static size_t job_size(const struct kl_job *job)
     case KL_JOB_LOAD:
         return JOB_HEADER + offsetof(struct kl_job_load, bytes) + job->u.load.hello_len +
                job->u.load.certificate_len + job->u.load.randoms_len;
+    case KL_JOB_SIGN_IN:
+        return JOB_HEADER + offsetof(struct kl_job_sign_in, bytes) + job->u.sign_in.sign_in_len;
     case KL_JOB_RESULT:
+    case KL_JOB_KEYS:
         return JOB_HEADER + sizeof(job->u.result);
     default:
         return 0;
     }
 }
 
+/* Bytes before those that kl_job_size takes the lengths of. */
+static size_t fixed_size(const struct kl_job *job)
+{
+    switch (job->kind) {
+    case KL_JOB_LOAD:
+        return JOB_HEADER + offsetof(struct kl_job_load, bytes);
+    case KL_JOB_SIGN_IN:
+        return JOB_HEADER + offsetof(struct kl_job_sign_in, bytes);
+    default:
+        return JOB_HEADER;
+    }
+}
+
 static int text_ok(const char *text, size_t capacity)
 {
     return memchr(text, '\0', capacity) != NULL;
+}
+
+static int label_ok(const char label[KL_KEY_LABEL_MAX + 1])
+{
+    return label[0] != '\0' && text_ok(label, KL_KEY_LABEL_MAX + 1);
 }
 
 static int err_ok(const struct kl_err *err)
@@ -45,24 +65,80 @@ static int err_ok(const struct kl_err *err)
 
 static int setup_ok(const struct kl_job_setup *setup)
 {
+    const struct kl_job_wants *wants = &setup->work_keys;
+
+    if (wants->count < 1 || wants->count > KL_LOADER_KEYS_MAX) {
+        return 0;
+    }
+    for (uint32_t i = 0; i < wants->count; i++) {
+        if (!label_ok(wants->want[i].label) || wants->want[i].optional > 1) {
+            return 0;
+        }
+    }
     return text_ok(setup->module, KL_JOB_TEXT_MAX) &&
            text_ok(setup->init_reserved, KL_JOB_TEXT_MAX) &&
            text_ok(setup->token, KL_JOB_TEXT_MAX) && text_ok(setup->pin_source, KL_JOB_TEXT_MAX) &&
-           text_ok(setup->work_key, KL_JOB_TEXT_MAX) &&
-           text_ok(setup->storage_key, KL_JOB_TEXT_MAX);
+           text_ok(setup->storage_key, KL_JOB_TEXT_MAX) && setup->strength_enforce <= 1 &&
+           setup->host_fallback <= 1;
+}
+
+static int ready_ok(const struct kl_job_ready *ready)
+{
+    if (ready->count < 1 || ready->count > KL_LOADER_KEYS_MAX) {
+        return 0;
+    }
+    for (uint32_t i = 0; i < ready->count; i++) {
+        const struct kl_job_key *key = &ready->key[i];
+        if (!label_ok(key->label) || kl_suite_name(key->suite) == NULL ||
+            (key->oaep_hash != KL_OAEP_SHA1 && key->oaep_hash != KL_OAEP_SHA256) ||
+            key->spki_len > KL_JOB_SPKI_MAX) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
+/* What a LOAD and a SIGN_IN say of the TMK. */
+static int tmk_ok(uint32_t alg, uint32_t version, uint32_t kcv_len, uint32_t tmk_len)
+{
+    return kl_alg_info(alg) != NULL && version >= 1 && version <= KL_VERSION_MAX &&
+           kcv_len >= KL_KCV_LEN_MIN && kcv_len <= KL_KCV_LEN_MAX && tmk_len <= KL_CTMK_LEN_MAX;
 }
 
 static int load_ok(const struct kl_job_load *load)
 {
-    return load->hello_len <= KL_MSG_MAX && load->certificate_len <= KL_MSG_MAX &&
+    return label_ok(load->work_key) &&
+           tmk_ok(load->alg, load->tmk_version, load->kcv_len, load->tmk_len) &&
+           load->hello_len <= KL_MSG_MAX && load->certificate_len <= KL_MSG_MAX &&
            load->randoms_len <= KL_MSG_MAX;
 }
 
-static int result_ok(const struct kl_job_result *result)
+static int sign_in_ok(const struct kl_job_sign_in *job)
 {
-    const struct kl_load_out *out = &result->out;
-    return err_ok(&result->err) && out->master_key_len <= sizeof(out->master_key) &&
-           out->cryptogram_len <= sizeof(out->cryptogram) && out->kcv_len <= sizeof(out->kcv);
+    return tmk_ok(job->alg, job->tmk_version, job->kcv_len, job->tmk_len) && job->tmk_len > 0 &&
+           job->sign_in_len <= KL_MSG_MAX;
+}
+
+static int stored_key_ok(const struct kl_stored_key *key)
+{
+    return key->cryptogram_len <= sizeof(key->cryptogram) && key->kcv_len <= sizeof(key->kcv);
+}
+
+static int result_ok(const struct kl_job *job)
+{
+    const struct kl_job_result *result = &job->u.result;
+    const struct kl_load_out *load = &result->out.load;
+    const struct kl_sign_in_out *keys = &result->out.keys;
+
+    if (result->fatal > 1 || !err_ok(&result->err)) {
+        return 0;
+    }
+    if (job->kind == KL_JOB_KEYS) {
+        return keys->message_len <= sizeof(keys->message) && stored_key_ok(&keys->pik) &&
+               stored_key_ok(&keys->mak);
+    }
+    return load->master_key_len <= sizeof(load->master_key) &&
+           load->cryptogram_len <= sizeof(load->cryptogram) && load->kcv_len <= sizeof(load->kcv);
 }
 
 static int job_ok(const struct kl_job *job)
@@ -71,13 +147,16 @@ static int job_ok(const struct kl_job *job)
     case KL_JOB_SETUP:
         return setup_ok(&job->u.setup);
     case KL_JOB_READY:
-        return job->u.ready.spki_len <= KL_JOB_SPKI_MAX;
+        return ready_ok(&job->u.ready);
     case KL_JOB_FAILED:
         return err_ok(&job->u.failed);
     case KL_JOB_LOAD:
         return load_ok(&job->u.load);
+    case KL_JOB_SIGN_IN:
+        return sign_in_ok(&job->u.sign_in);
     case KL_JOB_RESULT:
-        return result_ok(&job->u.result);
+    case KL_JOB_KEYS:
+        return result_ok(job);
     default:
         return 0;
     }
@@ -94,7 +173,7 @@ enum kl_rc kl_job_send(int fd, struct kl_job *job, struct kl_err *err)
         return kl_err_set(err, KL_ERR_INTERNAL, "job message of kind %u is malformed", job->kind);
     }
     do {
-        n = send(fd, job, job_size(job), MSG_NOSIGNAL);
+        n = send(fd, job, kl_job_size(job), MSG_NOSIGNAL);
     } while (n < 0 && errno == EINTR);
     if (n >= 0) {
         return KL_OK;
@@ -128,11 +207,11 @@ enum kl_rc kl_job_receive(int fd, struct kl_job *job, struct kl_err *err)
         job->version != JOB_VERSION) {
         return kl_err_set(err, KL_ERR_PROTOCOL, "job message of %zd bytes is not ours", n);
     }
-    /* A LOAD's fixed part must be there before its lengths can be believed. */
-    if (job->kind == KL_JOB_LOAD && (size_t)n < JOB_HEADER + offsetof(struct kl_job_load, bytes)) {
+    /* The fixed part must be there before the lengths in it can be believed. */
+    if ((size_t)n < fixed_size(job)) {
         return kl_err_set(err, KL_ERR_PROTOCOL, "job message of %zd bytes is cut short", n);
     }
-    if (job_size(job) != (size_t)n || !job_ok(job)) {
+    if (kl_job_size(job) != (size_t)n || !job_ok(job)) {
         return kl_err_set(err, KL_ERR_PROTOCOL, "job message of kind %u is malformed", job->kind);
     }
     return KL_OK;
@@ -151,8 +230,8 @@ static enum kl_rc put_text(char out[KL_JOB_TEXT_MAX], const char *text, const ch
     return KL_OK;
 }
 
-enum kl_rc kl_job_from_config(const struct kl_config *config, struct kl_job *job,
-                              struct kl_err *err)
+enum kl_rc kl_job_from_config(const struct kl_config *config, const struct kl_job_wants *work_keys,
+                              struct kl_job *job, struct kl_err *err)
 {
     struct kl_job_setup *setup = &job->u.setup;
     const struct {
@@ -163,7 +242,6 @@ enum kl_rc kl_job_from_config(const struct kl_config *config, struct kl_job *job
         {setup->init_reserved, config->init_reserved, "init-reserved"},
         {setup->token, config->token, "token"},
         {setup->pin_source, config->pin_source, "pin-source"},
-        {setup->work_key, config->work_key, "work-key"},
         {setup->storage_key, config->storage_key, "storage-key"},
     };
 
@@ -175,7 +253,9 @@ enum kl_rc kl_job_from_config(const struct kl_config *config, struct kl_job *job
             return rc;
         }
     }
+    setup->work_keys = *work_keys;
     setup->strength_enforce = (uint32_t)config->strength_enforce;
+    setup->host_fallback = (uint32_t)config->host_fallback;
     setup->log_level = (uint32_t)config->log_level;
     setup->log_target = (uint32_t)config->log_target;
     return KL_OK;

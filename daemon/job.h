@@ -4,8 +4,8 @@
  * a SOCK_SEQPACKET socketpair, each with a magic, a version and lengths that both ends check.
  * Both ends are the same binary on the same host, so numbers travel in host order.
  *
- *   network -> worker: SETUP once, then LOAD, one at a time
- *   worker -> network: READY or FAILED once, then a RESULT for each LOAD
+ *   network -> worker: SETUP once, then LOAD and SIGN_IN, one at a time
+ *   worker -> network: READY or FAILED once, then a RESULT for each LOAD, KEYS for each SIGN_IN
  */
 #ifndef KL_DAEMON_JOB_H
 #define KL_DAEMON_JOB_H
@@ -23,10 +23,22 @@ enum kl_job_kind {
     KL_JOB_FAILED,
     KL_JOB_LOAD,
     KL_JOB_RESULT,
+    KL_JOB_SIGN_IN,
+    KL_JOB_KEYS,
 };
 
 #define KL_JOB_TEXT_MAX 1024 /* bytes of one configuration string, with NUL */
 #define KL_JOB_SPKI_MAX 1024 /* bytes of DER: RSA-4096 needs 550 */
+
+/* The work keys that a worker is to open. */
+struct kl_job_want {
+    char label[KL_KEY_LABEL_MAX + 1];
+    uint32_t optional; /* 1: on its way out; if it is not there, go on without */
+};
+struct kl_job_wants {
+    uint32_t count; /* from 1 */
+    struct kl_job_want want[KL_LOADER_KEYS_MAX];
+};
 
 /* What a worker must know; never a PIN, only where it is. */
 struct kl_job_setup {
@@ -34,30 +46,53 @@ struct kl_job_setup {
     char init_reserved[KL_JOB_TEXT_MAX];
     char token[KL_JOB_TEXT_MAX];
     char pin_source[KL_JOB_TEXT_MAX];
-    char work_key[KL_JOB_TEXT_MAX];
     char storage_key[KL_JOB_TEXT_MAX];
-    uint32_t strength_enforce;
+    struct kl_job_wants work_keys;
+    uint32_t strength_enforce, host_fallback;
     uint32_t log_level, log_target;
 };
 
-struct kl_job_ready {
+/* The work keys that were found, in the order wanted. */
+struct kl_job_key {
+    char label[KL_KEY_LABEL_MAX + 1];
+    uint32_t suite;     /* enum kl_suite */
     uint32_t oaep_hash; /* enum kl_oaep_hash */
     uint32_t spki_len;
     uint8_t spki[KL_JOB_SPKI_MAX]; /* AcquireWCRT_Pu as SubjectPublicKeyInfo */
 };
+struct kl_job_ready {
+    uint32_t count; /* from 1 */
+    struct kl_job_key key[KL_LOADER_KEYS_MAX];
+};
 
 struct kl_job_load {
     uint64_t id;
-    uint32_t suite, alg, tmk_version, kcv_len;
+    char work_key[KL_KEY_LABEL_MAX + 1];
+    uint32_t alg, tmk_version, kcv_len;
+    uint32_t tmk_len; /* 0: generate the TMK */
+    uint8_t tmk[KL_CTMK_LEN_MAX];
     uint32_t hello_len, certificate_len, randoms_len;
     uint8_t bytes[3 * KL_MSG_MAX]; /* the three messages, one after another */
 };
 
+struct kl_job_sign_in {
+    uint64_t id;
+    uint32_t alg, tmk_version, kcv_len;
+    uint32_t tmk_len;
+    uint8_t tmk[KL_CTMK_LEN_MAX];
+    uint32_t sign_in_len;
+    uint8_t bytes[KL_MSG_MAX]; /* the SignIn message */
+};
+
+/* Of a LOAD (kind RESULT) or a SIGN_IN (kind KEYS). */
 struct kl_job_result {
     uint64_t id;
     uint32_t fatal; /* 1: the worker gives up after this (HSM trouble); replace it */
     struct kl_err err;
-    struct kl_load_out out; /* all zero unless err.rc is KL_OK */
+    union { /* all zero unless err.rc is KL_OK */
+        struct kl_load_out load;
+        struct kl_sign_in_out keys;
+    } out;
 };
 
 struct kl_job {
@@ -67,21 +102,27 @@ struct kl_job {
         struct kl_job_ready ready;
         struct kl_err failed;
         struct kl_job_load load;
+        struct kl_job_sign_in sign_in;
         struct kl_job_result result;
     } u;
 };
+
+/* Bytes that a message of that kind, with those lengths, takes up: what needs to be kept of it, if
+ * kl_job_send would send it. 0 for a kind there is not. */
+size_t kl_job_size(const struct kl_job *job);
 
 /* Sends one message, only the bytes that it uses. fd may be non-blocking; KL_ERR_BUSY if it would
  * block, KL_ERR_CLOSED if the other end is gone. */
 enum kl_rc kl_job_send(int fd, struct kl_job *job, struct kl_err *err) KL_MUST_CHECK;
 
-/* Receives one message and checks every length and text in it. KL_ERR_BUSY: nothing there
+/* Receives one message and checks every length, number and text in it. KL_ERR_BUSY: nothing there
  * (non-blocking fd); KL_ERR_CLOSED: the other end is gone; KL_ERR_PROTOCOL: not a message of ours.
  */
 enum kl_rc kl_job_receive(int fd, struct kl_job *job, struct kl_err *err) KL_MUST_CHECK;
 
-/* Fills a SETUP from the configuration. KL_ERR_CONFIG if a string is too long. */
-enum kl_rc kl_job_from_config(const struct kl_config *config, struct kl_job *job,
-                              struct kl_err *err) KL_MUST_CHECK;
+/* Fills a SETUP from the configuration and the work keys to open. KL_ERR_CONFIG if a string is too
+ * long. */
+enum kl_rc kl_job_from_config(const struct kl_config *config, const struct kl_job_wants *work_keys,
+                              struct kl_job *job, struct kl_err *err) KL_MUST_CHECK;
 
 #endif

@@ -13,10 +13,10 @@
 #define PROGRAM "keyloaderctl"
 
 static const struct kl_ctl_command *const tables[] = {
-    kl_ctl_key_commands,
-    kl_ctl_cert_commands,
-    kl_ctl_terminal_commands,
-    kl_ctl_tmk_commands,
+    kl_ctl_token_commands,  kl_ctl_key_commands,    kl_ctl_transport_commands,
+    kl_ctl_zmk_commands,    kl_ctl_cert_commands,   kl_ctl_terminal_commands,
+    kl_ctl_tmk_commands,    kl_ctl_import_commands, kl_ctl_export_commands,
+    kl_ctl_report_commands,
 };
 #define TABLE_COUNT (sizeof tables / sizeof tables[0])
 
@@ -46,7 +46,8 @@ static void help(const char *group, const char *name)
            "      --json         print results as JSON\n"
            "      --help         this text; after a group or a command, its own part of it\n"
            "      --help-config  print every configuration key with its default\n"
-           "      --version      print the version\n"
+           "\nWithout a command:\n"
+           "  -V, --version      print the version\n"
            "\nA value that begins with '-' is given as --OPTION=VALUE; '--' ends the options.\n"
            "%s"
            "\nExit status:\n"
@@ -95,7 +96,6 @@ static enum kl_rc take_globals(int *argc, char **argv, struct globals *out, stru
         {"json", '\0', &out->json},
         {"help", 'h', &out->help},
         {"help-config", '\0', &out->help_config},
-        {"version", 'V', &out->version},
     };
     int given;
     enum kl_rc rc = kl_options_take(argc, argv, "config", 'c', &out->config, &given, err);
@@ -103,6 +103,8 @@ static enum kl_rc take_globals(int *argc, char **argv, struct globals *out, stru
     for (size_t i = 0; i < sizeof flags / sizeof flags[0] && rc == KL_OK; i++) {
         rc = kl_options_take(argc, argv, flags[i].name, flags[i].letter, NULL, flags[i].given, err);
     }
+    /* Of commands, --version is a TMK's. */
+    out->version = *argc > 1 && (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "-V") == 0);
     return rc;
 }
 

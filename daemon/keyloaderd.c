@@ -29,8 +29,9 @@ static void print_help(void)
          "      --version       print versions\n"
          "\n"
          "SIGTERM and SIGINT let loads under way finish (at most [limits] drain-timeout), then\n"
-         "end the daemon; a second signal ends it at once. SIGHUP is ignored: configuration, keys\n"
-         "and certificates are read at start only.\n"
+         "end the daemon; a second signal ends it at once. SIGHUP reads the certificates and CRLs\n"
+         "again and opens their keys; if anything is wrong with them, those of before stay in\n"
+         "force. The configuration itself is read at start only.\n"
          "\n"
          "Exit status: 0 after a drain; 64 usage, 66 file missing, 69 HSM or token unusable,\n"
          "71 operating system, 74 store, 76 certificate, 77 PIN or permission, 78 configuration.");

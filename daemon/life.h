@@ -4,8 +4,11 @@
  * inside a transaction that the caller has begun, reads what it needs, writes what follows and
  * appends the audit record; when it fails, the caller undoes it.
  *
- *   registered terminal -> armed -> pending -> active -> superseded
+ *   registered terminal -> armed -> pending -> active -> superseded -> destroyed
  *                                      \-> destroyed | expired
+ *   and pending, active, superseded -> revoked
+ *
+ * No two terminals ever have the same live TMK or device key (PCI PIN v3.1, 20-1).
  */
 #ifndef KL_DAEMON_LIFE_H
 #define KL_DAEMON_LIFE_H
@@ -20,26 +23,40 @@ struct kl_life_policy {
     uint64_t candidate_lifetime; /* seconds a pending TMK may wait for its Confirm */
 };
 
-/* May this terminal load now? On KL_OK: which algorithm (the registry's) and which version the new
- * TMK gets. KL_ERR_UNKNOWN_TERMINAL, KL_ERR_BLOCKED, KL_ERR_UNARMED, KL_ERR_REFUSED if the PIN pad
- * is not the registered one. Read-only: changes nothing. */
+/* Who a terminal says it is, and what of that it has proved. All borrowed. */
+struct kl_claim {
+    const char *serial, *pinpad_serial;
+    int authenticated;         /* 1: it holds the device key of a good certificate for serial */
+    const uint8_t *device_key; /* KL_HASH_LEN bytes, as in struct kl_terminal; NULL = none */
+};
+
+/* May this terminal load now? On KL_OK: which algorithm (the registry's), which version the new
+ * TMK gets, and the imported TMK that it must be, if one waits. KL_ERR_UNKNOWN_TERMINAL,
+ * KL_ERR_BLOCKED, KL_ERR_UNARMED; KL_ERR_REFUSED if the PIN pad is not the registered one, if the
+ * device key is another terminal's, or if an imported TMK waits for a terminal that is not
+ * authenticated and for which the operator has not accepted that (kl_life_accept_imported).
+ * Read-only: changes nothing. */
 struct kl_admission {
     enum kl_alg alg;
     uint32_t version;
+    int imported;             /* 1: send `key`; 0: generate one */
+    struct kl_stored_key key; /* zero if not imported */
 };
-enum kl_rc kl_life_admit(struct kl_store *store, const char *serial, const char *pinpad_serial,
-                         int64_t now, struct kl_admission *out, struct kl_err *err) KL_MUST_CHECK;
+enum kl_rc kl_life_admit(struct kl_store *store, const struct kl_claim *claim, int64_t now,
+                         struct kl_admission *out, struct kl_err *err) KL_MUST_CHECK;
 
 /* Records a refusal or failed check as an alarm: event, serial (as offered), reason. */
 enum kl_rc kl_life_alarm(struct kl_store *store, const char *serial, enum kl_rc reason,
                          const char *detail, int64_t now, struct kl_err *err) KL_MUST_CHECK;
 
-/* Before MasterKey is sent: admits again (the world may have changed while the HSM worked; if the
- * version is no longer the next one, another load came first: KL_ERR_BUSY), stores the candidate as
- * pending, takes one from the arming's attempts. Of candidate, state, created, expires and
- * activated are set here, the rest is read. */
+/* Before MasterKey is sent: admits again (the world may have changed while the HSM worked: if the
+ * version is no longer the next one, another load came first, and if the imported TMK that waits is
+ * not the one in the candidate, an operator did; both are KL_ERR_BUSY), stores the candidate as
+ * pending, takes one from the arming's attempts. Of candidate, version, imported, alg, KCV,
+ * cryptogram and MACs are read; who it is for follows from the claim, the rest is set here.
+ * KL_ERR_HSM: a generated TMK that somebody has already. */
 enum kl_rc kl_life_pend(struct kl_store *store, const struct kl_life_policy *policy,
-                        const struct kl_tmk *candidate, int64_t now,
+                        const struct kl_claim *claim, const struct kl_tmk *candidate, int64_t now,
                         struct kl_err *err) KL_MUST_CHECK;
 
 /* A C_rnd1_rnd2 that failed its checks costs an attempt as well, so that an arming bounds what
@@ -48,13 +65,16 @@ enum kl_rc kl_life_spend(struct kl_store *store, const char *serial, int64_t now
                          struct kl_err *err) KL_MUST_CHECK;
 
 /* On Loaded or Confirm. What to answer in Done. Idempotent:
- *   pending, not overdue, terminal not blocked, MAC right -> active (the old one superseded,
- *                               other candidates destroyed, arming used up), verdict ACTIVE;
+ *   pending, not overdue, terminal not blocked, device key not another's by now, MAC right
+ *                            -> active (the old one superseded, its working keys removed, other
+ *                               candidates destroyed, arming used up, the imported TMK that it was
+ *                               no longer waiting), verdict ACTIVE;
  *   active, MAC right        -> verdict ACTIVE again, nothing changes;
- *   pending, but overdue or the terminal is blocked; MAC right -> expired or destroyed, and
+ *   pending, but not all of that; MAC right -> expired or destroyed, and
  *                               verdict DROP (once told to drop, it can never become active);
- *   superseded, destroyed, expired; MAC right -> verdict DROP again, nothing changes.
- * The first TMK to become active binds its PIN pad to a terminal that had none registered.
+ *   superseded, destroyed, expired, revoked; MAC right -> verdict DROP again, nothing changes.
+ * The first TMK to become active binds its PIN pad to a terminal that had none registered; each
+ * records the device key that asked for it, if one did.
  * KL_ERR_VERIFY: MAC or KCV is wrong; err says which. KL_ERR_NOT_FOUND: no such candidate. In
  * both cases nothing changes, nothing is told but "refused", and the caller raises the alarm
  * (kl_life_alarm), in whatever transaction will be committed.
@@ -73,7 +93,55 @@ enum kl_rc kl_life_confirm(struct kl_store *store, const char *serial, uint32_t 
 enum kl_rc kl_life_expire(struct kl_store *store, int64_t now, size_t *count,
                           struct kl_err *err) KL_MUST_CHECK;
 
-/* ---- What operators do; KL_ERR_NOT_FOUND for a terminal that is not there ---- */
+/* Destroys up to 256 TMKs that have been superseded for `grace` seconds or longer, each with an
+ * audit record. *count: how many. */
+enum kl_rc kl_life_retire(struct kl_store *store, uint64_t grace, int64_t now, size_t *count,
+                          struct kl_err *err) KL_MUST_CHECK;
+
+/* ---- Sign-in ---- */
+
+/* May this terminal have working keys under that TMK now? On KL_OK: the TMK's row. Only under an
+ * active one, in the PIN pad that loaded it, which must be the registered one.
+ * KL_ERR_UNKNOWN_TERMINAL, KL_ERR_BLOCKED; KL_ERR_NOT_FOUND: has not loaded a TMK, or none of that
+ * version; KL_ERR_REFUSED: it is pending, superseded, revoked, ..., or the PIN pad is another.
+ * Read-only: changes nothing. */
+enum kl_rc kl_life_sign_in_admit(struct kl_store *store, const struct kl_claim *claim,
+                                 uint32_t tmk_version, int64_t now, struct kl_tmk *out,
+                                 struct kl_err *err) KL_MUST_CHECK;
+
+/* On a verified Loaded: admits again, as above, and makes the working keys the current ones; the
+ * caller answers Done once that is durable. working->created is set here. */
+enum kl_rc kl_life_signed_in(struct kl_store *store, const struct kl_working *working, int64_t now,
+                             struct kl_err *err) KL_MUST_CHECK;
+
+/* ---- Keys in operators' hands; KL_ERR_NOT_FOUND for a terminal that is not there ---- */
+
+/* Lets an imported TMK wait for its terminal's next load. import->created is set here. Again the
+ * key that waits already or is active: KL_OK, and nothing changes, so that an import can be run
+ * again. Another one waits: KL_ERR_EXISTS, or, with replace, it makes way, and candidates made
+ * from it are destroyed. KL_ERR_INPUT: not of the terminal's registered algorithm. KL_ERR_REFUSED:
+ * another terminal has that key live or waiting, or this one had it until it was superseded or
+ * revoked. */
+enum kl_rc kl_life_import(struct kl_store *store, const struct kl_import *import, int replace,
+                          int64_t now, struct kl_err *err) KL_MUST_CHECK;
+/* It waits no longer; candidates made from it are destroyed. KL_ERR_NOT_FOUND: none waits. */
+enum kl_rc kl_life_import_cancel(struct kl_store *store, const char *serial, int64_t now,
+                                 struct kl_err *err) KL_MUST_CHECK;
+/* Whether imported TMKs may go to a terminal of that serial unauthenticated. Taking it back
+ * destroys candidates that are imported. */
+enum kl_rc kl_life_accept_imported(struct kl_store *store, const char *serial, int accept,
+                                   int64_t now, struct kl_err *err) KL_MUST_CHECK;
+
+/* Revokes one live TMK, or (version 0) all of a terminal and what waits for it; also a waiting
+ * import of the same key goes. Working keys are removed when the active one is revoked; the
+ * terminal is disarmed. why: 1 to KL_REASON_MAX bytes of text without control characters
+ * (KL_ERR_INPUT). KL_ERR_NOT_FOUND: no such TMK, or (0) nothing to revoke. KL_ERR_REFUSED: it is
+ * not live any more. */
+#define KL_REASON_MAX 128
+enum kl_rc kl_life_revoke(struct kl_store *store, const char *serial, uint32_t version,
+                          const char *why, int64_t now, struct kl_err *err) KL_MUST_CHECK;
+
+/* ---- The registry; KL_ERR_NOT_FOUND for a terminal that is not there ---- */
 
 enum kl_rc kl_life_register(struct kl_store *store, const struct kl_terminal *terminal, int64_t now,
                             struct kl_err *err) KL_MUST_CHECK;
@@ -85,7 +153,7 @@ enum kl_rc kl_life_arm(struct kl_store *store, const char *serial, int64_t until
 enum kl_rc kl_life_disarm(struct kl_store *store, const char *serial, int64_t now,
                           struct kl_err *err) KL_MUST_CHECK;
 /* Registers another PIN pad, or none ("": the next one to load), and destroys the candidates that
- * are still pending. */
+ * are still pending; the working keys are removed if the PIN pad is another now. */
 enum kl_rc kl_life_pinpad(struct kl_store *store, const char *serial, const char *pinpad_serial,
                           int64_t now, struct kl_err *err) KL_MUST_CHECK;
 /* Blocking also disarms. */

@@ -7,7 +7,6 @@
 #define KL_DAEMON_SERVICE_H
 
 #include <event2/event.h>
-#include <openssl/x509.h>
 #include <stdint.h>
 #include <sys/queue.h>
 
@@ -16,7 +15,7 @@
 #include "daemon/config.h"
 #include "daemon/life.h"
 #include "daemon/pool.h"
-#include "proto/message.h"
+#include "daemon/trust.h"
 
 struct kl_conn;
 TAILQ_HEAD(kl_conn_list, kl_conn);
@@ -29,14 +28,11 @@ struct kl_service {
     struct kl_life_policy policy;
     struct kl_alarms alarms;   /* store thread only */
     struct kl_conn_list conns; /* loop thread only: every open connection */
-    void *loading;             /* loop thread only: tsearch tree of those with a load, by serial */
+    /* Loop thread only: tsearch trees, by serial, of those for whose load or sign-in the HSM works
+     */
+    void *loading, *signing_in;
     struct kl_quota log_quota; /* loop thread only: lines about peers */
-    /* What goes into every Certificate message. */
-    enum kl_oaep_hash oaep_hash;
-    enum kl_key_type key_type; /* of AcquireWCRT */
-    unsigned key_bits;
-    size_t chain_count;
-    struct kl_bytes chain[KL_CHAIN_MAX]; /* owned: OPENSSL_free */
+    struct kl_trust *trust;    /* loop thread only: in force for new sessions */
 };
 
 /* One log line about a peer's doing, within a budget; serial "" if it has not said. Loop thread. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The store's part of a load, run in the store thread. */
+/* The store's part of a load or sign-in, run in the store thread. */
 #include "daemon/step.h"
 
 #include <stdio.h>
@@ -23,8 +23,10 @@ static int is_refusal(enum kl_step_kind kind, enum kl_rc rc)
     case KL_ERR_STRENGTH:
     case KL_ERR_UNSUPPORTED:
         return 1;
+    case KL_ERR_CERT:
+    case KL_ERR_REVOKED:
     case KL_ERR_BUSY:
-        return kind == KL_STEP_FAILED; /* else it is the store that is busy */
+        return kind == KL_STEP_FAILED; /* else it is the store's trouble */
     default:
         return 0;
     }
@@ -33,11 +35,22 @@ static int is_refusal(enum kl_step_kind kind, enum kl_rc rc)
 static enum kl_rc apply(struct kl_step *step, struct kl_store *store, int64_t now,
                         struct kl_err *err)
 {
+    const struct kl_claim claim = {
+        .serial = step->serial,
+        .pinpad_serial = step->pinpad_serial,
+        .authenticated = step->authenticated,
+        .device_key = step->authenticated ? step->device_key : NULL,
+    };
+
     switch (step->kind) {
     case KL_STEP_ADMIT:
-        return kl_life_admit(store, step->serial, step->pinpad_serial, now, &step->admission, err);
+        return kl_life_admit(store, &claim, now, &step->admission, err);
     case KL_STEP_PEND:
-        return kl_life_pend(store, &step->service->policy, &step->candidate, now, err);
+        return kl_life_pend(store, &step->service->policy, &claim, &step->candidate, now, err);
+    case KL_STEP_SIGN_IN:
+        return kl_life_sign_in_admit(store, &claim, step->tmk_version, now, &step->tmk, err);
+    case KL_STEP_SIGNED_IN:
+        return kl_life_signed_in(store, &step->working, now, err);
     case KL_STEP_CONFIRM:
         return kl_life_confirm(store, step->serial, step->tmk_version, &step->loaded, now,
                                &step->answer, err);
@@ -65,7 +78,8 @@ static enum kl_rc step_run(struct kl_unit *unit, struct kl_store *store, struct 
     /* A refusal by the rules has changed nothing (life.h): the alarm is all that is written. */
     step->refusal = rc;
     step->refusal_err = *err;
-    return kl_alarm_record(&step->service->alarms, store, step->serial, rc, err->text, now, err);
+    return kl_alarm_record(&step->service->alarms, store, step->alarm_of, step->serial, rc,
+                           err->text, now, err);
 }
 
 static void step_free(struct kl_step *step)
@@ -95,6 +109,8 @@ struct kl_step *kl_step_new(enum kl_step_kind kind, struct kl_service *service,
         step->unit.run = step_run;
         step->unit.done = step_done;
         step->kind = kind;
+        step->alarm_of =
+            kind == KL_STEP_SIGN_IN || kind == KL_STEP_SIGNED_IN ? KL_ALARM_SIGN_IN : KL_ALARM_LOAD;
         step->service = service;
         step->done = done;
         step->owner = owner;
@@ -112,8 +128,8 @@ enum kl_rc kl_step_submit(struct kl_step *step, struct kl_err *err)
     return rc;
 }
 
-void kl_step_report(struct kl_service *service, enum kl_step_kind kind, const char *serial,
-                    const struct kl_err *trouble)
+void kl_step_report(struct kl_service *service, enum kl_step_kind kind, enum kl_alarm_of alarm_of,
+                    const char *serial, const struct kl_err *trouble)
 {
     struct kl_step *step = kl_step_new(kind, service, NULL, NULL);
     struct kl_err err = KL_ERR_INIT;
@@ -124,6 +140,7 @@ void kl_step_report(struct kl_service *service, enum kl_step_kind kind, const ch
     }
     snprintf(step->serial, sizeof(step->serial), "%s", serial);
     step->trouble = *trouble;
+    step->alarm_of = alarm_of;
     if (kl_step_submit(step, &err) != KL_OK) {
         kl_log(KL_LOG_ERROR, "step-failed", KL_STR("serial", serial), KL_LOG_ERR(&err));
     }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The store: the registry of terminals, every TMK's cryptogram and state, and the audit trail.
+ * The store: the registry of terminals, every TMK's cryptogram and state, imported TMKs that wait
+ * for their load, the working keys in use, and the audit trail.
  * This interface knows nothing of the database behind it, and no rules: those are in life.h.
  * Times are Unix seconds. Not thread-safe: one struct kl_store for each thread.
  */
@@ -10,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "pkcs11/loader.h"
 #include "proto/alg.h"
 #include "proto/err.h"
 #include "proto/message.h"
@@ -54,8 +56,11 @@ struct kl_terminal {
     char pinpad_serial[KL_SERIAL_MAX + 1]; /* "" = not known yet, any PIN pad */
     enum kl_alg alg;                       /* of its TMK */
     int blocked;
-    int64_t armed_until;    /* 0 = not armed */
-    uint32_t attempts_left; /* candidates that this arming may still make */
+    int accept_imported; /* 1: the operator lets it have imported TMKs unauthenticated */
+    int has_device_key;
+    uint8_t device_key[KL_HASH_LEN]; /* SHA-256 of its SubjectPublicKeyInfo; one terminal's only */
+    int64_t armed_until;             /* 0 = not armed */
+    uint32_t attempts_left;          /* candidates that this arming may still make */
     int64_t created;
 };
 
@@ -72,18 +77,24 @@ typedef enum kl_rc (*kl_terminal_fn)(const struct kl_terminal *terminal, void *a
                                      struct kl_err *err);
 enum kl_rc kl_store_terminal_each(struct kl_store *store, kl_terminal_fn fn, void *arg,
                                   struct kl_err *err) KL_MUST_CHECK;
+/* Which terminal has that device key recorded; KL_ERR_NOT_FOUND if none. */
+enum kl_rc kl_store_device_key_owner(struct kl_store *store, const uint8_t device_key[KL_HASH_LEN],
+                                     char serial[KL_SERIAL_MAX + 1],
+                                     struct kl_err *err) KL_MUST_CHECK;
 
 /* ---- TMKs ---- */
 
-/* pending -> active -> superseded; pending -> destroyed (another candidate won, or the
- * operator) or expired. A destroyed or expired one keeps its row and MACs, so that Confirm can be
- * answered, but its cryptogram is overwritten. */
+/* pending -> active -> superseded -> destroyed (its time is over); pending -> destroyed (another
+ * candidate won, or the operator) or expired; and any of the first three -> revoked. A destroyed,
+ * expired or revoked one keeps its row and MACs, so that Confirm can be answered, but its
+ * cryptogram is overwritten. The first three are called live. */
 enum kl_tmk_state {
     KL_TMK_PENDING = 1,
     KL_TMK_ACTIVE = 2,
     KL_TMK_SUPERSEDED = 3,
     KL_TMK_DESTROYED = 4,
     KL_TMK_EXPIRED = 5,
+    KL_TMK_REVOKED = 6,
 };
 const char *kl_tmk_state_name(enum kl_tmk_state state);
 
@@ -92,24 +103,28 @@ struct kl_tmk {
     char pinpad_serial[KL_SERIAL_MAX + 1]; /* of the PIN pad that asked for it */
     uint32_t version;                      /* 1, 2, ... within a terminal; never used twice */
     enum kl_tmk_state state;
+    int imported; /* 0: generated */
+    int has_device_key;
+    uint8_t device_key[KL_HASH_LEN]; /* that proved itself when it asked */
     enum kl_alg alg;
     size_t kcv_len;
     uint8_t kcv[KL_KCV_LEN_MAX];
-    size_t cryptogram_len; /* 0 once destroyed or expired */
+    size_t cryptogram_len; /* 0 once destroyed, expired or revoked */
     uint8_t cryptogram[KL_CTMK_LEN_MAX];
     uint8_t ack_mac[KL_MAC_LEN], active_mac[KL_MAC_LEN], drop_mac[KL_MAC_LEN];
     int64_t created;
-    int64_t expires;   /* of a pending one */
-    int64_t activated; /* 0 = never */
+    int64_t expires;    /* of a pending one */
+    int64_t activated;  /* 0 = never */
+    int64_t superseded; /* 0 = never */
 };
 
 enum kl_rc kl_store_tmk_add(struct kl_store *store, const struct kl_tmk *tmk,
                             struct kl_err *err) KL_MUST_CHECK; /* KL_ERR_EXISTS */
 enum kl_rc kl_store_tmk_get(struct kl_store *store, const char *serial, uint32_t version,
                             struct kl_tmk *out, struct kl_err *err) KL_MUST_CHECK;
-/* Writes state, activated and, for DESTROYED and EXPIRED, wipes the cryptogram. */
+/* Writes state and both times and, for DESTROYED, EXPIRED and REVOKED, wipes the cryptogram. */
 enum kl_rc kl_store_tmk_set_state(struct kl_store *store, const char *serial, uint32_t version,
-                                  enum kl_tmk_state state, int64_t activated,
+                                  enum kl_tmk_state state, int64_t activated, int64_t superseded,
                                   struct kl_err *err) KL_MUST_CHECK;
 /* The highest version ever given to the terminal, 0 if none. */
 enum kl_rc kl_store_tmk_last_version(struct kl_store *store, const char *serial, uint32_t *out,
@@ -122,6 +137,77 @@ enum kl_rc kl_store_tmk_each(struct kl_store *store, const char *serial, enum kl
 /* Up to max pending TMKs whose expires <= now; *count is how many. */
 enum kl_rc kl_store_tmk_expired(struct kl_store *store, int64_t now, struct kl_tmk *out, size_t max,
                                 size_t *count, struct kl_err *err) KL_MUST_CHECK;
+
+/* Up to max superseded TMKs that have been so since `since` or longer; *count is how many. */
+enum kl_rc kl_store_tmk_superseded(struct kl_store *store, int64_t since, struct kl_tmk *out,
+                                   size_t max, size_t *count, struct kl_err *err) KL_MUST_CHECK;
+
+/* ---- Imported TMKs that wait for their load, one a terminal at most ---- */
+
+#define KL_ORIGIN_MAX 96 /* bytes */
+struct kl_import {
+    char serial[KL_SERIAL_MAX + 1];
+    struct kl_stored_key key; /* the TMK under the storage key */
+    int64_t created;
+    char origin[KL_ORIGIN_MAX + 1]; /* for people: "transport:LABEL", "zmk:LABEL", "components" */
+};
+
+/* Puts it in place of one that waits already. KL_ERR_NOT_FOUND: no such terminal. */
+enum kl_rc kl_store_import_put(struct kl_store *store, const struct kl_import *import,
+                               struct kl_err *err) KL_MUST_CHECK;
+enum kl_rc kl_store_import_get(struct kl_store *store, const char *serial, struct kl_import *out,
+                               struct kl_err *err) KL_MUST_CHECK; /* KL_ERR_NOT_FOUND */
+enum kl_rc kl_store_import_remove(struct kl_store *store, const char *serial,
+                                  struct kl_err *err) KL_MUST_CHECK; /* KL_ERR_NOT_FOUND */
+/* Calls fn for each in order of serial until it returns other than KL_OK. */
+typedef enum kl_rc (*kl_import_fn)(const struct kl_import *import, void *arg, struct kl_err *err);
+enum kl_rc kl_store_import_each(struct kl_store *store, kl_import_fn fn, void *arg,
+                                struct kl_err *err) KL_MUST_CHECK;
+
+/* ---- Working keys, one set a terminal at most ---- */
+
+struct kl_working {
+    char serial[KL_SERIAL_MAX + 1];
+    uint32_t tmk_version; /* of the TMK under which they went out */
+    struct kl_stored_key pik, mak;
+    int64_t created;
+};
+
+/* Puts them in place of those that are there. KL_ERR_NOT_FOUND: no such TMK. */
+enum kl_rc kl_store_working_put(struct kl_store *store, const struct kl_working *working,
+                                struct kl_err *err) KL_MUST_CHECK;
+enum kl_rc kl_store_working_get(struct kl_store *store, const char *serial, struct kl_working *out,
+                                struct kl_err *err) KL_MUST_CHECK; /* KL_ERR_NOT_FOUND */
+/* None there is KL_OK. */
+enum kl_rc kl_store_working_remove(struct kl_store *store, const char *serial,
+                                   struct kl_err *err) KL_MUST_CHECK;
+
+/* ---- Who has which key (PCI PIN v3.1, 20-1) ---- */
+
+/* A terminal's live TMK, or (version 0) the imported one that waits for it. AES key wrap is
+ * deterministic (RFC 3394): under one storage key, equal cryptograms are equal keys. */
+struct kl_holder {
+    char serial[KL_SERIAL_MAX + 1];
+    uint32_t version;
+};
+/* The first that has that cryptogram: of terminals other than `serial` if `others` is 1, of
+ * `serial` itself if 0; the waiting one first, then by version. KL_ERR_NOT_FOUND if none. */
+enum kl_rc kl_store_key_holder(struct kl_store *store, const char *serial, int others,
+                               const uint8_t *cryptogram, size_t cryptogram_len,
+                               struct kl_holder *out, struct kl_err *err) KL_MUST_CHECK;
+
+enum kl_share {
+    KL_SHARE_TMK = 1,        /* the same live TMK */
+    KL_SHARE_DEVICE_KEY = 2, /* the same device key; versions are 0 */
+    KL_SHARE_KCV = 3,        /* different cryptograms of the same algorithm and KCV: chance, most
+                                likely (1 in 2^24 for each pair), or the same key wrapped twice */
+};
+/* Calls fn for what terminals share: each terminal with the first (by serial) of those that have
+ * the same, in order of kind and serial, until it returns other than KL_OK. fn must not write. */
+typedef enum kl_rc (*kl_share_fn)(enum kl_share share, const struct kl_holder *one,
+                                  const struct kl_holder *other, void *arg, struct kl_err *err);
+enum kl_rc kl_store_share_each(struct kl_store *store, kl_share_fn fn, void *arg,
+                               struct kl_err *err) KL_MUST_CHECK;
 
 /* ---- Audit ---- */
 

@@ -18,7 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define SCHEMA_VERSION 1
+#define SCHEMA_VERSION 2
 #define APPLICATION_ID 0x4b4c4431 /* "KLD1" */
 #define TEXT_OF(x) #x
 #define NUMBER_TEXT(x) TEXT_OF(x)
@@ -27,7 +27,8 @@
 #define LOOK_TRIES 10
 
 /* The database repeats the rules that must hold whatever a program does: one active TMK at most,
- * no version twice, no cryptogram in a destroyed TMK, no audit record changed. */
+ * no version twice, no cryptogram in a destroyed TMK, no device key of two terminals, no audit
+ * record changed. */
 static const char schema[] =
     "CREATE TABLE terminal ("
     " serial TEXT NOT NULL PRIMARY KEY CHECK (length(serial) BETWEEN 1 AND 32),"
@@ -36,12 +37,15 @@ static const char schema[] =
     " blocked INTEGER NOT NULL CHECK (blocked IN (0, 1)),"
     " armed_until INTEGER NOT NULL CHECK (armed_until >= 0),"
     " attempts_left INTEGER NOT NULL CHECK (attempts_left >= 0),"
+    " accept_imported INTEGER NOT NULL CHECK (accept_imported IN (0, 1)),"
+    " device_key BLOB NOT NULL CHECK (length(device_key) IN (0, 32)),"
     " created INTEGER NOT NULL"
     ") STRICT, WITHOUT ROWID;"
+    "CREATE UNIQUE INDEX terminal_device_key ON terminal (device_key) WHERE device_key != x'';"
     "CREATE TABLE tmk ("
     " serial TEXT NOT NULL REFERENCES terminal (serial),"
     " version INTEGER NOT NULL CHECK (version BETWEEN 1 AND 2147483647),"
-    " state INTEGER NOT NULL CHECK (state BETWEEN 1 AND 5),"
+    " state INTEGER NOT NULL CHECK (state BETWEEN 1 AND 6),"
     " pinpad TEXT NOT NULL CHECK (length(pinpad) BETWEEN 1 AND 32),"
     " alg INTEGER NOT NULL CHECK (alg BETWEEN 1 AND 5),"
     " kcv BLOB NOT NULL CHECK (length(kcv) BETWEEN 3 AND 4),"
@@ -52,11 +56,36 @@ static const char schema[] =
     " created INTEGER NOT NULL,"
     " expires INTEGER NOT NULL,"
     " activated INTEGER NOT NULL,"
+    " imported INTEGER NOT NULL CHECK (imported IN (0, 1)),"
+    " device_key BLOB NOT NULL CHECK (length(device_key) IN (0, 32)),"
+    " superseded INTEGER NOT NULL,"
     " PRIMARY KEY (serial, version),"
-    " CHECK ((length(cryptogram) = 0) = (state IN (4, 5)))"
+    " CHECK ((length(cryptogram) = 0) = (state IN (4, 5, 6)))"
     ") STRICT, WITHOUT ROWID;"
     "CREATE UNIQUE INDEX tmk_one_active ON tmk (serial) WHERE state = 2;"
     "CREATE INDEX tmk_pending ON tmk (expires) WHERE state = 1;"
+    "CREATE INDEX tmk_superseded ON tmk (superseded) WHERE state = 3;"
+    "CREATE INDEX tmk_live ON tmk (cryptogram) WHERE cryptogram != x'';"
+    "CREATE TABLE imported ("
+    " serial TEXT NOT NULL PRIMARY KEY REFERENCES terminal (serial),"
+    " alg INTEGER NOT NULL CHECK (alg BETWEEN 1 AND 5),"
+    " kcv BLOB NOT NULL CHECK (length(kcv) BETWEEN 3 AND 4),"
+    " cryptogram BLOB NOT NULL UNIQUE CHECK (length(cryptogram) BETWEEN 24 AND 40),"
+    " created INTEGER NOT NULL,"
+    " origin TEXT NOT NULL CHECK (length(CAST(origin AS BLOB)) <= 96)"
+    ") STRICT, WITHOUT ROWID;"
+    "CREATE TABLE working ("
+    " serial TEXT NOT NULL PRIMARY KEY,"
+    " tmk_version INTEGER NOT NULL,"
+    " pik_alg INTEGER NOT NULL CHECK (pik_alg BETWEEN 1 AND 5),"
+    " pik_cryptogram BLOB NOT NULL CHECK (length(pik_cryptogram) BETWEEN 24 AND 40),"
+    " pik_kcv BLOB NOT NULL CHECK (length(pik_kcv) BETWEEN 3 AND 4),"
+    " mak_alg INTEGER NOT NULL CHECK (mak_alg BETWEEN 1 AND 5),"
+    " mak_cryptogram BLOB NOT NULL CHECK (length(mak_cryptogram) BETWEEN 24 AND 40),"
+    " mak_kcv BLOB NOT NULL CHECK (length(mak_kcv) BETWEEN 3 AND 4),"
+    " created INTEGER NOT NULL,"
+    " FOREIGN KEY (serial, tmk_version) REFERENCES tmk (serial, version)"
+    ") STRICT, WITHOUT ROWID;"
     "CREATE TABLE audit ("
     " id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,"
     " time INTEGER NOT NULL,"
@@ -309,7 +338,7 @@ static enum kl_rc configure(struct kl_store *store, struct kl_err *err)
     sqlite3_db_config(store->db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
     return exec(store,
                 "PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA secure_delete = ON;"
-                "PRAGMA cell_size_check = ON",
+                "PRAGMA cell_size_check = ON; PRAGMA temp_store = MEMORY",
                 "PRAGMA", err);
 }
 

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What the two files of the SQLite store share: the connection and how its errors are told.
- * store_sqlite.c opens, locks and commits; store_rows.c reads and writes rows.
+ * What the files of the SQLite store share: the connection, how its errors are told, statements
+ * and columns. store_sqlite.c opens, locks and commits; store_sql.c has what is below under
+ * "Statements"; store_rows.c (terminals, TMKs, audit) and store_keys.c (imported keys, working
+ * keys, who has which key) read and write rows.
  */
 #ifndef KL_DAEMON_STORE_SQLITE_H
 #define KL_DAEMON_STORE_SQLITE_H
@@ -11,16 +13,26 @@
 #include "daemon/store.h"
 #include "proto/err.h"
 
-/* Statements that are prepared once and kept; their text is in store_rows.c. */
+/* Statements that are prepared once and kept. */
 enum kl_sql {
     KL_SQL_TERMINAL_ADD,
     KL_SQL_TERMINAL_GET,
     KL_SQL_TERMINAL_UPDATE,
+    KL_SQL_DEVICE_KEY_OWNER,
     KL_SQL_TMK_ADD,
     KL_SQL_TMK_GET,
     KL_SQL_TMK_SET_STATE,
     KL_SQL_TMK_LAST_VERSION,
     KL_SQL_TMK_EXPIRED,
+    KL_SQL_TMK_SUPERSEDED,
+    KL_SQL_IMPORT_PUT,
+    KL_SQL_IMPORT_GET,
+    KL_SQL_IMPORT_REMOVE,
+    KL_SQL_WORKING_PUT,
+    KL_SQL_WORKING_GET,
+    KL_SQL_WORKING_REMOVE,
+    KL_SQL_KEY_HOLDER,
+    KL_SQL_KEY_HOLDER_OTHER,
     KL_SQL_AUDIT_ADD,
     KL_SQL_COUNT,
 };
@@ -38,5 +50,56 @@ enum kl_rc kl_sql_rc(int code, const char **hint);
 
 /* Fills err from the connection's last failure: path, hint and SQLite's own words. */
 enum kl_rc kl_sql_err(struct kl_store *store, const char *op, struct kl_err *err);
+
+/* ---- Statements ---- */
+
+/* The kept statement, prepared from sql the first time. Borrowed; end its use with kl_sql_let_go
+ * (kl_sql_write and kl_sql_get do). */
+enum kl_rc kl_sql_keep(struct kl_store *store, enum kl_sql which, const char *sql,
+                       sqlite3_stmt **out, struct kl_err *err) KL_MUST_CHECK;
+/* One that writes: KL_ERR_STORE outside of a transaction. */
+enum kl_rc kl_sql_writer(struct kl_store *store, enum kl_sql which, const char *sql,
+                         sqlite3_stmt **out, struct kl_err *err) KL_MUST_CHECK;
+void kl_sql_let_go(sqlite3_stmt *stmt);
+
+/* Borrow until the statement is let go. */
+void kl_sql_bind_text(sqlite3_stmt *stmt, int column, const char *text);
+void kl_sql_bind_blob(sqlite3_stmt *stmt, int column, const void *data, size_t len);
+
+/* Steps a statement that has no rows, and lets go of it. */
+enum kl_rc kl_sql_write(struct kl_store *store, sqlite3_stmt *stmt, struct kl_err *err);
+
+/* Reads one row's columns into *out, which is written only on success. */
+typedef enum kl_rc (*kl_sql_read_fn)(struct kl_store *store, sqlite3_stmt *stmt, void *out,
+                                     struct kl_err *err);
+/* Steps a statement that has one row or none, and lets go of it. *found: one. */
+enum kl_rc kl_sql_get(struct kl_store *store, sqlite3_stmt *stmt, kl_sql_read_fn read, void *out,
+                      int *found, struct kl_err *err) KL_MUST_CHECK;
+
+/* What an iteration does with one row. */
+struct kl_sql_row {
+    enum kl_rc (*take)(struct kl_store *store, sqlite3_stmt *stmt, const struct kl_sql_row *row,
+                       struct kl_err *err);
+    union {
+        kl_terminal_fn terminal;
+        kl_tmk_fn tmk;
+        kl_import_fn import;
+        kl_share_fn share;
+        kl_audit_fn audit;
+    } fn;
+    void *arg;
+};
+/* Iterations have statements of their own, as one may be started from within another. ?1 is text,
+ * ?2 a number; what the statement does not name is not bound. */
+enum kl_rc kl_sql_each(struct kl_store *store, const char *sql, const char *text, int64_t number,
+                       const struct kl_sql_row *row, struct kl_err *err) KL_MUST_CHECK;
+
+/* ---- Columns: 1 if the value is there and within bounds, else 0 ---- */
+
+int kl_sql_text(sqlite3_stmt *stmt, int column, char *out, size_t max);
+int kl_sql_blob(sqlite3_stmt *stmt, int column, uint8_t *out, size_t min, size_t max, size_t *len);
+int kl_sql_number(sqlite3_stmt *stmt, int column, int64_t min, int64_t max, int64_t *out);
+
+enum kl_rc kl_sql_damaged(struct kl_store *store, const char *table, struct kl_err *err);
 
 #endif

@@ -10,6 +10,7 @@
 #include <openssl/x509.h>
 #include <signal.h>
 #include <spawn.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -17,7 +18,6 @@
 #include <unistd.h>
 
 #include "conf/log.h"
-#include "daemon/job.h"
 #include "pkcs11/hsm.h"
 #include "pkcs11/rv.h"
 #include "proto/secret.h"
@@ -96,67 +96,98 @@ static void station_close(struct station *station)
 }
 
 /* The loader opens the one session that is needed. */
-static enum kl_rc station_open(struct station *station, const struct kl_config *config,
+static enum kl_rc station_open(struct station *station, const struct kl_job_setup *setup,
                                struct kl_err *err)
 {
-    const struct kl_hsm_where where = kl_config_hsm(config);
-    const struct kl_loader_config loader = {
-        .work_key = config->work_key,
-        .storage_key = config->storage_key,
-        .strength_enforce = config->strength_enforce != 0,
+    const struct kl_hsm_where where = {
+        .module = setup->module,
+        .init_reserved = setup->init_reserved,
+        .token = setup->token,
+        .pin_source = setup->pin_source,
+    };
+    struct kl_loader_config loader = {
+        .work_key_count = setup->work_keys.count,
+        .storage_key = setup->storage_key,
+        .strength_enforce = setup->strength_enforce != 0,
+        .host_fallback = setup->host_fallback != 0,
     };
     enum kl_rc rc = kl_hsm_open_token(&where, 0, &station->hsm, err);
 
     if (rc != KL_OK) {
         return rc;
     }
+    for (uint32_t i = 0; i < setup->work_keys.count; i++) {
+        loader.work_keys[i].label = setup->work_keys.want[i].label;
+        loader.work_keys[i].optional = setup->work_keys.want[i].optional != 0;
+    }
     return kl_loader_open(kl_hsm_token(station->hsm), &loader, &station->loader, err);
 }
 
-static enum kl_rc station_open_setup(struct station *station, struct kl_job_setup *setup,
-                                     struct kl_err *err)
+static enum kl_rc describe_key(const struct kl_loader_key *key, struct kl_job_key *out,
+                               struct kl_err *err)
 {
-    const struct kl_config config = {
-        .module = setup->module,
-        .init_reserved = setup->init_reserved,
-        .token = setup->token,
-        .pin_source = setup->pin_source,
-        .work_key = setup->work_key,
-        .storage_key = setup->storage_key,
-        .strength_enforce = setup->strength_enforce,
-    };
+    uint8_t *der = NULL;
+    int len = i2d_PUBKEY(key->public_key, &der);
 
-    return station_open(station, &config, err);
+    if (len <= 0 || len > KL_JOB_SPKI_MAX) {
+        OPENSSL_free(der);
+        return kl_err_openssl(err, KL_ERR_INTERNAL, "i2d_PUBKEY", "public half of \"%s\"",
+                              key->label);
+    }
+    snprintf(out->label, sizeof(out->label), "%s", key->label);
+    out->suite = key->suite;
+    out->oaep_hash = key->oaep_hash;
+    out->spki_len = (uint32_t)len;
+    memcpy(out->spki, der, (size_t)len);
+    OPENSSL_free(der);
+    return KL_OK;
 }
 
-enum kl_rc kl_worker_check(const struct kl_config *config, EVP_PKEY **key, struct kl_err *err)
+static enum kl_rc describe(const struct station *station, struct kl_job_ready *out,
+                           struct kl_err *err)
+{
+    struct kl_loader_key keys[KL_LOADER_KEYS_MAX];
+    size_t count = kl_loader_keys(station->loader, keys);
+
+    memset(out, 0, sizeof(*out));
+    for (size_t i = 0; i < count; i++) {
+        if (describe_key(&keys[i], &out->key[i], err) != KL_OK) {
+            return err->rc;
+        }
+        out->count++;
+    }
+    return KL_OK;
+}
+
+enum kl_rc kl_worker_check(const struct kl_config *config, const struct kl_job_wants *work_keys,
+                           struct kl_job_ready *ready, struct kl_err *err)
 {
     struct station station = {NULL, NULL};
-    enum kl_rc rc = station_open(&station, config, err);
+    struct kl_job *job = calloc(1, sizeof(*job));
+    enum kl_rc rc;
 
+    if (job == NULL) {
+        return kl_err_set(err, KL_ERR_MEMORY, "job buffer");
+    }
+    rc = kl_job_from_config(config, work_keys, job, err);
     if (rc == KL_OK) {
-        *key = kl_loader_public(station.loader);
-        EVP_PKEY_up_ref(*key);
+        rc = station_open(&station, &job->u.setup, err);
+    }
+    if (rc == KL_OK) {
+        rc = describe(&station, ready, err);
     }
     station_close(&station);
+    free(job);
     return rc;
 }
 
 static enum kl_rc send_ready(const struct station *station, struct kl_job *job, struct kl_err *err)
 {
-    uint8_t *der = NULL;
-    int len = i2d_PUBKEY(kl_loader_public(station->loader), &der);
-
     memset(job, 0, sizeof(*job));
-    if (len <= 0 || len > KL_JOB_SPKI_MAX) {
-        OPENSSL_free(der);
-        return kl_err_openssl(err, KL_ERR_INTERNAL, "i2d_PUBKEY", "work key's public half");
-    }
     job->kind = KL_JOB_READY;
-    job->u.ready.oaep_hash = kl_loader_oaep_hash(station->loader);
-    job->u.ready.spki_len = (uint32_t)len;
-    memcpy(job->u.ready.spki, der, (size_t)len);
-    OPENSSL_free(der);
+    if (describe(station, &job->u.ready, err) != KL_OK) {
+        return err->rc;
+    }
     return kl_job_send(KL_WORKER_FD, job, err);
 }
 
@@ -168,27 +199,54 @@ static enum kl_rc send_failed(struct kl_job *job, const struct kl_err *cause, st
     return kl_job_send(KL_WORKER_FD, job, err);
 }
 
-/* Runs the load in *job and sends its result; *fatal says that the HSM is in trouble. */
-static enum kl_rc serve(struct station *station, struct kl_job *job, struct kl_job *reply,
+static enum kl_rc load(struct station *station, const struct kl_job_load *job,
+                       struct kl_load_out *out, struct kl_err *err)
+{
+    const struct kl_load_in in = {
+        .work_key = job->work_key,
+        .hello = {job->bytes, job->hello_len},
+        .certificate = {job->bytes + job->hello_len, job->certificate_len},
+        .randoms = {job->bytes + job->hello_len + job->certificate_len, job->randoms_len},
+        .alg = (enum kl_alg)job->alg,
+        .tmk_version = job->tmk_version,
+        .kcv_len = job->kcv_len,
+        .tmk = {job->tmk, job->tmk_len},
+    };
+
+    return kl_loader_run(station->loader, &in, out, err);
+}
+
+static enum kl_rc sign_in(struct station *station, const struct kl_job_sign_in *job,
+                          struct kl_sign_in_out *out, struct kl_err *err)
+{
+    const struct kl_sign_in_in in = {
+        .sign_in = {job->bytes, job->sign_in_len},
+        .alg = (enum kl_alg)job->alg,
+        .tmk_version = job->tmk_version,
+        .tmk = {job->tmk, job->tmk_len},
+        .kcv_len = job->kcv_len,
+    };
+
+    return kl_loader_sign_in(station->loader, &in, out, err);
+}
+
+/* Does what *job says and sends the result; *fatal says that the HSM is in trouble. */
+static enum kl_rc serve(struct station *station, const struct kl_job *job, struct kl_job *reply,
                         int *fatal, struct kl_err *err)
 {
-    const struct kl_job_load *load = &job->u.load;
     struct kl_job_result *result = &reply->u.result;
-    const struct kl_load_in in = {
-        .suite = (enum kl_suite)load->suite,
-        .hello = {load->bytes, load->hello_len},
-        .certificate = {load->bytes + load->hello_len, load->certificate_len},
-        .randoms = {load->bytes + load->hello_len + load->certificate_len, load->randoms_len},
-        .alg = (enum kl_alg)load->alg,
-        .tmk_version = load->tmk_version,
-        .kcv_len = load->kcv_len,
-    };
     enum kl_rc rc;
 
     memset(reply, 0, sizeof(*reply));
-    reply->kind = KL_JOB_RESULT;
-    result->id = load->id;
-    rc = kl_loader_run(station->loader, &in, &result->out, &result->err);
+    if (job->kind == KL_JOB_LOAD) {
+        reply->kind = KL_JOB_RESULT;
+        result->id = job->u.load.id;
+        rc = load(station, &job->u.load, &result->out.load, &result->err);
+    } else {
+        reply->kind = KL_JOB_KEYS;
+        result->id = job->u.sign_in.id;
+        rc = sign_in(station, &job->u.sign_in, &result->out.keys, &result->err);
+    }
     *fatal = rc != KL_OK && kl_rc_is_hsm_trouble(rc);
     result->fatal = (uint32_t)*fatal;
     rc = kl_job_send(KL_WORKER_FD, reply, err);
@@ -206,7 +264,7 @@ static enum kl_rc work(struct station *station, struct kl_job *job, struct kl_jo
         if (rc != KL_OK) {
             return rc;
         }
-        if (job->kind != KL_JOB_LOAD) {
+        if (job->kind != KL_JOB_LOAD && job->kind != KL_JOB_SIGN_IN) {
             return kl_err_set(err, KL_ERR_PROTOCOL, "unexpected job of kind %u", job->kind);
         }
         rc = serve(station, job, reply, &fatal, err);
@@ -230,7 +288,7 @@ static enum kl_rc run(struct station *station, struct kl_job *job, struct kl_job
     }
     kl_log_setup("keyloaderd", (enum kl_log_level)job->u.setup.log_level,
                  (enum kl_log_target)job->u.setup.log_target);
-    rc = station_open_setup(station, &job->u.setup, err);
+    rc = station_open(station, &job->u.setup, err);
     if (rc != KL_OK) {
         struct kl_err cause = *err;
         return send_failed(job, &cause, err); /* the network process logs it */

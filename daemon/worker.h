@@ -7,10 +7,10 @@
 #ifndef KL_DAEMON_WORKER_H
 #define KL_DAEMON_WORKER_H
 
-#include <openssl/evp.h>
 #include <sys/types.h>
 
 #include "daemon/config.h"
+#include "daemon/job.h"
 #include "proto/err.h"
 
 #define KL_WORKER_FD 3
@@ -21,10 +21,9 @@
 enum kl_rc kl_worker_spawn(int *fd, pid_t *pid, struct kl_err *err) KL_MUST_CHECK;
 
 /* In a process of its own and without a worker: opens the HSM as a worker would, self-test
- * included, and gives the work key's public half; what `keyloaderd -t` does. The caller frees *key
- * with EVP_PKEY_free. */
-enum kl_rc kl_worker_check(const struct kl_config *config, EVP_PKEY **key,
-                           struct kl_err *err) KL_MUST_CHECK;
+ * included, and says which keys it has found; what `keyloaderd -t` does. */
+enum kl_rc kl_worker_check(const struct kl_config *config, const struct kl_job_wants *work_keys,
+                           struct kl_job_ready *ready, struct kl_err *err) KL_MUST_CHECK;
 
 /* In the worker process: serves until the other end closes; returns the exit status. */
 int kl_worker_main(void);

@@ -9,16 +9,21 @@
 #include <string.h>
 
 #include "pkcs11/keys.h"
+#include "pkcs11/object.h"
 #include "pkcs11/ops.h"
 #include "pkcs11/suite.h"
-#include "proto/cert.h"
 #include "proto/clock.h"
+#include "proto/pubkey.h"
 #include "proto/secret.h"
 #include "proto/transcript.h"
 
 #define CHECK_INTERVAL_MS 1000
 
-static const struct kl_suite_loader *const suites[] = {&kl_suite_loader_hardened_rsa};
+static const struct kl_suite_loader *const suites[] = {
+    &kl_suite_loader_hardened_rsa,
+    &kl_suite_loader_classic,
+    &kl_suite_loader_hardened_ec,
+};
 
 static const struct kl_suite_loader *find_suite(enum kl_suite suite)
 {
@@ -32,6 +37,74 @@ static const struct kl_suite_loader *find_suite(enum kl_suite suite)
 
 /* ---- Opening ---- */
 
+/* Only nothing at all is absent: a key that is not as it must be is an error. */
+static enum kl_rc is_absent(struct kl_loader *loader, const char *label, int *absent,
+                            struct kl_err *err)
+{
+    CK_OBJECT_HANDLE handle;
+    size_t count = 0;
+    enum kl_rc rc =
+        kl_object_find(loader->session, CKO_PRIVATE_KEY, label, &handle, 1, &count, err);
+
+    if (rc == KL_OK) {
+        *absent = count == 0;
+    }
+    return rc;
+}
+
+static enum kl_rc add_work_key(struct kl_loader *loader, const struct kl_loader_want *want,
+                               struct kl_err *err)
+{
+    struct kl_work *work = &loader->work[loader->work_count];
+    size_t len = strlen(want->label);
+    enum kl_suite suite;
+    int absent = 0;
+    enum kl_rc rc;
+
+    if (len > KL_KEY_LABEL_MAX) {
+        return kl_err_set(err, KL_ERR_KEY, "work key \"%s\": a label has at most %d bytes",
+                          want->label, KL_KEY_LABEL_MAX);
+    }
+    if (want->optional) {
+        rc = is_absent(loader, want->label, &absent, err);
+        if (rc != KL_OK || absent) {
+            return rc;
+        }
+    }
+    rc = kl_pair_find_work(loader->session, want->label, &suite, &work->handle, &work->public_key,
+                           err);
+    if (rc != KL_OK) {
+        return rc;
+    }
+    loader->work_count++; /* so that its public key is freed */
+    memcpy(work->label, want->label, len + 1);
+    work->suite = find_suite(suite);
+    if (!work->suite) {
+        return kl_err_set(err, KL_ERR_INTERNAL, "work key \"%s\" is of suite %d", want->label,
+                          suite);
+    }
+    return kl_pubkey_type(work->public_key, &work->type, &work->bits, err);
+}
+
+static enum kl_rc open_keys(struct kl_loader *loader, const struct kl_loader_config *config,
+                            struct kl_err *err)
+{
+    enum kl_rc rc = KL_OK;
+
+    if (config->work_key_count == 0 || config->work_key_count > KL_LOADER_KEYS_MAX) {
+        return kl_err_set(err, KL_ERR_INTERNAL, "%zu work keys", config->work_key_count);
+    }
+    for (size_t i = 0; rc == KL_OK && i < config->work_key_count; i++) {
+        rc = add_work_key(loader, &config->work_keys[i], err);
+    }
+    if (rc == KL_OK && loader->work_count == 0) {
+        rc = kl_err_set(err, KL_ERR_KEY, "none of the work keys is on the token");
+    }
+    return rc != KL_OK ? rc
+                       : kl_storage_key_find(loader->session, config->storage_key,
+                                             &loader->storage_key, err);
+}
+
 enum kl_rc kl_loader_open(struct kl_token *token, const struct kl_loader_config *config,
                           struct kl_loader **out, struct kl_err *err)
 {
@@ -42,13 +115,9 @@ enum kl_rc kl_loader_open(struct kl_token *token, const struct kl_loader_config 
         return kl_err_set(err, KL_ERR_MEMORY, "out of memory for a loader");
     }
     loader->strength_enforce = config->strength_enforce;
+    loader->host_fallback = config->host_fallback;
     if ((rc = kl_session_open(token, &loader->session, err)) != KL_OK ||
-        (rc = kl_pair_find(loader->session, KL_PAIR_WORK, config->work_key, &loader->work_key,
-                           &loader->public_key, err)) != KL_OK ||
-        (rc = kl_pubkey_type(loader->public_key, &loader->key_type, &loader->key_bits, err)) !=
-            KL_OK ||
-        (rc = kl_storage_key_find(loader->session, config->storage_key, &loader->storage_key,
-                                  err)) != KL_OK ||
+        (rc = open_keys(loader, config, err)) != KL_OK ||
         (rc = kl_loader_selftest(loader, err)) != KL_OK) {
         kl_loader_free(loader);
         return rc;
@@ -62,19 +131,36 @@ void kl_loader_free(struct kl_loader *loader)
     if (!loader) {
         return;
     }
-    EVP_PKEY_free(loader->public_key);
+    for (size_t i = 0; i < loader->work_count; i++) {
+        EVP_PKEY_free(loader->work[i].public_key);
+    }
     kl_session_free(loader->session);
     free(loader);
 }
 
-EVP_PKEY *kl_loader_public(const struct kl_loader *loader)
+size_t kl_loader_keys(const struct kl_loader *loader, struct kl_loader_key out[KL_LOADER_KEYS_MAX])
 {
-    return loader->public_key;
+    for (size_t i = 0; i < loader->work_count; i++) {
+        const struct kl_work *work = &loader->work[i];
+
+        out[i] = (struct kl_loader_key){
+            .label = work->label,
+            .suite = work->suite->id,
+            .oaep_hash = work->oaep_hash,
+            .public_key = work->public_key,
+        };
+    }
+    return loader->work_count;
 }
 
-enum kl_oaep_hash kl_loader_oaep_hash(const struct kl_loader *loader)
+static const struct kl_work *find_work(const struct kl_loader *loader, const char *label)
 {
-    return loader->oaep_hash;
+    for (size_t i = 0; i < loader->work_count; i++) {
+        if (strcmp(loader->work[i].label, label) == 0) {
+            return &loader->work[i];
+        }
+    }
+    return NULL;
 }
 
 /* ---- A load ---- */
@@ -82,7 +168,7 @@ enum kl_oaep_hash kl_loader_oaep_hash(const struct kl_loader *loader)
 /* The messages of one load, and what follows from them. */
 struct load {
     const struct kl_load_in *in;
-    const struct kl_suite_loader *suite;
+    const struct kl_work *work;
     struct kl_transcript *transcript;
     struct kl_msg hello, certificate, randoms;
     uint8_t t0[KL_HASH_LEN];
@@ -100,7 +186,7 @@ static int offers(const uint8_t *offer, size_t count, unsigned value)
     return 0;
 }
 
-static enum kl_rc decode_as(struct kl_bytes der, enum kl_msg_type type, struct kl_msg *out,
+enum kl_rc kl_loader_decode(struct kl_bytes der, enum kl_msg_type type, struct kl_msg *out,
                             struct kl_err *err)
 {
     enum kl_rc rc = kl_msg_decode(der.data, der.len, out, err);
@@ -115,14 +201,40 @@ static enum kl_rc decode_as(struct kl_bytes der, enum kl_msg_type type, struct k
     return KL_OK;
 }
 
+/* Are the messages of the suite that the work key is for? A key serves one suite only, so that no
+ * peer, and no network process, can have it used as another's. */
+static enum kl_rc check_suite(const struct load *load, struct kl_err *err)
+{
+    const struct kl_work *work = load->work;
+    const struct kl_hello *hello = &load->hello.u.hello;
+    const struct kl_certificate *certificate = &load->certificate.u.certificate;
+    enum kl_suite suite = work->suite->id;
+
+    if (!offers(hello->suites, hello->suite_count, suite)) {
+        return kl_err_set(err, KL_ERR_UNSUPPORTED, "suite %s is not in the Hello",
+                          kl_suite_name(suite));
+    }
+    if (certificate->suite != suite || certificate->oaep_hash != work->oaep_hash) {
+        return kl_err_set(err, KL_ERR_PROTOCOL,
+                          "Certificate announces suite %u and OAEP hash %u; work key \"%s\" is for "
+                          "suite %d and OAEP hash %d",
+                          certificate->suite, certificate->oaep_hash, work->label, suite,
+                          work->oaep_hash);
+    }
+    if (load->randoms.u.randoms.suite != suite) {
+        return kl_err_set(err, KL_ERR_PROTOCOL, "Randoms of suite %d; work key \"%s\" is for %s",
+                          load->randoms.u.randoms.suite, work->label, kl_suite_name(suite));
+    }
+    return KL_OK;
+}
+
 /* Do the messages allow what is asked for? */
 static enum kl_rc check(const struct kl_loader *loader, const struct load *load, struct kl_err *err)
 {
     const struct kl_load_in *in = load->in;
     const struct kl_hello *hello = &load->hello.u.hello;
-    const struct kl_certificate *certificate = &load->certificate.u.certificate;
     const struct kl_alg_info *info = kl_alg_info(in->alg);
-    enum kl_rc rc = KL_OK;
+    enum kl_rc rc;
 
     if (!info || in->tmk_version == 0 || in->tmk_version > KL_VERSION_MAX ||
         in->kcv_len < KL_KCV_LEN_MIN || in->kcv_len > KL_KCV_LEN_MAX) {
@@ -134,23 +246,15 @@ static enum kl_rc check(const struct kl_loader *loader, const struct load *load,
         return kl_err_set(err, KL_ERR_UNSUPPORTED, "Hello has protocol version %lu",
                           (unsigned long)hello->version);
     }
-    if (!offers(hello->suites, hello->suite_count, in->suite)) {
-        return kl_err_set(err, KL_ERR_UNSUPPORTED, "suite %s is not in the Hello",
-                          kl_suite_name(in->suite));
+    if ((rc = check_suite(load, err)) != KL_OK) {
+        return rc;
     }
     if (!offers(hello->algs, hello->alg_count, in->alg)) {
         return kl_err_set(err, KL_ERR_UNSUPPORTED, "algorithm %s is not in the Hello", info->name);
     }
-    if (certificate->suite != in->suite || certificate->oaep_hash != loader->oaep_hash) {
-        return kl_err_set(err, KL_ERR_PROTOCOL,
-                          "Certificate announces suite %u and OAEP hash %u; the job has suite %d, "
-                          "the token OAEP hash %d",
-                          certificate->suite, certificate->oaep_hash, in->suite, loader->oaep_hash);
-    }
-    if (loader->strength_enforce) {
-        rc = load->suite->strength(loader, in->alg, err);
-    }
-    return rc;
+    return loader->strength_enforce
+               ? kl_alg_strength(load->work->type, load->work->bits, in->alg, err)
+               : KL_OK;
 }
 
 /* Decodes and checks the messages; T0 and T1 from their exact bytes. */
@@ -160,12 +264,14 @@ static enum kl_rc read_messages(const struct kl_loader *loader, struct load *loa
     const struct kl_load_in *in = load->in;
     enum kl_rc rc;
 
-    if (!(load->suite = find_suite(in->suite))) {
-        return kl_err_set(err, KL_ERR_INTERNAL, "load job: unknown suite %d", in->suite);
+    if (!(load->work = find_work(loader, in->work_key))) {
+        return kl_err_set(err, KL_ERR_KEY, "load job: no work key \"%s\" is served here",
+                          in->work_key);
     }
-    if ((rc = decode_as(in->hello, KL_MSG_HELLO, &load->hello, err)) != KL_OK ||
-        (rc = decode_as(in->certificate, KL_MSG_CERTIFICATE, &load->certificate, err)) != KL_OK ||
-        (rc = decode_as(in->randoms, KL_MSG_RANDOMS, &load->randoms, err)) != KL_OK ||
+    if ((rc = kl_loader_decode(in->hello, KL_MSG_HELLO, &load->hello, err)) != KL_OK ||
+        (rc = kl_loader_decode(in->certificate, KL_MSG_CERTIFICATE, &load->certificate, err)) !=
+            KL_OK ||
+        (rc = kl_loader_decode(in->randoms, KL_MSG_RANDOMS, &load->randoms, err)) != KL_OK ||
         (rc = check(loader, load, err)) != KL_OK ||
         (rc = kl_transcript_new(&load->transcript, err)) != KL_OK ||
         (rc = kl_transcript_add(load->transcript, in->hello.data, in->hello.len, err)) != KL_OK ||
@@ -193,13 +299,9 @@ enum kl_rc kl_loader_derive(struct kl_loader *loader, CK_OBJECT_HANDLE rnd1,
 static enum kl_rc recover(struct kl_loader *loader, struct load *load, struct kl_err *err)
 {
     struct kl_load_keys *keys = &load->keys;
-    enum kl_rc rc =
-        load->suite->recover(loader, &load->randoms.u.randoms, load->t0, keys, load->tbs.rnd2, err);
+    enum kl_rc rc = load->work->suite->recover(loader, load->work, &load->randoms.u.randoms,
+                                               load->t0, keys, load->tbs.rnd2, err);
 
-    if (rc == KL_OK) {
-        rc = kl_loader_derive(loader, keys->rnd1, load->t0, KL_PURPOSE_WRAP, KL_USE_WRAP,
-                              &keys->wrap, err);
-    }
     if (rc == KL_OK) {
         rc = kl_loader_derive(loader, keys->rnd1, load->t0, KL_PURPOSE_ACK, KL_USE_MAC, &keys->ack,
                               err);
@@ -211,22 +313,48 @@ static enum kl_rc recover(struct kl_loader *loader, struct load *load, struct kl
     return rc;
 }
 
-/* S7, first half: the TMK, its KCV and its two cryptograms. */
+/* A fresh TMK and its cryptogram for the store. */
 static enum kl_rc draw_tmk(struct kl_loader *loader, struct load *load, struct kl_load_out *out,
                            struct kl_err *err)
+{
+    enum kl_rc rc = kl_op_generate_tmk(loader->session, load->in->alg, &load->keys.tmk, err);
+
+    return rc != KL_OK ? rc
+                       : kl_op_wrap(loader->session, loader->storage_key, load->keys.tmk,
+                                    out->cryptogram, &out->cryptogram_len, err);
+}
+
+/* The imported TMK; the cryptogram stays what it is. */
+static enum kl_rc fetch_tmk(struct kl_loader *loader, struct load *load, struct kl_load_out *out,
+                            struct kl_err *err)
+{
+    const struct kl_bytes *stored = &load->in->tmk;
+    enum kl_rc rc =
+        kl_op_unwrap_stored(loader->session, loader->storage_key, load->in->alg, stored->data,
+                            stored->len, KL_USE_KCV, &load->keys.tmk, err);
+
+    if (rc == KL_OK) {
+        memcpy(out->cryptogram, stored->data, stored->len);
+        out->cryptogram_len = stored->len;
+    }
+    return rc;
+}
+
+/* S7, first half: the TMK, its KCV and its two cryptograms. */
+static enum kl_rc provide_tmk(struct kl_loader *loader, struct load *load, struct kl_load_out *out,
+                              struct kl_err *err)
 {
     const struct kl_load_in *in = load->in;
     struct kl_load_keys *keys = &load->keys;
     struct kl_tbs *tbs = &load->tbs;
-    enum kl_rc rc;
+    enum kl_rc rc =
+        in->tmk.len > 0 ? fetch_tmk(loader, load, out, err) : draw_tmk(loader, load, out, err);
 
-    if ((rc = kl_op_generate_tmk(loader->session, in->alg, &keys->tmk, err)) != KL_OK ||
+    if (rc != KL_OK ||
         (rc = kl_op_kcv(loader->session, keys->tmk, in->alg, in->kcv_len, tbs->kcv, err)) !=
             KL_OK ||
         (rc = kl_op_wrap(loader->session, keys->wrap, keys->tmk, tbs->ctmk, &tbs->ctmk_len, err)) !=
-            KL_OK ||
-        (rc = kl_op_wrap(loader->session, loader->storage_key, keys->tmk, out->cryptogram,
-                         &out->cryptogram_len, err)) != KL_OK) {
+            KL_OK) {
         return rc;
     }
     memcpy(tbs->serial, load->hello.u.hello.serial, sizeof(tbs->serial));
@@ -238,6 +366,38 @@ static enum kl_rc draw_tmk(struct kl_loader *loader, struct load *load, struct k
     memcpy(out->kcv, tbs->kcv, tbs->kcv_len);
     out->kcv_len = tbs->kcv_len;
     return KL_OK;
+}
+
+/* S7, second half: the MasterKey message. */
+static enum kl_rc seal(struct kl_loader *loader, struct load *load, struct kl_load_out *out,
+                       struct kl_err *err)
+{
+    const struct kl_suite_loader *suite = load->work->suite;
+    struct kl_msg msg = {.type = KL_MSG_MASTER_KEY};
+    struct kl_master_key *master_key = &msg.u.master_key;
+    uint8_t tbs_der[KL_TBS_MAX];
+    size_t tbs_len = 0;
+    enum kl_rc rc;
+
+    master_key->tbs = load->tbs;
+    if (suite->recovers) {
+        memset(master_key->tbs.rnd2, 0, sizeof(master_key->tbs.rnd2));
+        memset(master_key->tbs.ctmk, 0, sizeof(master_key->tbs.ctmk));
+        master_key->tbs.ctmk_len = 0;
+    }
+    if ((rc = kl_tbs_encode(&master_key->tbs, tbs_der, &tbs_len, err)) != KL_OK) {
+        goto out;
+    }
+    master_key->tbs_der = (struct kl_bytes){tbs_der, tbs_len};
+    rc = suite->sign(loader, load->work, &load->tbs, master_key->tbs_der, master_key->sig,
+                     &master_key->sig_len, err);
+    if (rc == KL_OK) {
+        rc = kl_msg_encode(&msg, out->master_key, &out->master_key_len, err);
+    }
+out:
+    kl_wipe(&msg, sizeof(msg)); /* Rnd2' */
+    kl_wipe(tbs_der, sizeof(tbs_der));
+    return rc;
 }
 
 static enum kl_rc done_mac(struct kl_loader *loader, const struct load *load,
@@ -297,9 +457,8 @@ enum kl_rc kl_loader_load(struct kl_loader *loader, const struct kl_load_in *in,
     load->in = in;
     if ((rc = read_messages(loader, load, err)) != KL_OK ||
         (rc = recover(loader, load, err)) != KL_OK ||
-        (rc = draw_tmk(loader, load, result, err)) != KL_OK ||
-        (rc = load->suite->seal(loader, &load->tbs, result->master_key, &result->master_key_len,
-                                err)) != KL_OK ||
+        (rc = provide_tmk(loader, load, result, err)) != KL_OK ||
+        (rc = seal(loader, load, result, err)) != KL_OK ||
         (rc = compute_macs(loader, load, result, err)) != KL_OK) {
         goto out;
     }
@@ -321,22 +480,22 @@ out:
     return rc;
 }
 
-/* ---- A bad peer or a lost token ---- */
+/* ---- Bad bytes or a lost token ---- */
 
-/* After a KL_ERR_VERIFY: is it the peer's bytes, or does this token refuse everything? Modules give
- * the same answers (CKR_GENERAL_ERROR, CKR_FUNCTION_FAILED, ...) to both. Once in an interval only,
- * so that bad peers do not double the token's work. */
-static enum kl_rc blame(struct kl_loader *loader, struct kl_err *err)
+/* Modules give the same answers (CKR_GENERAL_ERROR, CKR_FUNCTION_FAILED, ...) to both. Once in an
+ * interval only, so that bad peers do not double the token's work. */
+enum kl_rc kl_loader_blame(struct kl_loader *loader, const struct kl_work *work, enum kl_rc rc,
+                           struct kl_err *err)
 {
     struct kl_err cause = KL_ERR_INIT;
     int64_t now = kl_clock_ms();
 
-    if (now < loader->next_check) {
-        return KL_ERR_VERIFY;
+    if ((rc != KL_ERR_VERIFY && rc != KL_ERR_STORE) || now < loader->next_check) {
+        return rc;
     }
     loader->next_check = now + CHECK_INTERVAL_MS;
-    if (kl_loader_known_answer(loader, loader->oaep_hash, &cause) == KL_OK) {
-        return KL_ERR_VERIFY;
+    if (kl_loader_known_answer(loader, work, &cause) == KL_OK) {
+        return rc;
     }
     return kl_err_native(err, KL_ERR_HSM, cause.source, cause.native, cause.op,
                          "the token fails on a known answer, too: %s", cause.text);
@@ -347,5 +506,5 @@ enum kl_rc kl_loader_run(struct kl_loader *loader, const struct kl_load_in *in,
 {
     enum kl_rc rc = kl_loader_load(loader, in, out, err);
 
-    return rc == KL_ERR_VERIFY ? blame(loader, err) : rc;
+    return rc == KL_OK ? KL_OK : kl_loader_blame(loader, find_work(loader, in->work_key), rc, err);
 }

@@ -18,32 +18,52 @@
 #include "proto/message.h"
 #include "proto/suite.h"
 
-struct kl_loader; /* one session and the handles of the work key and the storage key */
+struct kl_loader; /* one session and the handles of the work keys and the storage key */
 
-struct kl_loader_config {
-    const char *work_key;    /* CKA_LABEL of AcquireWCRT_Prk */
-    const char *storage_key; /* CKA_LABEL of the storage key */
-    int strength_enforce;    /* 1: refuse a TMK stronger than the work key */
+#define KL_LOADER_KEYS_MAX 16 /* work keys served at once */
+#define KL_KEY_LABEL_MAX 64   /* bytes of a CKA_LABEL of ours */
+
+struct kl_loader_want {
+    const char *label; /* CKA_LABEL of an AcquireWCRT_Prk */
+    int optional;      /* 1: on its way out; if it is not there, go on without */
 };
 
-/* Opens a session, finds both keys, and runs the self-test: the whole loader side of the suite
- * against the work key's own public key (and the storage key's unwrap), with session keys.
+struct kl_loader_config {
+    struct kl_loader_want work_keys[KL_LOADER_KEYS_MAX];
+    size_t work_key_count;   /* from 1 */
+    const char *storage_key; /* CKA_LABEL of the storage key */
+    int strength_enforce;    /* 1: refuse a TMK stronger than the work key */
+    int host_fallback; /* 1: where the token cannot wrap under a TDES TMK, working keys may stand in
+                          this process's locked memory while they are enciphered */
+};
+
+/* Opens a session, finds all keys, and runs the self-test: the whole loader side of each work key's
+ * suite against its own public key, the storage key's unwrap, and sign-in, with session keys.
+ * KL_ERR_KEY: a key is missing (all of them, if all are optional) or not as it must be;
  * KL_ERR_HSM_LACKS names the first operation that the token cannot do. Borrows token. */
 enum kl_rc kl_loader_open(struct kl_token *token, const struct kl_loader_config *config,
                           struct kl_loader **out, struct kl_err *err) KL_MUST_CHECK;
 void kl_loader_free(struct kl_loader *loader); /* takes NULL */
 
-EVP_PKEY *kl_loader_public(const struct kl_loader *loader);      /* AcquireWCRT_Pu; borrowed */
-enum kl_oaep_hash kl_loader_oaep_hash(const struct kl_loader *); /* the strongest the token does */
+/* The work keys that were found, in the order wanted. */
+struct kl_loader_key {
+    const char *label; /* borrowed */
+    enum kl_suite suite;
+    enum kl_oaep_hash oaep_hash; /* the strongest that the token does; KL_OAEP_SHA1 for EC */
+    EVP_PKEY *public_key;        /* AcquireWCRT_Pu; borrowed */
+};
+size_t kl_loader_keys(const struct kl_loader *loader, struct kl_loader_key out[KL_LOADER_KEYS_MAX]);
 
 struct kl_load_in {
-    enum kl_suite suite;
+    const char *work_key;        /* its label; what the Certificate's suite is, follows */
     struct kl_bytes hello;       /* exact DER; borrowed */
     struct kl_bytes certificate; /* exact DER; borrowed */
     struct kl_bytes randoms;     /* exact DER; borrowed */
-    enum kl_alg alg;             /* of the TMK to generate; must be in the Hello */
+    enum kl_alg alg;             /* of the TMK; must be in the Hello */
     uint32_t tmk_version;
     size_t kcv_len;
+    struct kl_bytes tmk; /* of an imported TMK: its cryptogram under the storage key; borrowed.
+                            len 0: generate one */
 };
 
 struct kl_load_out {
@@ -58,12 +78,49 @@ struct kl_load_out {
     uint8_t drop_mac[KL_MAC_LEN];   /* Done.mac for KL_VERDICT_DROP */
 };
 
-/* Runs one load. KL_ERR_VERIFY: the peer's C_rnd1_rnd2 is bad (which part is in err's text for the
- * log, never for the peer). KL_ERR_UNSUPPORTED: suite or algorithm is not in the Hello.
- * KL_ERR_STRENGTH, KL_ERR_PROTOCOL; HSM trouble by kl_rv_err. A token that
- * refuses a known answer, too (tried at most once a second), is KL_ERR_HSM, not KL_ERR_VERIFY.
- * *out is written only on success. */
+/* Runs one load. KL_ERR_KEY: no such work key here. KL_ERR_VERIFY: the peer's C_rnd1_rnd2 is bad
+ * (which part is in err's text for the log, never for the peer). KL_ERR_STORE: an imported TMK's
+ * cryptogram is. KL_ERR_UNSUPPORTED: suite or algorithm is not in the Hello. KL_ERR_PROTOCOL: not
+ * the messages of a load, or not of the work key's suite. KL_ERR_STRENGTH; HSM trouble by
+ * kl_rv_err. A token that refuses a known answer, too (tried at most once a second), is KL_ERR_HSM,
+ * neither KL_ERR_VERIFY nor KL_ERR_STORE. *out is written only on success. */
 enum kl_rc kl_loader_run(struct kl_loader *loader, const struct kl_load_in *in,
                          struct kl_load_out *out, struct kl_err *err) KL_MUST_CHECK;
+
+/* ---- Sign-in: working keys under the terminal's TMK ---- */
+
+struct kl_sign_in_in {
+    struct kl_bytes sign_in; /* exact DER; borrowed */
+    enum kl_alg alg;         /* of the TMK, and so of PIK and MAK */
+    uint32_t tmk_version;
+    struct kl_bytes tmk; /* its cryptogram under the storage key; borrowed */
+    size_t kcv_len;      /* of PIK's and MAK's; in FIELD62 it is 4 */
+};
+
+/* A working key for the store. */
+struct kl_stored_key {
+    enum kl_alg alg;
+    size_t cryptogram_len;
+    uint8_t cryptogram[KL_CTMK_LEN_MAX]; /* under the storage key, RFC 3394 */
+    size_t kcv_len;
+    uint8_t kcv[KL_KCV_LEN_MAX];
+};
+
+struct kl_sign_in_out {
+    size_t message_len;
+    uint8_t message[KL_KEYS_BODY_MAX + 64]; /* exact DER of the WorkingKeys message */
+    struct kl_stored_key pik, mak;          /* MAK of FIELD62: as the TDES2 key K || K */
+    uint8_t ack_mac[KL_MAC_LEN];            /* a good Loaded.mac, over PIK's KCV */
+    uint8_t active_mac[KL_MAC_LEN];         /* Done.mac for KL_VERDICT_ACTIVE */
+};
+
+/* Draws PIK and MAK. FIELD62 has a PIK of double length whatever the TMK's length is, and a MAK
+ * that no token can make as a key of its own, so it always needs host_fallback. KL_ERR_UNSUPPORTED:
+ * FIELD62 for an AES TMK, or host_fallback is off where it is needed (no trouble of the HSM's: the
+ * next job can be served). KL_ERR_STORE: the TMK's cryptogram is bad; a lost token as in
+ * kl_loader_run. KL_ERR_PROTOCOL: no SignIn, or not for that TMK; HSM trouble by kl_rv_err. *out is
+ * written only on success. */
+enum kl_rc kl_loader_sign_in(struct kl_loader *loader, const struct kl_sign_in_in *in,
+                             struct kl_sign_in_out *out, struct kl_err *err) KL_MUST_CHECK;
 
 #endif

@@ -11,6 +11,7 @@
 #include "pkcs11/rv.h"
 #include "pkcs11/tmpl.h"
 #include "proto/message.h"
+#include "proto/pubkey.h"
 
 enum kl_rc kl_object_find(struct kl_session *session, CK_OBJECT_CLASS class, const char *label,
                           CK_OBJECT_HANDLE *handles, size_t max, size_t *count, struct kl_err *err)
@@ -148,6 +149,24 @@ enum kl_rc kl_object_demand(struct kl_session *session, CK_OBJECT_HANDLE object,
     return KL_OK;
 }
 
+enum kl_rc kl_object_number(struct kl_session *session, CK_OBJECT_HANDLE object,
+                            CK_ATTRIBUTE_TYPE type, const char *name, const char *what,
+                            CK_ULONG *out, struct kl_err *err)
+{
+    CK_ULONG number = 0;
+    CK_ATTRIBUTE attr = {type, &number, sizeof(number)};
+    CK_RV rv = kl_session_functions(session)->C_GetAttributeValue(kl_session_handle(session),
+                                                                  object, &attr, 1);
+
+    if (rv != CKR_OK) {
+        return kl_rv_err(err, rv, "C_GetAttributeValue", "%s: %s", what, name);
+    }
+    *out = number;
+    return KL_OK;
+}
+
+/* ---- Public keys ---- */
+
 static enum kl_rc rsa_public(const BIGNUM *n, const BIGNUM *e, EVP_PKEY **out, struct kl_err *err)
 {
     OSSL_PARAM_BLD *builder;
@@ -205,5 +224,91 @@ enum kl_rc kl_object_rsa_public(struct kl_session *session, CK_OBJECT_HANDLE obj
     }
     BN_free(e);
     BN_free(n);
+    return rc;
+}
+
+size_t kl_ec_point_der(const uint8_t *point, size_t len, uint8_t out[KL_EC_POINT_DER_MAX])
+{
+    size_t at = 0;
+
+    out[at++] = V_ASN1_OCTET_STRING;
+    if (len > 127) { /* P-521 */
+        out[at++] = 0x81;
+    }
+    out[at++] = (uint8_t)len;
+    memcpy(out + at, point, len);
+    return at + len;
+}
+
+static const struct kl_curve *curve_of(const uint8_t *params, size_t len)
+{
+    static const unsigned sizes[] = {256, 384, 521};
+
+    for (size_t i = 0; i < COUNT(sizes); i++) {
+        const struct kl_curve *curve = kl_curve_by_bits(sizes[i]);
+
+        if (curve && curve->oid_len == len && memcmp(curve->oid, params, len) == 0) {
+            return curve;
+        }
+    }
+    return NULL;
+}
+
+/* The point within CKA_EC_POINT; its length alone tells the two forms apart, as both begin with
+ * 04. NULL if it is neither. */
+static const uint8_t *bare_point(const struct kl_curve *curve, const uint8_t *value, size_t len)
+{
+    uint8_t wrapped[KL_EC_POINT_DER_MAX];
+    const uint8_t *point = len > curve->point_len ? value + (len - curve->point_len) : value;
+
+    if (len == curve->point_len) {
+        return value;
+    }
+    return len > curve->point_len && kl_ec_point_der(point, curve->point_len, wrapped) == len &&
+                   memcmp(wrapped, value, len) == 0
+               ? point
+               : NULL;
+}
+
+enum kl_rc kl_object_ec_public(struct kl_session *session, CK_OBJECT_HANDLE object, EVP_PKEY **out,
+                               struct kl_err *err)
+{
+    uint8_t params[32], value[KL_EC_POINT_DER_MAX];
+    CK_ATTRIBUTE params_attr = {CKA_EC_PARAMS, params, sizeof(params)};
+    CK_ATTRIBUTE point_attr = {CKA_EC_POINT, value, sizeof(value)};
+    CK_FUNCTION_LIST *f = kl_session_functions(session);
+    CK_SESSION_HANDLE s = kl_session_handle(session);
+    const struct kl_curve *curve;
+    const uint8_t *point;
+    enum kl_rc rc;
+    CK_RV rv = f->C_GetAttributeValue(s, object, &params_attr, 1);
+
+    if (rv != CKR_OK && rv != CKR_BUFFER_TOO_SMALL) {
+        return kl_rv_err(err, rv, "C_GetAttributeValue", "CKA_EC_PARAMS cannot be read");
+    }
+    curve = rv == CKR_OK && params_attr.ulValueLen <= sizeof(params)
+                ? curve_of(params, params_attr.ulValueLen)
+                : NULL;
+    if (!curve) {
+        return kl_err_set(err, KL_ERR_KEY, "EC key: CKA_EC_PARAMS must name P-256, P-384 or P-521");
+    }
+    rv = f->C_GetAttributeValue(s, object, &point_attr, 1);
+    if (rv == CKR_ATTRIBUTE_TYPE_INVALID || (rv == CKR_OK && point_attr.ulValueLen == 0)) {
+        return kl_err_set(err, KL_ERR_NOT_FOUND, "EC key: there is no CKA_EC_POINT");
+    }
+    if (rv != CKR_OK && rv != CKR_BUFFER_TOO_SMALL) {
+        return kl_rv_err(err, rv, "C_GetAttributeValue", "CKA_EC_POINT cannot be read");
+    }
+    point = rv == CKR_OK && point_attr.ulValueLen <= sizeof(value)
+                ? bare_point(curve, value, point_attr.ulValueLen)
+                : NULL;
+    if (!point) {
+        return kl_err_set(err, KL_ERR_KEY, "EC key: CKA_EC_POINT is no uncompressed point of %s",
+                          curve->name);
+    }
+    rc = kl_ec_from_point(curve, point, curve->point_len, out, err);
+    if (rc == KL_ERR_VERIFY) {
+        err->rc = rc = KL_ERR_KEY;
+    }
     return rc;
 }

@@ -6,8 +6,10 @@
 #include <openssl/evp.h>
 #include <p11-kit/pkcs11.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "pkcs11/token.h"
+#include "proto/alg.h"
 #include "proto/err.h"
 
 /* Finds token objects by class and label. handles holds `max`; *count may be more than max when
@@ -52,8 +54,26 @@ enum kl_rc kl_object_demand(struct kl_session *session, CK_OBJECT_HANDLE object,
                             const struct kl_demand *demands, size_t count, const char *what,
                             struct kl_err *err) KL_MUST_CHECK;
 
+/* One number attribute, e.g. CKA_KEY_TYPE; name and what are for the message. An attribute that the
+ * token does not know is KL_ERR_HSM_LACKS. */
+enum kl_rc kl_object_number(struct kl_session *session, CK_OBJECT_HANDLE object,
+                            CK_ATTRIBUTE_TYPE type, const char *name, const char *what,
+                            CK_ULONG *out, struct kl_err *err) KL_MUST_CHECK;
+
 /* The RSA public key that a key object (of either half) holds; the caller frees it. */
 enum kl_rc kl_object_rsa_public(struct kl_session *session, CK_OBJECT_HANDLE object, EVP_PKEY **out,
                                 struct kl_err *err) KL_MUST_CHECK;
+
+/* The EC public key that a key object (of either half) holds: CKA_EC_PARAMS must be the OID of one
+ * of our curves, CKA_EC_POINT an uncompressed point on it, in a DER OCTET STRING (PKCS#11 v2.40) or
+ * bare (some modules). KL_ERR_NOT_FOUND: it holds no point, as a private key need not. KL_ERR_KEY
+ * if it is not as it must be. The caller frees it. */
+enum kl_rc kl_object_ec_public(struct kl_session *session, CK_OBJECT_HANDLE object, EVP_PKEY **out,
+                               struct kl_err *err) KL_MUST_CHECK;
+
+/* The point in an OCTET STRING, as a token wants CKA_EC_POINT: out holds KL_EC_POINT_DER_MAX
+ * bytes. Returns the length. */
+#define KL_EC_POINT_DER_MAX (KL_EC_POINT_MAX + 3)
+size_t kl_ec_point_der(const uint8_t *point, size_t len, uint8_t out[KL_EC_POINT_DER_MAX]);
 
 #endif

@@ -1,8 +1,30 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Operations that belong to no kind of key: random bytes, and the end of an object. */
+/* What belongs to no kind of key: uses, random bytes, and the end of an object. */
 #include "pkcs11/ops.h"
 
 #include "pkcs11/rv.h"
+#include "pkcs11/tmpl.h"
+
+unsigned kl_op_can(enum kl_key_use use, int is_aes)
+{
+    switch (use) {
+    case KL_USE_DERIVE:
+        return KL_CAN_DERIVE;
+    case KL_USE_WRAP:
+        return KL_CAN_WRAP;
+    case KL_USE_UNWRAP:
+        return KL_CAN_UNWRAP;
+    case KL_USE_ENCRYPT:
+        return KL_CAN_ENCRYPT;
+    case KL_USE_DECRYPT:
+        return KL_CAN_DECRYPT;
+    case KL_USE_MAC:
+        return KL_CAN_SIGN;
+    case KL_USE_KCV:
+        return is_aes ? KL_CAN_SIGN : KL_CAN_ENCRYPT;
+    }
+    return 0;
+}
 
 void kl_op_destroy(struct kl_session *session, CK_OBJECT_HANDLE *handle)
 {

@@ -1,71 +1,75 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Rnd1 and the single-use AES keys derived from it: generating, deriving, GCM for Rnd2 and CMAC
- * for Loaded and Done.
+ * for Loaded and Done; and the ECDH secret, which derives likewise.
  */
 #include "pkcs11/ops.h"
 
 #include <string.h>
 
+#include "pkcs11/object.h"
 #include "pkcs11/rv.h"
 #include "pkcs11/tmpl.h"
+#include "proto/pubkey.h"
 #include "proto/secret.h"
 
 /* Longest message to or from GCM here, tag included; Rnd2 needs 48. */
 #define GCM_MAX 256
 
-static unsigned can_of(enum kl_key_use use)
-{
-    switch (use) {
-    case KL_USE_DERIVE:
-        return KL_CAN_DERIVE;
-    case KL_USE_WRAP:
-        return KL_CAN_WRAP;
-    case KL_USE_UNWRAP:
-        return KL_CAN_UNWRAP;
-    case KL_USE_ENCRYPT:
-        return KL_CAN_ENCRYPT;
-    case KL_USE_DECRYPT:
-        return KL_CAN_DECRYPT;
-    case KL_USE_MAC:
-        return KL_CAN_SIGN;
-    case KL_USE_KCV: /* of an AES key; ops_tmk.c knows TDES */
-        return KL_CAN_SIGN;
-    }
-    return 0;
-}
-
-/* An AES-256 session key with one use; the caller seals it. */
-static void session_key(struct kl_tmpl *tmpl, int extractable, enum kl_key_use use)
+/* An AES session key of so many bytes with one use; the caller seals it. */
+static void session_key(struct kl_tmpl *tmpl, size_t len, int extractable, enum kl_key_use use)
 {
     kl_tmpl_init(tmpl);
     kl_tmpl_number(tmpl, CKA_CLASS, CKO_SECRET_KEY);
     kl_tmpl_number(tmpl, CKA_KEY_TYPE, CKK_AES);
-    kl_tmpl_number(tmpl, CKA_VALUE_LEN, KL_RND1_LEN);
+    kl_tmpl_number(tmpl, CKA_VALUE_LEN, (CK_ULONG)len);
     kl_tmpl_bool(tmpl, CKA_TOKEN, 0);
     kl_tmpl_bool(tmpl, CKA_PRIVATE, 1);
     kl_tmpl_bool(tmpl, CKA_SENSITIVE, 1);
     kl_tmpl_bool(tmpl, CKA_EXTRACTABLE, extractable);
-    kl_tmpl_can(tmpl, CKO_SECRET_KEY, can_of(use));
+    kl_tmpl_can(tmpl, CKO_SECRET_KEY, kl_op_can(use, 1));
 }
 
-enum kl_rc kl_op_generate_rnd1(struct kl_session *session, CK_OBJECT_HANDLE *rnd1,
+enum kl_rc kl_op_generate_base(struct kl_session *session, size_t len, CK_OBJECT_HANDLE *out,
                                struct kl_err *err)
 {
     CK_MECHANISM mechanism = {CKM_AES_KEY_GEN, NULL, 0};
     struct kl_tmpl tmpl;
     CK_RV rv;
 
-    /* Extractable only so that it can be wrapped under the loader's public key. */
-    session_key(&tmpl, 1, KL_USE_DERIVE);
+    /* Extractable only so that it can be wrapped for the other side. */
+    session_key(&tmpl, len, 1, KL_USE_DERIVE);
     kl_tmpl_bool(&tmpl, CKA_WRAP_WITH_TRUSTED, 0);
     kl_tmpl_seal(&tmpl);
     rv = kl_session_functions(session)->C_GenerateKey(kl_session_handle(session), &mechanism,
-                                                      tmpl.attrs, tmpl.count, rnd1);
+                                                      tmpl.attrs, tmpl.count, out);
     if (rv != CKR_OK) {
-        return kl_rv_err(err, rv, "C_GenerateKey(CKM_AES_KEY_GEN)", "Rnd1 cannot be drawn");
+        return kl_rv_err(err, rv, "C_GenerateKey(CKM_AES_KEY_GEN)",
+                         "no key of %zu bytes can be drawn", len);
     }
     return KL_OK;
+}
+
+enum kl_rc kl_op_generate_rnd1(struct kl_session *session, CK_OBJECT_HANDLE *rnd1,
+                               struct kl_err *err)
+{
+    return kl_op_generate_base(session, KL_RND1_LEN, rnd1, err);
+}
+
+/* Derives an AES-256 key. The input is the peer's choice: a base of a length that AES does not
+ * have, say, fails only here. */
+static enum kl_rc derive(struct kl_session *session, CK_MECHANISM *mechanism, const char *name,
+                         CK_OBJECT_HANDLE base, enum kl_key_use use, CK_OBJECT_HANDLE *out,
+                         struct kl_err *err)
+{
+    struct kl_tmpl tmpl;
+    CK_RV rv;
+
+    session_key(&tmpl, KL_RND1_LEN, 0, use);
+    kl_tmpl_seal(&tmpl);
+    rv = kl_session_functions(session)->C_DeriveKey(kl_session_handle(session), mechanism, base,
+                                                    tmpl.attrs, tmpl.count, out);
+    return rv == CKR_OK ? KL_OK : kl_rv_err_peer(err, rv, name, "no key can be derived");
 }
 
 enum kl_rc kl_op_derive(struct kl_session *session, CK_OBJECT_HANDLE base,
@@ -74,19 +78,42 @@ enum kl_rc kl_op_derive(struct kl_session *session, CK_OBJECT_HANDLE base,
 {
     CK_KEY_DERIVATION_STRING_DATA data = {(CK_BYTE_PTR)label, KL_HASH_LEN};
     CK_MECHANISM mechanism = {CKM_AES_ECB_ENCRYPT_DATA, &data, sizeof(data)};
-    struct kl_tmpl tmpl;
-    CK_RV rv;
 
-    /* The base is the peer's choice: one of a length that AES does not have fails only here. */
-    session_key(&tmpl, 0, use);
-    kl_tmpl_seal(&tmpl);
-    rv = kl_session_functions(session)->C_DeriveKey(kl_session_handle(session), &mechanism, base,
-                                                    tmpl.attrs, tmpl.count, out);
-    if (rv != CKR_OK) {
-        return kl_rv_err_peer(err, rv, "C_DeriveKey(CKM_AES_ECB_ENCRYPT_DATA)",
-                              "no key can be derived from Rnd1");
+    return derive(session, &mechanism, "C_DeriveKey(CKM_AES_ECB_ENCRYPT_DATA)", base, use, out,
+                  err);
+}
+
+static enum kl_rc ecdh(struct kl_session *session, CK_OBJECT_HANDLE private_key,
+                       const uint8_t *data, size_t len, CK_OBJECT_HANDLE *out, struct kl_err *err)
+{
+    CK_ECDH1_DERIVE_PARAMS params = {
+        .kdf = CKD_NULL,
+        .public_data_len = (CK_ULONG)len,
+        .public_data = (CK_BYTE_PTR)data,
+    };
+    CK_MECHANISM mechanism = {CKM_ECDH1_DERIVE, &params, sizeof(params)};
+
+    return derive(session, &mechanism, "C_DeriveKey(CKM_ECDH1_DERIVE)", private_key, KL_USE_DERIVE,
+                  out, err);
+}
+
+enum kl_rc kl_op_ecdh(struct kl_session *session, CK_OBJECT_HANDLE private_key,
+                      const struct kl_curve *curve, enum kl_point_form form, const uint8_t *point,
+                      size_t point_len, CK_OBJECT_HANDLE *out, struct kl_err *err)
+{
+    uint8_t der[KL_EC_POINT_DER_MAX];
+    EVP_PKEY *key = NULL;
+    /* A point off the curve would have the private key answer on another, weaker one. */
+    enum kl_rc rc = kl_ec_from_point(curve, point, point_len, &key, err);
+
+    if (rc != KL_OK) {
+        return rc;
     }
-    return KL_OK;
+    EVP_PKEY_free(key);
+    if (form == KL_POINT_DER) {
+        return ecdh(session, private_key, der, kl_ec_point_der(point, point_len, der), out, err);
+    }
+    return ecdh(session, private_key, point, point_len, out, err);
 }
 
 static CK_GCM_PARAMS gcm_params(const uint8_t iv[KL_GCM_IV_LEN], const uint8_t *aad, size_t aad_len)

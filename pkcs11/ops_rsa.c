@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What a work key does: OAEP key transport of Rnd1 (S5, S6) and signatures (S7), and the public
- * half that the terminal's PIN pad imports.
+ * RSA: the public half that a terminal's PIN pad imports, OAEP under it (S5), and signatures (S7;
+ * ops_ec.c has ECDSA).
  */
 #include "pkcs11/ops.h"
 
@@ -10,7 +10,6 @@
 #include <openssl/err.h>
 #include <string.h>
 
-#include "pkcs11/object.h"
 #include "pkcs11/rv.h"
 #include "pkcs11/tmpl.h"
 
@@ -94,50 +93,9 @@ enum kl_rc kl_op_wrap_oaep(struct kl_session *session, CK_OBJECT_HANDLE public_k
     return hand_out(wrapped, n, "C_WrapKey(CKM_RSA_PKCS_OAEP)", out, capacity, len, err);
 }
 
-enum kl_rc kl_op_unwrap_rnd1(struct kl_session *session, CK_OBJECT_HANDLE private_key,
-                             enum kl_oaep_hash hash, const uint8_t *c_rnd1, size_t len,
-                             CK_OBJECT_HANDLE *rnd1, struct kl_err *err)
-{
-    CK_FUNCTION_LIST *f = kl_session_functions(session);
-    CK_SESSION_HANDLE s = kl_session_handle(session);
-    CK_RSA_PKCS_OAEP_PARAMS params = kl_op_oaep_params(hash);
-    CK_MECHANISM mechanism = {CKM_RSA_PKCS_OAEP, &params, sizeof(params)};
-    CK_OBJECT_HANDLE handle = CK_INVALID_HANDLE;
-    CK_ULONG key_len = 0;
-    CK_ATTRIBUTE query = {CKA_VALUE_LEN, &key_len, sizeof(key_len)};
-    struct kl_tmpl tmpl;
-    CK_RV rv;
-
-    /* Tokens compare this with the work key's CKA_UNWRAP_TEMPLATE: the same list made both. */
-    kl_tmpl_init(&tmpl);
-    kl_demands_add(&kl_rnd1_demands, &tmpl);
-    rv = f->C_UnwrapKey(s, &mechanism, private_key, (CK_BYTE_PTR)c_rnd1, (CK_ULONG)len, tmpl.attrs,
-                        tmpl.count, &handle);
-    if (rv != CKR_OK) {
-        return kl_rv_err_peer(err, rv, "C_UnwrapKey(CKM_RSA_PKCS_OAEP)",
-                              "c_rnd1 cannot be decrypted");
-    }
-    /* A short Rnd1 would make an AES-128 or AES-192 key. SoftHSM 2.6 does not know the length of a
-     * key that it unwrapped (0), nor does it take CKA_VALUE_LEN in the template; there a length
-     * that is none of AES fails in the derivation, and 16 or 24 bytes pass, which is still no
-     * weaker than the RSA key that carried them. */
-    rv = f->C_GetAttributeValue(s, handle, &query, 1);
-    if (rv != CKR_OK && rv != CKR_ATTRIBUTE_TYPE_INVALID) {
-        kl_op_destroy(session, &handle);
-        return kl_rv_err(err, rv, "C_GetAttributeValue", "length of Rnd1' cannot be read");
-    }
-    if (rv == CKR_OK && key_len != 0 && key_len != KL_RND1_LEN) {
-        kl_op_destroy(session, &handle);
-        return kl_err_set(err, KL_ERR_VERIFY, "c_rnd1 holds %lu bytes; Rnd1 must have %d", key_len,
-                          KL_RND1_LEN);
-    }
-    *rnd1 = handle;
-    return KL_OK;
-}
-
-static enum kl_rc sign(struct kl_session *session, CK_OBJECT_HANDLE private_key,
-                       CK_MECHANISM *mechanism, const char *name, const uint8_t *in, size_t in_len,
-                       uint8_t *out, size_t capacity, size_t *len, struct kl_err *err)
+enum kl_rc kl_op_sign(struct kl_session *session, CK_OBJECT_HANDLE private_key,
+                      CK_MECHANISM *mechanism, const char *name, const uint8_t *in, size_t in_len,
+                      uint8_t *out, size_t capacity, size_t *len, struct kl_err *err)
 {
     CK_FUNCTION_LIST *f = kl_session_functions(session);
     CK_SESSION_HANDLE s = kl_session_handle(session);
@@ -163,8 +121,8 @@ enum kl_rc kl_op_sign_pss(struct kl_session *session, CK_OBJECT_HANDLE private_k
                                      .sLen = KL_HASH_LEN};
     CK_MECHANISM mechanism = {CKM_SHA256_RSA_PKCS_PSS, &params, sizeof(params)};
 
-    return sign(session, private_key, &mechanism, "C_Sign(CKM_SHA256_RSA_PKCS_PSS)", in, in_len,
-                out, capacity, len, err);
+    return kl_op_sign(session, private_key, &mechanism, "C_Sign(CKM_SHA256_RSA_PKCS_PSS)", in,
+                      in_len, out, capacity, len, err);
 }
 
 enum kl_rc kl_op_sign_pkcs1(struct kl_session *session, CK_OBJECT_HANDLE private_key,
@@ -173,6 +131,16 @@ enum kl_rc kl_op_sign_pkcs1(struct kl_session *session, CK_OBJECT_HANDLE private
 {
     CK_MECHANISM mechanism = {CKM_SHA256_RSA_PKCS, NULL, 0};
 
-    return sign(session, private_key, &mechanism, "C_Sign(CKM_SHA256_RSA_PKCS)", in, in_len, out,
-                capacity, len, err);
+    return kl_op_sign(session, private_key, &mechanism, "C_Sign(CKM_SHA256_RSA_PKCS)", in, in_len,
+                      out, capacity, len, err);
+}
+
+enum kl_rc kl_op_sign_recover(struct kl_session *session, CK_OBJECT_HANDLE private_key,
+                              const uint8_t *in, size_t in_len, uint8_t *out, size_t capacity,
+                              size_t *len, struct kl_err *err)
+{
+    CK_MECHANISM mechanism = {CKM_RSA_PKCS, NULL, 0};
+
+    return kl_op_sign(session, private_key, &mechanism, "C_Sign(CKM_RSA_PKCS)", in, in_len, out,
+                      capacity, len, err);
 }

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * What a token can do is learnt by doing it: mechanism lists promise what calls refuse. Before a
- * loader serves anybody it unwraps a known key by OAEP and compares the result with OpenSSL's,
- * performs whole loads with itself as the terminal (selftest_load.c), and checks that the
- * CKA_UNWRAP_TEMPLATE of both keys binds.
+ * loader serves anybody it recovers, with each work key, randoms that OpenSSL has enclosed, and
+ * compares what comes of them with OpenSSL's; performs whole loads with itself as the terminal
+ * (selftest_load.c), and sign-ins (selftest_signin.c); and checks that the CKA_UNWRAP_TEMPLATE of
+ * every key that has one binds.
  */
 #include "pkcs11/suite.h"
 
-#include <openssl/core_names.h>
 #include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <stdio.h>
@@ -16,85 +16,85 @@
 #include "pkcs11/object.h"
 #include "pkcs11/ops.h"
 #include "pkcs11/tmpl.h"
-#include "proto/rsa.h"
+#include "proto/pubkey.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
 /* ---- Known answers: no secrets, these keys protect nothing ---- */
 
 static const uint8_t known_rnd1[KL_RND1_LEN] = "keyloader self-test: known Rnd1";
-static const uint8_t known_label[KL_HASH_LEN] = "keyloader self-test: the label.";
+static const uint8_t known_rnd2[KL_RND2_LEN] = "keyloader self-test: known Rnd2";
+static const uint8_t known_t0[KL_HASH_LEN] = "keyloader self-test: a known T0";
 static const uint8_t known_text[] = "keyloader self-test";
 
-static enum kl_rc encrypt_known(struct kl_loader *loader, enum kl_oaep_hash hash,
-                                uint8_t out[KL_RSA_MAX], size_t *len, struct kl_err *err)
-{
-    return kl_rsa_oaep_encrypt(loader->public_key, hash, known_rnd1, sizeof(known_rnd1), out, len,
-                               err);
-}
-
-/* AES-CMAC of known_text under AES-256-ECB(known_rnd1, known_label), as OpenSSL sees it. */
+/* AES-CMAC of known_text under known_rnd1's K_ack, as OpenSSL sees it. */
 static enum kl_rc known_mac(uint8_t mac[KL_MAC_LEN], struct kl_err *err)
 {
-    EVP_CIPHER_CTX *cipher;
-    uint8_t key[KL_HASH_LEN];
-    enum kl_rc rc = KL_OK;
+    uint8_t label[KL_HASH_LEN], key[KL_HASH_LEN];
     size_t mac_len = 0;
-    int len = 0;
-
-    ERR_clear_error();
-    cipher = EVP_CIPHER_CTX_new();
-    if (!cipher || EVP_EncryptInit_ex2(cipher, EVP_aes_256_ecb(), known_rnd1, NULL, NULL) != 1 ||
-        EVP_CIPHER_CTX_set_padding(cipher, 0) != 1 ||
-        EVP_EncryptUpdate(cipher, key, &len, known_label, sizeof(known_label)) != 1 ||
-        !EVP_Q_mac(NULL, "CMAC", NULL, "AES-256-CBC", NULL, key, sizeof(key), known_text,
-                   sizeof(known_text), mac, KL_MAC_LEN, &mac_len)) {
-        rc = kl_err_openssl(err, KL_ERR_INTERNAL, "EVP_Q_mac", "known answer");
-    }
-    EVP_CIPHER_CTX_free(cipher);
-    return rc;
-}
-
-/* Does the token take Rnd1 by OAEP with that hash, and derive and MAC as everybody does? */
-enum kl_rc kl_loader_known_answer(struct kl_loader *loader, enum kl_oaep_hash hash,
-                                  struct kl_err *err)
-{
-    CK_OBJECT_HANDLE rnd1 = CK_INVALID_HANDLE, key = CK_INVALID_HANDLE;
-    uint8_t c_rnd1[KL_RSA_MAX], expected[KL_MAC_LEN], mac[KL_MAC_LEN];
-    size_t len = 0;
     enum kl_rc rc;
 
-    if ((rc = encrypt_known(loader, hash, c_rnd1, &len, err)) != KL_OK ||
-        (rc = known_mac(expected, err)) != KL_OK ||
-        (rc = kl_op_unwrap_rnd1(loader->session, loader->work_key, hash, c_rnd1, len, &rnd1,
-                                err)) != KL_OK ||
-        (rc = kl_op_derive(loader->session, rnd1, known_label, KL_USE_MAC, &key, err)) != KL_OK ||
-        (rc = kl_op_cmac(loader->session, key, known_text, sizeof(known_text), mac, err)) !=
+    if ((rc = kl_suite_label(KL_PURPOSE_ACK, known_t0, label, err)) != KL_OK ||
+        (rc = kl_known_encrypt("AES-256-ECB", known_rnd1, label, sizeof(label), key, err)) !=
             KL_OK) {
+        return rc;
+    }
+    ERR_clear_error();
+    if (!EVP_Q_mac(NULL, "CMAC", NULL, "AES-256-CBC", NULL, key, sizeof(key), known_text,
+                   sizeof(known_text), mac, KL_MAC_LEN, &mac_len)) {
+        return kl_err_openssl(err, KL_ERR_INTERNAL, "EVP_Q_mac", "known answer");
+    }
+    return KL_OK;
+}
+
+/* The same from Rnd1' in the token. */
+static enum kl_rc token_mac(struct kl_loader *loader, struct kl_load_keys *keys,
+                            uint8_t mac[KL_MAC_LEN], struct kl_err *err)
+{
+    enum kl_rc rc =
+        kl_loader_derive(loader, keys->rnd1, known_t0, KL_PURPOSE_ACK, KL_USE_MAC, &keys->ack, err);
+
+    return rc != KL_OK
+               ? rc
+               : kl_op_cmac(loader->session, keys->ack, known_text, sizeof(known_text), mac, err);
+}
+
+enum kl_rc kl_loader_known_answer(struct kl_loader *loader, const struct kl_work *work,
+                                  struct kl_err *err)
+{
+    struct kl_randoms randoms = {.suite = work->suite->id};
+    struct kl_load_keys keys = {CK_INVALID_HANDLE};
+    uint8_t expected[KL_MAC_LEN], mac[KL_MAC_LEN], rnd2[KL_RND2_LEN];
+    enum kl_rc rc;
+
+    if ((rc = work->suite->enclose_known(work, known_t0, known_rnd1, known_rnd2, &randoms, err)) !=
+            KL_OK ||
+        (rc = known_mac(expected, err)) != KL_OK ||
+        (rc = work->suite->recover(loader, work, &randoms, known_t0, &keys, rnd2, err)) != KL_OK ||
+        (rc = token_mac(loader, &keys, mac, err)) != KL_OK) {
         goto out;
     }
-    if (CRYPTO_memcmp(mac, expected, KL_MAC_LEN) != 0) {
+    if (CRYPTO_memcmp(mac, expected, KL_MAC_LEN) != 0 ||
+        CRYPTO_memcmp(rnd2, known_rnd2, KL_RND2_LEN) != 0) {
         rc = kl_err_set(err, KL_ERR_HSM_LACKS,
-                        "OAEP, CKM_AES_ECB_ENCRYPT_DATA or CKM_AES_CMAC gives a wrong result");
+                        "%s, CKM_AES_ECB_ENCRYPT_DATA or CKM_AES_CMAC gives a wrong result",
+                        work->type == KL_KEY_EC ? "CKM_ECDH1_DERIVE" : "OAEP");
     }
 out:
-    kl_op_destroy(loader->session, &key);
-    kl_op_destroy(loader->session, &rnd1);
+    kl_op_destroy(loader->session, &keys.ack);
+    kl_op_destroy(loader->session, &keys.wrap);
+    kl_op_destroy(loader->session, &keys.rnd1);
     return rc;
 }
 
-static enum kl_rc choose_oaep(struct kl_loader *loader, struct kl_err *err)
+/* Finds out which of its suite's ways this token and key take. */
+static enum kl_rc learn(struct kl_loader *loader, struct kl_work *work, struct kl_err *err)
 {
-    static const enum kl_oaep_hash strongest_first[] = {KL_OAEP_SHA256, KL_OAEP_SHA1};
-    enum kl_rc rc = KL_OK;
+    enum kl_rc rc = KL_ERR_HSM_LACKS;
 
-    for (size_t i = 0; i < COUNT(strongest_first); i++) {
-        rc = kl_loader_known_answer(loader, strongest_first[i], err);
-        if (rc == KL_OK) {
-            loader->oaep_hash = strongest_first[i];
-            return KL_OK;
-        }
-        if (rc == KL_ERR_TOKEN || rc == KL_ERR_MEMORY) {
+    for (unsigned nth = 0; work->suite->choose(work, nth); nth++) {
+        rc = kl_loader_known_answer(loader, work, err);
+        if (rc == KL_OK || rc == KL_ERR_TOKEN || rc == KL_ERR_MEMORY) {
             break;
         }
     }
@@ -169,18 +169,20 @@ static enum kl_rc check_binds(struct kl_loader *loader, const struct bound *boun
     return rc;
 }
 
-static enum kl_rc check_work_key(struct kl_loader *loader, struct kl_err *err)
+static enum kl_rc check_work_template(struct kl_loader *loader, const struct kl_work *work,
+                                      struct kl_err *err)
 {
-    CK_RSA_PKCS_OAEP_PARAMS params = kl_op_oaep_params(loader->oaep_hash);
+    CK_RSA_PKCS_OAEP_PARAMS params = kl_op_oaep_params(work->oaep_hash);
     uint8_t c_rnd1[KL_RSA_MAX];
     struct bound bound = {
         .whose = "work key",
-        .key = loader->work_key,
+        .key = work->handle,
         .mechanism = {CKM_RSA_PKCS_OAEP, &params, sizeof(params)},
         .wrapped = c_rnd1,
         .demands = &kl_rnd1_demands,
     };
-    enum kl_rc rc = encrypt_known(loader, loader->oaep_hash, c_rnd1, &bound.len, err);
+    enum kl_rc rc = kl_rsa_oaep_encrypt(work->public_key, work->oaep_hash, known_rnd1,
+                                        sizeof(known_rnd1), c_rnd1, &bound.len, err);
 
     return rc != KL_OK ? rc : check_binds(loader, &bound, err);
 }
@@ -219,18 +221,33 @@ static enum kl_rc check_storage_key(struct kl_loader *loader, struct kl_err *err
 
 /* ---- All of it ---- */
 
-enum kl_rc kl_loader_selftest(struct kl_loader *loader, struct kl_err *err)
+static enum kl_rc check_work_key(struct kl_loader *loader, struct kl_work *work, struct kl_err *err)
 {
-    enum kl_rc rc = choose_oaep(loader, err);
+    enum kl_rc rc = learn(loader, work, err);
 
-    if (rc == KL_OK) {
-        rc = check_work_key(loader, err);
+    if (rc == KL_OK && work->suite->unwraps) {
+        rc = check_work_template(loader, work, err);
     }
     if (rc == KL_OK) {
-        rc = kl_loader_selftest_loads(loader, err);
+        rc = kl_loader_selftest_loads(loader, work, err);
+    }
+    return rc != KL_OK ? kl_err_context(err, "work key \"%s\" (%s)", work->label,
+                                        kl_suite_name(work->suite->id))
+                       : KL_OK;
+}
+
+enum kl_rc kl_loader_selftest(struct kl_loader *loader, struct kl_err *err)
+{
+    enum kl_rc rc = KL_OK;
+
+    for (size_t i = 0; rc == KL_OK && i < loader->work_count; i++) {
+        rc = check_work_key(loader, &loader->work[i], err);
     }
     if (rc == KL_OK) {
         rc = check_storage_key(loader, err);
+    }
+    if (rc == KL_OK) {
+        rc = kl_loader_selftest_sign_in(loader, err);
     }
     switch (rc) {
     case KL_OK:

@@ -13,16 +13,17 @@
 #include <string.h>
 
 #include "pkcs11/ops.h"
-#include "proto/rsa.h"
+#include "proto/secret.h"
 #include "proto/transcript.h"
 
 /* A load seen from the terminal. Large, so never on the stack. */
 struct self {
+    const struct kl_work *work;
     enum kl_alg alg;
-    CK_OBJECT_HANDLE public_key, rnd1, nonce, wrap, ack, done, tmk;
+    struct kl_self_pad pad;
+    CK_OBJECT_HANDLE ack, done, tmk;
     struct kl_transcript *transcript;
     uint8_t t0[KL_HASH_LEN], t1[KL_HASH_LEN], t2[KL_HASH_LEN];
-    uint8_t rnd2[KL_RND2_LEN];
     uint8_t hello[KL_MSG_MAX], certificate[KL_MSG_MAX], randoms[KL_MSG_MAX];
     size_t hello_len, certificate_len, randoms_len;
     struct kl_msg msg; /* scratch */
@@ -42,7 +43,7 @@ static enum kl_rc make_hello(struct self *self, struct kl_err *err)
     struct kl_hello hello = {
         .version = KL_PROTOCOL_VERSION,
         .suite_count = 1,
-        .suites = {KL_SUITE_HARDENED_RSA},
+        .suites = {(uint8_t)self->work->suite->id},
         .alg_count = 1,
         .algs = {(uint8_t)self->alg},
         .serial = "SELF-TEST",
@@ -57,8 +58,8 @@ static enum kl_rc make_hello(struct self *self, struct kl_err *err)
 static enum kl_rc make_certificate(struct kl_loader *loader, struct self *self, struct kl_err *err)
 {
     struct kl_certificate certificate = {
-        .suite = KL_SUITE_HARDENED_RSA,
-        .oaep_hash = (uint8_t)loader->oaep_hash,
+        .suite = (uint8_t)self->work->suite->id,
+        .oaep_hash = (uint8_t)self->work->oaep_hash,
         .chain_count = 1,
     };
     uint8_t *der = NULL;
@@ -66,7 +67,7 @@ static enum kl_rc make_certificate(struct kl_loader *loader, struct self *self, 
     int len;
 
     ERR_clear_error();
-    len = i2d_PUBKEY(loader->public_key, &der);
+    len = i2d_PUBKEY(self->work->public_key, &der);
     if (len <= 0) {
         return kl_err_openssl(err, KL_ERR_INTERNAL, "i2d_PUBKEY", "public key");
     }
@@ -86,23 +87,12 @@ static enum kl_rc make_certificate(struct kl_loader *loader, struct self *self, 
 /* S5 in the PIN pad. */
 static enum kl_rc make_randoms(struct kl_loader *loader, struct self *self, struct kl_err *err)
 {
-    struct kl_session *session = loader->session;
-    struct kl_randoms *randoms = &self->msg.u.randoms;
+    const struct kl_suite_loader *suite = self->work->suite;
     enum kl_rc rc;
 
-    self->msg = (struct kl_msg){.type = KL_MSG_RANDOMS};
-    if ((rc = kl_op_import_rsa_public(session, loader->public_key, &self->public_key, err)) !=
-            KL_OK ||
-        (rc = kl_op_generate_rnd1(session, &self->rnd1, err)) != KL_OK ||
-        (rc = kl_op_wrap_oaep(session, self->public_key, self->rnd1, loader->oaep_hash,
-                              randoms->c_rnd1, sizeof(randoms->c_rnd1), &randoms->c_rnd1_len,
-                              err)) != KL_OK ||
-        (rc = kl_op_random(session, self->rnd2, sizeof(self->rnd2), err)) != KL_OK ||
-        (rc = kl_op_random(session, randoms->iv, sizeof(randoms->iv), err)) != KL_OK ||
-        (rc = kl_loader_derive(loader, self->rnd1, self->t0, KL_PURPOSE_NONCE, KL_USE_ENCRYPT,
-                               &self->nonce, err)) != KL_OK ||
-        (rc = kl_op_gcm_encrypt(session, self->nonce, randoms->iv, self->t0, sizeof(self->t0),
-                                self->rnd2, sizeof(self->rnd2), randoms->c_rnd2, err)) != KL_OK ||
+    self->msg = (struct kl_msg){.type = KL_MSG_RANDOMS, .u.randoms.suite = suite->id};
+    if ((rc = suite->enclose(loader, self->work, self->t0, &self->pad, &self->msg.u.randoms,
+                             err)) != KL_OK ||
         (rc = emit(self, self->randoms, &self->randoms_len, err)) != KL_OK) {
         return rc;
     }
@@ -134,28 +124,24 @@ static enum kl_rc check_cryptogram(struct kl_loader *loader, struct self *self,
 /* S8 and S9 in the PIN pad, and the store's cryptogram. */
 static enum kl_rc check_master_key(struct kl_loader *loader, struct self *self, struct kl_err *err)
 {
-    const struct kl_master_key *master_key = &self->msg.u.master_key;
+    struct kl_master_key *master_key = &self->msg.u.master_key;
+    const struct kl_tbs *tbs = &master_key->tbs;
     const struct kl_load_out *out = &self->out;
     enum kl_rc rc;
 
     if ((rc = kl_msg_decode(out->master_key, out->master_key_len, &self->msg, err)) != KL_OK ||
-        (rc = kl_rsa_pss_verify(loader->public_key, master_key->sig, master_key->sig_len,
-                                master_key->tbs_der.data, master_key->tbs_der.len, err)) != KL_OK) {
-        return kl_err_context(err, "C_Sign(CKM_SHA256_RSA_PKCS_PSS)");
+        (rc = self->work->suite->open(self->work, master_key, err)) != KL_OK) {
+        return kl_err_context(err, "C_Sign by the work key");
     }
-    if (CRYPTO_memcmp(master_key->tbs.rnd2, self->rnd2, KL_RND2_LEN) != 0 ||
-        CRYPTO_memcmp(master_key->tbs.t1, self->t1, KL_HASH_LEN) != 0) {
-        return kl_err_set(err, KL_ERR_HSM_LACKS,
-                          "C_Decrypt(CKM_AES_GCM) gives back another text than went in");
+    if (CRYPTO_memcmp(tbs->rnd2, self->pad.rnd2, KL_RND2_LEN) != 0 ||
+        CRYPTO_memcmp(tbs->t1, self->t1, KL_HASH_LEN) != 0) {
+        return kl_err_set(err, KL_ERR_HSM_LACKS, "C_Decrypt gives back another text than went in");
     }
-    if ((rc = kl_loader_derive(loader, self->rnd1, self->t0, KL_PURPOSE_WRAP, KL_USE_UNWRAP,
-                               &self->wrap, err)) != KL_OK ||
-        (rc = check_cryptogram(loader, self, self->wrap, master_key->tbs.ctmk,
-                               master_key->tbs.ctmk_len, "TMK under K_wrap", err)) != KL_OK) {
-        return rc;
-    }
-    return check_cryptogram(loader, self, loader->storage_key, out->cryptogram, out->cryptogram_len,
-                            "TMK under the storage key", err);
+    rc = check_cryptogram(loader, self, self->pad.unwrap, tbs->ctmk, tbs->ctmk_len,
+                          "TMK for the terminal", err);
+    return rc != KL_OK ? rc
+                       : check_cryptogram(loader, self, loader->storage_key, out->cryptogram,
+                                          out->cryptogram_len, "TMK under the storage key", err);
 }
 
 /* The MAC that the terminal's PIN pad would send, and the one it would expect. */
@@ -170,9 +156,9 @@ static enum kl_rc check_macs(struct kl_loader *loader, struct self *self, struct
     if ((rc = kl_transcript_add(self->transcript, out->master_key, out->master_key_len, err)) !=
             KL_OK ||
         (rc = kl_transcript_hash(self->transcript, self->t2, err)) != KL_OK ||
-        (rc = kl_loader_derive(loader, self->rnd1, self->t0, KL_PURPOSE_ACK, KL_USE_MAC, &self->ack,
-                               err)) != KL_OK ||
-        (rc = kl_loader_derive(loader, self->rnd1, self->t0, KL_PURPOSE_DONE, KL_USE_MAC,
+        (rc = kl_loader_derive(loader, self->pad.rnd1, self->t0, KL_PURPOSE_ACK, KL_USE_MAC,
+                               &self->ack, err)) != KL_OK ||
+        (rc = kl_loader_derive(loader, self->pad.rnd1, self->t0, KL_PURPOSE_DONE, KL_USE_MAC,
                                &self->done, err)) != KL_OK) {
         return rc;
     }
@@ -190,11 +176,12 @@ static enum kl_rc check_macs(struct kl_loader *loader, struct self *self, struct
     return KL_OK;
 }
 
-static enum kl_rc one_load(struct kl_loader *loader, enum kl_alg alg, struct kl_err *err)
+static enum kl_rc one_load(struct kl_loader *loader, const struct kl_work *work, enum kl_alg alg,
+                           struct kl_err *err)
 {
     struct self *self = calloc(1, sizeof(*self));
     struct kl_load_in in = {
-        .suite = KL_SUITE_HARDENED_RSA,
+        .work_key = work->label,
         .alg = alg,
         .tmk_version = 1,
         .kcv_len = KL_KCV_LEN_MAX,
@@ -204,6 +191,7 @@ static enum kl_rc one_load(struct kl_loader *loader, enum kl_alg alg, struct kl_
     if (!self) {
         return kl_err_set(err, KL_ERR_MEMORY, "out of memory");
     }
+    self->work = work;
     self->alg = alg;
     if ((rc = kl_transcript_new(&self->transcript, err)) != KL_OK ||
         (rc = make_hello(self, err)) != KL_OK ||
@@ -223,16 +211,16 @@ out:
     kl_op_destroy(loader->session, &self->tmk);
     kl_op_destroy(loader->session, &self->done);
     kl_op_destroy(loader->session, &self->ack);
-    kl_op_destroy(loader->session, &self->wrap);
-    kl_op_destroy(loader->session, &self->nonce);
-    kl_op_destroy(loader->session, &self->rnd1);
-    kl_op_destroy(loader->session, &self->public_key);
+    kl_op_destroy(loader->session, &self->pad.unwrap);
+    kl_op_destroy(loader->session, &self->pad.rnd1);
     kl_transcript_free(self->transcript);
+    kl_wipe(self, sizeof(*self));
     free(self);
     return rc;
 }
 
-enum kl_rc kl_loader_selftest_loads(struct kl_loader *loader, struct kl_err *err)
+enum kl_rc kl_loader_selftest_loads(struct kl_loader *loader, const struct kl_work *work,
+                                    struct kl_err *err)
 {
     struct kl_err too_weak = KL_ERR_INIT;
 
@@ -240,10 +228,10 @@ enum kl_rc kl_loader_selftest_loads(struct kl_loader *loader, struct kl_err *err
         enum kl_rc rc;
 
         if (loader->strength_enforce &&
-            kl_alg_strength(loader->key_type, loader->key_bits, alg, &too_weak) != KL_OK) {
+            kl_alg_strength(work->type, work->bits, alg, &too_weak) != KL_OK) {
             continue;
         }
-        rc = one_load(loader, alg, err);
+        rc = one_load(loader, work, alg, err);
         if (rc != KL_OK) {
             return kl_err_context(err, "load of a TMK %s", kl_alg_info(alg)->name);
         }

@@ -6,60 +6,80 @@
  */
 #include "pkcs11/suite.h"
 
-static enum kl_rc strength(const struct kl_loader *loader, enum kl_alg alg, struct kl_err *err)
+#include "proto/pubkey.h"
+
+int kl_choose_oaep(struct kl_work *work, unsigned nth)
 {
-    return kl_alg_strength(loader->key_type, loader->key_bits, alg, err);
+    static const enum kl_oaep_hash strongest_first[] = {KL_OAEP_SHA256, KL_OAEP_SHA1};
+
+    if (nth >= 2) {
+        return 0;
+    }
+    work->oaep_hash = strongest_first[nth];
+    return 1;
 }
 
-static enum kl_rc recover(struct kl_loader *loader, const struct kl_randoms *randoms,
-                          const uint8_t t0[KL_HASH_LEN], struct kl_load_keys *keys,
-                          uint8_t rnd2[KL_RND2_LEN], struct kl_err *err)
+static enum kl_rc recover(struct kl_loader *loader, const struct kl_work *work,
+                          const struct kl_randoms *randoms, const uint8_t t0[KL_HASH_LEN],
+                          struct kl_load_keys *keys, uint8_t rnd2[KL_RND2_LEN], struct kl_err *err)
 {
-    CK_OBJECT_HANDLE nonce_key = CK_INVALID_HANDLE;
     enum kl_rc rc;
 
-    if (randoms->c_rnd1_len != loader->key_bits / 8) {
+    if (randoms->c_rnd1_len != work->bits / 8) {
         return kl_err_set(err, KL_ERR_VERIFY, "c_rnd1 has %zu bytes; the work key has %u bits",
-                          randoms->c_rnd1_len, loader->key_bits);
+                          randoms->c_rnd1_len, work->bits);
     }
-    rc = kl_op_unwrap_rnd1(loader->session, loader->work_key, loader->oaep_hash, randoms->c_rnd1,
+    rc = kl_op_unwrap_rnd1(loader->session, work->handle, work->oaep_hash, randoms->c_rnd1,
                            randoms->c_rnd1_len, &keys->rnd1, err);
-    if (rc == KL_OK) {
-        rc = kl_loader_derive(loader, keys->rnd1, t0, KL_PURPOSE_NONCE, KL_USE_DECRYPT, &nonce_key,
-                              err);
-    }
-    if (rc == KL_OK) {
-        rc = kl_op_gcm_decrypt(loader->session, nonce_key, randoms->iv, t0, KL_HASH_LEN,
-                               randoms->c_rnd2, sizeof(randoms->c_rnd2), rnd2, err);
-    }
-    kl_op_destroy(loader->session, &nonce_key);
-    return rc;
+    return rc != KL_OK ? rc : kl_hardened_recover(loader, randoms, t0, keys, rnd2, err);
 }
 
-static enum kl_rc seal(struct kl_loader *loader, const struct kl_tbs *tbs, uint8_t out[KL_MSG_MAX],
-                       size_t *out_len, struct kl_err *err)
+static enum kl_rc sign(struct kl_loader *loader, const struct kl_work *work,
+                       const struct kl_tbs *tbs, struct kl_bytes tbs_der, uint8_t sig[KL_SIG_MAX],
+                       size_t *sig_len, struct kl_err *err)
 {
-    struct kl_msg msg = {.type = KL_MSG_MASTER_KEY};
-    struct kl_master_key *master_key = &msg.u.master_key;
-    uint8_t tbs_der[KL_TBS_MAX];
-    size_t tbs_len = 0;
-    enum kl_rc rc = kl_tbs_encode(tbs, tbs_der, &tbs_len, err);
+    (void)tbs;
+    return kl_op_sign_pss(loader->session, work->handle, tbs_der.data, tbs_der.len, sig, KL_SIG_MAX,
+                          sig_len, err);
+}
+
+/* ---- The terminal, for the self-test ---- */
+
+static enum kl_rc enclose_known(const struct kl_work *work, const uint8_t t0[KL_HASH_LEN],
+                                const uint8_t rnd1[KL_RND1_LEN], const uint8_t rnd2[KL_RND2_LEN],
+                                struct kl_randoms *out, struct kl_err *err)
+{
+    enum kl_rc rc = kl_rsa_oaep_encrypt(work->public_key, work->oaep_hash, rnd1, KL_RND1_LEN,
+                                        out->c_rnd1, &out->c_rnd1_len, err);
+
+    return rc != KL_OK ? rc : kl_hardened_enclose_known(t0, rnd1, rnd2, out, err);
+}
+
+static enum kl_rc enclose(struct kl_loader *loader, const struct kl_work *work,
+                          const uint8_t t0[KL_HASH_LEN], struct kl_self_pad *pad,
+                          struct kl_randoms *out, struct kl_err *err)
+{
+    CK_OBJECT_HANDLE public_key = CK_INVALID_HANDLE;
+    enum kl_rc rc = kl_op_import_rsa_public(loader->session, work->public_key, &public_key, err);
 
     if (rc == KL_OK) {
-        rc = kl_op_sign_pss(loader->session, loader->work_key, tbs_der, tbs_len, master_key->sig,
-                            sizeof(master_key->sig), &master_key->sig_len, err);
+        rc = kl_op_generate_rnd1(loader->session, &pad->rnd1, err);
     }
-    if (rc != KL_OK) {
-        return rc;
+    if (rc == KL_OK) {
+        rc = kl_op_wrap_oaep(loader->session, public_key, pad->rnd1, work->oaep_hash, out->c_rnd1,
+                             sizeof(out->c_rnd1), &out->c_rnd1_len, err);
     }
-    master_key->tbs = *tbs;
-    master_key->tbs_der = (struct kl_bytes){tbs_der, tbs_len};
-    return kl_msg_encode(&msg, out, out_len, err);
+    kl_op_destroy(loader->session, &public_key);
+    return rc != KL_OK ? rc : kl_hardened_enclose(loader, t0, pad, out, err);
 }
 
 const struct kl_suite_loader kl_suite_loader_hardened_rsa = {
     .id = KL_SUITE_HARDENED_RSA,
-    .strength = strength,
+    .unwraps = 1,
+    .choose = kl_choose_oaep,
     .recover = recover,
-    .seal = seal,
+    .sign = sign,
+    .enclose_known = enclose_known,
+    .enclose = enclose,
+    .open = kl_hardened_open,
 };

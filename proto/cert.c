@@ -1,22 +1,17 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Certificates: reading them strictly, and judging whether one is a key loader's. OpenSSL builds
- * and checks the path (RFC 5280, strict), with one trust anchor and no trust store; the profile's
- * own demands are checked here, one by one, so that each refusal can be told in words.
+ * Certificates: reading them strictly, and what they say of themselves.
  */
 #include "proto/cert.h"
 
 #include <openssl/bio.h>
-#include <openssl/core_names.h>
-#include <openssl/crypto.h>
 #include <openssl/err.h>
-#include <openssl/evp.h>
+#include <openssl/objects.h>
 #include <openssl/pem.h>
-#include <openssl/x509_vfy.h>
 #include <openssl/x509v3.h>
 #include <string.h>
 
-#define RSA_EXPONENT 65537
+#include "proto/cert_impl.h"
 
 enum kl_rc kl_cert_from_der(const uint8_t *der, size_t len, X509 **out, struct kl_err *err)
 {
@@ -58,44 +53,53 @@ enum kl_rc kl_cert_from_der(const uint8_t *der, size_t len, X509 **out, struct k
     return rc;
 }
 
-/* The next certificate of a PEM file; *out stays NULL at the end of the file. */
-static enum kl_rc next_pem(BIO *bio, X509 **out, struct kl_err *err)
+enum kl_rc kl_pem_next(BIO *bio, const char *kind, const char *plural, unsigned char **data,
+                       long *len, struct kl_err *err)
 {
     char *name = NULL, *header = NULL;
-    unsigned char *data = NULL;
-    long len = 0;
-    enum kl_rc rc;
+    unsigned char *found = NULL;
+    long found_len = 0;
+    enum kl_rc rc = KL_OK;
 
     ERR_clear_error();
-    if (!PEM_read_bio(bio, &name, &header, &data, &len)) {
+    if (!PEM_read_bio(bio, &name, &header, &found, &found_len)) {
         if (ERR_GET_REASON(ERR_peek_last_error()) != PEM_R_NO_START_LINE) {
             return kl_err_openssl(err, KL_ERR_CERT, "PEM_read_bio", "PEM is damaged");
         }
         ERR_clear_error();
+        *data = NULL;
         return KL_OK;
     }
-    if (strcmp(name, PEM_STRING_X509) != 0) {
-        rc = kl_err_set(err, KL_ERR_CERT, "holds a \"%s\": only certificates belong here", name);
+    if (strcmp(name, kind) != 0) {
+        rc = kl_err_set(err, KL_ERR_CERT, "holds a \"%s\": only %s here", name, plural);
+        OPENSSL_clear_free(found, (size_t)found_len); /* a key may have been put there by mistake */
     } else {
-        rc = kl_cert_from_der(data, (size_t)len, out, err);
+        *data = found;
+        *len = found_len;
     }
     OPENSSL_free(name);
     OPENSSL_free(header);
-    OPENSSL_clear_free(data, (size_t)len); /* a key may have been put there by mistake */
     return rc;
 }
 
 static enum kl_rc read_chain(BIO *bio, STACK_OF(X509) * chain, struct kl_err *err)
 {
     for (;;) {
+        unsigned char *der = NULL;
         X509 *cert = NULL;
-        enum kl_rc rc = next_pem(bio, &cert, err);
+        long len = 0;
+        enum kl_rc rc = kl_pem_next(bio, PEM_STRING_X509, "certificates belong", &der, &len, err);
 
         if (rc != KL_OK) {
             return rc;
         }
-        if (!cert) {
+        if (!der) {
             break;
+        }
+        rc = kl_cert_from_der(der, (size_t)len, &cert, err);
+        OPENSSL_free(der);
+        if (rc != KL_OK) {
+            return rc;
         }
         if (sk_X509_num(chain) == KL_CHAIN_MAX) {
             X509_free(cert);
@@ -135,37 +139,6 @@ out:
     return rc;
 }
 
-enum kl_rc kl_pubkey_type(const EVP_PKEY *key, enum kl_key_type *type, unsigned *bits,
-                          struct kl_err *err)
-{
-    BIGNUM *exponent = NULL;
-    int size, good_exponent;
-
-    if (!EVP_PKEY_is_a(key, "RSA")) {
-        return kl_err_set(err, KL_ERR_CERT, "public key is %s: must be RSA",
-                          EVP_PKEY_get0_type_name(key) ? EVP_PKEY_get0_type_name(key)
-                                                       : "of an unknown type");
-    }
-    ERR_clear_error();
-    size = EVP_PKEY_get_bits(key);
-    if (size < 0 || !kl_rsa_bits_ok((unsigned)size)) {
-        return kl_err_set(err, KL_ERR_CERT,
-                          "public key is RSA of %d bits: must have 2048, 3072 or 4096", size);
-    }
-    if (!EVP_PKEY_get_bn_param(key, OSSL_PKEY_PARAM_RSA_E, &exponent)) {
-        return kl_err_openssl(err, KL_ERR_CERT, "EVP_PKEY_get_bn_param",
-                              "public key's exponent cannot be read");
-    }
-    good_exponent = BN_is_word(exponent, RSA_EXPONENT);
-    BN_free(exponent);
-    if (!good_exponent) {
-        return kl_err_set(err, KL_ERR_CERT, "public key's RSA exponent is not %d", RSA_EXPONENT);
-    }
-    *type = KL_KEY_RSA;
-    *bits = (unsigned)size;
-    return KL_OK;
-}
-
 enum kl_rc kl_cert_key_type(const X509 *cert, enum kl_key_type *type, unsigned *bits,
                             struct kl_err *err)
 {
@@ -202,221 +175,86 @@ void kl_cert_issuer(const X509 *cert, char out[KL_NAME_MAX])
     name_line(X509_get_issuer_name(cert), out);
 }
 
-/* What every certificate of the path must be, the root included. */
-static enum kl_rc check_strength(X509 *cert, struct kl_err *err)
+enum kl_rc kl_cert_terminal_serial(const X509_NAME *subject, char out[KL_SERIAL_MAX + 1],
+                                   struct kl_err *err)
 {
-    enum kl_key_type type;
-    int hash = NID_undef;
-    unsigned bits;
-    enum kl_rc rc;
+    int at = X509_NAME_get_index_by_NID(subject, NID_serialNumber, -1);
+    char serial[KL_SERIAL_MAX + 1];
+    const ASN1_STRING *value;
+    size_t len;
 
-    rc = kl_cert_key_type(cert, &type, &bits, err);
-    if (rc != KL_OK) {
-        return rc;
-    }
-    if (!X509_get_signature_info(cert, &hash, NULL, NULL, NULL) ||
-        (hash != NID_sha256 && hash != NID_sha384 && hash != NID_sha512)) {
-        ERR_clear_error();
-        return kl_err_set(err, KL_ERR_CERT, "is signed over %s: must be SHA-256, -384 or -512",
-                          hash == NID_undef ? "an unknown hash" : OBJ_nid2sn(hash));
-    }
-    return KL_OK;
-}
-
-static int is_critical(const X509 *cert, int nid)
-{
-    const X509_EXTENSION *extension = X509_get_ext(cert, X509_get_ext_by_NID(cert, nid, -1));
-
-    return extension && X509_EXTENSION_get_critical(extension);
-}
-
-static enum kl_rc check_key_usage(X509 *leaf, struct kl_err *err)
-{
-    uint32_t usage = X509_get_key_usage(leaf); /* UINT32_MAX if there is none */
-
-    if (usage == UINT32_MAX) {
-        return kl_err_set(err, KL_ERR_CERT, "has no keyUsage");
-    }
-    if (usage != (KU_DIGITAL_SIGNATURE | KU_KEY_ENCIPHERMENT)) {
+    if (at < 0) {
         return kl_err_set(err, KL_ERR_CERT,
-                          "keyUsage is not exactly digitalSignature and keyEncipherment");
+                          "subject has no serialNumber: it would be the "
+                          "terminal's serial");
     }
-    if (!is_critical(leaf, NID_key_usage)) {
-        return kl_err_set(err, KL_ERR_CERT, "keyUsage is not critical");
+    if (X509_NAME_get_index_by_NID(subject, NID_serialNumber, at) >= 0) {
+        return kl_err_set(err, KL_ERR_CERT, "subject has several serialNumbers: must have one");
     }
-    return KL_OK;
-}
-
-static enum kl_rc check_basic_constraints(X509 *leaf, struct kl_err *err)
-{
-    BASIC_CONSTRAINTS *constraints;
-    int is_ca;
-
-    constraints = X509_get_ext_d2i(leaf, NID_basic_constraints, NULL, NULL);
-    if (!constraints) {
-        return kl_err_set(err, KL_ERR_CERT, "has no (or no valid) basicConstraints");
-    }
-    is_ca = constraints->ca;
-    BASIC_CONSTRAINTS_free(constraints);
-    if (is_ca) {
-        return kl_err_set(err, KL_ERR_CERT, "is a CA's (basicConstraints)");
-    }
-    if (!is_critical(leaf, NID_basic_constraints)) {
-        return kl_err_set(err, KL_ERR_CERT, "basicConstraints is not critical");
-    }
-    return KL_OK;
-}
-
-static enum kl_rc check_eku(X509 *leaf, struct kl_err *err)
-{
-    ASN1_OBJECT *wanted = NULL;
-    EXTENDED_KEY_USAGE *eku = NULL;
-    enum kl_rc rc;
-    int critical = -1;
-
-    ERR_clear_error();
-    wanted = OBJ_txt2obj(KL_OID_EKU_LOADER, 1);
-    if (!wanted) {
-        return kl_err_openssl(err, KL_ERR_MEMORY, "OBJ_txt2obj", "cannot name a key usage");
-    }
-    eku = X509_get_ext_d2i(leaf, NID_ext_key_usage, &critical, NULL);
-    if (!eku) {
-        rc = kl_err_set(err, KL_ERR_CERT, "has no (or no valid) extendedKeyUsage");
-    } else if (!critical) {
-        rc = kl_err_set(err, KL_ERR_CERT, "extendedKeyUsage is not critical");
-    } else if (sk_ASN1_OBJECT_num(eku) != 1) {
-        rc = kl_err_set(err, KL_ERR_CERT, "extendedKeyUsage holds %d usages: must hold one",
-                        sk_ASN1_OBJECT_num(eku));
-    } else if (OBJ_cmp(sk_ASN1_OBJECT_value(eku, 0), wanted) != 0) {
-        rc = kl_err_set(err, KL_ERR_CERT, "extendedKeyUsage is not the key loader's (%s)",
-                        KL_OID_EKU_LOADER);
-    } else {
-        rc = KL_OK;
-    }
-    EXTENDED_KEY_USAGE_free(eku);
-    ASN1_OBJECT_free(wanted);
-    ERR_clear_error();
-    return rc;
-}
-
-static enum kl_rc check_leaf(X509 *leaf, X509 *root, struct kl_err *err)
-{
-    enum kl_rc rc;
-
-    if (X509_cmp(leaf, root) == 0) {
-        return kl_err_set(err, KL_ERR_CERT, "is the root itself");
-    }
-    if (X509_NAME_cmp(X509_get_subject_name(leaf), X509_get_issuer_name(leaf)) == 0) {
-        return kl_err_set(err, KL_ERR_CERT, "is self-issued: subject and issuer are the same");
-    }
-    rc = check_basic_constraints(leaf, err);
-    if (rc == KL_OK) {
-        rc = check_key_usage(leaf, err);
-    }
-    if (rc == KL_OK) {
-        rc = check_eku(leaf, err);
-    }
-    return rc;
-}
-
-/* Of the root only what OpenSSL does not see to. */
-static enum kl_rc check_root(const X509 *root, struct kl_err *err)
-{
-    if (!is_critical(root, NID_key_usage)) {
-        return kl_err_set(err, KL_ERR_CERT, "has no critical keyUsage");
-    }
-    return KL_OK;
-}
-
-/* Puts the certificate's subject before the text. */
-static enum kl_rc blame(const X509 *cert, struct kl_err *err)
-{
-    char subject[KL_NAME_MAX];
-
-    kl_cert_subject(cert, subject);
-    return kl_err_context(err, "certificate \"%s\"", subject);
-}
-
-/* The path that was built must be the chain as it was given, then the root: nothing left over. */
-static enum kl_rc check_path(const STACK_OF(X509) * path, const STACK_OF(X509) * chain,
-                             const X509 *root, struct kl_err *err)
-{
-    int count = sk_X509_num(chain);
-    int same = sk_X509_num(path) == count + 1 && X509_cmp(sk_X509_value(path, count), root) == 0;
-
-    for (int i = 0; same && i < count; i++) {
-        same = X509_cmp(sk_X509_value(path, i), sk_X509_value(chain, i)) == 0;
-    }
-    if (!same) {
+    value = X509_NAME_ENTRY_get_data(X509_NAME_get_entry(subject, at));
+    len = (size_t)ASN1_STRING_length(value);
+    if ((ASN1_STRING_type(value) != V_ASN1_PRINTABLESTRING &&
+         ASN1_STRING_type(value) != V_ASN1_UTF8STRING) ||
+        len > KL_SERIAL_MAX) {
         return kl_err_set(err, KL_ERR_CERT,
-                          "chain is not the work certificate and then each one's issuer, the root "
-                          "left out");
+                          "subject's serialNumber is not a string of at most %d characters",
+                          KL_SERIAL_MAX);
     }
+    memcpy(serial, ASN1_STRING_get0_data(value), len);
+    serial[len] = '\0';
+    if (strlen(serial) != len || !kl_serial_ok(serial)) {
+        return kl_err_set(err, KL_ERR_CERT, "subject's serialNumber is no terminal's serial");
+    }
+    memcpy(out, serial, len + 1);
     return KL_OK;
 }
 
-static enum kl_rc verify_path(STACK_OF(X509) * chain, X509 *root, time_t now, struct kl_err *err)
+int kl_dist_point_scope(const DIST_POINT_NAME *name, char out[KL_CRL_SCOPE_TEXT])
 {
-    X509_STORE *store;
-    X509_STORE_CTX *ctx;
-    X509_VERIFY_PARAM *param;
-    enum kl_rc rc;
+    const GENERAL_NAME *full;
+    const unsigned char *text;
+    int len;
 
-    ERR_clear_error();
-    store = X509_STORE_new(); /* empty: nobody's default trust */
-    ctx = X509_STORE_CTX_new();
-    if (!store || !ctx || !X509_STORE_add_cert(store, root) ||
-        !X509_STORE_CTX_init(ctx, store, sk_X509_value(chain, 0), chain)) {
-        rc = kl_err_openssl(err, KL_ERR_MEMORY, "X509_STORE_CTX_init",
-                            "cannot prepare to verify a certificate");
-        goto out;
+    if (!name || name->type != 0 || sk_GENERAL_NAME_num(name->name.fullname) != 1) {
+        return 0;
     }
-    param = X509_STORE_CTX_get0_param(ctx);
-    X509_VERIFY_PARAM_set_flags(param, X509_V_FLAG_X509_STRICT | X509_V_FLAG_CHECK_SS_SIGNATURE);
-    X509_VERIFY_PARAM_set_purpose(param, X509_PURPOSE_ANY); /* ours is checked by check_leaf */
-    X509_VERIFY_PARAM_set_depth(param, KL_CHAIN_MAX);
-    X509_VERIFY_PARAM_set_time(param, now);
-    if (X509_verify_cert(ctx) != 1) {
-        X509 *culprit = X509_STORE_CTX_get_current_cert(ctx);
-        int cause = X509_STORE_CTX_get_error(ctx);
-
-        ERR_clear_error();
-        rc = kl_err_set(err, cause == X509_V_ERR_OUT_OF_MEM ? KL_ERR_MEMORY : KL_ERR_CERT, "%s",
-                        X509_verify_cert_error_string(cause));
-        if (culprit) {
-            blame(culprit, err);
-        }
-        goto out;
+    full = sk_GENERAL_NAME_value(name->name.fullname, 0);
+    if (full->type != GEN_URI) {
+        return 0;
     }
-    rc = check_path(X509_STORE_CTX_get0_chain(ctx), chain, root, err);
-out:
-    X509_STORE_CTX_free(ctx);
-    X509_STORE_free(store);
-    return rc;
-}
-
-enum kl_rc kl_cert_verify_loader(STACK_OF(X509) * chain, X509 *root, time_t now, struct kl_err *err)
-{
-    int count = sk_X509_num(chain);
-    X509 *leaf;
-
-    if (count < 1 || count > KL_CHAIN_MAX) {
-        return kl_err_set(err, KL_ERR_CERT, "chain holds %d certificates: must hold 1 to %d",
-                          count < 0 ? 0 : count, KL_CHAIN_MAX);
+    text = ASN1_STRING_get0_data(full->d.uniformResourceIdentifier);
+    len = ASN1_STRING_length(full->d.uniformResourceIdentifier);
+    if (len < 1 || len >= KL_CRL_SCOPE_TEXT) {
+        return 0;
     }
-    leaf = sk_X509_value(chain, 0);
-    if (check_leaf(leaf, root, err) != KL_OK) {
-        return blame(leaf, err);
-    }
-    if (check_root(root, err) != KL_OK) {
-        return blame(root, err);
-    }
-    for (int i = 0; i <= count; i++) {
-        X509 *cert = i < count ? sk_X509_value(chain, i) : root;
-
-        if (check_strength(cert, err) != KL_OK) {
-            return blame(cert, err);
+    for (int i = 0; i < len; i++) {
+        if (text[i] <= ' ' || text[i] > '~') {
+            return 0;
         }
     }
-    return verify_path(chain, root, now, err);
+    memcpy(out, text, (size_t)len);
+    out[len] = '\0';
+    return 1;
+}
+
+enum kl_rc kl_cert_crl_scope(const X509 *cert, char out[KL_CRL_SCOPE_TEXT], struct kl_err *err)
+{
+    CRL_DIST_POINTS *points = NULL;
+    const DIST_POINT *point;
+    int ok = 0;
+
+    if (X509_get_ext_by_NID(cert, NID_crl_distribution_points, -1) < 0) {
+        out[0] = '\0';
+        return KL_OK;
+    }
+    points = X509_get_ext_d2i(cert, NID_crl_distribution_points, NULL, NULL);
+    if (points && sk_DIST_POINT_num(points) == 1) {
+        point = sk_DIST_POINT_value(points, 0);
+        ok = !point->reasons && !point->CRLissuer && kl_dist_point_scope(point->distpoint, out);
+    }
+    CRL_DIST_POINTS_free(points);
+    ERR_clear_error();
+    return ok ? KL_OK
+              : kl_err_set(err, KL_ERR_CERT,
+                           "cRLDistributionPoints is not one point with one URI and nothing else");
 }

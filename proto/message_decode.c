@@ -30,6 +30,13 @@ static size_t take_bytes(struct kl_check *check, const char *field, const ASN1_S
     return len;
 }
 
+/* The same for an OPTIONAL one, which is not empty if it is there; 0 if it is not. */
+static size_t take_optional(struct kl_check *check, const char *field, const ASN1_STRING *in,
+                            size_t min, size_t max, void *out)
+{
+    return in ? take_bytes(check, field, in, min, max, out) : 0;
+}
+
 static uint8_t take_small(struct kl_check *check, const char *field, uint32_t in)
 {
     if (in > UINT8_MAX) {
@@ -71,63 +78,112 @@ static size_t take_offer(struct kl_check *check, const char *field,
     return (size_t)count;
 }
 
-static void take_hello(struct kl_check *check, const struct kl_asn1_hello *in, struct kl_hello *out)
+static void take_anchors(struct kl_check *check, const STACK_OF(ASN1_OCTET_STRING) * in,
+                         struct kl_hello *out)
 {
-    out->version = in->version;
-    out->suite_count = take_offer(check, "suites", in->suites, out->suites);
-    out->alg_count = take_offer(check, "algorithms", in->algs, out->algs);
-    take_serial(check, "serial", in->serial, out->serial);
-    take_serial(check, "pinpadSerial", in->pinpad_serial, out->pinpad_serial);
+    int count = in ? sk_ASN1_OCTET_STRING_num(in) : 0;
+
+    if (in && (count < 1 || count > KL_ANCHOR_MAX)) {
+        kl_check_refuse(check, "anchors holds %d values: must hold 1 to %d", count, KL_ANCHOR_MAX);
+        return;
+    }
+    for (int i = 0; i < count; i++) {
+        take_bytes(check, "an anchor", sk_ASN1_OCTET_STRING_value(in, i), KL_HASH_LEN, KL_HASH_LEN,
+                   out->anchors[i]);
+    }
+    out->anchor_count = (size_t)count;
 }
 
-/* The chain is the last thing in the message, so its certificates are the last bytes of der. */
-static void take_chain(struct kl_check *check, const STACK_OF(ASN1_TYPE) * in, const uint8_t *der,
-                       size_t len, struct kl_certificate *out)
+/* The certificates are the last bytes before end; returns how many there are. */
+static size_t take_chain(struct kl_check *check, const STACK_OF(ASN1_TYPE) * in, const uint8_t *end,
+                         struct kl_bytes out[KL_CHAIN_MAX])
 {
     int count = sk_ASN1_TYPE_num(in);
-    const uint8_t *end = der + len;
 
     if (count < 1 || count > KL_CHAIN_MAX) {
         kl_check_refuse(check, "chain holds %d certificates: must hold 1 to %d", count,
                         KL_CHAIN_MAX);
-        return;
+        return 0;
     }
     for (int i = count - 1; i >= 0; i--) {
         const ASN1_TYPE *element = sk_ASN1_TYPE_value(in, i);
 
         if (ASN1_TYPE_get(element) != V_ASN1_SEQUENCE) {
             kl_check_refuse(check, "certificate %d of the chain is not a SEQUENCE", i + 1);
-            return;
+            return 0;
         }
-        out->chain[i].len = (size_t)ASN1_STRING_length(element->value.sequence);
-        end -= out->chain[i].len;
-        out->chain[i].data = end;
+        out[i].len = (size_t)ASN1_STRING_length(element->value.sequence);
+        end -= out[i].len;
+        out[i].data = end;
     }
-    out->chain_count = (size_t)count;
+    return (size_t)count;
 }
 
+/* The chain is the last thing in the message, if it is there. */
+static void take_hello(struct kl_check *check, const struct kl_asn1_hello *in, const uint8_t *der,
+                       size_t len, struct kl_hello *out)
+{
+    out->version = in->version;
+    out->suite_count = take_offer(check, "suites", in->suites, out->suites);
+    out->alg_count = take_offer(check, "algorithms", in->algs, out->algs);
+    take_serial(check, "serial", in->serial, out->serial);
+    take_serial(check, "pinpadSerial", in->pinpad_serial, out->pinpad_serial);
+    take_anchors(check, in->anchors, out);
+    if (in->chain) {
+        out->chain_count = take_chain(check, in->chain, der + len, out->chain);
+    }
+}
+
+/* The CRL is the last thing in the message, if it is there, within its explicit tag; the chain is
+ * what comes before. */
 static void take_certificate(struct kl_check *check, const struct kl_asn1_certificate *in,
                              const uint8_t *der, size_t len, struct kl_certificate *out)
 {
+    const uint8_t *end = der + len;
+
     out->suite = take_small(check, "suite", in->suite);
     out->oaep_hash = take_small(check, "oaepHash", in->oaep_hash);
     take_bytes(check, "nonce", in->nonce, KL_HASH_LEN, KL_HASH_LEN, out->nonce);
-    take_chain(check, in->chain, der, len, out);
+    if (in->crl) {
+        if (ASN1_TYPE_get(in->crl) != V_ASN1_SEQUENCE) {
+            kl_check_refuse(check, "crl is not a SEQUENCE");
+            return;
+        }
+        out->crl.len = (size_t)ASN1_STRING_length(in->crl->value.sequence);
+        out->crl.data = end - out->crl.len;
+        end -= ASN1_object_size(1, (int)out->crl.len, 0);
+    }
+    out->chain_count = take_chain(check, in->chain, end, out->chain);
 }
 
+/* Which suite the message is of shows in what is there. */
 static void take_randoms(struct kl_check *check, const struct kl_asn1_randoms *in,
                          struct kl_randoms *out)
 {
+    if (!in->iv != !in->c_rnd2 || (in->point && !in->iv)) {
+        kl_check_refuse(check, "point, iv and cRnd2 are of no suite together");
+        return;
+    }
+    out->suite = in->point ? KL_SUITE_HARDENED_EC
+                 : in->iv  ? KL_SUITE_HARDENED_RSA
+                           : KL_SUITE_CLASSIC;
     out->c_rnd1_len = take_bytes(check, "cRnd1", in->c_rnd1, 1, sizeof(out->c_rnd1), out->c_rnd1);
-    take_bytes(check, "iv", in->iv, sizeof(out->iv), sizeof(out->iv), out->iv);
-    take_bytes(check, "cRnd2", in->c_rnd2, sizeof(out->c_rnd2), sizeof(out->c_rnd2), out->c_rnd2);
+    out->point_len = take_optional(check, "point", in->point, 1, sizeof(out->point), out->point);
+    take_optional(check, "iv", in->iv, sizeof(out->iv), sizeof(out->iv), out->iv);
+    take_optional(check, "cRnd2", in->c_rnd2, sizeof(out->c_rnd2), sizeof(out->c_rnd2),
+                  out->c_rnd2);
+    out->sig_len = take_optional(check, "signature", in->sig, 1, sizeof(out->sig), out->sig);
 }
 
 static void take_tbs(struct kl_check *check, const struct kl_asn1_tbs *in, struct kl_tbs *out)
 {
+    if (!in->rnd2 != !in->ctmk) {
+        kl_check_refuse(check, "rnd2 and ctmk must both be there, or neither");
+        return;
+    }
     take_bytes(check, "t1", in->t1, sizeof(out->t1), sizeof(out->t1), out->t1);
-    take_bytes(check, "rnd2", in->rnd2, sizeof(out->rnd2), sizeof(out->rnd2), out->rnd2);
-    out->ctmk_len = take_bytes(check, "ctmk", in->ctmk, 1, sizeof(out->ctmk), out->ctmk);
+    take_optional(check, "rnd2", in->rnd2, sizeof(out->rnd2), sizeof(out->rnd2), out->rnd2);
+    out->ctmk_len = take_optional(check, "ctmk", in->ctmk, 1, sizeof(out->ctmk), out->ctmk);
     take_serial(check, "serial", in->serial, out->serial);
     out->usage = take_small(check, "usage", in->usage);
     out->alg = take_small(check, "algorithm", in->alg);
@@ -136,24 +192,24 @@ static void take_tbs(struct kl_check *check, const struct kl_asn1_tbs *in, struc
     out->kcv_len = take_bytes(check, "kcv", in->kcv, KL_KCV_LEN_MIN, KL_KCV_LEN_MAX, out->kcv);
 }
 
-/* The signed bytes as they were received: the first value inside the message. */
-static struct kl_bytes find_tbs(const uint8_t *der, size_t len)
+/* The authenticated bytes as they were received: the first value inside the message. */
+static struct kl_bytes find_first(const uint8_t *der, size_t len)
 {
-    const unsigned char *p = der, *tbs;
+    const unsigned char *p = der, *first;
     long content;
     int tag, tag_class;
 
     ASN1_get_object(&p, &content, &tag, &tag_class, (long)len); /* known good: it was parsed */
-    tbs = p;
+    first = p;
     ASN1_get_object(&p, &content, &tag, &tag_class, (long)len - (p - der));
-    return (struct kl_bytes){tbs, (size_t)(p - tbs) + (size_t)content};
+    return (struct kl_bytes){first, (size_t)(p - first) + (size_t)content};
 }
 
 static void take_master_key(struct kl_check *check, const struct kl_asn1_master_key *in,
                             const uint8_t *der, size_t len, struct kl_master_key *out)
 {
     take_tbs(check, in->tbs, &out->tbs);
-    out->tbs_der = find_tbs(der, len);
+    out->tbs_der = find_first(der, len);
     out->sig_len = take_bytes(check, "signature", in->sig, 1, sizeof(out->sig), out->sig);
 }
 
@@ -208,13 +264,58 @@ static void take_error(struct kl_check *check, const struct kl_asn1_error *in,
     out->text[count] = '\0';
 }
 
+static void take_sign_in(struct kl_check *check, const struct kl_asn1_sign_in *in,
+                         struct kl_sign_in *out)
+{
+    out->version = in->version;
+    take_serial(check, "serial", in->serial, out->serial);
+    take_serial(check, "pinpadSerial", in->pinpad_serial, out->pinpad_serial);
+    out->tmk_version = in->tmk_version;
+    out->format = take_small(check, "format", in->format);
+    take_bytes(check, "nonce", in->nonce, sizeof(out->nonce), sizeof(out->nonce), out->nonce);
+}
+
+static void take_wrapped_key(struct kl_check *check, const char *field, const char *kcv_field,
+                             const struct kl_asn1_wrapped_key *in, struct kl_wrapped_key *out)
+{
+    out->len = take_bytes(check, field, in->data, 1, sizeof(out->data), out->data);
+    out->kcv_len = take_bytes(check, kcv_field, in->kcv, KL_KCV_LEN_MIN, KL_KCV_LEN_MAX, out->kcv);
+}
+
+static void take_keys_body(struct kl_check *check, const struct kl_asn1_keys_body *in,
+                           struct kl_working_keys *out)
+{
+    out->tmk_version = in->tmk_version;
+    out->alg = take_small(check, "algorithm", in->alg);
+    out->c_session_len =
+        take_bytes(check, "cSession", in->c_session, 1, sizeof(out->c_session), out->c_session);
+    if (in->field62 && !in->pik && !in->mak) {
+        out->has_field62 = 1;
+        take_bytes(check, "field62", in->field62, sizeof(out->field62), sizeof(out->field62),
+                   out->field62);
+    } else if (!in->field62 && in->pik && in->mak) {
+        take_wrapped_key(check, "pik", "pik kcv", in->pik, &out->pik);
+        take_wrapped_key(check, "mak", "mak kcv", in->mak, &out->mak);
+    } else {
+        kl_check_refuse(check, "either pik and mak must be there, or field62");
+    }
+}
+
+static void take_working_keys(struct kl_check *check, const struct kl_asn1_working_keys *in,
+                              const uint8_t *der, size_t len, struct kl_working_keys *out)
+{
+    take_keys_body(check, in->body, out);
+    out->body_der = find_first(der, len);
+    take_bytes(check, "mac", in->mac, sizeof(out->mac), sizeof(out->mac), out->mac);
+}
+
 static void take_msg(struct kl_check *check, const struct kl_asn1_msg *in, const uint8_t *der,
                      size_t len, struct kl_msg *out)
 {
     out->type = (enum kl_msg_type)in->type;
     switch (out->type) {
     case KL_MSG_HELLO:
-        take_hello(check, in->u.hello, &out->u.hello);
+        take_hello(check, in->u.hello, der, len, &out->u.hello);
         break;
     case KL_MSG_CERTIFICATE:
         take_certificate(check, in->u.certificate, der, len, &out->u.certificate);
@@ -239,6 +340,12 @@ static void take_msg(struct kl_check *check, const struct kl_asn1_msg *in, const
         break;
     case KL_MSG_ERROR:
         take_error(check, in->u.error, &out->u.error);
+        break;
+    case KL_MSG_SIGN_IN:
+        take_sign_in(check, in->u.sign_in, &out->u.sign_in);
+        break;
+    case KL_MSG_WORKING_KEYS:
+        take_working_keys(check, in->u.working_keys, der, len, &out->u.working_keys);
         break;
     }
 }

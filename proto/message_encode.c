@@ -21,6 +21,16 @@ static int put_text(ASN1_STRING *out, const char *text)
     return put_bytes(out, text, strlen(text));
 }
 
+/* An OPTIONAL member, left out if there is nothing to put. */
+static int put_optional(ASN1_OCTET_STRING **out, const void *data, size_t len)
+{
+    if (len == 0) {
+        return 1;
+    }
+    *out = ASN1_OCTET_STRING_new();
+    return *out && put_bytes(*out, data, len);
+}
+
 static int put_offer(STACK_OF(ASN1_INTEGER) * out, const uint8_t *values, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
@@ -35,27 +45,46 @@ static int put_offer(STACK_OF(ASN1_INTEGER) * out, const uint8_t *values, size_t
     return 1;
 }
 
-static int put_hello(struct kl_asn1_hello *out, const struct kl_hello *in)
+static int put_anchors(STACK_OF(ASN1_OCTET_STRING) * *out,
+                       const uint8_t anchors[KL_ANCHOR_MAX][KL_HASH_LEN], size_t count)
 {
-    out->version = in->version;
-    return put_offer(out->suites, in->suites, in->suite_count) &&
-           put_offer(out->algs, in->algs, in->alg_count) && put_text(out->serial, in->serial) &&
-           put_text(out->pinpad_serial, in->pinpad_serial);
+    if (count == 0) {
+        return 1;
+    }
+    *out = sk_ASN1_OCTET_STRING_new_null();
+    for (size_t i = 0; *out && i < count; i++) {
+        ASN1_OCTET_STRING *anchor = NULL;
+
+        if (!put_optional(&anchor, anchors[i], KL_HASH_LEN) ||
+            !sk_ASN1_OCTET_STRING_push(*out, anchor)) {
+            ASN1_OCTET_STRING_free(anchor);
+            return 0;
+        }
+    }
+    return *out != NULL;
+}
+
+/* A whole DER SEQUENCE, byte for byte; NULL when out of memory. */
+static ASN1_TYPE *new_any(struct kl_bytes bytes)
+{
+    ASN1_STRING *der = ASN1_STRING_type_new(V_ASN1_SEQUENCE);
+    ASN1_TYPE *element = ASN1_TYPE_new();
+
+    if (!der || !element || !put_bytes(der, bytes.data, bytes.len)) {
+        ASN1_STRING_free(der);
+        ASN1_TYPE_free(element);
+        return NULL;
+    }
+    ASN1_TYPE_set(element, V_ASN1_SEQUENCE, der); /* takes der */
+    return element;
 }
 
 static int put_chain(STACK_OF(ASN1_TYPE) * out, const struct kl_bytes *chain, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
-        ASN1_STRING *der = ASN1_STRING_type_new(V_ASN1_SEQUENCE);
-        ASN1_TYPE *element = ASN1_TYPE_new();
+        ASN1_TYPE *element = new_any(chain[i]);
 
-        if (!der || !element || !put_bytes(der, chain[i].data, chain[i].len)) {
-            ASN1_STRING_free(der);
-            ASN1_TYPE_free(element);
-            return 0;
-        }
-        ASN1_TYPE_set(element, V_ASN1_SEQUENCE, der); /* takes der */
-        if (!sk_ASN1_TYPE_push(out, element)) {
+        if (!element || !sk_ASN1_TYPE_push(out, element)) {
             ASN1_TYPE_free(element);
             return 0;
         }
@@ -63,19 +92,44 @@ static int put_chain(STACK_OF(ASN1_TYPE) * out, const struct kl_bytes *chain, si
     return 1;
 }
 
+static int put_hello(struct kl_asn1_hello *out, const struct kl_hello *in)
+{
+    out->version = in->version;
+    if (in->chain_count > 0) {
+        out->chain = sk_ASN1_TYPE_new_null();
+        if (!out->chain || !put_chain(out->chain, in->chain, in->chain_count)) {
+            return 0;
+        }
+    }
+    return put_offer(out->suites, in->suites, in->suite_count) &&
+           put_offer(out->algs, in->algs, in->alg_count) && put_text(out->serial, in->serial) &&
+           put_text(out->pinpad_serial, in->pinpad_serial) &&
+           put_anchors(&out->anchors, in->anchors, in->anchor_count);
+}
+
 static int put_certificate(struct kl_asn1_certificate *out, const struct kl_certificate *in)
 {
     out->suite = in->suite;
     out->oaep_hash = in->oaep_hash;
+    if (in->crl.len > 0) {
+        out->crl = new_any(in->crl);
+        if (!out->crl) {
+            return 0;
+        }
+    }
     return put_bytes(out->nonce, in->nonce, sizeof(in->nonce)) &&
            put_chain(out->chain, in->chain, in->chain_count);
 }
 
 static int put_randoms(struct kl_asn1_randoms *out, const struct kl_randoms *in)
 {
+    int classic = in->suite == KL_SUITE_CLASSIC;
+
     return put_bytes(out->c_rnd1, in->c_rnd1, in->c_rnd1_len) &&
-           put_bytes(out->iv, in->iv, sizeof(in->iv)) &&
-           put_bytes(out->c_rnd2, in->c_rnd2, sizeof(in->c_rnd2));
+           put_optional(&out->point, in->point, in->point_len) &&
+           put_optional(&out->iv, in->iv, classic ? 0 : sizeof(in->iv)) &&
+           put_optional(&out->c_rnd2, in->c_rnd2, classic ? 0 : sizeof(in->c_rnd2)) &&
+           put_optional(&out->sig, in->sig, in->sig_len);
 }
 
 static int put_tbs(struct kl_asn1_tbs *out, const struct kl_tbs *in)
@@ -85,8 +139,8 @@ static int put_tbs(struct kl_asn1_tbs *out, const struct kl_tbs *in)
     out->version = in->version;
     out->kcv_method = in->kcv_method;
     return put_bytes(out->t1, in->t1, sizeof(in->t1)) &&
-           put_bytes(out->rnd2, in->rnd2, sizeof(in->rnd2)) &&
-           put_bytes(out->ctmk, in->ctmk, in->ctmk_len) && put_text(out->serial, in->serial) &&
+           put_optional(&out->rnd2, in->rnd2, in->ctmk_len > 0 ? sizeof(in->rnd2) : 0) &&
+           put_optional(&out->ctmk, in->ctmk, in->ctmk_len) && put_text(out->serial, in->serial) &&
            put_bytes(out->kcv, in->kcv, in->kcv_len);
 }
 
@@ -116,6 +170,35 @@ static int put_error(struct kl_asn1_error *out, const struct kl_error_msg *in)
     out->code = in->code;
     out->retry_after = in->retry_after;
     return put_text(out->text, in->text);
+}
+
+static int put_sign_in(struct kl_asn1_sign_in *out, const struct kl_sign_in *in)
+{
+    out->version = in->version;
+    out->tmk_version = in->tmk_version;
+    out->format = in->format;
+    return put_text(out->serial, in->serial) && put_text(out->pinpad_serial, in->pinpad_serial) &&
+           put_bytes(out->nonce, in->nonce, sizeof(in->nonce));
+}
+
+static int put_wrapped_key(struct kl_asn1_wrapped_key **out, const struct kl_wrapped_key *in)
+{
+    *out = (void *)ASN1_item_new(ASN1_ITEM_rptr(kl_asn1_wrapped_key));
+    return *out && put_bytes((*out)->data, in->data, in->len) &&
+           put_bytes((*out)->kcv, in->kcv, in->kcv_len);
+}
+
+static int put_keys_body(struct kl_asn1_keys_body *out, const struct kl_working_keys *in)
+{
+    out->tmk_version = in->tmk_version;
+    out->alg = in->alg;
+    if (!put_bytes(out->c_session, in->c_session, in->c_session_len)) {
+        return 0;
+    }
+    if (in->has_field62) {
+        return put_optional(&out->field62, in->field62, sizeof(in->field62));
+    }
+    return put_wrapped_key(&out->pik, &in->pik) && put_wrapped_key(&out->mak, &in->mak);
 }
 
 static int put_msg(struct kl_asn1_msg *out, const struct kl_msg *in)
@@ -149,6 +232,13 @@ static int put_msg(struct kl_asn1_msg *out, const struct kl_msg *in)
         return put_confirm(out->u.confirm = body, &in->u.confirm);
     case KL_MSG_ERROR:
         return put_error(out->u.error = body, &in->u.error);
+    case KL_MSG_SIGN_IN:
+        return put_sign_in(out->u.sign_in = body, &in->u.sign_in);
+    case KL_MSG_WORKING_KEYS:
+        out->u.working_keys = body;
+        return put_keys_body(out->u.working_keys->body, &in->u.working_keys) &&
+               put_bytes(out->u.working_keys->mac, in->u.working_keys.mac,
+                         sizeof(in->u.working_keys.mac));
     }
     return 0;
 }
@@ -194,19 +284,54 @@ enum kl_rc kl_tbs_encode(const struct kl_tbs *tbs, uint8_t out[KL_TBS_MAX], size
     return rc;
 }
 
-/* The signature is over tbs_der but tbs is what gets encoded: they must say the same. */
-static void check_signed_bytes(struct kl_check *check, const struct kl_master_key *master_key)
+enum kl_rc kl_keys_body_encode(const struct kl_working_keys *keys, uint8_t out[KL_KEYS_BODY_MAX],
+                               size_t *out_len, struct kl_err *err)
 {
-    uint8_t tbs[KL_TBS_MAX];
-    size_t len;
+    struct kl_check check = {KL_ERR_INTERNAL, KL_OK, err};
+    const ASN1_ITEM *item = ASN1_ITEM_rptr(kl_asn1_keys_body);
+    struct kl_asn1_keys_body *built;
+    enum kl_rc rc;
+
+    kl_keys_body_check(&check, keys);
+    if (check.rc != KL_OK) {
+        return kl_err_context(err, "body of WorkingKeys");
+    }
+    ERR_clear_error();
+    built = (void *)ASN1_item_new(item);
+    if (built && put_keys_body(built, keys)) {
+        rc = encode(built, item, "body of WorkingKeys", out, KL_KEYS_BODY_MAX, out_len, err);
+    } else {
+        rc = kl_err_openssl(err, KL_ERR_MEMORY, "ASN1_item_new", "cannot build a WorkingKeys");
+    }
+    ASN1_item_free((ASN1_VALUE *)built, item);
+    return rc;
+}
+
+/* The signature is over tbs_der, the MAC over body_der, but the fields are what gets encoded: both
+ * must say the same. */
+static void check_same(struct kl_check *check, struct kl_bytes given, const uint8_t *der,
+                       size_t len)
+{
+    if (check->rc == KL_OK &&
+        (given.len != len || !given.data || memcmp(given.data, der, len) != 0)) {
+        kl_check_refuse(check, "the authenticated bytes are not the encoding of the fields");
+    }
+}
+
+static void check_authenticated(struct kl_check *check, const struct kl_msg *msg)
+{
+    uint8_t der[KL_TBS_MAX > KL_KEYS_BODY_MAX ? KL_TBS_MAX : KL_KEYS_BODY_MAX];
+    size_t len = 0;
 
     if (check->rc != KL_OK) {
         return;
     }
-    check->rc = kl_tbs_encode(&master_key->tbs, tbs, &len, check->err);
-    if (check->rc == KL_OK && (master_key->tbs_der.len != len || !master_key->tbs_der.data ||
-                               memcmp(master_key->tbs_der.data, tbs, len) != 0)) {
-        kl_check_refuse(check, "the signed bytes are not the encoding of the fields");
+    if (msg->type == KL_MSG_MASTER_KEY) {
+        check->rc = kl_tbs_encode(&msg->u.master_key.tbs, der, &len, check->err);
+        check_same(check, msg->u.master_key.tbs_der, der, len);
+    } else if (msg->type == KL_MSG_WORKING_KEYS) {
+        check->rc = kl_keys_body_encode(&msg->u.working_keys, der, &len, check->err);
+        check_same(check, msg->u.working_keys.body_der, der, len);
     }
 }
 
@@ -220,9 +345,7 @@ enum kl_rc kl_msg_encode(const struct kl_msg *msg, uint8_t out[KL_MSG_MAX], size
     enum kl_rc rc;
 
     kl_msg_check(&check, msg);
-    if (msg->type == KL_MSG_MASTER_KEY) {
-        check_signed_bytes(&check, &msg->u.master_key);
-    }
+    check_authenticated(&check, msg);
     if (check.rc != KL_OK) {
         return kl_err_context(err, "%s", name);
     }

@@ -7,10 +7,13 @@
 #define KL_PROTO_MESSAGE_IMPL_H
 
 #include <openssl/asn1.h>
+#include <openssl/safestack.h>
 #include <stdint.h>
 
 #include "proto/err.h"
 #include "proto/message.h"
+
+DEFINE_STACK_OF(ASN1_OCTET_STRING) /* the one string type that OpenSSL has no stack of */
 
 struct kl_asn1_hello {
     uint32_t version;
@@ -18,6 +21,8 @@ struct kl_asn1_hello {
     STACK_OF(ASN1_INTEGER) * algs;
     ASN1_IA5STRING *serial;
     ASN1_IA5STRING *pinpad_serial;
+    STACK_OF(ASN1_OCTET_STRING) * anchors; /* OPTIONAL */
+    STACK_OF(ASN1_TYPE) * chain;           /* OPTIONAL; as in kl_asn1_certificate */
 };
 
 struct kl_asn1_certificate {
@@ -25,18 +30,21 @@ struct kl_asn1_certificate {
     uint32_t oaep_hash;
     ASN1_OCTET_STRING *nonce;
     STACK_OF(ASN1_TYPE) * chain; /* of V_ASN1_SEQUENCE: whole certificates, byte for byte */
+    ASN1_TYPE *crl;              /* OPTIONAL; V_ASN1_SEQUENCE too */
 };
 
 struct kl_asn1_randoms {
     ASN1_OCTET_STRING *c_rnd1;
+    ASN1_OCTET_STRING *point; /* OPTIONAL, like all that follow */
     ASN1_OCTET_STRING *iv;
     ASN1_OCTET_STRING *c_rnd2;
+    ASN1_OCTET_STRING *sig;
 };
 
 struct kl_asn1_tbs {
     ASN1_OCTET_STRING *t1;
-    ASN1_OCTET_STRING *rnd2;
-    ASN1_OCTET_STRING *ctmk;
+    ASN1_OCTET_STRING *rnd2; /* OPTIONAL: both or neither */
+    ASN1_OCTET_STRING *ctmk; /* OPTIONAL */
     ASN1_IA5STRING *serial;
     uint32_t usage;
     uint32_t alg;
@@ -79,6 +87,34 @@ struct kl_asn1_error {
     ASN1_UTF8STRING *text;
 };
 
+struct kl_asn1_sign_in {
+    uint32_t version;
+    ASN1_IA5STRING *serial;
+    ASN1_IA5STRING *pinpad_serial;
+    uint32_t tmk_version;
+    uint32_t format;
+    ASN1_OCTET_STRING *nonce;
+};
+
+struct kl_asn1_wrapped_key {
+    ASN1_OCTET_STRING *data;
+    ASN1_OCTET_STRING *kcv;
+};
+
+struct kl_asn1_keys_body {
+    uint32_t tmk_version;
+    uint32_t alg;
+    ASN1_OCTET_STRING *c_session;
+    struct kl_asn1_wrapped_key *pik; /* OPTIONAL: both, or field62 */
+    struct kl_asn1_wrapped_key *mak; /* OPTIONAL */
+    ASN1_OCTET_STRING *field62;      /* OPTIONAL */
+};
+
+struct kl_asn1_working_keys {
+    struct kl_asn1_keys_body *body;
+    ASN1_OCTET_STRING *mac;
+};
+
 struct kl_asn1_msg {
     int type; /* enum kl_msg_type: alternatives stand in the order of their tags */
     union {
@@ -91,6 +127,8 @@ struct kl_asn1_msg {
         struct kl_asn1_done *done;
         struct kl_asn1_confirm *confirm;
         struct kl_asn1_error *error;
+        struct kl_asn1_sign_in *sign_in;
+        struct kl_asn1_working_keys *working_keys;
     } u;
 };
 
@@ -104,6 +142,10 @@ DECLARE_ASN1_ITEM(kl_asn1_failed)
 DECLARE_ASN1_ITEM(kl_asn1_done)
 DECLARE_ASN1_ITEM(kl_asn1_confirm)
 DECLARE_ASN1_ITEM(kl_asn1_error)
+DECLARE_ASN1_ITEM(kl_asn1_sign_in)
+DECLARE_ASN1_ITEM(kl_asn1_wrapped_key)
+DECLARE_ASN1_ITEM(kl_asn1_keys_body)
+DECLARE_ASN1_ITEM(kl_asn1_working_keys)
 DECLARE_ASN1_ITEM(kl_asn1_msg)
 
 /* The item of a type's alternative; aborts on a value that is no type. */
@@ -121,6 +163,7 @@ void kl_check_refuse(struct kl_check *check, const char *fmt, ...)
 
 /* The bounds of message.h on every field of a C value. */
 void kl_tbs_check(struct kl_check *check, const struct kl_tbs *tbs);
+void kl_keys_body_check(struct kl_check *check, const struct kl_working_keys *keys);
 void kl_msg_check(struct kl_check *check, const struct kl_msg *msg);
 
 #endif

@@ -99,14 +99,27 @@ static enum kl_rc read_rdn(const char **pos, char separator, struct rdn *rdn, st
     return KL_OK;
 }
 
+/* X.520 has serialNumber as a PrintableString, which lacks the '_' that a terminal's serial may
+ * hold: such a one goes in as a UTF8String. */
+static int string_type(const struct rdn *rdn)
+{
+    char serial[KL_SERIAL_MAX + 1] = "";
+
+    if (OBJ_txt2nid(rdn->type) != NID_serialNumber || rdn->value_len > KL_SERIAL_MAX) {
+        return MBSTRING_UTF8;
+    }
+    memcpy(serial, rdn->value, rdn->value_len);
+    return kl_serial_ok(serial) && strchr(serial, '_') ? V_ASN1_UTF8STRING : MBSTRING_UTF8;
+}
+
 static enum kl_rc add_rdn(X509_NAME *name, const struct rdn *rdn, int place, struct kl_err *err)
 {
     if (OBJ_txt2nid(rdn->type) == NID_undef) {
         return kl_err_set(err, KL_ERR_INPUT, "subject: unknown attribute type \"%s\"", rdn->type);
     }
     ERR_clear_error();
-    if (X509_NAME_add_entry_by_txt(name, rdn->type, MBSTRING_UTF8, rdn->value, (int)rdn->value_len,
-                                   place, 0) != 1) {
+    if (X509_NAME_add_entry_by_txt(name, rdn->type, string_type(rdn), rdn->value,
+                                   (int)rdn->value_len, place, 0) != 1) {
         return kl_err_openssl(err, KL_ERR_INPUT, "X509_NAME_add_entry_by_txt",
                               "subject: value of %s is not acceptable (length or characters)",
                               rdn->type);

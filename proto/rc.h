@@ -42,6 +42,7 @@ enum kl_wire {
     X(KL_ERR_PEER, "peer-refused", "the peer refused", KL_WIRE_REFUSED, 76) \
     X(KL_ERR_VERIFY, "verify", "a cryptographic check failed", KL_WIRE_REFUSED, 76) \
     X(KL_ERR_CERT, "certificate", "the certificate is not acceptable", KL_WIRE_REFUSED, 76) \
+    X(KL_ERR_REVOKED, "revoked", "the certificate is revoked", KL_WIRE_REFUSED, 76) \
     X(KL_ERR_REFUSED, "refused", "refused by policy", KL_WIRE_REFUSED, 77) \
     X(KL_ERR_UNKNOWN_TERMINAL, "unknown-terminal", "terminal is not registered", KL_WIRE_REFUSED, \
       77) \

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Names of suites, labels of the keys derived from Rnd1, and what each MAC covers.
+ * Names of suites, labels of the derived keys, and what each MAC and signature covers.
  */
 #include "proto/suite.h"
 
@@ -12,9 +12,39 @@
 #define LABEL_PREFIX "keyloader/1 "
 #define ACK_RESULT_OK 0x01 /* the only result that is ever acknowledged: the TMK is written */
 
+#define PROOF_PREFIX LABEL_PREFIX "randoms" /* followed by its NUL */
+#define UNSIGNED_MAX 1024                   /* bytes of a Randoms without its signature */
+
+static const struct suite {
+    const char *name;
+    enum kl_key_type key_type;
+} suites[KL_SUITE_COUNT + 1] = {
+    [KL_SUITE_HARDENED_RSA] = {"hardened-rsa", KL_KEY_RSA},
+    [KL_SUITE_CLASSIC] = {"classic", KL_KEY_RSA},
+    [KL_SUITE_HARDENED_EC] = {"hardened-ec", KL_KEY_EC},
+};
+
 const char *kl_suite_name(unsigned suite)
 {
-    return suite == KL_SUITE_HARDENED_RSA ? "hardened-rsa" : NULL;
+    return suite <= KL_SUITE_COUNT ? suites[suite].name : NULL;
+}
+
+enum kl_key_type kl_suite_key_type(enum kl_suite suite)
+{
+    if (!kl_suite_name(suite)) {
+        abort();
+    }
+    return suites[suite].key_type;
+}
+
+unsigned kl_suite_by_name(const char *name)
+{
+    for (unsigned suite = 1; suite <= KL_SUITE_COUNT; suite++) {
+        if (strcmp(suites[suite].name, name) == 0) {
+            return suite;
+        }
+    }
+    return 0;
 }
 
 static const char *purpose_text(enum kl_purpose purpose)
@@ -28,27 +58,48 @@ static const char *purpose_text(enum kl_purpose purpose)
         return "ack";
     case KL_PURPOSE_DONE:
         return "done";
+    case KL_PURPOSE_KEYS:
+        return "keys";
     }
     abort(); /* a caller's mistake that must never yield a key */
+}
+
+/* SHA-256(prefix + text + NUL + T0 + extra). */
+static enum kl_rc hash_label(const char *text, const uint8_t t0[KL_HASH_LEN], const uint8_t *extra,
+                             size_t extra_len, uint8_t label[KL_HASH_LEN], struct kl_err *err)
+{
+    uint8_t in[sizeof(LABEL_PREFIX) + 16 + KL_HASH_LEN + KL_EC_POINT_MAX];
+    uint8_t hash[KL_HASH_LEN];
+    size_t prefix_len = sizeof(LABEL_PREFIX) - 1, text_len = strlen(text) + 1; /* with its NUL */
+    size_t len = prefix_len + text_len + KL_HASH_LEN;
+
+    memcpy(in, LABEL_PREFIX, prefix_len);
+    memcpy(in + prefix_len, text, text_len);
+    memcpy(in + prefix_len + text_len, t0, KL_HASH_LEN);
+    if (extra_len > 0) {
+        memcpy(in + len, extra, extra_len);
+    }
+    ERR_clear_error();
+    if (!EVP_Digest(in, len + extra_len, hash, NULL, EVP_sha256(), NULL)) {
+        return kl_err_openssl(err, KL_ERR_INTERNAL, "EVP_Digest", "cannot hash a key label");
+    }
+    memcpy(label, hash, KL_HASH_LEN);
+    return KL_OK;
 }
 
 enum kl_rc kl_suite_label(enum kl_purpose purpose, const uint8_t t0[KL_HASH_LEN],
                           uint8_t label[KL_HASH_LEN], struct kl_err *err)
 {
-    const char *text = purpose_text(purpose);
-    uint8_t in[sizeof(LABEL_PREFIX) + 16 + KL_HASH_LEN];
-    uint8_t hash[KL_HASH_LEN];
-    size_t prefix_len = sizeof(LABEL_PREFIX) - 1, text_len = strlen(text) + 1; /* with its NUL */
+    return hash_label(purpose_text(purpose), t0, NULL, 0, label, err);
+}
 
-    memcpy(in, LABEL_PREFIX, prefix_len);
-    memcpy(in + prefix_len, text, text_len);
-    memcpy(in + prefix_len + text_len, t0, KL_HASH_LEN);
-    ERR_clear_error();
-    if (!EVP_Digest(in, prefix_len + text_len + KL_HASH_LEN, hash, NULL, EVP_sha256(), NULL)) {
-        return kl_err_openssl(err, KL_ERR_INTERNAL, "EVP_Digest", "cannot hash a key label");
+enum kl_rc kl_suite_ecies_label(const uint8_t t0[KL_HASH_LEN], const uint8_t *point,
+                                size_t point_len, uint8_t label[KL_HASH_LEN], struct kl_err *err)
+{
+    if (point_len > KL_EC_POINT_MAX) {
+        abort();
     }
-    memcpy(label, hash, KL_HASH_LEN);
-    return KL_OK;
+    return hash_label("ecies", t0, point, point_len, label, err);
 }
 
 size_t kl_suite_ack_input(const uint8_t t2[KL_HASH_LEN], const uint8_t *kcv, size_t kcv_len,
@@ -68,4 +119,19 @@ void kl_suite_done_input(const uint8_t t2[KL_HASH_LEN], enum kl_verdict verdict,
 {
     memcpy(out, t2, KL_HASH_LEN);
     out[KL_HASH_LEN] = (uint8_t)verdict;
+}
+
+size_t kl_suite_proof_input(const uint8_t t0[KL_HASH_LEN], const uint8_t *unsigned_der, size_t len,
+                            uint8_t out[KL_PROOF_INPUT_MAX])
+{
+    size_t at = sizeof(PROOF_PREFIX);
+
+    if (len > UNSIGNED_MAX) {
+        abort();
+    }
+    memcpy(out, PROOF_PREFIX, at); /* with its NUL */
+    memcpy(out + at, t0, KL_HASH_LEN);
+    at += KL_HASH_LEN;
+    memcpy(out + at, unsigned_der, len);
+    return at + len;
 }

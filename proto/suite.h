@@ -22,8 +22,15 @@
 /* Values are those of Suite in docs/protocol.md. */
 enum kl_suite {
     KL_SUITE_HARDENED_RSA = 1,
+    KL_SUITE_CLASSIC = 2,
+    KL_SUITE_HARDENED_EC = 3,
 };
-const char *kl_suite_name(unsigned suite); /* "hardened-rsa"; NULL if unknown */
+#define KL_SUITE_COUNT 3
+const char *kl_suite_name(unsigned suite); /* "hardened-rsa", ...; NULL if unknown */
+/* The kind of work key that a suite needs. */
+enum kl_key_type kl_suite_key_type(enum kl_suite suite);
+/* The suite of that name; 0 if there is none. */
+unsigned kl_suite_by_name(const char *name);
 
 /* What a key derived from Rnd1 is for; each has one use on each side. */
 enum kl_purpose {
@@ -31,10 +38,13 @@ enum kl_purpose {
     KL_PURPOSE_NONCE, /* K_nonce: AES-256-GCM of Rnd2 */
     KL_PURPOSE_ACK,   /* K_ack: AES-CMAC in Loaded (terminal to loader) */
     KL_PURPOSE_DONE,  /* K_done: AES-CMAC in Done (loader to terminal) */
+    KL_PURPOSE_KEYS,  /* K_keys: AES-CMAC in WorkingKeys (loader to terminal); sign-in only */
 };
+#define KL_PURPOSE_LOAD_COUNT 4 /* the first four are derived in a load */
 
 /* label = SHA-256("keyloader/1 " + purpose + NUL + T0), purpose one of "wrap", "nonce", "ack",
- * "done". The key itself is AES-256-ECB(Rnd1, label), 32 bytes (CKM_AES_ECB_ENCRYPT_DATA). */
+ * "done", "keys". The key itself is AES-ECB(Rnd1, label), 32 bytes (CKM_AES_ECB_ENCRYPT_DATA).
+ * In a sign-in the session key stands for Rnd1, and SHA-256(SignIn) for T0. */
 enum kl_rc kl_suite_label(enum kl_purpose purpose, const uint8_t t0[KL_HASH_LEN],
                           uint8_t label[KL_HASH_LEN], struct kl_err *err) KL_MUST_CHECK;
 
@@ -53,5 +63,24 @@ enum kl_verdict {
 #define KL_DONE_INPUT_LEN (KL_HASH_LEN + 1)
 void kl_suite_done_input(const uint8_t t2[KL_HASH_LEN], enum kl_verdict verdict,
                          uint8_t out[KL_DONE_INPUT_LEN]);
+
+/* ---- hardened-ec: ECIES ---- */
+
+/* The label that turns the ECDH secret into K_ecies, the AES-256 key that wraps Rnd1 (RFC 3394):
+ * SHA-256("keyloader/1 ecies" + NUL + T0 + the ephemeral point, uncompressed). The secret itself is
+ * the trailing 32 bytes of the shared X coordinate, used as an AES-256 key that only derives. */
+#define KL_ECDH_LEN 32                                    /* bytes of the secret that are used */
+#define KL_C_RND1_EC_LEN (KL_RND1_LEN + KL_WRAP_OVERHEAD) /* Rnd1 under K_ecies */
+enum kl_rc kl_suite_ecies_label(const uint8_t t0[KL_HASH_LEN], const uint8_t *point,
+                                size_t point_len, uint8_t label[KL_HASH_LEN],
+                                struct kl_err *err) KL_MUST_CHECK;
+
+/* ---- Terminal certificates ---- */
+
+/* Bytes that Randoms.signature covers: "keyloader/1 randoms" + NUL + T0 + the DER of the Randoms
+ * message without its signature (unsigned_der, at most 1024 bytes). Returns the length. */
+#define KL_PROOF_INPUT_MAX 1280
+size_t kl_suite_proof_input(const uint8_t t0[KL_HASH_LEN], const uint8_t *unsigned_der, size_t len,
+                            uint8_t out[KL_PROOF_INPUT_MAX]);
 
 #endif

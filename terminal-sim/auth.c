@@ -33,32 +33,40 @@ static enum kl_rc decode_chain(const struct kl_certificate *msg, STACK_OF(X509) 
     return rc;
 }
 
-enum kl_rc kl_auth_verify(const struct kl_certificate *msg, X509 *root, time_t now,
+enum kl_rc kl_auth_verify(const struct kl_certificate *msg, STACK_OF(X509) * roots, time_t now,
                           struct kl_auth_work *out, struct kl_err *err)
 {
     STACK_OF(X509) *chain = NULL;
-    struct kl_auth_work work = {0};
-    const X509 *leaf;
+    struct kl_auth_work work = {.has_crl = msg->crl.len > 0};
+    X509_CRL *crl = NULL;
+    X509 *anchor = NULL, *leaf;
     enum kl_rc rc = decode_chain(msg, &chain, err);
 
     if (rc) {
         return rc;
     }
     leaf = sk_X509_value(chain, 0);
-    rc = kl_cert_verify_loader(chain, root, now, err);
+    if (work.has_crl) {
+        rc = kl_crl_from_der(msg->crl.data, msg->crl.len, &crl, err);
+    }
+    if (!rc) {
+        rc = kl_cert_verify_loader(chain, roots, crl, now, &anchor, err);
+    }
     if (!rc) {
         rc = kl_cert_key_type(leaf, &work.type, &work.bits, err);
     }
     if (!rc) {
-        work.key = X509_get_pubkey((X509 *)leaf);
+        work.key = X509_get_pubkey(leaf);
         if (!work.key) {
             rc = kl_err_openssl(err, KL_ERR_CERT, "X509_get_pubkey", "AcquireWCRT_Pu");
         }
     }
     if (!rc) {
         kl_cert_subject(leaf, work.subject);
+        kl_cert_subject(anchor, work.anchor);
         *out = work;
     }
+    X509_CRL_free(crl);
     sk_X509_pop_free(chain, X509_free);
     return rc;
 }

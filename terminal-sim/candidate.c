@@ -16,12 +16,14 @@
 
 #define LINE_MAX_LEN 160
 #define FIELDS_MAX 7
-_Static_assert(LINE_MAX_LEN *(KL_CANDIDATES_MAX + 2) <= KL_RECORD_TEXT_MAX, "every line fits");
+_Static_assert(LINE_MAX_LEN *(KL_CANDIDATES_MAX + 3) <= KL_RECORD_TEXT_MAX, "every line fits");
 
 /* "active" VERSION ALGORITHM KCV
+ * "keys" NUMBER TMK-VERSION ALGORITHM PIK-KCV MAK-KCV
  * "abandoned" VERSION
  * PROGRESS VERSION ALGORITHM KCV LOADED.MAC ACTIVE-MAC DROP-MAC */
-static const char active_word[] = "active", abandoned_word[] = "abandoned", end_word[] = "end";
+static const char active_word[] = "active", keys_word[] = "keys", abandoned_word[] = "abandoned",
+                  end_word[] = "end";
 static const char *const progress[] = {"writing", "written"}; /* by `whole` */
 
 enum kl_rc kl_candidate_judge(const struct kl_candidate *candidate, const struct kl_done *done,
@@ -57,6 +59,17 @@ static void to_hex(const uint8_t *in, size_t len, char *out)
     }
 }
 
+static size_t format_keys(const struct kl_pinpad_pair *keys, char *out, size_t capacity)
+{
+    char pik[KL_KCV_TEXT], mak[KL_KCV_TEXT];
+
+    kl_kcv_format(keys->pik_kcv, keys->kcv_len, pik);
+    kl_kcv_format(keys->mak_kcv, keys->kcv_len, mak);
+    return (size_t)snprintf(out, capacity, "%s %" PRIu32 " %" PRIu32 " %s %s %s\n", keys_word,
+                            keys->number, keys->tmk_version, kl_alg_info(keys->alg)->name, pik,
+                            mak);
+}
+
 size_t kl_record_format(const struct kl_record *record, char out[KL_RECORD_TEXT_MAX])
 {
     char kcv[KL_KCV_TEXT], mac[3][KL_MAC_LEN * 2 + 1];
@@ -68,6 +81,9 @@ size_t kl_record_format(const struct kl_record *record, char out[KL_RECORD_TEXT_
         kl_kcv_format(record->active.kcv, record->active.kcv_len, kcv);
         len += (size_t)snprintf(out, KL_RECORD_TEXT_MAX, "%s %" PRIu32 " %s %s\n", active_word,
                                 record->active.version, kl_alg_info(record->active.alg)->name, kcv);
+    }
+    if (record->keys.number) {
+        len += format_keys(&record->keys, out + len, KL_RECORD_TEXT_MAX - len);
     }
     if (record->abandoned) {
         len += (size_t)snprintf(out + len, KL_RECORD_TEXT_MAX - len, "%s %" PRIu32 "\n",
@@ -137,6 +153,21 @@ static int parse_tmk(char *const field[3], struct kl_pinpad_tmk *out)
     return from_hex(field[2], out->kcv, KL_KCV_LEN_MIN, KL_KCV_LEN_MAX, &out->kcv_len);
 }
 
+/* NUMBER TMK-VERSION ALGORITHM PIK-KCV MAK-KCV */
+static int parse_keys(char *const field[5], struct kl_pinpad_pair *out)
+{
+    const struct kl_alg_info *alg = kl_alg_by_name(field[2]);
+    size_t n;
+
+    if (!alg || !parse_version(field[0], &out->number) ||
+        !parse_version(field[1], &out->tmk_version)) {
+        return 0;
+    }
+    out->alg = alg->alg;
+    return from_hex(field[3], out->pik_kcv, KL_KCV_LEN_MIN, KL_KCV_LEN_MAX, &out->kcv_len) &&
+           from_hex(field[4], out->mak_kcv, out->kcv_len, out->kcv_len, &n);
+}
+
 static int parse_candidate(char *const field[FIELDS_MAX], struct kl_candidate *out)
 {
     struct kl_pinpad_tmk tmk = {0};
@@ -165,6 +196,10 @@ static int parse_line(char *line, struct kl_record *record, uint32_t *last)
     if (fields == 4 && strcmp(field[0], active_word) == 0) {
         ok = *last == 0 && parse_tmk(field + 1, &record->active);
         version = record->active.version;
+    } else if (fields == 6 && strcmp(field[0], keys_word) == 0) {
+        return record->count == 0 && record->abandoned == 0 && record->keys.number == 0 &&
+               parse_keys(field + 1, &record->keys) &&
+               record->keys.tmk_version == record->active.version;
     } else if (fields == 2 && strcmp(field[0], abandoned_word) == 0) {
         /* Its own line as a candidate may follow: it is being destroyed then. */
         return record->count == 0 && record->abandoned == 0 &&

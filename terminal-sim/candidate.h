@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * A candidate: a TMK that the loader has not yet confirmed, with what is needed to ask again (its
- * Loaded) and to believe the answer (the MAC of each possible Done). And the record: which TMK is
- * in use, and every candidate.
+ * Loaded) and to believe the answer (the MAC of each possible Done). And the record: which TMK and
+ * which working keys are in use, and every candidate.
  */
 #ifndef KL_TERMINAL_SIM_CANDIDATE_H
 #define KL_TERMINAL_SIM_CANDIDATE_H
@@ -33,14 +33,15 @@ enum kl_rc kl_candidate_judge(const struct kl_candidate *candidate, const struct
 /* Every candidate's version is higher than that of the TMK in use; the oldest comes first. */
 struct kl_record {
     struct kl_pinpad_tmk active; /* the TMK in use; version 0 = none yet */
+    struct kl_pinpad_pair keys;  /* the working keys in use, of that TMK; number 0 = none */
     uint32_t abandoned; /* the last candidate that was given up without the loader's word, so
                            that the loader may count it as active; 0 = none */
     size_t count;
     struct kl_candidate candidates[KL_CANDIDATES_MAX];
 };
 
-/* File form: a line for the TMK in use, one for what was given up, one for each candidate, and
- * "end". A record of nothing is no text at all, and no file. */
+/* File form: a line for the TMK in use, one for its working keys, one for what was given up, one
+ * for each candidate, and "end". A record of nothing is no text at all, and no file. */
 #define KL_RECORD_TEXT_MAX 1024
 size_t kl_record_format(const struct kl_record *record, char out[KL_RECORD_TEXT_MAX]);
 enum kl_rc kl_record_parse(const char *text, struct kl_record *out,

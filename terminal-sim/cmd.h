@@ -7,7 +7,11 @@
 #ifndef KL_TERMINAL_SIM_CMD_H
 #define KL_TERMINAL_SIM_CMD_H
 
+#include <getopt.h>
+
 #include "proto/err.h"
+#include "terminal-sim/pinpad.h"
+#include "terminal-sim/terminal.h"
 
 enum kl_rc kl_terminal_cmd_init(int argc, char **argv, int *status, struct kl_err *err);
 enum kl_rc kl_terminal_cmd_load(int argc, char **argv, int *status, struct kl_err *err);
@@ -16,7 +20,31 @@ enum kl_rc kl_terminal_cmd_pinpad(int argc, char **argv, int *status, struct kl_
 /* *status 1: the loader accepted the replay. */
 enum kl_rc kl_terminal_cmd_replay(int argc, char **argv, int *status, struct kl_err *err);
 
+enum kl_rc kl_terminal_cmd_root(int argc, char **argv, int *status, struct kl_err *err);
+enum kl_rc kl_terminal_cmd_device_key(int argc, char **argv, int *status, struct kl_err *err);
+enum kl_rc kl_terminal_cmd_sign_in(int argc, char **argv, int *status, struct kl_err *err);
+enum kl_rc kl_terminal_cmd_pin_block(int argc, char **argv, int *status, struct kl_err *err);
+enum kl_rc kl_terminal_cmd_mac(int argc, char **argv, int *status, struct kl_err *err);
+
 #define KL_TERMINAL_TIMEOUT_DEFAULT 15 /* seconds */
 #define KL_TERMINAL_TIMEOUT_MAX 3600
+
+/* ---- For the commands that are made of smaller ones: "root add --dir DIR FILE" ---- */
+
+struct kl_cmd_value { /* one option */
+    const char *name; /* "--dir" */
+    int required;
+    const char **text; /* where its value goes; NULL if it takes none */
+    int *flag;         /* where it is noted then */
+};
+
+/* Parses a command line of such options (at most 12) and `count` operands, which begin at
+ * argv[optind]; what they are is for the message. */
+enum kl_rc kl_cmd_parse(int argc, char **argv, const struct kl_cmd_value *values, int count,
+                        const char *what, struct kl_err *err) KL_MUST_CHECK;
+
+/* A folder and its PIN pad, both or neither; the caller frees both. */
+enum kl_rc kl_cmd_open(const char *dir, int exclusive, struct kl_terminal_home **terminal,
+                       struct kl_pinpad **pad, struct kl_err *err) KL_MUST_CHECK;
 
 #endif

@@ -25,16 +25,19 @@ static enum kl_rc take_option(int c, char *const *argv, struct kl_terminal_setup
                               const char **kind, struct kl_err *err)
 {
     const char **const place[128] = {
-        ['d'] = &setup->dir,
-        ['s'] = &setup->serial,
-        ['S'] = &setup->pinpad_serial,
-        ['r'] = &setup->root,
-        ['k'] = kind,
-        ['m'] = &setup->module,
-        ['p'] = &setup->pin_source,
+        ['d'] = &setup->dir,           ['s'] = &setup->serial,
+        ['S'] = &setup->pinpad_serial, ['k'] = kind,
+        ['m'] = &setup->module,        ['p'] = &setup->pin_source,
         ['o'] = &setup->so_pin_source,
     };
 
+    if (c == 'r') {
+        if (setup->root_count == KL_ANCHOR_MAX) {
+            return kl_err_set(err, KL_ERR_USAGE, "--root at most %d times", KL_ANCHOR_MAX);
+        }
+        setup->roots[setup->root_count++] = optarg;
+        return KL_OK;
+    }
     if (c < 0 || c > 127 || !place[c]) {
         return kl_options_error(c, argv, err);
     }
@@ -65,7 +68,7 @@ static enum kl_rc parse(int argc, char **argv, struct kl_terminal_setup *setup, 
         rc = kl_options_require("--pinpad-serial", setup->pinpad_serial, err);
     }
     if (!rc) {
-        rc = kl_options_require("--root", setup->root, err);
+        rc = kl_options_require("--root", setup->roots[0], err);
     }
     if (!rc) {
         rc = kl_options_require("--pinpad", kind, err);
@@ -95,21 +98,26 @@ static enum kl_rc parse(int argc, char **argv, struct kl_terminal_setup *setup, 
     return rc;
 }
 
-/* Whoever makes a terminal with such a root learns it here, not at the first load. */
+/* Whoever makes a terminal with such roots learns it here, not at the first load. */
 static void warn_of_time(const char *path)
 {
     struct kl_err ignored = KL_ERR_INIT;
-    X509 *root = NULL;
+    STACK_OF(X509) *roots = NULL;
 
-    if (kl_cert_load_one(path, &root, &ignored) != KL_OK) {
+    if (kl_cert_load_pem(path, &roots, &ignored) != KL_OK) {
         return;
     }
-    if (X509_cmp_current_time(X509_get0_notBefore(root)) > 0) {
-        fprintf(stderr, "terminal-sim: warning: %s is not yet valid; is the clock right?\n", path);
-    } else if (X509_cmp_current_time(X509_get0_notAfter(root)) < 0) {
-        fprintf(stderr, "terminal-sim: warning: %s has expired: no load will succeed\n", path);
+    for (int i = 0; i < sk_X509_num(roots); i++) {
+        const X509 *root = sk_X509_value(roots, i);
+
+        if (X509_cmp_current_time(X509_get0_notBefore(root)) > 0) {
+            fprintf(stderr, "terminal-sim: warning: %s is not yet valid; is the clock right?\n",
+                    path);
+        } else if (X509_cmp_current_time(X509_get0_notAfter(root)) < 0) {
+            fprintf(stderr, "terminal-sim: warning: %s has expired: no load will succeed\n", path);
+        }
     }
-    X509_free(root);
+    sk_X509_pop_free(roots, X509_free);
 }
 
 enum kl_rc kl_terminal_cmd_init(int argc, char **argv, int *status, struct kl_err *err)
@@ -122,7 +130,9 @@ enum kl_rc kl_terminal_cmd_init(int argc, char **argv, int *status, struct kl_er
         rc = kl_terminal_init(&setup, err);
     }
     if (!rc) {
-        warn_of_time(setup.root);
+        for (size_t i = 0; i < setup.root_count; i++) {
+            warn_of_time(setup.roots[i]);
+        }
         printf("terminal %s, PIN pad %s (%s): %s\n", setup.serial, setup.pinpad_serial,
                kl_pinpad_kinds[setup.kind], setup.dir);
     }

@@ -20,7 +20,7 @@
 #include "terminal-sim/terminal.h"
 
 struct request { /* the command line */
-    const char *dir, *connect, *algorithms, *record;
+    const char *dir, *connect, *algorithms, *suites, *record;
     uint64_t seconds;
     int json, verbose, fresh, abandon;
 };
@@ -37,11 +37,17 @@ struct work { /* what a command works with */
 /* ---- Command line ---- */
 
 static const struct option load_options[] = {
-    {"dir", required_argument, NULL, 'd'},         {"connect", required_argument, NULL, 'c'},
-    {"timeout", required_argument, NULL, 't'},     {"json", no_argument, NULL, 'j'},
-    {"verbose", no_argument, NULL, 'v'},           {"fresh", no_argument, NULL, 'f'},
-    {"abandon-candidate", no_argument, NULL, 'x'}, {"algorithms", required_argument, NULL, 'a'},
-    {"record", required_argument, NULL, 'r'},      {0},
+    {"dir", required_argument, NULL, 'd'},
+    {"connect", required_argument, NULL, 'c'},
+    {"timeout", required_argument, NULL, 't'},
+    {"json", no_argument, NULL, 'j'},
+    {"verbose", no_argument, NULL, 'v'},
+    {"fresh", no_argument, NULL, 'f'},
+    {"abandon-candidate", no_argument, NULL, 'x'},
+    {"algorithms", required_argument, NULL, 'a'},
+    {"record", required_argument, NULL, 'r'},
+    {"suites", required_argument, NULL, 's'},
+    {0},
 };
 
 static const struct option confirm_options[] = {
@@ -61,6 +67,9 @@ static enum kl_rc take_option(int c, char *const *argv, struct request *request,
         return KL_OK;
     case 'a':
         request->algorithms = optarg;
+        return KL_OK;
+    case 's':
+        request->suites = optarg;
         return KL_OK;
     case 'r':
         request->record = optarg;
@@ -110,40 +119,61 @@ static enum kl_rc parse(int argc, char **argv, const struct option *options,
     return rc;
 }
 
-/* "tdes2,aes128": each known and named once; NULL: everything we know. */
-static enum kl_rc parse_algorithms(const char *text, struct kl_terminal_params *params,
-                                   struct kl_err *err)
+static unsigned alg_by_name(const char *name)
+{
+    const struct kl_alg_info *info = kl_alg_by_name(name);
+
+    return info ? info->alg : 0;
+}
+
+/* "tdes2,aes128" or "hardened-ec": each known (not 0) and named once, so that they are few. */
+static enum kl_rc parse_list(const char *option, const char *text,
+                             unsigned (*by_name)(const char *name), const char *all,
+                             uint8_t out[KL_OFFER_MAX], size_t *count, struct kl_err *err)
 {
     char copy[128], *name, *save = NULL;
-    const struct kl_alg_info *info;
-    size_t i;
+    size_t n = 0;
+    unsigned value;
 
-    if (!text) {
-        text = "tdes2,tdes3,aes128,aes192,aes256";
-    }
     if (snprintf(copy, sizeof(copy), "%s", text) >= (int)sizeof(copy)) {
-        return kl_err_set(err, KL_ERR_USAGE, "--algorithms is too long");
+        return kl_err_set(err, KL_ERR_USAGE, "%s is too long", option);
     }
-    params->alg_count = 0;
     for (name = strtok_r(copy, ",", &save); name; name = strtok_r(NULL, ",", &save)) {
-        info = kl_alg_by_name(name);
-        if (!info) {
-            return kl_err_set(err, KL_ERR_USAGE,
-                              "--algorithms: \"%s\" is unknown; there are tdes2, tdes3, aes128, "
-                              "aes192, aes256",
-                              name);
+        value = by_name(name);
+        if (value == 0) {
+            return kl_err_set(err, KL_ERR_USAGE, "%s: \"%s\" is unknown; there are %s", option,
+                              name, all);
         }
-        for (i = 0; i < params->alg_count; i++) {
-            if (params->algs[i] == info->alg) {
-                return kl_err_set(err, KL_ERR_USAGE, "--algorithms names %s twice", name);
-            }
+        if (memchr(out, (int)value, n)) {
+            return kl_err_set(err, KL_ERR_USAGE, "%s names %s twice", option, name);
         }
-        params->algs[params->alg_count++] = info->alg; /* distinct and known: at most 5 */
+        out[n++] = (uint8_t)value;
     }
-    if (params->alg_count == 0) {
-        return kl_err_set(err, KL_ERR_USAGE, "--algorithms is empty");
+    if (n == 0) {
+        return kl_err_set(err, KL_ERR_USAGE, "%s is empty", option);
     }
+    *count = n;
     return KL_OK;
+}
+
+static enum kl_rc parse_offer(const struct request *request, struct kl_terminal_params *params,
+                              struct kl_err *err)
+{
+    const char *algs =
+                   request->algorithms ? request->algorithms : "tdes2,tdes3,aes128,aes192,aes256",
+               *suites = request->suites ? request->suites : "hardened-ec,hardened-rsa";
+    uint8_t values[KL_OFFER_MAX];
+    enum kl_rc rc =
+        parse_list("--algorithms", algs, alg_by_name, "tdes2, tdes3, aes128, aes192, aes256",
+                   values, &params->alg_count, err);
+
+    for (size_t i = 0; !rc && i < params->alg_count; i++) {
+        params->algs[i] = (enum kl_alg)values[i];
+    }
+    return rc ? rc
+              : parse_list("--suites", suites, kl_suite_by_name,
+                           "hardened-ec, hardened-rsa, classic", params->suites,
+                           &params->suite_count, err);
 }
 
 /* ---- Set-up ---- */
@@ -194,7 +224,7 @@ static enum kl_rc open_record(struct work *work, struct kl_err *err)
 static enum kl_rc set_up(struct work *work, struct kl_err *err)
 {
     const struct request *request = work->request;
-    enum kl_rc rc = parse_algorithms(request->algorithms, &work->params, err);
+    enum kl_rc rc = parse_offer(request, &work->params, err);
 
     if (!rc) {
         rc = kl_terminal_open(request->dir, 1, &work->terminal, err);
@@ -210,7 +240,8 @@ static enum kl_rc set_up(struct work *work, struct kl_err *err)
     }
     work->params.serial = kl_terminal_serial(work->terminal);
     work->params.pinpad_serial = kl_terminal_pinpad_serial(work->terminal);
-    work->params.root = kl_terminal_root(work->terminal);
+    work->params.roots = kl_terminal_roots(work->terminal);
+    work->params.chain_count = kl_terminal_chain(work->terminal, work->params.chain);
     work->params.pad = work->pad;
     work->params.now = time(NULL);
     work->params.record = record;
@@ -231,8 +262,8 @@ static void tear_down(struct work *work)
 /* ---- The work ---- */
 
 static enum kl_rc report(const struct work *work, const char *result,
-                         const struct kl_candidate *candidate, const char *subject,
-                         struct kl_err *err)
+                         const struct kl_candidate *candidate,
+                         const struct kl_terminal_facts *facts, struct kl_err *err)
 {
     char kcv[KL_KCV_TEXT];
     json_t *root;
@@ -242,7 +273,11 @@ static enum kl_rc report(const struct work *work, const char *result,
         json_pack("{s:s, s:s, s:s, s:I, s:s, s:s}", "result", result, "terminal",
                   work->params.serial, "state", "active", "version", (json_int_t)candidate->version,
                   "algorithm", kl_alg_info(candidate->alg)->name, "kcv", kcv);
-    if (root && subject && json_object_set_new(root, "work-certificate", json_string(subject))) {
+    if (root && facts &&
+        (json_object_set_new(root, "suite", json_string(kl_suite_name(facts->suite))) ||
+         json_object_set_new(root, "work-certificate", json_string(facts->subject)) ||
+         json_object_set_new(root, "anchor", json_string(facts->anchor)) ||
+         json_object_set_new(root, "crl", json_string(facts->has_crl ? "stapled" : "none")))) {
         goto no_memory;
     }
     if (root && kl_terminal_pinpad_kind(work->terminal) == KL_PINPAD_MEMORY &&
@@ -315,14 +350,14 @@ static enum kl_rc load_once(struct work *work, struct kl_err *err)
 {
     struct kl_candidate candidate;
     enum kl_verdict verdict;
-    char subject[KL_NAME_MAX];
+    struct kl_terminal_facts facts;
     enum kl_rc rc = open_record(work, err);
 
     if (!rc) {
         rc = find_room(work, err);
     }
     if (!rc) {
-        rc = kl_drive_run(&work->drive, &work->params, NULL, &verdict, &candidate, subject, err);
+        rc = kl_drive_run(&work->drive, &work->params, NULL, &verdict, &candidate, &facts, err);
     }
     if (work->drive.record && fclose(work->drive.record) != 0 && !rc) {
         rc = kl_err_errno(err, "fclose", "--record %s", work->request->record);
@@ -340,7 +375,7 @@ static enum kl_rc load_once(struct work *work, struct kl_err *err)
                           "keeps what it had",
                           candidate.version);
     }
-    return report(work, "loaded", &candidate, subject, err);
+    return report(work, "loaded", &candidate, &facts, err);
 }
 
 static void go_on(const struct kl_err *err)

@@ -2,17 +2,34 @@
 /* One connection: the machine says what to send, the transceiver sends it and brings the answer. */
 #include "terminal-sim/drive.h"
 
-#include <string.h>
-
 #include "terminal-sim/transceiver.h"
 
-static enum kl_rc converse(struct kl_terminal_load *load, struct kl_transceiver *transceiver,
-                           uint8_t *out, size_t out_len, struct kl_err *err)
+/* A machine's step: kl_terminal_step or kl_signin_step. */
+typedef enum kl_rc step_fn(void *machine, const uint8_t *in, size_t in_len, uint8_t out[KL_MSG_MAX],
+                           size_t *out_len, struct kl_err *err);
+
+static enum kl_rc step_load(void *machine, const uint8_t *in, size_t in_len,
+                            uint8_t out[KL_MSG_MAX], size_t *out_len, struct kl_err *err)
 {
+    return kl_terminal_step(machine, in, in_len, out, out_len, err);
+}
+
+static enum kl_rc step_sign_in(void *machine, const uint8_t *in, size_t in_len,
+                               uint8_t out[KL_MSG_MAX], size_t *out_len, struct kl_err *err)
+{
+    return kl_signin_step(machine, in, in_len, out, out_len, err);
+}
+
+/* Connects, sends the first message, and steps the machine to its end. */
+static enum kl_rc converse(const struct kl_drive *drive, step_fn *step, void *machine, uint8_t *out,
+                           size_t out_len, struct kl_err *err)
+{
+    struct kl_transceiver *transceiver = NULL;
     uint8_t in[KL_MSG_MAX];
     struct kl_err ignored = KL_ERR_INIT;
     size_t in_len;
-    enum kl_rc rc = KL_OK;
+    enum kl_rc rc =
+        kl_transceiver_open(drive->address, drive->seconds, drive->record, &transceiver, err);
 
     while (!rc && out_len > 0) {
         rc = kl_transceiver_send(transceiver, out, out_len, err);
@@ -25,21 +42,22 @@ static enum kl_rc converse(struct kl_terminal_load *load, struct kl_transceiver 
         if (rc) {
             break;
         }
-        rc = kl_terminal_step(load, in, in_len, out, &out_len, err);
+        rc = step(machine, in, in_len, out, &out_len, err);
         /* Failed is a courtesy; what counts is why. */
         if (rc && out_len > 0 && kl_transceiver_send(transceiver, out, out_len, &ignored)) {
             out_len = 0;
         }
     }
+    kl_transceiver_free(transceiver);
     return rc;
 }
 
 enum kl_rc kl_drive_run(const struct kl_drive *drive, const struct kl_terminal_params *params,
                         const struct kl_candidate *confirm, enum kl_verdict *verdict,
-                        struct kl_candidate *out_candidate, char *subject, struct kl_err *err)
+                        struct kl_candidate *out_candidate, struct kl_terminal_facts *facts,
+                        struct kl_err *err)
 {
     struct kl_terminal_load *load = NULL;
-    struct kl_transceiver *transceiver = NULL;
     uint8_t out[KL_MSG_MAX];
     size_t out_len = 0;
     enum kl_rc rc = kl_terminal_load_new(params, &load, err);
@@ -50,24 +68,41 @@ enum kl_rc kl_drive_run(const struct kl_drive *drive, const struct kl_terminal_p
         rc = kl_terminal_hello(load, out, &out_len, err);
     }
     if (!rc) {
-        rc = kl_transceiver_open(drive->address, drive->seconds, drive->record, &transceiver, err);
-    }
-    if (!rc) {
-        rc = converse(load, transceiver, out, out_len, err);
+        rc = converse(drive, step_load, load, out, out_len, err);
     }
     if (!rc) {
         *verdict = kl_terminal_verdict(load);
         if (out_candidate) {
             *out_candidate = *kl_terminal_candidate(load);
         }
-        if (subject) {
-            strcpy(subject, kl_terminal_work_subject(load));
+        if (facts) {
+            *facts = *kl_terminal_facts(load);
         }
     } else if (load && kl_terminal_has_candidate(load)) {
         kl_err_context(err, "TMK version %u awaits the loader's word and is kept; run 'confirm'",
                        (unsigned)kl_terminal_candidate(load)->version);
     }
-    kl_transceiver_free(transceiver);
     kl_terminal_load_free(load);
+    return rc;
+}
+
+enum kl_rc kl_drive_signin(const struct kl_drive *drive, const struct kl_signin_params *params,
+                           struct kl_pinpad_pair *pair, struct kl_err *err)
+{
+    struct kl_signin *sign_in = NULL;
+    uint8_t out[KL_MSG_MAX];
+    size_t out_len = 0;
+    enum kl_rc rc = kl_signin_new(params, &sign_in, err);
+
+    if (!rc) {
+        rc = kl_signin_begin(sign_in, out, &out_len, err);
+    }
+    if (!rc) {
+        rc = converse(drive, step_sign_in, sign_in, out, out_len, err);
+    }
+    if (!rc) {
+        *pair = *kl_signin_pair(sign_in);
+    }
+    kl_signin_free(sign_in);
     return rc;
 }

@@ -3,8 +3,6 @@
 #include "terminal-sim/folder.h"
 
 #include <errno.h>
-#include <openssl/err.h>
-#include <openssl/x509v3.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,15 +10,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "conf/certfile.h"
 #include "conf/cli.h"
 #include "conf/ini.h"
 #include "pkcs11/ceremony.h"
-#include "proto/cert.h"
 #include "proto/message.h"
 #include "terminal-sim/terminal.h"
-
-#define ROOT_FILE_MAX 65536
 
 const char *const kl_pinpad_kinds[] = {
     [KL_PINPAD_TOKEN] = "token", [KL_PINPAD_MEMORY] = "memory", NULL};
@@ -104,48 +98,6 @@ static enum kl_rc check_setup(const struct kl_terminal_setup *setup, struct kl_e
     return rc;
 }
 
-/* Refuses what no AcquireWCRT could ever be verified with; its time is S4's to judge. */
-static enum kl_rc check_root(const char *path, X509 *root, struct kl_err *err)
-{
-    enum kl_key_type type;
-    unsigned bits;
-    enum kl_rc rc = kl_cert_key_type(root, &type, &bits, err);
-
-    if (rc) {
-        return kl_err_context(err, "%s", path);
-    }
-    if (X509_check_ca(root) != 1) {
-        return kl_err_set(err, KL_ERR_CERT,
-                          "%s is not a CA's certificate (basicConstraints, keyUsage): give "
-                          "AcquireRCRT, the root.pem of acquire-ca",
-                          path);
-    }
-    if (X509_self_signed(root, 1) != 1) {
-        ERR_clear_error();
-        return kl_err_set(err, KL_ERR_CERT,
-                          "%s is not signed by itself: give AcquireRCRT, the root.pem of "
-                          "acquire-ca",
-                          path);
-    }
-    return KL_OK;
-}
-
-static enum kl_rc copy_root(const struct kl_terminal_setup *setup, struct kl_err *err)
-{
-    char path[PATH_MAX], *text = NULL;
-    size_t len;
-    enum kl_rc rc = kl_folder_path(setup->dir, KL_FOLDER_ROOT, path, err);
-
-    if (!rc) {
-        rc = kl_file_read(setup->root, ROOT_FILE_MAX, &text, &len, err);
-    }
-    if (!rc) {
-        rc = kl_file_write(path, text, len, 0644, 1, err);
-    }
-    free(text);
-    return rc;
-}
-
 static enum kl_rc write_conf(const struct kl_terminal_setup *setup, const char *path,
                              struct kl_err *err)
 {
@@ -172,32 +124,51 @@ static enum kl_rc write_conf(const struct kl_terminal_setup *setup, const char *
     return rc;
 }
 
+static enum kl_rc collect_roots(const struct kl_terminal_setup *setup, STACK_OF(X509) * *out,
+                                struct kl_err *err)
+{
+    STACK_OF(X509) *roots = sk_X509_new_null();
+    enum kl_rc rc = KL_OK;
+
+    if (!roots) {
+        return kl_err_openssl(err, KL_ERR_MEMORY, "sk_X509_new_null", "roots");
+    }
+    for (size_t i = 0; !rc && i < setup->root_count; i++) {
+        rc = kl_folder_add_roots(roots, setup->roots[i], err);
+    }
+    if (!rc && sk_X509_num(roots) == 0) {
+        rc = kl_err_set(err, KL_ERR_INPUT, "a terminal needs an AcquireRCRT");
+    }
+    if (rc) {
+        sk_X509_pop_free(roots, X509_free);
+    } else {
+        *out = roots;
+    }
+    return rc;
+}
+
 enum kl_rc kl_terminal_init(const struct kl_terminal_setup *setup, struct kl_err *err)
 {
     char path[PATH_MAX];
-    X509 *root = NULL;
+    STACK_OF(X509) *roots = NULL;
     enum kl_rc rc = check_setup(setup, err);
 
     if (!rc) {
         rc = kl_folder_path(setup->dir, KL_FOLDER_CONF, path, err);
     }
-    if (!rc) {
-        rc = kl_cert_load_one(setup->root, &root, err);
+    if (!rc && access(path, F_OK) == 0) {
+        rc = kl_err_set(err, KL_ERR_EXISTS, "%s is there already: a terminal is made once", path);
     }
     if (!rc) {
-        rc = check_root(setup->root, root, err);
+        rc = collect_roots(setup, &roots, err);
     }
-    X509_free(root);
-    if (rc) {
-        return rc;
+    if (!rc && mkdir(setup->dir, 0700) != 0 && errno != EEXIST) {
+        rc = kl_err_errno(err, "mkdir", "%s", setup->dir);
     }
-    if (access(path, F_OK) == 0) {
-        return kl_err_set(err, KL_ERR_EXISTS, "%s is there already: a terminal is made once", path);
+    if (!rc) {
+        rc = kl_folder_save_roots(setup->dir, roots, err);
     }
-    if (mkdir(setup->dir, 0700) != 0 && errno != EEXIST) {
-        return kl_err_errno(err, "mkdir", "%s", setup->dir);
-    }
-    rc = copy_root(setup, err);
+    sk_X509_pop_free(roots, X509_free);
     if (!rc && setup->kind == KL_PINPAD_TOKEN) {
         rc = kl_ceremony_init_token(setup->module, NULL, setup->pinpad_serial, setup->so_pin_source,
                                     setup->pin_source, err);

@@ -10,6 +10,7 @@
 
 #include "proto/secret.h"
 #include "proto/transcript.h"
+#include "terminal-sim/ack.h"
 #include "terminal-sim/auth.h"
 #include "terminal-sim/judge.h"
 #include "terminal-sim/random.h"
@@ -29,6 +30,7 @@ struct kl_terminal_load {
     struct kl_transcript *transcript;
     const struct kl_terminal_suite *suite; /* the chosen one */
     struct kl_auth_work work;              /* AcquireWCRT, verified */
+    struct kl_terminal_facts facts;
     uint8_t rnd2[KL_RND2_LEN];
     uint8_t t1[KL_HASH_LEN];
     uint32_t version_floor;
@@ -37,14 +39,10 @@ struct kl_terminal_load {
     enum kl_verdict verdict;
 };
 
-/* Every suite that Hello offers, preferred first. */
-static const struct kl_terminal_suite *const suites[] = {&kl_terminal_suite_hardened_rsa};
-#define SUITE_COUNT (sizeof(suites) / sizeof(suites[0]))
-
 __attribute__((format(printf, 2, 3))) static void trace(const struct kl_terminal_load *load,
                                                         const char *fmt, ...)
 {
-    char line[KL_NAME_MAX + 128];
+    char line[2 * KL_NAME_MAX + 128];
     va_list args;
 
     if (!load->params.trace) {
@@ -76,15 +74,67 @@ static enum kl_rc emit(struct kl_terminal_load *load, const struct kl_msg *msg,
 
 static enum kl_rc find_suite(struct kl_terminal_load *load, unsigned id, struct kl_err *err)
 {
-    size_t i;
-
-    for (i = 0; i < SUITE_COUNT; i++) {
-        if ((unsigned)suites[i]->id == id) {
-            load->suite = suites[i];
+    for (size_t i = 0; i < load->params.suite_count; i++) {
+        if (load->params.suites[i] == id) {
+            load->suite = kl_terminal_suite_of(id); /* kl_terminal_load_new has seen it */
             return KL_OK;
         }
     }
     return kl_err_set(err, KL_ERR_UNSUPPORTED, "S4: the loader chose suite %u, not offered", id);
+}
+
+/* S4: AcquireWCRT, and a suite that is ours and its key's. */
+static enum kl_rc authenticate(struct kl_terminal_load *load,
+                               const struct kl_certificate *certificate, struct kl_err *err)
+{
+    struct kl_auth_work *work = &load->work;
+    struct kl_terminal_facts *facts = &load->facts;
+    char key[KL_KEY_NAME_TEXT];
+    enum kl_rc rc = find_suite(load, certificate->suite, err);
+
+    if (!rc) {
+        rc = kl_auth_verify(certificate, load->params.roots, load->params.now, work, err);
+    }
+    if (rc) {
+        return rc;
+    }
+    kl_key_name(work->type, work->bits, key);
+    if (kl_suite_key_type(load->suite->id) != work->type) {
+        return kl_err_set(err, KL_ERR_CERT, "S4: the loader chose %s, but AcquireWCRT's key is %s",
+                          kl_suite_name(load->suite->id), key);
+    }
+    facts->suite = load->suite->id;
+    facts->has_crl = work->has_crl;
+    memcpy(facts->subject, work->subject, sizeof(facts->subject));
+    memcpy(facts->anchor, work->anchor, sizeof(facts->anchor));
+    trace(load,
+          "S4 verified AcquireWCRT subject=\"%s\" key=%s chain=%zu suite=%s anchor=\"%s\" crl=%s",
+          work->subject, key, certificate->chain_count, kl_suite_name(certificate->suite),
+          work->anchor, work->has_crl ? "stapled" : "none");
+    return KL_OK;
+}
+
+/* With a certificate of our own: proof that C_rnd1_rnd2 is from its owner. */
+static enum kl_rc prove(struct kl_terminal_load *load, struct kl_msg *msg,
+                        const uint8_t t0[KL_HASH_LEN], struct kl_err *err)
+{
+    struct kl_randoms *randoms = &msg->u.randoms;
+    uint8_t der[KL_MSG_MAX], in[KL_PROOF_INPUT_MAX];
+    size_t len;
+    enum kl_rc rc;
+
+    if (load->params.chain_count == 0) {
+        return KL_OK;
+    }
+    rc = kl_msg_encode(msg, der, &len, err);
+    if (!rc) {
+        len = kl_suite_proof_input(t0, der, len, in);
+        rc = kl_pinpad_device_sign(load->params.pad, in, len, randoms->sig, &randoms->sig_len, err);
+    }
+    if (!rc) {
+        trace(load, "S5 C_rnd1_rnd2 signed by the device key: %zu bytes", randoms->sig_len);
+    }
+    return rc;
 }
 
 static enum kl_rc on_certificate(struct kl_terminal_load *load, const struct kl_msg *in,
@@ -93,17 +143,12 @@ static enum kl_rc on_certificate(struct kl_terminal_load *load, const struct kl_
     const struct kl_certificate *certificate = &in->u.certificate;
     struct kl_msg randoms = {.type = KL_MSG_RANDOMS};
     uint8_t t0[KL_HASH_LEN];
-    enum kl_rc rc = find_suite(load, certificate->suite, err);
+    enum kl_rc rc = authenticate(load, certificate, err);
 
-    if (!rc) {
-        rc = kl_auth_verify(certificate, load->params.root, load->params.now, &load->work, err);
-    }
     if (rc) {
         return rc;
     }
-    trace(load, "S4 verified AcquireWCRT subject=\"%s\" key=RSA-%u chain=%zu suite=%s",
-          load->work.subject, load->work.bits, certificate->chain_count,
-          kl_suite_name(certificate->suite));
+    randoms.u.randoms.suite = load->suite->id;
     rc = kl_transcript_hash(load->transcript, t0, err);
     if (!rc) {
         rc = kl_random_rnd2(load->params.pad, load->rnd2, err);
@@ -111,6 +156,9 @@ static enum kl_rc on_certificate(struct kl_terminal_load *load, const struct kl_
     if (!rc) {
         rc = load->suite->randoms(load->params.pad, &load->work, certificate, t0, load->rnd2,
                                   &randoms.u.randoms, err);
+    }
+    if (!rc) {
+        rc = prove(load, &randoms, t0, err);
     }
     if (!rc) {
         rc = emit(load, &randoms, out, out_len, err);
@@ -121,15 +169,16 @@ static enum kl_rc on_certificate(struct kl_terminal_load *load, const struct kl_
     if (rc) {
         return rc;
     }
-    trace(load, "S5 C_rnd1_rnd2 rnd1=%zu bytes under AcquireWCRT_Pu rnd2=%zu bytes under K_nonce",
-          randoms.u.randoms.c_rnd1_len, sizeof(randoms.u.randoms.c_rnd2));
+    trace(load, "S5 C_rnd1_rnd2 suite=%s c_rnd1=%zu bytes ephemeral=%zu bytes",
+          kl_suite_name(load->suite->id), randoms.u.randoms.c_rnd1_len,
+          randoms.u.randoms.point_len);
     load->state = STATE_WAIT_MASTER_KEY;
     return KL_OK;
 }
 
 /* ---- S8 and S9: MasterKey in, Loaded out ---- */
 
-static enum kl_rc check_master_key(struct kl_terminal_load *load, const struct kl_master_key *msg,
+static enum kl_rc check_master_key(struct kl_terminal_load *load, struct kl_master_key *msg,
                                    uint8_t kcv[KL_KCV_LEN_MAX], struct kl_err *err)
 {
     const struct kl_judge judge = {
@@ -172,13 +221,13 @@ static enum kl_rc make_candidate(struct kl_terminal_load *load, const struct kl_
     out->version = tbs->version;
     out->alg = (enum kl_alg)tbs->alg;
     if (!rc) {
-        rc = load->suite->loaded(pad, t2, kcv, tbs->kcv_len, &out->loaded, err);
+        rc = kl_ack_loaded(pad, t2, kcv, tbs->kcv_len, &out->loaded, err);
     }
     if (!rc) {
-        rc = load->suite->done_mac(pad, t2, KL_VERDICT_ACTIVE, out->active_mac, err);
+        rc = kl_ack_done_mac(pad, t2, KL_VERDICT_ACTIVE, out->active_mac, err);
     }
     if (!rc) {
-        rc = load->suite->done_mac(pad, t2, KL_VERDICT_DROP, out->drop_mac, err);
+        rc = kl_ack_done_mac(pad, t2, KL_VERDICT_DROP, out->drop_mac, err);
     }
     return rc;
 }
@@ -221,7 +270,7 @@ static enum kl_rc write_candidate(struct kl_terminal_load *load, const struct kl
     return rc;
 }
 
-static enum kl_rc on_master_key(struct kl_terminal_load *load, const struct kl_msg *in,
+static enum kl_rc on_master_key(struct kl_terminal_load *load, struct kl_msg *in,
                                 uint8_t out[KL_MSG_MAX], size_t *out_len, struct kl_err *err)
 {
     const struct kl_tbs *tbs = &in->u.master_key.tbs;
@@ -295,6 +344,20 @@ enum kl_rc kl_terminal_peer_error(const struct kl_error_msg *msg, struct kl_err 
                       rc == KL_ERR_PEER ? "; see the loader's log for the reason" : "", retry);
 }
 
+static enum kl_rc check_suites(const struct kl_terminal_params *params, struct kl_err *err)
+{
+    if (params->suite_count == 0 || params->suite_count > KL_OFFER_MAX) {
+        return kl_err_set(err, KL_ERR_INPUT, "offer 1 to %d suites", KL_OFFER_MAX);
+    }
+    for (size_t i = 0; i < params->suite_count; i++) {
+        if (!kl_terminal_suite_of(params->suites[i])) {
+            return kl_err_set(err, KL_ERR_INPUT, "suite %u is unknown",
+                              (unsigned)params->suites[i]);
+        }
+    }
+    return KL_OK;
+}
+
 enum kl_rc kl_terminal_load_new(const struct kl_terminal_params *params,
                                 struct kl_terminal_load **out, struct kl_err *err)
 {
@@ -307,6 +370,9 @@ enum kl_rc kl_terminal_load_new(const struct kl_terminal_params *params,
     }
     if (params->alg_count == 0 || params->alg_count > KL_OFFER_MAX) {
         return kl_err_set(err, KL_ERR_INPUT, "offer 1 to %d algorithms", KL_OFFER_MAX);
+    }
+    if ((rc = check_suites(params, err))) {
+        return rc;
     }
     load = calloc(1, sizeof(*load));
     if (!load) {
@@ -336,13 +402,48 @@ void kl_terminal_load_free(struct kl_terminal_load *load)
     free(load);
 }
 
+/* Which roots we trust, so that a loader that has certificates under several picks the right one.
+ */
+static enum kl_rc name_anchors(const struct kl_terminal_params *params, struct kl_hello *hello,
+                               struct kl_err *err)
+{
+    int count = sk_X509_num(params->roots);
+    enum kl_rc rc = KL_OK;
+
+    if (count < 1 || count > KL_ANCHOR_MAX) {
+        return kl_err_set(err, KL_ERR_INPUT, "a terminal trusts 1 to %d roots", KL_ANCHOR_MAX);
+    }
+    for (int i = 0; !rc && i < count; i++) {
+        rc = kl_pubkey_hash(X509_get0_pubkey(sk_X509_value(params->roots, i)), hello->anchors[i],
+                            err);
+    }
+    hello->anchor_count = (size_t)count;
+    return rc;
+}
+
+static enum kl_rc make_hello(const struct kl_terminal_params *params, struct kl_hello *hello,
+                             struct kl_err *err)
+{
+    hello->version = KL_PROTOCOL_VERSION;
+    hello->suite_count = params->suite_count;
+    memcpy(hello->suites, params->suites, sizeof(hello->suites));
+    hello->alg_count = params->alg_count;
+    for (size_t i = 0; i < hello->alg_count; i++) {
+        hello->algs[i] = (uint8_t)params->algs[i];
+    }
+    strcpy(hello->serial, params->serial);
+    strcpy(hello->pinpad_serial, params->pinpad_serial);
+    hello->chain_count = params->chain_count;
+    memcpy(hello->chain, params->chain, sizeof(hello->chain));
+    return name_anchors(params, hello, err);
+}
+
 enum kl_rc kl_terminal_hello(struct kl_terminal_load *load, uint8_t out[KL_MSG_MAX],
                              size_t *out_len, struct kl_err *err)
 {
     struct kl_msg msg = {.type = KL_MSG_HELLO};
-    struct kl_hello *hello = &msg.u.hello;
     struct kl_pinpad_tmk tmks[KL_PINPAD_TMK_MAX];
-    size_t i, count;
+    size_t count;
     enum kl_rc rc;
 
     if (load->state != STATE_NEW) {
@@ -357,18 +458,10 @@ enum kl_rc kl_terminal_hello(struct kl_terminal_load *load, uint8_t out[KL_MSG_M
                           "the PIN pad has no room for another TMK; run 'confirm' first");
     }
     load->version_floor = count ? tmks[count - 1].version : 0;
-    hello->version = KL_PROTOCOL_VERSION;
-    hello->suite_count = SUITE_COUNT;
-    for (i = 0; i < SUITE_COUNT; i++) {
-        hello->suites[i] = (uint8_t)suites[i]->id;
+    rc = make_hello(&load->params, &msg.u.hello, err);
+    if (!rc) {
+        rc = emit(load, &msg, out, out_len, err);
     }
-    hello->alg_count = load->params.alg_count;
-    for (i = 0; i < hello->alg_count; i++) {
-        hello->algs[i] = (uint8_t)load->params.algs[i];
-    }
-    strcpy(hello->serial, load->params.serial);
-    strcpy(hello->pinpad_serial, load->params.pinpad_serial);
-    rc = emit(load, &msg, out, out_len, err);
     if (!rc) {
         load->state = STATE_WAIT_CERTIFICATE;
     }
@@ -464,12 +557,15 @@ static enum kl_rc dispatch(struct kl_terminal_load *load, const uint8_t *in, siz
 }
 
 /* Failed says no more than "malformed" or "refused", whatever the reason. */
-static size_t encode_failed(enum kl_rc rc, uint8_t out[KL_MSG_MAX])
+size_t kl_terminal_refusal(enum kl_rc rc, const uint8_t *in, size_t in_len, uint8_t out[KL_MSG_MAX])
 {
     struct kl_err ignored = KL_ERR_INIT;
-    struct kl_msg failed = {.type = KL_MSG_FAILED};
+    struct kl_msg msg, failed = {.type = KL_MSG_FAILED};
     size_t len;
 
+    if (kl_msg_decode(in, in_len, &msg, &ignored) == KL_OK && msg.type == KL_MSG_ERROR) {
+        return 0;
+    }
     failed.u.failed.reason = rc == KL_ERR_PROTOCOL ? KL_WIRE_PROTOCOL : KL_WIRE_REFUSED;
     return kl_msg_encode(&failed, out, &len, &ignored) ? 0 : len;
 }
@@ -478,8 +574,6 @@ enum kl_rc kl_terminal_step(struct kl_terminal_load *load, const uint8_t *in, si
                             uint8_t out[KL_MSG_MAX], size_t *out_len, struct kl_err *err)
 {
     enum state before = load->state;
-    struct kl_msg msg;
-    struct kl_err ignored = KL_ERR_INIT;
     enum kl_rc rc;
 
     *out_len = 0;
@@ -492,12 +586,8 @@ enum kl_rc kl_terminal_step(struct kl_terminal_load *load, const uint8_t *in, si
     }
     load->state = STATE_OVER;
     kl_pinpad_end(load->params.pad);
-    *out_len = 0;
-    /* After Loaded or Confirm there is nothing to refuse any more, and an Error ends the talk. */
-    if (before != STATE_WAIT_DONE &&
-        (kl_msg_decode(in, in_len, &msg, &ignored) || msg.type != KL_MSG_ERROR)) {
-        *out_len = encode_failed(rc, out);
-    }
+    /* After Loaded or Confirm there is nothing to refuse any more. */
+    *out_len = before == STATE_WAIT_DONE ? 0 : kl_terminal_refusal(rc, in, in_len, out);
     return rc;
 }
 
@@ -516,7 +606,7 @@ enum kl_verdict kl_terminal_verdict(const struct kl_terminal_load *load)
     return load->verdict;
 }
 
-const char *kl_terminal_work_subject(const struct kl_terminal_load *load)
+const struct kl_terminal_facts *kl_terminal_facts(const struct kl_terminal_load *load)
 {
-    return load->work.subject;
+    return &load->facts;
 }

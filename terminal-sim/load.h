@@ -23,11 +23,17 @@
 struct kl_terminal_params { /* borrowed, with all it points to, until kl_terminal_load_free */
     const char *serial;
     const char *pinpad_serial;
-    X509 *root; /* AcquireRCRT */
+    STACK_OF(X509) * roots; /* AcquireRCRT, 1 to KL_ANCHOR_MAX */
     struct kl_pinpad *pad;
+    uint8_t suites[KL_OFFER_MAX]; /* enum kl_suite, offered, preferred first */
+    size_t suite_count;
     enum kl_alg algs[KL_OFFER_MAX]; /* offered, preferred first */
     size_t alg_count;
     time_t now; /* at which AcquireWCRT must be valid */
+    /* The terminal's own certificate and what is above it, as it goes into Hello; its key is the
+     * PIN pad's device key. 0 = it has none. */
+    struct kl_bytes chain[KL_CHAIN_MAX];
+    size_t chain_count;
 
     /* Puts a candidate on a record that outlives a crash: before the PIN pad writes it (whole 0),
      * and again once it is written (whole 1), before Loaded is given out. If it fails, the load
@@ -72,8 +78,19 @@ enum kl_rc kl_terminal_step(struct kl_terminal_load *load, const uint8_t *in, si
 int kl_terminal_has_candidate(const struct kl_terminal_load *load);
 const struct kl_candidate *kl_terminal_candidate(const struct kl_terminal_load *load);
 enum kl_verdict kl_terminal_verdict(const struct kl_terminal_load *load);
-const char *kl_terminal_work_subject(const struct kl_terminal_load *load); /* "" before S4 */
 
+struct kl_terminal_facts { /* of S4, for people; zero before */
+    unsigned suite;
+    char subject[KL_NAME_MAX]; /* of AcquireWCRT */
+    char anchor[KL_NAME_MAX];  /* of the AcquireRCRT above it */
+    int has_crl;
+};
+const struct kl_terminal_facts *kl_terminal_facts(const struct kl_terminal_load *load);
+
+/* For the sign-in's machine, too. The Failed that answers `in`, which was refused for rc, its
+ * length or 0: an Error is not answered. */
+size_t kl_terminal_refusal(enum kl_rc rc, const uint8_t *in, size_t in_len,
+                           uint8_t out[KL_MSG_MAX]);
 /* The rc of an Error that the loader sent, with its text. */
 enum kl_rc kl_terminal_peer_error(const struct kl_error_msg *msg, struct kl_err *err);
 

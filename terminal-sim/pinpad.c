@@ -7,11 +7,12 @@
 
 #include <stdlib.h>
 
+#include "proto/cert.h"
 #include "terminal-sim/pinpad_backend.h"
 
 static enum kl_rc need_load(const struct kl_pinpad *pad, struct kl_err *err)
 {
-    if (!pad->loading) {
+    if (pad->busy != KL_PINPAD_LOAD) {
         return kl_err_set(err, KL_ERR_INTERNAL, "no load is under way in the PIN pad");
     }
     return KL_OK;
@@ -46,8 +47,8 @@ static size_t index_of(const struct kl_pinpad_tmk *tmks, size_t count, uint32_t 
     return i;
 }
 
-static enum kl_rc find(struct kl_pinpad *pad, uint32_t version, struct kl_pinpad_tmk *out,
-                       struct kl_err *err)
+enum kl_rc kl_pinpad_find(struct kl_pinpad *pad, uint32_t version, struct kl_pinpad_tmk *out,
+                          struct kl_err *err)
 {
     struct kl_pinpad_tmk tmks[KL_PINPAD_TMK_MAX];
     size_t i, count;
@@ -84,24 +85,88 @@ enum kl_rc kl_pinpad_random(struct kl_pinpad *pad, uint8_t *out, size_t len, str
     return pad->ops->random(pad, out, len, err);
 }
 
-enum kl_rc kl_pinpad_start(struct kl_pinpad *pad, EVP_PKEY *work, enum kl_oaep_hash hash,
-                           const struct kl_pinpad_labels *labels, uint8_t c_rnd1[KL_RSA_MAX],
-                           size_t *c_rnd1_len, struct kl_err *err)
-{
-    enum kl_rc rc;
+/* ---- S5 ---- */
 
-    kl_pinpad_end(pad);
-    if (EVP_PKEY_get_size(work) > KL_RSA_MAX) {
-        return kl_err_set(err, KL_ERR_CERT, "AcquireWCRT_Pu is larger than RSA-4096");
-    }
-    rc = pad->ops->start(pad, work, hash, labels, c_rnd1, c_rnd1_len, err);
-    if (rc) {
-        pad->ops->end(pad);
-    } else {
-        pad->loading = 1;
+enum kl_rc kl_pinpad_make_labels(const uint8_t hash[KL_HASH_LEN], struct kl_pinpad_labels *out,
+                                 struct kl_err *err)
+{
+    enum kl_rc rc = KL_OK;
+
+    for (int i = 0; !rc && i < KL_PINPAD_SESSION_KEYS; i++) {
+        rc = kl_suite_label((enum kl_purpose)i, hash, out->of[i], err);
     }
     return rc;
 }
+
+/* Before a load: ends what was in progress; an RSA or EC work key of a size we know, and labels. */
+static enum kl_rc prepare(struct kl_pinpad *pad, EVP_PKEY *work, enum kl_key_type wanted,
+                          const uint8_t *t0, struct kl_pinpad_labels *labels, unsigned *bits,
+                          struct kl_err *err)
+{
+    enum kl_key_type type;
+    enum kl_rc rc = kl_pubkey_type(work, &type, bits, err);
+
+    kl_pinpad_end(pad);
+    if (!rc && type != wanted) {
+        rc = kl_err_set(err, KL_ERR_CERT, "AcquireWCRT_Pu is no %s key",
+                        wanted == KL_KEY_RSA ? "RSA" : "EC");
+    }
+    return rc ? rc : kl_pinpad_make_labels(t0, labels, err);
+}
+
+static enum kl_rc started(struct kl_pinpad *pad, enum kl_pinpad_busy busy, enum kl_rc rc)
+{
+    if (rc) {
+        pad->ops->end(pad);
+    } else {
+        pad->busy = busy;
+    }
+    return rc;
+}
+
+enum kl_rc kl_pinpad_start_rsa(struct kl_pinpad *pad, EVP_PKEY *work, enum kl_oaep_hash hash,
+                               const uint8_t t0[KL_HASH_LEN], uint8_t c_rnd1[KL_RSA_MAX],
+                               size_t *c_rnd1_len, struct kl_err *err)
+{
+    struct kl_pinpad_labels labels;
+    unsigned bits;
+    enum kl_rc rc = prepare(pad, work, KL_KEY_RSA, t0, &labels, &bits, err);
+
+    return rc ? rc
+              : started(pad, KL_PINPAD_LOAD,
+                        pad->ops->start_rsa(pad, work, hash, &labels, c_rnd1, c_rnd1_len, err));
+}
+
+enum kl_rc kl_pinpad_start_ec(struct kl_pinpad *pad, EVP_PKEY *work, const uint8_t t0[KL_HASH_LEN],
+                              uint8_t point[KL_EC_POINT_MAX], size_t *point_len,
+                              uint8_t c_rnd1[KL_C_RND1_EC_LEN], struct kl_err *err)
+{
+    struct kl_pinpad_labels labels;
+    unsigned bits;
+    enum kl_rc rc = prepare(pad, work, KL_KEY_EC, t0, &labels, &bits, err);
+
+    return rc ? rc
+              : started(pad, KL_PINPAD_LOAD,
+                        pad->ops->start_ec(pad, work, kl_curve_by_bits(bits), t0, &labels, point,
+                                           point_len, c_rnd1, err));
+}
+
+enum kl_rc kl_pinpad_start_classic(struct kl_pinpad *pad, EVP_PKEY *work, enum kl_oaep_hash hash,
+                                   const uint8_t t0[KL_HASH_LEN], const uint8_t rnd2[KL_RND2_LEN],
+                                   uint8_t c_rnd1[KL_RSA_MAX], size_t *c_rnd1_len,
+                                   struct kl_err *err)
+{
+    struct kl_pinpad_labels labels;
+    unsigned bits;
+    enum kl_rc rc = prepare(pad, work, KL_KEY_RSA, t0, &labels, &bits, err);
+
+    return rc ? rc
+              : started(pad, KL_PINPAD_LOAD,
+                        pad->ops->start_classic(pad, work, hash, &labels, rnd2, c_rnd1, c_rnd1_len,
+                                                err));
+}
+
+/* ---- The rest of a load ---- */
 
 enum kl_rc kl_pinpad_seal(struct kl_pinpad *pad, const uint8_t iv[KL_GCM_IV_LEN],
                           const uint8_t t0[KL_HASH_LEN], const uint8_t rnd2[KL_RND2_LEN],
@@ -166,20 +231,22 @@ enum kl_rc kl_pinpad_keep(struct kl_pinpad *pad, const struct kl_pinpad_tmk *tmk
 enum kl_rc kl_pinpad_mac(struct kl_pinpad *pad, enum kl_purpose purpose, const uint8_t *in,
                          size_t len, uint8_t mac[KL_MAC_LEN], struct kl_err *err)
 {
-    enum kl_rc rc = need_load(pad, err);
-
-    if (!rc && purpose != KL_PURPOSE_ACK && purpose != KL_PURPOSE_DONE) {
-        rc = kl_err_set(err, KL_ERR_INTERNAL, "that key computes no MAC");
+    if (pad->busy == KL_PINPAD_IDLE) {
+        return kl_err_set(err, KL_ERR_INTERNAL, "nothing is under way in the PIN pad");
     }
-    return rc ? rc : pad->ops->mac(pad, purpose, in, len, mac, err);
+    if (purpose != KL_PURPOSE_ACK && purpose != KL_PURPOSE_DONE &&
+        (purpose != KL_PURPOSE_KEYS || pad->busy != KL_PINPAD_SESSION)) {
+        return kl_err_set(err, KL_ERR_INTERNAL, "that key computes no MAC");
+    }
+    return pad->ops->mac(pad, purpose, in, len, mac, err);
 }
 
 void kl_pinpad_end(struct kl_pinpad *pad)
 {
-    if (pad->loading) {
+    if (pad->busy != KL_PINPAD_IDLE) {
         pad->ops->end(pad);
     }
-    pad->loading = 0;
+    pad->busy = KL_PINPAD_IDLE;
 }
 
 enum kl_rc kl_pinpad_list(struct kl_pinpad *pad, struct kl_pinpad_tmk out[KL_PINPAD_TMK_MAX],
@@ -196,7 +263,25 @@ enum kl_rc kl_pinpad_list(struct kl_pinpad *pad, struct kl_pinpad_tmk out[KL_PIN
 enum kl_rc kl_pinpad_destroy(struct kl_pinpad *pad, uint32_t version, struct kl_err *err)
 {
     struct kl_pinpad_tmk tmk;
-    enum kl_rc rc = find(pad, version, &tmk, err);
+    enum kl_rc rc = kl_pinpad_find(pad, version, &tmk, err);
 
     return rc ? rc : pad->ops->destroy(pad, &tmk, err);
+}
+
+enum kl_rc kl_pinpad_start_session(struct kl_pinpad *pad, uint32_t tmk_version,
+                                   const uint8_t hash[KL_HASH_LEN], const uint8_t *c_session,
+                                   size_t len, struct kl_err *err)
+{
+    struct kl_pinpad_labels labels;
+    struct kl_pinpad_tmk tmk;
+    enum kl_rc rc;
+
+    kl_pinpad_end(pad);
+    rc = kl_pinpad_find(pad, tmk_version, &tmk, err);
+    if (!rc) {
+        rc = kl_pinpad_make_labels(hash, &labels, err);
+    }
+    return rc ? rc
+              : started(pad, KL_PINPAD_SESSION,
+                        pad->ops->start_session(pad, &tmk, &labels, c_session, len, err));
 }

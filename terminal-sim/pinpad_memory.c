@@ -8,54 +8,87 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "proto/rsa.h"
-#include "proto/secret.h"
-#include "terminal-sim/pinpad_backend.h"
+#include "proto/pubkey.h"
+#include "terminal-sim/pinpad_memory.h"
 
-#define SESSION_KEYS (KL_PURPOSE_DONE + 1)
-#define KEY_LEN 32 /* AES-256; also room for the longest TMK */
+#define KEY_LEN KL_MEMORY_KEY_LEN
+#define SLOTS (KL_PINPAD_SESSION_KEYS + KL_PINPAD_TMK_MAX + 2 * KL_MEMORY_PAIRS)
 _Static_assert(KL_TMK_LEN_MAX <= KEY_LEN, "a TMK fits its slot");
 
-struct memory_pad {
-    struct kl_pinpad base;
-    struct kl_secret *keys; /* the load's keys by enum kl_purpose, then one slot for each TMK */
-    int used[KL_PINPAD_TMK_MAX];
-    struct kl_pinpad_tmk tmks[KL_PINPAD_TMK_MAX];
-};
-
-static struct memory_pad *self_of(struct kl_pinpad *pad)
+struct kl_memory_pad *kl_memory_of(struct kl_pinpad *pad)
 {
-    return (struct memory_pad *)pad;
+    return (struct kl_memory_pad *)pad;
 }
 
-static uint8_t *session_key(struct memory_pad *self, enum kl_purpose purpose)
+static uint8_t *slot(struct kl_memory_pad *self, size_t i)
 {
-    return kl_secret_data(self->keys) + (size_t)purpose * KEY_LEN;
+    return kl_secret_data(self->keys) + i * KEY_LEN;
 }
 
-static uint8_t *tmk_slot(struct memory_pad *self, size_t i)
+uint8_t *kl_memory_session_key(struct kl_memory_pad *self, enum kl_purpose purpose)
 {
-    return kl_secret_data(self->keys) + (SESSION_KEYS + i) * KEY_LEN;
+    return slot(self, (size_t)purpose);
+}
+
+static uint8_t *tmk_slot(struct kl_memory_pad *self, size_t i)
+{
+    return slot(self, KL_PINPAD_SESSION_KEYS + i);
+}
+
+uint8_t *kl_memory_pair_key(struct kl_memory_pad *self, size_t i, int mak)
+{
+    return slot(self, KL_PINPAD_SESSION_KEYS + KL_PINPAD_TMK_MAX + 2 * i + (mak != 0));
+}
+
+static size_t index_of(struct kl_memory_pad *self, const struct kl_pinpad_tmk *tmk)
+{
+    size_t i = 0;
+
+    while (!self->used[i] || self->tmks[i].version != tmk->version) {
+        i++; /* pinpad.c has found it in the list */
+    }
+    return i;
+}
+
+uint8_t *kl_memory_tmk(struct kl_memory_pad *self, const struct kl_pinpad_tmk *tmk)
+{
+    return tmk_slot(self, index_of(self, tmk));
 }
 
 /* ---- One-shot OpenSSL operations ---- */
 
-/* ECB without padding: in_len is a whole number of blocks. */
-static enum kl_rc ecb(const EVP_CIPHER *cipher, const uint8_t *key, const uint8_t *in,
-                      size_t in_len, uint8_t *out, struct kl_err *err)
+const EVP_CIPHER *kl_memory_ecb_of(enum kl_alg alg)
+{
+    switch (alg) {
+    case KL_ALG_TDES2:
+        return EVP_des_ede_ecb();
+    case KL_ALG_TDES3:
+        return EVP_des_ede3_ecb();
+    case KL_ALG_AES128:
+        return EVP_aes_128_ecb();
+    case KL_ALG_AES192:
+        return EVP_aes_192_ecb();
+    case KL_ALG_AES256:
+        break;
+    }
+    return EVP_aes_256_ecb();
+}
+
+enum kl_rc kl_memory_ecb(const EVP_CIPHER *cipher, int encrypt, const uint8_t *key,
+                         const uint8_t *in, size_t len, uint8_t *out, struct kl_err *err)
 {
     EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
     int n, ok;
 
-    ok = ctx && EVP_EncryptInit_ex2(ctx, cipher, key, NULL, NULL) &&
-         EVP_CIPHER_CTX_set_padding(ctx, 0) && EVP_EncryptUpdate(ctx, out, &n, in, (int)in_len) &&
-         n == (int)in_len;
+    ok = ctx && EVP_CipherInit_ex2(ctx, cipher, key, NULL, encrypt, NULL) &&
+         EVP_CIPHER_CTX_set_padding(ctx, 0) && EVP_CipherUpdate(ctx, out, &n, in, (int)len) &&
+         n == (int)len;
     EVP_CIPHER_CTX_free(ctx);
-    return ok ? KL_OK : kl_err_openssl(err, KL_ERR_INTERNAL, "EVP_EncryptUpdate", "ECB failed");
+    return ok ? KL_OK : kl_err_openssl(err, KL_ERR_INTERNAL, "EVP_CipherUpdate", "ECB failed");
 }
 
-static enum kl_rc cmac(const uint8_t *key, size_t key_len, const uint8_t *in, size_t len,
-                       uint8_t out[KL_MAC_LEN], struct kl_err *err)
+enum kl_rc kl_memory_cmac(const uint8_t *key, size_t key_len, const uint8_t *in, size_t len,
+                          uint8_t out[KL_MAC_LEN], struct kl_err *err)
 {
     char cipher[] = "AES-256-CBC";
     OSSL_PARAM params[] = {OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_CIPHER, cipher,
@@ -74,28 +107,36 @@ static enum kl_rc cmac(const uint8_t *key, size_t key_len, const uint8_t *in, si
     return ok ? KL_OK : kl_err_openssl(err, KL_ERR_INTERNAL, "EVP_MAC_final", "CMAC failed");
 }
 
-/* RFC 3394; out holds in_len - KL_WRAP_OVERHEAD bytes. Its check value is all that says the input
- * is genuine. */
-static enum kl_rc unwrap(const uint8_t *kek, const uint8_t *in, size_t in_len, uint8_t *out,
-                         struct kl_err *err)
+/* RFC 3394 in either direction; 1 if that gave out_len bytes. */
+static int key_wrap(int wrap, const uint8_t *kek, size_t kek_len, const uint8_t *in, size_t in_len,
+                    uint8_t *out, size_t out_len)
 {
+    const EVP_CIPHER *cipher = kek_len == 16   ? EVP_aes_128_wrap()
+                               : kek_len == 24 ? EVP_aes_192_wrap()
+                                               : EVP_aes_256_wrap();
     EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
-    int n, ok;
+    int n = 0, ok = 0;
 
-    if (!ctx) {
-        return kl_err_openssl(err, KL_ERR_MEMORY, "EVP_CIPHER_CTX_new", "AES key unwrap");
+    if (ctx) {
+        EVP_CIPHER_CTX_set_flags(ctx, EVP_CIPHER_CTX_FLAG_WRAP_ALLOW);
+        ok = EVP_CipherInit_ex2(ctx, cipher, kek, NULL, wrap, NULL) &&
+             EVP_CipherUpdate(ctx, out, &n, in, (int)in_len) && n == (int)out_len;
     }
-    EVP_CIPHER_CTX_set_flags(ctx, EVP_CIPHER_CTX_FLAG_WRAP_ALLOW);
-    ok = EVP_DecryptInit_ex2(ctx, EVP_aes_256_wrap(), kek, NULL, NULL) &&
-         EVP_DecryptUpdate(ctx, out, &n, in, (int)in_len) && n == (int)in_len - KL_WRAP_OVERHEAD;
     EVP_CIPHER_CTX_free(ctx);
-    return ok ? KL_OK
-              : kl_err_openssl(err, KL_ERR_VERIFY, "EVP_DecryptUpdate",
-                               "Ctmk does not unwrap under K_wrap");
+    return ok;
 }
 
-static enum kl_rc compute_kcv(enum kl_alg alg, const uint8_t *key, size_t kcv_len, uint8_t *kcv,
-                              struct kl_err *err)
+enum kl_rc kl_memory_unwrap(const uint8_t *kek, size_t kek_len, const uint8_t *in, size_t in_len,
+                            uint8_t *out, struct kl_err *err)
+{
+    return key_wrap(0, kek, kek_len, in, in_len, out, in_len - KL_WRAP_OVERHEAD)
+               ? KL_OK
+               : kl_err_openssl(err, KL_ERR_VERIFY, "EVP_CipherUpdate",
+                                "the wrapped key does not unwrap");
+}
+
+enum kl_rc kl_memory_compute_kcv(enum kl_alg alg, const uint8_t *key, size_t kcv_len, uint8_t *kcv,
+                                 struct kl_err *err)
 {
     static const uint8_t zeros[16];
     const struct kl_alg_info *info = kl_alg_info(alg);
@@ -103,10 +144,9 @@ static enum kl_rc compute_kcv(enum kl_alg alg, const uint8_t *key, size_t kcv_le
     enum kl_rc rc;
 
     if (info->is_aes) {
-        rc = cmac(key, info->key_len, zeros, sizeof(zeros), full, err);
+        rc = kl_memory_cmac(key, info->key_len, zeros, sizeof(zeros), full, err);
     } else {
-        rc = ecb(alg == KL_ALG_TDES2 ? EVP_des_ede_ecb() : EVP_des_ede3_ecb(), key, zeros, 8, full,
-                 err);
+        rc = kl_memory_ecb(kl_memory_ecb_of(alg), 1, key, zeros, 8, full, err);
     }
     if (!rc) {
         memcpy(kcv, full, kcv_len);
@@ -119,7 +159,8 @@ static enum kl_rc compute_kcv(enum kl_alg alg, const uint8_t *key, size_t kcv_le
 
 static void memory_free(struct kl_pinpad *pad)
 {
-    kl_secret_free(self_of(pad)->keys);
+    EVP_PKEY_free(kl_memory_of(pad)->device);
+    kl_secret_free(kl_memory_of(pad)->keys);
     free(pad);
 }
 
@@ -132,37 +173,167 @@ static enum kl_rc memory_random(struct kl_pinpad *pad, uint8_t *out, size_t len,
     return KL_OK;
 }
 
-static enum kl_rc memory_start(struct kl_pinpad *pad, EVP_PKEY *work, enum kl_oaep_hash hash,
-                               const struct kl_pinpad_labels *labels, uint8_t *c_rnd1,
-                               size_t *c_rnd1_len, struct kl_err *err)
+enum kl_rc kl_memory_derive(struct kl_memory_pad *self, enum kl_purpose from, const uint8_t *base,
+                            size_t base_len, const struct kl_pinpad_labels *labels,
+                            struct kl_err *err)
 {
-    struct memory_pad *self = self_of(pad);
+    const EVP_CIPHER *cipher = base_len == 16 ? EVP_aes_128_ecb() : EVP_aes_256_ecb();
+    enum kl_rc rc = KL_OK;
+
+    for (int i = (int)from; !rc && i < KL_PINPAD_SESSION_KEYS; i++) {
+        rc = kl_memory_ecb(cipher, 1, base, labels->of[i], KL_HASH_LEN,
+                           kl_memory_session_key(self, (enum kl_purpose)i), err);
+    }
+    return rc;
+}
+
+/* Rnd1 || Rnd2 for classic, Rnd1 alone otherwise, in a secret that the caller frees. */
+static enum kl_rc draw_rnd1(struct kl_pinpad *pad, const uint8_t *rnd2, struct kl_secret **out,
+                            struct kl_err *err)
+{
     struct kl_secret *rnd1 = NULL;
-    int i;
-    enum kl_rc rc = kl_secret_new(KL_RND1_LEN, &rnd1, err);
+    enum kl_rc rc = kl_secret_new(KL_RND1_LEN + KL_RND2_LEN, &rnd1, err);
 
     if (!rc) {
         rc = memory_random(pad, kl_secret_data(rnd1), KL_RND1_LEN, err);
     }
-    for (i = 0; !rc && i < SESSION_KEYS; i++) {
-        rc = ecb(EVP_aes_256_ecb(), kl_secret_data(rnd1), labels->of[i], KL_HASH_LEN,
-                 session_key(self, (enum kl_purpose)i), err);
+    if (rc) {
+        kl_secret_free(rnd1);
+        return rc;
+    }
+    if (rnd2) {
+        memcpy(kl_secret_data(rnd1) + KL_RND1_LEN, rnd2, KL_RND2_LEN);
+    }
+    kl_secret_set_len(rnd1, rnd2 ? KL_RND1_LEN + KL_RND2_LEN : KL_RND1_LEN);
+    *out = rnd1;
+    return KL_OK;
+}
+
+static enum kl_rc memory_start_rsa(struct kl_pinpad *pad, EVP_PKEY *work, enum kl_oaep_hash hash,
+                                   const struct kl_pinpad_labels *labels, uint8_t *c_rnd1,
+                                   size_t *c_rnd1_len, struct kl_err *err)
+{
+    struct kl_secret *rnd1 = NULL;
+    enum kl_rc rc = draw_rnd1(pad, NULL, &rnd1, err);
+
+    if (!rc) {
+        rc = kl_memory_derive(kl_memory_of(pad), KL_PURPOSE_WRAP, kl_secret_data(rnd1), KL_RND1_LEN,
+                              labels, err);
     }
     if (!rc) {
-        rc = kl_rsa_oaep_encrypt(work, hash, kl_secret_data(rnd1), KL_RND1_LEN, c_rnd1, c_rnd1_len,
-                                 err);
-        if (rc) {
-            kl_err_context(err, "Rnd1 under AcquireWCRT_Pu");
-        }
+        rc = kl_rsa_oaep_encrypt(work, hash, kl_secret_data(rnd1), kl_secret_len(rnd1), c_rnd1,
+                                 c_rnd1_len, err);
     }
     kl_secret_free(rnd1);
+    return rc;
+}
+
+static enum kl_rc memory_start_classic(struct kl_pinpad *pad, EVP_PKEY *work,
+                                       enum kl_oaep_hash hash,
+                                       const struct kl_pinpad_labels *labels, const uint8_t *rnd2,
+                                       uint8_t *c_rnd1, size_t *c_rnd1_len, struct kl_err *err)
+{
+    struct kl_memory_pad *self = kl_memory_of(pad);
+    struct kl_secret *rnd1 = NULL;
+    enum kl_rc rc = draw_rnd1(pad, rnd2, &rnd1, err);
+
+    if (!rc) {
+        rc = kl_memory_derive(self, KL_PURPOSE_ACK, kl_secret_data(rnd1), KL_RND1_LEN, labels, err);
+    }
+    if (!rc) {
+        memcpy(kl_memory_session_key(self, KL_PURPOSE_WRAP), kl_secret_data(rnd1), KL_RND1_LEN);
+        rc = kl_rsa_oaep_encrypt(work, hash, kl_secret_data(rnd1), kl_secret_len(rnd1), c_rnd1,
+                                 c_rnd1_len, err);
+    }
+    kl_secret_free(rnd1);
+    return rc;
+}
+
+/* ECDH of both keys: the trailing KL_ECDH_LEN bytes of the shared X coordinate. */
+static enum kl_rc agree(EVP_PKEY *ephemeral, EVP_PKEY *work, struct kl_secret **out,
+                        struct kl_err *err)
+{
+    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new(ephemeral, NULL);
+    struct kl_secret *shared = NULL;
+    size_t len = KL_EC_FIELD_MAX;
+    enum kl_rc rc = kl_secret_new(KL_EC_FIELD_MAX, &shared, err);
+
+    if (!rc &&
+        (!ctx || EVP_PKEY_derive_init(ctx) != 1 || EVP_PKEY_derive_set_peer(ctx, work) != 1 ||
+         EVP_PKEY_derive(ctx, kl_secret_data(shared), &len) != 1 || len < KL_ECDH_LEN)) {
+        rc = kl_err_openssl(err, KL_ERR_INTERNAL, "EVP_PKEY_derive", "ECDH with AcquireWCRT_Pu");
+    }
+    EVP_PKEY_CTX_free(ctx);
+    if (rc) {
+        kl_secret_free(shared);
+        return rc;
+    }
+    memmove(kl_secret_data(shared), kl_secret_data(shared) + len - KL_ECDH_LEN, KL_ECDH_LEN);
+    kl_secret_set_len(shared, KL_ECDH_LEN);
+    *out = shared;
+    return KL_OK;
+}
+
+/* Rnd1 under K_ecies, which is derived from the ECDH secret. */
+static enum kl_rc wrap_ecies(struct kl_secret *secret, const uint8_t *label, struct kl_secret *rnd1,
+                             uint8_t *c_rnd1, struct kl_err *err)
+{
+    struct kl_secret *k_ecies = NULL;
+    enum kl_rc rc = kl_secret_new(KL_HASH_LEN, &k_ecies, err);
+
+    if (!rc) {
+        rc = kl_memory_ecb(EVP_aes_256_ecb(), 1, kl_secret_data(secret), label, KL_HASH_LEN,
+                           kl_secret_data(k_ecies), err);
+    }
+    if (!rc && !key_wrap(1, kl_secret_data(k_ecies), KL_HASH_LEN, kl_secret_data(rnd1), KL_RND1_LEN,
+                         c_rnd1, KL_C_RND1_EC_LEN)) {
+        rc = kl_err_openssl(err, KL_ERR_INTERNAL, "EVP_CipherUpdate", "Rnd1 under K_ecies");
+    }
+    kl_secret_free(k_ecies);
+    return rc;
+}
+
+static enum kl_rc memory_start_ec(struct kl_pinpad *pad, EVP_PKEY *work,
+                                  const struct kl_curve *curve, const uint8_t *t0,
+                                  const struct kl_pinpad_labels *labels, uint8_t *point,
+                                  size_t *point_len, uint8_t *c_rnd1, struct kl_err *err)
+{
+    EVP_PKEY *ephemeral = EVP_PKEY_Q_keygen(NULL, NULL, "EC", curve->group);
+    struct kl_secret *rnd1 = NULL, *secret = NULL;
+    uint8_t label[KL_HASH_LEN];
+    enum kl_rc rc = ephemeral ? KL_OK
+                              : kl_err_openssl(err, KL_ERR_INTERNAL, "EVP_PKEY_Q_keygen",
+                                               "no ephemeral key on %s", curve->name);
+
+    if (!rc) {
+        rc = kl_ec_to_point(ephemeral, point, point_len, err);
+    }
+    if (!rc) {
+        rc = kl_suite_ecies_label(t0, point, *point_len, label, err);
+    }
+    if (!rc) {
+        rc = agree(ephemeral, work, &secret, err);
+    }
+    if (!rc) {
+        rc = draw_rnd1(pad, NULL, &rnd1, err);
+    }
+    if (!rc) {
+        rc = kl_memory_derive(kl_memory_of(pad), KL_PURPOSE_WRAP, kl_secret_data(rnd1), KL_RND1_LEN,
+                              labels, err);
+    }
+    if (!rc) {
+        rc = wrap_ecies(secret, label, rnd1, c_rnd1, err);
+    }
+    kl_secret_free(rnd1);
+    kl_secret_free(secret);
+    EVP_PKEY_free(ephemeral);
     return rc;
 }
 
 static enum kl_rc memory_seal(struct kl_pinpad *pad, const uint8_t *iv, const uint8_t *t0,
                               const uint8_t *rnd2, uint8_t *out, struct kl_err *err)
 {
-    uint8_t *key = session_key(self_of(pad), KL_PURPOSE_NONCE);
+    uint8_t *key = kl_memory_session_key(kl_memory_of(pad), KL_PURPOSE_NONCE);
     EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
     int n, ok;
 
@@ -182,11 +353,11 @@ static enum kl_rc memory_kcv(struct kl_pinpad *pad, enum kl_alg alg, const uint8
     enum kl_rc rc = kl_secret_new(KL_TMK_LEN_MAX, &tmk, err);
 
     if (!rc) {
-        rc = unwrap(session_key(self_of(pad), KL_PURPOSE_WRAP), ctmk, ctmk_len, kl_secret_data(tmk),
-                    err);
+        rc = kl_memory_unwrap(kl_memory_session_key(kl_memory_of(pad), KL_PURPOSE_WRAP), KEY_LEN,
+                              ctmk, ctmk_len, kl_secret_data(tmk), err);
     }
     if (!rc) {
-        rc = compute_kcv(alg, kl_secret_data(tmk), kcv_len, kcv, err);
+        rc = kl_memory_compute_kcv(alg, kl_secret_data(tmk), kcv_len, kcv, err);
     }
     kl_secret_free(tmk);
     return rc;
@@ -195,14 +366,15 @@ static enum kl_rc memory_kcv(struct kl_pinpad *pad, enum kl_alg alg, const uint8
 static enum kl_rc memory_keep(struct kl_pinpad *pad, const struct kl_pinpad_tmk *tmk,
                               const uint8_t *ctmk, size_t ctmk_len, struct kl_err *err)
 {
-    struct memory_pad *self = self_of(pad);
+    struct kl_memory_pad *self = kl_memory_of(pad);
     size_t i = 0;
     enum kl_rc rc;
 
     while (self->used[i]) { /* pinpad.c has seen that one is free */
         i++;
     }
-    rc = unwrap(session_key(self, KL_PURPOSE_WRAP), ctmk, ctmk_len, tmk_slot(self, i), err);
+    rc = kl_memory_unwrap(kl_memory_session_key(self, KL_PURPOSE_WRAP), KEY_LEN, ctmk, ctmk_len,
+                          tmk_slot(self, i), err);
     if (rc) {
         kl_wipe(tmk_slot(self, i), KEY_LEN);
         return rc;
@@ -215,18 +387,20 @@ static enum kl_rc memory_keep(struct kl_pinpad *pad, const struct kl_pinpad_tmk 
 static enum kl_rc memory_mac(struct kl_pinpad *pad, enum kl_purpose purpose, const uint8_t *in,
                              size_t len, uint8_t *mac, struct kl_err *err)
 {
-    return cmac(session_key(self_of(pad), purpose), KEY_LEN, in, len, mac, err);
+    return kl_memory_cmac(kl_memory_session_key(kl_memory_of(pad), purpose), KEY_LEN, in, len, mac,
+                          err);
 }
 
 static void memory_end(struct kl_pinpad *pad)
 {
-    kl_wipe(session_key(self_of(pad), KL_PURPOSE_WRAP), (size_t)SESSION_KEYS * KEY_LEN);
+    kl_wipe(kl_memory_session_key(kl_memory_of(pad), KL_PURPOSE_WRAP),
+            (size_t)KL_PINPAD_SESSION_KEYS * KEY_LEN);
 }
 
 static enum kl_rc memory_list(struct kl_pinpad *pad, struct kl_pinpad_tmk *out, size_t *count,
                               struct kl_err *err)
 {
-    struct memory_pad *self = self_of(pad);
+    struct kl_memory_pad *self = kl_memory_of(pad);
     size_t i, n = 0;
 
     (void)err;
@@ -239,21 +413,11 @@ static enum kl_rc memory_list(struct kl_pinpad *pad, struct kl_pinpad_tmk *out, 
     return KL_OK;
 }
 
-static size_t slot_of(struct memory_pad *self, const struct kl_pinpad_tmk *tmk)
-{
-    size_t i = 0;
-
-    while (!self->used[i] || self->tmks[i].version != tmk->version) {
-        i++; /* pinpad.c has found it in the list */
-    }
-    return i;
-}
-
 static enum kl_rc memory_destroy(struct kl_pinpad *pad, const struct kl_pinpad_tmk *tmk,
                                  struct kl_err *err)
 {
-    struct memory_pad *self = self_of(pad);
-    size_t i = slot_of(self, tmk);
+    struct kl_memory_pad *self = kl_memory_of(pad);
+    size_t i = index_of(self, tmk);
 
     (void)err;
     kl_wipe(tmk_slot(self, i), KEY_LEN);
@@ -265,7 +429,9 @@ static const struct kl_pinpad_ops memory_ops = {
     .kind = "memory",
     .free = memory_free,
     .random = memory_random,
-    .start = memory_start,
+    .start_rsa = memory_start_rsa,
+    .start_ec = memory_start_ec,
+    .start_classic = memory_start_classic,
     .seal = memory_seal,
     .kcv = memory_kcv,
     .keep = memory_keep,
@@ -273,17 +439,31 @@ static const struct kl_pinpad_ops memory_ops = {
     .end = memory_end,
     .list = memory_list,
     .destroy = memory_destroy,
+    .start_session = kl_memory_start_session,
+    .working_kcv = kl_memory_working_kcv,
+    .highest_pair = kl_memory_highest_pair,
+    .keep_pair = kl_memory_keep_pair,
+    .has_pair = kl_memory_has_pair,
+    .prune = kl_memory_prune,
+    .encrypt = kl_memory_encrypt,
+    .chain = kl_memory_chain,
+    .cmac = kl_memory_cmac_message,
+    .device_generate = kl_memory_device_generate,
+    .device_destroy = kl_memory_device_destroy,
+    .device_public = kl_memory_device_public,
+    .device_request = kl_memory_device_request,
+    .device_sign = kl_memory_device_sign,
 };
 
 enum kl_rc kl_pinpad_memory_new(struct kl_pinpad **out, struct kl_err *err)
 {
-    struct memory_pad *self = calloc(1, sizeof(*self));
+    struct kl_memory_pad *self = calloc(1, sizeof(*self));
     enum kl_rc rc;
 
     if (!self) {
         return kl_err_set(err, KL_ERR_MEMORY, "no memory for a PIN pad");
     }
-    rc = kl_secret_new((SESSION_KEYS + KL_PINPAD_TMK_MAX) * KEY_LEN, &self->keys, err);
+    rc = kl_secret_new(SLOTS * KEY_LEN, &self->keys, err);
     if (rc) {
         free(self);
         return rc;

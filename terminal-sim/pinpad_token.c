@@ -1,179 +1,60 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * A PIN pad in a PKCS#11 token of its own: Rnd1 is drawn, and every key derived and used, inside
- * the token; a TMK ends as an unextractable token object, which tells what it is by its CKA_LABEL.
+ * the token (but for classic, which gives that up); a TMK ends as an unextractable token object.
  * No object is ever modified: a token may rewrite what it keeps in place (SoftHSM 2.6.1 truncates
  * the object's file first), so that a kill in the middle would cost the key.
  */
-#include <p11-kit/pkcs11.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <openssl/crypto.h>
-
-#include "conf/cli.h"
-#include "pkcs11/hsm.h"
 #include "pkcs11/ops.h"
-#include "pkcs11/rv.h"
-#include "terminal-sim/pinpad_backend.h"
+#include "pkcs11/ops_pinpad.h"
+#include "proto/pubkey.h"
+#include "proto/secret.h"
+#include "terminal-sim/pinpad_token.h"
 
-#define SESSION_KEYS (KL_PURPOSE_DONE + 1)
-#define LABEL_MAX 64
-/* Objects looked at in one search: the TMKs, and room for what kills in the middle of a load have
- * left without a label (SoftHSM 2.6.1 writes an object's attributes one by one). */
-#define OBJECTS_MAX 512
-
-struct token_pad {
-    struct kl_pinpad base;
-    struct kl_hsm *hsm;
-    struct kl_session *session;          /* hsm's */
-    CK_OBJECT_HANDLE keys[SESSION_KEYS]; /* the load's, by enum kl_purpose; 0 = none */
-};
-
-static struct token_pad *self_of(struct kl_pinpad *pad)
+struct kl_token_pad *kl_token_pad_of(struct kl_pinpad *pad)
 {
-    return (struct token_pad *)pad;
+    return (struct kl_token_pad *)pad;
 }
 
-/* ---- "tmk/<version>/<algorithm>/<KCV>" ---- */
-
-static void format_label(const struct kl_pinpad_tmk *tmk, char out[LABEL_MAX])
+enum kl_rc kl_token_pad_tdes(struct kl_token_pad *self, int *unwraps, struct kl_err *err)
 {
-    char kcv[KL_KCV_TEXT];
+    enum kl_rc rc = KL_OK;
 
-    kl_kcv_format(tmk->kcv, tmk->kcv_len, kcv);
-    snprintf(out, LABEL_MAX, "tmk/%u/%s/%s", (unsigned)tmk->version, kl_alg_info(tmk->alg)->name,
-             kcv);
+    if (!self->tdes_known) {
+        rc = kl_pad_tdes_unwraps(self->session, &self->tdes_unwraps, err);
+        self->tdes_known = rc == KL_OK;
+    }
+    if (!rc) {
+        *unwraps = self->tdes_unwraps;
+    }
+    return rc;
 }
 
-/* 1 if label is one of ours. What format_label would write differently is not. */
-static int parse_label(const char *label, struct kl_pinpad_tmk *out)
+enum kl_rc kl_token_pad_derive(struct kl_token_pad *self, enum kl_purpose from, enum kl_purpose to,
+                               CK_OBJECT_HANDLE base, const struct kl_pinpad_labels *labels,
+                               struct kl_err *err)
 {
-    struct kl_pinpad_tmk tmk = {0};
-    struct kl_err ignored = KL_ERR_INIT;
-    char copy[LABEL_MAX], again[LABEL_MAX], *save = NULL;
-    const char *part[4];
-    const struct kl_alg_info *info;
-    uint64_t version;
-    int i;
+    static const enum kl_key_use use[KL_PINPAD_SESSION_KEYS] = {
+        [KL_PURPOSE_WRAP] = KL_USE_UNWRAP, [KL_PURPOSE_NONCE] = KL_USE_ENCRYPT,
+        [KL_PURPOSE_ACK] = KL_USE_MAC,     [KL_PURPOSE_DONE] = KL_USE_MAC,
+        [KL_PURPOSE_KEYS] = KL_USE_MAC,
+    };
+    enum kl_rc rc = KL_OK;
 
-    snprintf(copy, sizeof(copy), "%s", label);
-    for (i = 0; i < 4; i++) {
-        part[i] = strtok_r(i ? NULL : copy, "/", &save);
-        if (!part[i]) {
-            return 0;
-        }
+    for (int i = (int)from; !rc && i <= (int)to; i++) {
+        rc = kl_op_derive(self->session, base, labels->of[i], use[i], &self->keys[i], err);
     }
-    info = kl_alg_by_name(part[2]);
-    if (!info || kl_parse_number(part[1], 1, KL_VERSION_MAX, &version, &ignored) ||
-        !OPENSSL_hexstr2buf_ex(tmk.kcv, sizeof(tmk.kcv), &tmk.kcv_len, part[3], '\0') ||
-        tmk.kcv_len < KL_KCV_LEN_MIN) {
-        return 0;
-    }
-    tmk.alg = info->alg;
-    tmk.version = (uint32_t)version;
-    format_label(&tmk, again);
-    if (strcmp(again, label) != 0) {
-        return 0;
-    }
-    *out = tmk;
-    return 1;
+    return rc;
 }
 
-/* ---- Objects ---- */
-
-/* Handles of every secret key that the token keeps. */
-static enum kl_rc find_all(struct token_pad *self, CK_OBJECT_HANDLE out[OBJECTS_MAX],
-                           CK_ULONG *count, struct kl_err *err)
-{
-    CK_FUNCTION_LIST *p11 = kl_session_functions(self->session);
-    CK_SESSION_HANDLE session = kl_session_handle(self->session);
-    CK_OBJECT_CLASS class = CKO_SECRET_KEY;
-    CK_BBOOL yes = CK_TRUE;
-    CK_ATTRIBUTE want[] = {{CKA_CLASS, &class, sizeof(class)}, {CKA_TOKEN, &yes, sizeof(yes)}};
-    CK_RV rv, end;
-
-    rv = p11->C_FindObjectsInit(session, want, 2);
-    if (rv != CKR_OK) {
-        return kl_rv_err(err, rv, "C_FindObjectsInit", "the PIN pad's token cannot be searched");
-    }
-    rv = p11->C_FindObjects(session, out, OBJECTS_MAX, count);
-    end = p11->C_FindObjectsFinal(session);
-    if (rv == CKR_OK) {
-        rv = end;
-    }
-    if (rv != CKR_OK) {
-        return kl_rv_err(err, rv, "C_FindObjects", "the PIN pad's token cannot be searched");
-    }
-    if (*count == OBJECTS_MAX) {
-        return kl_err_set(err, KL_ERR_KEY,
-                          "the PIN pad's token holds too many keys; it should hold only TMKs");
-    }
-    return KL_OK;
-}
-
-/* *is_tmk 1: the object is a TMK, as *out. Not one is what has another label, or none that can be
- * read, as a crash may leave it. That a TMK may be passed over so, or by the token's own search, is
- * for the record to notice: there it is missing. */
-static enum kl_rc read_tmk(struct token_pad *self, CK_OBJECT_HANDLE object,
-                           struct kl_pinpad_tmk *out, int *is_tmk, struct kl_err *err)
-{
-    char label[LABEL_MAX];
-    CK_ATTRIBUTE attr = {CKA_LABEL, label, sizeof(label) - 1};
-    CK_RV rv = kl_session_functions(self->session)
-                   ->C_GetAttributeValue(kl_session_handle(self->session), object, &attr, 1);
-
-    *is_tmk = 0;
-    switch (rv) {
-    case CKR_OK:
-        break;
-    case CKR_BUFFER_TOO_SMALL: /* longer than any of ours */
-    case CKR_ATTRIBUTE_TYPE_INVALID:
-    case CKR_ATTRIBUTE_VALUE_INVALID: /* SoftHSM 2.6.1 of a label that is damaged */
-    case CKR_ATTRIBUTE_SENSITIVE:
-    case CKR_OBJECT_HANDLE_INVALID: /* destroyed meanwhile */
-    case CKR_GENERAL_ERROR:         /* SoftHSM 2.6.1 of a label that is missing */
-        return KL_OK;
-    default:
-        return kl_rv_err(err, rv, "C_GetAttributeValue", "the PIN pad's keys cannot be read");
-    }
-    if (attr.ulValueLen < sizeof(label)) {
-        label[attr.ulValueLen] = '\0';
-        *is_tmk = parse_label(label, out);
-    }
-    return KL_OK;
-}
-
-static enum kl_rc find_one(struct token_pad *self, const struct kl_pinpad_tmk *tmk,
-                           CK_OBJECT_HANDLE *out, struct kl_err *err)
-{
-    CK_OBJECT_HANDLE objects[OBJECTS_MAX];
-    CK_ULONG i, count;
-    struct kl_pinpad_tmk found;
-    int is_tmk = 0;
-    enum kl_rc rc = find_all(self, objects, &count, err);
-
-    for (i = 0; !rc && i < count; i++) {
-        rc = read_tmk(self, objects[i], &found, &is_tmk, err);
-        if (!rc && is_tmk && found.version == tmk->version && found.alg == tmk->alg &&
-            found.kcv_len == tmk->kcv_len && memcmp(found.kcv, tmk->kcv, tmk->kcv_len) == 0) {
-            *out = objects[i];
-            return KL_OK;
-        }
-    }
-    if (rc) {
-        return rc;
-    }
-    return kl_err_set(err, KL_ERR_KEY, "TMK version %u has gone from the PIN pad",
-                      (unsigned)tmk->version);
-}
-
-/* ---- The table ---- */
+/* ---- The table: S5 ---- */
 
 static void token_free(struct kl_pinpad *pad)
 {
-    struct token_pad *self = self_of(pad);
+    struct kl_token_pad *self = kl_token_pad_of(pad);
 
     kl_hsm_free(self->hsm);
     free(self);
@@ -181,22 +62,15 @@ static void token_free(struct kl_pinpad *pad)
 
 static enum kl_rc token_random(struct kl_pinpad *pad, uint8_t *out, size_t len, struct kl_err *err)
 {
-    return kl_op_random(self_of(pad)->session, out, len, err);
+    return kl_op_random(kl_token_pad_of(pad)->session, out, len, err);
 }
 
-static enum kl_rc token_start(struct kl_pinpad *pad, EVP_PKEY *work, enum kl_oaep_hash hash,
-                              const struct kl_pinpad_labels *labels, uint8_t *c_rnd1,
-                              size_t *c_rnd1_len, struct kl_err *err)
+static enum kl_rc token_start_rsa(struct kl_pinpad *pad, EVP_PKEY *work, enum kl_oaep_hash hash,
+                                  const struct kl_pinpad_labels *labels, uint8_t *c_rnd1,
+                                  size_t *c_rnd1_len, struct kl_err *err)
 {
-    static const enum kl_key_use use[SESSION_KEYS] = {
-        [KL_PURPOSE_WRAP] = KL_USE_UNWRAP,
-        [KL_PURPOSE_NONCE] = KL_USE_ENCRYPT,
-        [KL_PURPOSE_ACK] = KL_USE_MAC,
-        [KL_PURPOSE_DONE] = KL_USE_MAC,
-    };
-    struct token_pad *self = self_of(pad);
+    struct kl_token_pad *self = kl_token_pad_of(pad);
     CK_OBJECT_HANDLE rnd1 = 0, public_key = 0;
-    int i;
     enum kl_rc rc = kl_op_generate_rnd1(self->session, &rnd1, err);
 
     if (!rc) {
@@ -206,18 +80,126 @@ static enum kl_rc token_start(struct kl_pinpad *pad, EVP_PKEY *work, enum kl_oae
         rc = kl_op_wrap_oaep(self->session, public_key, rnd1, hash, c_rnd1, KL_RSA_MAX, c_rnd1_len,
                              err);
     }
-    for (i = 0; !rc && i < SESSION_KEYS; i++) {
-        rc = kl_op_derive(self->session, rnd1, labels->of[i], use[i], &self->keys[i], err);
+    if (!rc) {
+        rc = kl_token_pad_derive(self, KL_PURPOSE_WRAP, KL_PURPOSE_DONE, rnd1, labels, err);
     }
     kl_op_destroy(self->session, &public_key);
     kl_op_destroy(self->session, &rnd1);
     return rc;
 }
 
+/* In which form a token takes the other side's point is its own affair (PKCS#11 v2.40, 2.3.11). One
+ * in the wrong form is no point to it, so that nothing wrong can come out. */
+static enum kl_rc agree(struct kl_token_pad *self, CK_OBJECT_HANDLE ephemeral, EVP_PKEY *work,
+                        const struct kl_curve *curve, CK_OBJECT_HANDLE *secret, struct kl_err *err)
+{
+    uint8_t point[KL_EC_POINT_MAX];
+    size_t len;
+    enum kl_rc rc = kl_ec_to_point(work, point, &len, err);
+
+    if (!rc) {
+        rc = kl_op_ecdh(self->session, ephemeral, curve, KL_POINT_RAW, point, len, secret, err);
+        if (rc) {
+            rc = kl_op_ecdh(self->session, ephemeral, curve, KL_POINT_DER, point, len, secret, err);
+        }
+    }
+    return rc;
+}
+
+/* Rnd1 under K_ecies. */
+static enum kl_rc wrap_rnd1(struct kl_token_pad *self, CK_OBJECT_HANDLE k_ecies,
+                            CK_OBJECT_HANDLE rnd1, uint8_t *c_rnd1, struct kl_err *err)
+{
+    uint8_t wrapped[KL_CTMK_LEN_MAX];
+    size_t len;
+    enum kl_rc rc = kl_op_wrap(self->session, k_ecies, rnd1, wrapped, &len, err);
+
+    if (rc) {
+        return kl_err_context(err, "Rnd1 under K_ecies");
+    }
+    if (len != KL_C_RND1_EC_LEN) {
+        return kl_err_set(err, KL_ERR_HSM, "Rnd1 under K_ecies has %zu bytes", len);
+    }
+    memcpy(c_rnd1, wrapped, len);
+    return KL_OK;
+}
+
+static enum kl_rc token_start_ec(struct kl_pinpad *pad, EVP_PKEY *work,
+                                 const struct kl_curve *curve, const uint8_t *t0,
+                                 const struct kl_pinpad_labels *labels, uint8_t *point,
+                                 size_t *point_len, uint8_t *c_rnd1, struct kl_err *err)
+{
+    struct kl_token_pad *self = kl_token_pad_of(pad);
+    CK_OBJECT_HANDLE ephemeral = 0, secret = 0, k_ecies = 0, rnd1 = 0;
+    uint8_t label[KL_HASH_LEN];
+    enum kl_rc rc =
+        kl_op_generate_ephemeral(self->session, curve, &ephemeral, point, point_len, err);
+
+    if (!rc) {
+        rc = kl_suite_ecies_label(t0, point, *point_len, label, err);
+    }
+    if (!rc) {
+        rc = agree(self, ephemeral, work, curve, &secret, err);
+    }
+    if (!rc) {
+        rc = kl_op_derive(self->session, secret, label, KL_USE_WRAP, &k_ecies, err);
+    }
+    if (!rc) {
+        rc = kl_op_generate_rnd1(self->session, &rnd1, err);
+    }
+    if (!rc) {
+        rc = wrap_rnd1(self, k_ecies, rnd1, c_rnd1, err);
+    }
+    if (!rc) {
+        rc = kl_token_pad_derive(self, KL_PURPOSE_WRAP, KL_PURPOSE_DONE, rnd1, labels, err);
+    }
+    kl_op_destroy(self->session, &rnd1);
+    kl_op_destroy(self->session, &k_ecies);
+    kl_op_destroy(self->session, &secret);
+    kl_op_destroy(self->session, &ephemeral);
+    return rc;
+}
+
+/* The one suite in which Rnd1 is outside the token: OAEP takes one message, and it has to be Rnd1
+ * and Rnd2 in a row, which no PKCS#11 call makes of a key. It stands in locked memory from its
+ * drawing until it has been encrypted and imported, as two keys of one use each. */
+static enum kl_rc token_start_classic(struct kl_pinpad *pad, EVP_PKEY *work, enum kl_oaep_hash hash,
+                                      const struct kl_pinpad_labels *labels, const uint8_t *rnd2,
+                                      uint8_t *c_rnd1, size_t *c_rnd1_len, struct kl_err *err)
+{
+    struct kl_token_pad *self = kl_token_pad_of(pad);
+    CK_OBJECT_HANDLE base = 0;
+    struct kl_secret *both = NULL;
+    enum kl_rc rc = kl_secret_new(KL_RND1_LEN + KL_RND2_LEN, &both, err);
+
+    if (!rc) {
+        rc = token_random(pad, kl_secret_data(both), KL_RND1_LEN, err);
+    }
+    if (!rc) {
+        memcpy(kl_secret_data(both) + KL_RND1_LEN, rnd2, KL_RND2_LEN);
+        rc = kl_rsa_oaep_encrypt(work, hash, kl_secret_data(both), KL_RND1_LEN + KL_RND2_LEN,
+                                 c_rnd1, c_rnd1_len, err);
+    }
+    if (!rc) {
+        rc = kl_op_import_value(self->session, KL_ALG_AES256, kl_secret_data(both), KL_USE_UNWRAP,
+                                &self->keys[KL_PURPOSE_WRAP], err);
+    }
+    if (!rc) {
+        rc = kl_op_import_value(self->session, KL_ALG_AES256, kl_secret_data(both), KL_USE_DERIVE,
+                                &base, err);
+    }
+    if (!rc) {
+        rc = kl_token_pad_derive(self, KL_PURPOSE_ACK, KL_PURPOSE_DONE, base, labels, err);
+    }
+    kl_secret_free(both);
+    kl_op_destroy(self->session, &base);
+    return rc;
+}
+
 static enum kl_rc token_seal(struct kl_pinpad *pad, const uint8_t *iv, const uint8_t *t0,
                              const uint8_t *rnd2, uint8_t *out, struct kl_err *err)
 {
-    struct token_pad *self = self_of(pad);
+    struct kl_token_pad *self = kl_token_pad_of(pad);
 
     return kl_op_gcm_encrypt(self->session, self->keys[KL_PURPOSE_NONCE], iv, t0, KL_HASH_LEN, rnd2,
                              KL_RND2_LEN, out, err);
@@ -226,7 +208,7 @@ static enum kl_rc token_seal(struct kl_pinpad *pad, const uint8_t *iv, const uin
 static enum kl_rc token_kcv(struct kl_pinpad *pad, enum kl_alg alg, const uint8_t *ctmk,
                             size_t ctmk_len, size_t kcv_len, uint8_t *kcv, struct kl_err *err)
 {
-    struct token_pad *self = self_of(pad);
+    struct kl_token_pad *self = kl_token_pad_of(pad);
     CK_OBJECT_HANDLE tmk = 0;
     enum kl_rc rc;
 
@@ -242,55 +224,63 @@ static enum kl_rc token_kcv(struct kl_pinpad *pad, enum kl_alg alg, const uint8_
 static enum kl_rc token_keep(struct kl_pinpad *pad, const struct kl_pinpad_tmk *tmk,
                              const uint8_t *ctmk, size_t ctmk_len, struct kl_err *err)
 {
-    struct token_pad *self = self_of(pad);
+    struct kl_token_pad *self = kl_token_pad_of(pad);
+    const struct kl_pad_label label = kl_pad_label_of_tmk(tmk);
+    struct kl_pad_key key = {.alg = tmk->alg, .use = KL_PAD_TMK, .id = tmk->version};
     CK_OBJECT_HANDLE object = 0;
-    char label[LABEL_MAX];
+    char text[KL_PAD_LABEL_MAX];
+    int unwraps = 1;
+    enum kl_rc rc = KL_OK;
 
-    format_label(tmk, label);
-    return kl_op_unwrap_tmk(self->session, self->keys[KL_PURPOSE_WRAP], tmk->alg, ctmk, ctmk_len,
-                            KL_USE_UNWRAP, label, tmk->version, &object, err);
+    kl_pad_label_format(&label, text);
+    key.label = text;
+    if (!kl_alg_info(tmk->alg)->is_aes) {
+        rc = kl_token_pad_tdes(self, &unwraps, err);
+    }
+    key.tdes_decrypts = !unwraps;
+    return rc ? rc
+              : kl_pad_unwrap(self->session, self->keys[KL_PURPOSE_WRAP], &key, ctmk, ctmk_len,
+                              &object, err);
 }
 
 static enum kl_rc token_mac(struct kl_pinpad *pad, enum kl_purpose purpose, const uint8_t *in,
                             size_t len, uint8_t *mac, struct kl_err *err)
 {
-    struct token_pad *self = self_of(pad);
+    struct kl_token_pad *self = kl_token_pad_of(pad);
 
     return kl_op_cmac(self->session, self->keys[purpose], in, len, mac, err);
 }
 
 static void token_end(struct kl_pinpad *pad)
 {
-    struct token_pad *self = self_of(pad);
-    int i;
+    struct kl_token_pad *self = kl_token_pad_of(pad);
 
-    for (i = 0; i < SESSION_KEYS; i++) {
+    for (int i = 0; i < KL_PINPAD_SESSION_KEYS; i++) {
         kl_op_destroy(self->session, &self->keys[i]);
-        self->keys[i] = 0;
     }
 }
 
 static enum kl_rc token_list(struct kl_pinpad *pad, struct kl_pinpad_tmk *out, size_t *count,
                              struct kl_err *err)
 {
-    struct token_pad *self = self_of(pad);
-    CK_OBJECT_HANDLE objects[OBJECTS_MAX];
-    CK_ULONG i, found;
-    size_t n = 0;
-    struct kl_pinpad_tmk tmk;
-    int is_tmk = 0;
-    enum kl_rc rc = find_all(self, objects, &found, err);
+    struct kl_pad_object objects[KL_PAD_OBJECTS_MAX];
+    size_t found = 0, n = 0;
+    enum kl_rc rc = kl_pad_objects(kl_token_pad_of(pad), objects, &found, err);
 
-    for (i = 0; !rc && i < found; i++) {
-        rc = read_tmk(self, objects[i], &tmk, &is_tmk, err);
-        if (rc || !is_tmk) {
+    for (size_t i = 0; !rc && i < found; i++) {
+        const struct kl_pad_label *label = &objects[i].label;
+
+        if (label->kind != KL_PAD_IS_TMK) {
             continue;
         }
         if (n == KL_PINPAD_TMK_MAX) {
             return kl_err_set(err, KL_ERR_KEY, "the PIN pad holds more than %d TMKs",
                               KL_PINPAD_TMK_MAX);
         }
-        out[n++] = tmk;
+        out[n] = (struct kl_pinpad_tmk){.version = label->tmk_version,
+                                        .alg = label->alg,
+                                        .kcv_len = label->kcv_len};
+        memcpy(out[n++].kcv, label->kcv, sizeof(label->kcv));
     }
     if (!rc) {
         *count = n;
@@ -301,29 +291,20 @@ static enum kl_rc token_list(struct kl_pinpad *pad, struct kl_pinpad_tmk *out, s
 static enum kl_rc token_destroy(struct kl_pinpad *pad, const struct kl_pinpad_tmk *tmk,
                                 struct kl_err *err)
 {
-    struct token_pad *self = self_of(pad);
-    CK_OBJECT_HANDLE object;
-    CK_RV rv;
-    enum kl_rc rc = find_one(self, tmk, &object, err);
+    struct kl_token_pad *self = kl_token_pad_of(pad);
+    struct kl_pad_object object = {.label = kl_pad_label_of_tmk(tmk)};
+    enum kl_rc rc = kl_pad_object_find(self, &object.label, &object.handle, err);
 
-    if (rc) {
-        return rc;
-    }
-    /* Not kl_op_destroy: a token object that stays must be heard of. */
-    rv = kl_session_functions(self->session)
-             ->C_DestroyObject(kl_session_handle(self->session), object);
-    if (rv != CKR_OK) {
-        return kl_rv_err(err, rv, "C_DestroyObject", "TMK version %u cannot be destroyed",
-                         (unsigned)tmk->version);
-    }
-    return KL_OK;
+    return rc ? rc : kl_pad_object_destroy(self, &object, err);
 }
 
 static const struct kl_pinpad_ops token_ops = {
     .kind = "token",
     .free = token_free,
     .random = token_random,
-    .start = token_start,
+    .start_rsa = token_start_rsa,
+    .start_ec = token_start_ec,
+    .start_classic = token_start_classic,
     .seal = token_seal,
     .kcv = token_kcv,
     .keep = token_keep,
@@ -331,6 +312,20 @@ static const struct kl_pinpad_ops token_ops = {
     .end = token_end,
     .list = token_list,
     .destroy = token_destroy,
+    .start_session = kl_token_start_session,
+    .working_kcv = kl_token_working_kcv,
+    .highest_pair = kl_token_highest_pair,
+    .keep_pair = kl_token_keep_pair,
+    .has_pair = kl_token_has_pair,
+    .prune = kl_token_prune,
+    .encrypt = kl_token_encrypt,
+    .chain = kl_token_chain,
+    .cmac = kl_token_cmac,
+    .device_generate = kl_token_device_generate,
+    .device_destroy = kl_token_device_destroy,
+    .device_public = kl_token_device_public,
+    .device_request = kl_token_device_request,
+    .device_sign = kl_token_device_sign,
 };
 
 enum kl_rc kl_pinpad_token_open(const char *module, const char *uri, const char *pin_source,
@@ -342,7 +337,7 @@ enum kl_rc kl_pinpad_token_open(const char *module, const char *uri, const char 
         .pin_source = pin_source,
         .prompt = "PIN of the PIN pad's token",
     };
-    struct token_pad *self = calloc(1, sizeof(*self));
+    struct kl_token_pad *self = calloc(1, sizeof(*self));
 
     if (!self) {
         return kl_err_set(err, KL_ERR_MEMORY, "no memory for a PIN pad");

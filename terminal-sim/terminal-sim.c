@@ -18,7 +18,7 @@ static const struct command {
     {"init", kl_terminal_cmd_init,
      "--dir DIR --serial SN --pinpad-serial SNP --root FILE --pinpad KIND [OPTIONS]",
      "    Make a terminal: its folder DIR and its PIN pad.\n"
-     "    --root FILE          AcquireRCRT (PEM), the only certificate it will trust\n"
+     "    --root FILE          AcquireRCRT (PEM); all that it will trust. May be given again\n"
      "    --pinpad token       a PKCS#11 token of its own, labelled SNP; with\n"
      "      --module PATH        the PKCS#11 module. SoftHSM finds its tokens through\n"
      "                           SOFTHSM2_CONF, which is the caller's to set, here and later\n"
@@ -29,6 +29,8 @@ static const struct command {
      "    Load a TMK. A candidate of an earlier, interrupted load is put to the loader first\n"
      "    (as by 'confirm'); if that makes it the active TMK, the command is done.\n"
      "    --algorithms LIST    offered, preferred first: tdes2,tdes3,aes128,aes192,aes256\n"
+     "    --suites LIST        offered, preferred first (default hardened-ec,hardened-rsa; also\n"
+     "                         classic)\n"
      "    --timeout T          for each connection (default 15s)\n"
      "    --fresh              go on with a load even if a candidate became active, or the PIN\n"
      "                         pad lacks one that the loader may count as active\n"
@@ -44,7 +46,36 @@ static const struct command {
     {"pinpad", kl_terminal_cmd_pinpad, "show --dir DIR [--json]",
      "    What the PIN pad holds: version, algorithm, KCV and state of each TMK: active,\n"
      "    unconfirmed (not yet settled with the loader), stray (never used), missing or lost\n"
-     "    (an active TMK or a candidate that it should hold). No command can read a key.\n"},
+     "    (an active TMK or a candidate that it should hold); the working keys in use and the\n"
+     "    device key. No command can read a key.\n"},
+    {"root", kl_terminal_cmd_root,
+     "add --dir DIR FILE | list --dir DIR [--json] | remove --dir DIR FINGERPRINT",
+     "    Which AcquireRCRTs the terminal trusts, at most 4, so that the next one is there before\n"
+     "    the last one goes. FINGERPRINT: of the key, as 'list' shows it, or its first 8 "
+     "digits.\n"},
+    {"device-key", kl_terminal_cmd_device_key,
+     "generate --dir DIR [--key KEY] [--replace] [--json] | csr --dir DIR --out FILE |\n"
+     "           install --dir DIR FILE",
+     "    The terminal's own key, in its PIN pad's token, and the certificate that names its\n"
+     "    serial; with it a load proves who the terminal is.\n"
+     "    --key KEY            p-256 (default), p-384, p-521, rsa-2048, rsa-3072, rsa-4096\n"
+     "    --replace            destroy the one that is there, and its certificate\n"
+     "    csr                  a request, for 'acquire-ca terminal sign'\n"
+     "    install FILE         the certificate (PEM), and what is above it but the root\n"},
+    {"sign-in", kl_terminal_cmd_sign_in, "--dir DIR --connect HOST:PORT [OPTIONS]",
+     "    Get fresh working keys, PIK and MAK, under the TMK in use; the old ones go once the\n"
+     "    loader has said that the new ones count.\n"
+     "    --format keys        of the TMK's algorithm (default)\n"
+     "    --format field62     TDES: the 40 bytes of field 62, with a MAK of single length\n"
+     "    --timeout T, --verbose, --json   as for 'load'\n"},
+    {"pin-block", kl_terminal_cmd_pin_block, "--dir DIR --pan PAN --format 0|4 [--pin-source SRC]",
+     "    An ISO 9564-1 PIN block under the PIK, in hexadecimal: format 0 with a TDES key, format\n"
+     "    4 with an AES one. The PIN, 4 to 12 digits, is asked for unless SRC is given.\n"},
+    {"mac", kl_terminal_cmd_mac, "--dir DIR --in FILE [--padding 1|2] [--length N]",
+     "    The MAC of a message (FILE, or - for standard input) under the MAK, in hexadecimal:\n"
+     "    ISO 9797-1 algorithm 3 with a TDES key, AES-CMAC with an AES one.\n"
+     "    --padding 1|2        ISO 9797-1 padding method (TDES; default 1)\n"
+     "    --length N           its first N bytes, 4 or more (default: all, 8 or 16)\n"},
     {"replay", kl_terminal_cmd_replay, "--connect HOST:PORT [--timeout T] FILE",
      "    Send a recorded terminal's messages again. Exit status 0: the loader refused; 1: it\n"
      "    accepted the replay.\n"},

@@ -13,7 +13,6 @@
 #include <sys/file.h>
 #include <unistd.h>
 
-#include "conf/certfile.h"
 #include "conf/cli.h"
 #include "terminal-sim/folder.h"
 
@@ -23,7 +22,8 @@ struct kl_terminal_home {
     char dir[PATH_MAX];
     int lock; /* terminal.conf, flock()ed; -1 = not exclusive */
     struct kl_folder_conf conf;
-    X509 *root; /* AcquireRCRT */
+    STACK_OF(X509) * roots;       /* AcquireRCRT */
+    struct kl_folder_chain chain; /* the terminal's own */
     struct kl_record record;
 };
 
@@ -103,10 +103,10 @@ enum kl_rc kl_terminal_open(const char *dir, int exclusive, struct kl_terminal_h
         rc = kl_folder_load_conf(path, &t->conf, err);
     }
     if (!rc) {
-        rc = kl_folder_path(dir, KL_FOLDER_ROOT, path, err);
+        rc = kl_folder_load_roots(dir, &t->roots, err);
     }
     if (!rc) {
-        rc = kl_cert_load_one(path, &t->root, err);
+        rc = kl_folder_load_chain(dir, &t->chain, err);
     }
     if (!rc) {
         rc = read_record(t, &t->record, err);
@@ -124,7 +124,8 @@ void kl_terminal_free(struct kl_terminal_home *t)
     if (!t) {
         return;
     }
-    X509_free(t->root);
+    kl_folder_wipe_chain(&t->chain);
+    sk_X509_pop_free(t->roots, X509_free);
     kl_folder_wipe_conf(&t->conf);
     if (t->lock >= 0) {
         close(t->lock);
@@ -147,9 +148,25 @@ enum kl_pinpad_kind kl_terminal_pinpad_kind(const struct kl_terminal_home *t)
     return (enum kl_pinpad_kind)t->conf.kind;
 }
 
-X509 *kl_terminal_root(const struct kl_terminal_home *t)
+STACK_OF(X509) * kl_terminal_roots(const struct kl_terminal_home *t)
 {
-    return t->root;
+    return t->roots;
+}
+
+size_t kl_terminal_chain(const struct kl_terminal_home *t, struct kl_bytes out[KL_CHAIN_MAX])
+{
+    memcpy(out, t->chain.der, sizeof(t->chain.der));
+    return t->chain.count;
+}
+
+const struct kl_pinpad_tmk *kl_terminal_active(const struct kl_terminal_home *t)
+{
+    return &t->record.active;
+}
+
+const struct kl_pinpad_pair *kl_terminal_keys(const struct kl_terminal_home *t)
+{
+    return &t->record.keys;
 }
 
 enum kl_rc kl_terminal_open_pinpad(const struct kl_terminal_home *t, struct kl_pinpad **out,
@@ -267,7 +284,7 @@ static enum kl_rc destroy_strays(const struct kl_terminal_home *t, struct kl_pin
             rc = kl_pinpad_destroy(pad, held.tmks[i].version, err);
         }
     }
-    return rc;
+    return rc ? rc : kl_pinpad_prune(pad, t->record.keys.number, err);
 }
 
 /* What the pad holds of a candidate that came to nothing. */
@@ -582,6 +599,9 @@ static enum kl_rc activate(struct kl_terminal_home *t, struct kl_pinpad *pad, ui
                           "does not hold it: arm the terminal and load afresh (--fresh)",
                           version);
     }
+    if (version != t->record.active.version) { /* working keys are the old one's */
+        memset(&record.keys, 0, sizeof(record.keys));
+    }
     record.abandoned = 0; /* older than any candidate: superseded, if it ever was active */
     rc = replace_record(t, &record, err);
     return rc ? rc : destroy_strays(t, pad, err);
@@ -592,4 +612,33 @@ enum kl_rc kl_terminal_settle(struct kl_terminal_home *t, struct kl_pinpad *pad,
 {
     return verdict == KL_VERDICT_ACTIVE ? activate(t, pad, version, err)
                                         : discard(t, pad, version, t->record.abandoned, err);
+}
+
+enum kl_rc kl_terminal_take_keys(struct kl_terminal_home *t, struct kl_pinpad *pad,
+                                 const struct kl_pinpad_pair *pair, struct kl_err *err)
+{
+    struct kl_record record = t->record;
+    int there = 0;
+    enum kl_rc rc = kl_pinpad_has_pair(pad, pair, &there, err);
+
+    if (!rc && !there) {
+        rc = kl_err_set(err, KL_ERR_KEY, "the PIN pad does not hold the new working keys");
+    }
+    if (!rc && pair->tmk_version != record.active.version) {
+        rc = kl_err_set(err, KL_ERR_VERIFY,
+                        "the working keys are of TMK version %" PRIu32 ", not of the one in use",
+                        pair->tmk_version);
+    }
+    if (rc) {
+        return rc;
+    }
+    record.keys = *pair;
+    rc = replace_record(t, &record, err);
+    return rc ? rc : kl_pinpad_prune(pad, pair->number, err);
+}
+
+enum kl_rc kl_terminal_drop_keys(struct kl_terminal_home *t, struct kl_pinpad *pad,
+                                 struct kl_err *err)
+{
+    return kl_pinpad_prune(pad, t->record.keys.number, err);
 }

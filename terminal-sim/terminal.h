@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The terminal's folder, its "first storage": terminal.conf, root.pem (AcquireRCRT) and the file
+ * The terminal's folder, its "first storage": terminal.conf, root.pem (AcquireRCRT, 1 to
+ * KL_ANCHOR_MAX of them), device.pem (the terminal's own certificate, if it has one) and the file
  * `record`, and the rules by which folder and PIN pad agree again after a crash at any point.
  *
  * The record alone says what a TMK in the PIN pad is, and it says so positively: the one that it
@@ -9,6 +10,9 @@
  * is missing, and nothing else takes its place. A load makes the record first, then the TMK, then
  * completes the record, then says Loaded. Done, active, takes effect when the record is rewritten,
  * and strays are destroyed after that. Done, drop, first says on record that the TMK is to go.
+ *
+ * Working keys likewise: the pair that the record names is in use, any other in the pad is a stray.
+ * They belong to one TMK, and go when another becomes active.
  */
 #ifndef KL_TERMINAL_SIM_TERMINAL_H
 #define KL_TERMINAL_SIM_TERMINAL_H
@@ -27,7 +31,8 @@ extern const char *const kl_pinpad_kinds[]; /* by enum kl_pinpad_kind; ends with
 struct kl_terminal_setup { /* what `init` was told; borrowed */
     const char *dir;
     const char *serial, *pinpad_serial;
-    const char *root; /* PEM file with AcquireRCRT */
+    const char *roots[KL_ANCHOR_MAX]; /* PEM files with AcquireRCRT */
+    size_t root_count;
     enum kl_pinpad_kind kind;
     const char *module, *pin_source, *so_pin_source; /* kind token only */
 };
@@ -47,7 +52,14 @@ void kl_terminal_free(struct kl_terminal_home *terminal); /* takes NULL */
 const char *kl_terminal_serial(const struct kl_terminal_home *);        /* borrowed */
 const char *kl_terminal_pinpad_serial(const struct kl_terminal_home *); /* borrowed */
 enum kl_pinpad_kind kl_terminal_pinpad_kind(const struct kl_terminal_home *);
-X509 *kl_terminal_root(const struct kl_terminal_home *); /* AcquireRCRT; borrowed */
+STACK_OF(X509) * kl_terminal_roots(const struct kl_terminal_home *); /* AcquireRCRT; borrowed */
+/* The terminal's own certificate, as Hello carries it: borrowed; returns how many, 0 = it has none.
+ */
+size_t kl_terminal_chain(const struct kl_terminal_home *, struct kl_bytes out[KL_CHAIN_MAX]);
+/* In use; version 0 = none yet. Borrowed until the record changes. */
+const struct kl_pinpad_tmk *kl_terminal_active(const struct kl_terminal_home *);
+/* In use; number 0 = none. Borrowed likewise. */
+const struct kl_pinpad_pair *kl_terminal_keys(const struct kl_terminal_home *);
 
 /* The folder's PIN pad; the caller frees it. */
 enum kl_rc kl_terminal_open_pinpad(const struct kl_terminal_home *terminal, struct kl_pinpad **out,
@@ -124,5 +136,16 @@ enum kl_rc kl_terminal_record(struct kl_terminal_home *terminal,
 enum kl_rc kl_terminal_settle(struct kl_terminal_home *terminal, struct kl_pinpad *pad,
                               uint32_t version, enum kl_verdict verdict,
                               struct kl_err *err) KL_MUST_CHECK;
+
+/* Takes working keys into use that an authentic Done has made current: on record first, then every
+ * other pair is destroyed. May be repeated after a failure or a crash. KL_ERR_KEY if the pad lacks
+ * them, KL_ERR_VERIFY if they are not of the TMK in use. */
+enum kl_rc kl_terminal_take_keys(struct kl_terminal_home *terminal, struct kl_pinpad *pad,
+                                 const struct kl_pinpad_pair *pair,
+                                 struct kl_err *err) KL_MUST_CHECK;
+
+/* Destroys what a sign-in that failed has left in the pad. */
+enum kl_rc kl_terminal_drop_keys(struct kl_terminal_home *terminal, struct kl_pinpad *pad,
+                                 struct kl_err *err) KL_MUST_CHECK;
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * A peer's certificate: whatever parses must encode to the same bytes and be fit to be named,
- * measured and judged; as its own root it must never pass for a key loader's.
+ * measured and judged; as its own root it must never pass for a key loader's or a terminal's.
  */
 #include <openssl/crypto.h>
 #include <openssl/x509.h>
@@ -18,7 +18,7 @@ static void judge(X509 *cert)
 {
     struct kl_err err = KL_ERR_INIT;
     STACK_OF(X509) *chain = sk_X509_new_null();
-    char line[KL_NAME_MAX];
+    char line[KL_NAME_MAX], serial[KL_SERIAL_MAX + 1] = "", scope[KL_CRL_SCOPE_TEXT];
     enum kl_key_type type;
     unsigned bits;
 
@@ -27,10 +27,20 @@ static void judge(X509 *cert)
     }
     kl_cert_subject(cert, line);
     kl_cert_issuer(cert, line);
-    if (kl_cert_key_type(cert, &type, &bits, &err) == KL_OK && type != KL_KEY_RSA) {
+    if (kl_cert_key_type(cert, &type, &bits, &err) == KL_OK &&
+        (type == KL_KEY_RSA ? !kl_rsa_bits_ok(bits)
+                            : type != KL_KEY_EC || kl_curve_by_bits(bits) == NULL)) {
         abort();
     }
-    if (kl_cert_verify_loader(chain, cert, 1800000000, &err) == KL_OK) {
+    if (kl_cert_terminal_serial(X509_get_subject_name(cert), serial, &err) == KL_OK &&
+        !kl_serial_ok(serial)) {
+        abort();
+    }
+    if (kl_cert_crl_scope(cert, scope, &err) == KL_OK && strlen(scope) >= KL_CRL_SCOPE_TEXT) {
+        abort();
+    }
+    if (kl_cert_verify_loader(chain, chain, NULL, 1800000000, NULL, &err) == KL_OK ||
+        kl_cert_verify_terminal(chain, chain, NULL, 1800000000, serial, &err) == KL_OK) {
         abort();
     }
     sk_X509_free(chain);

@@ -29,8 +29,20 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         if (job.kind == KL_JOB_FAILED && strlen(job.u.failed.text) >= sizeof(job.u.failed.text)) {
             abort();
         }
-        if (job.kind == KL_JOB_RESULT && job.u.result.out.master_key_len > KL_MSG_MAX) {
+        if (job.kind == KL_JOB_RESULT && job.u.result.out.load.master_key_len > KL_MSG_MAX) {
             abort();
+        }
+        if (job.kind == KL_JOB_KEYS &&
+            job.u.result.out.keys.message_len > sizeof(job.u.result.out.keys.message)) {
+            abort();
+        }
+        if (job.kind == KL_JOB_READY) {
+            for (uint32_t i = 0; i < job.u.ready.count; i++) {
+                if (strlen(job.u.ready.key[i].label) > KL_KEY_LABEL_MAX ||
+                    job.u.ready.key[i].spki_len > KL_JOB_SPKI_MAX) {
+                    abort();
+                }
+            }
         }
     }
     return 0;

@@ -3,10 +3,8 @@
  * Peers that break the protocol, by mistake or on purpose, over raw sockets. Each is refused as
  * docs/protocol.md says, learns nothing by it, and the daemon serves the next one.
  */
-#include <arpa/inet.h>
 #include <check.h>
 #include <jansson.h>
-#include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,9 +20,8 @@
 #include "proto/message.h"
 #include "terminal-sim/load.h"
 #include "tests/support/lab.h"
+#include "tests/support/peer.h"
 #include "tests/support/suite.h"
-
-#define CLOSED (-1)
 
 static struct lab lab;
 
@@ -66,76 +63,7 @@ static void end(void)
 
 static int dial(void)
 {
-    struct sockaddr_in to = {.sin_family = AF_INET,
-                             .sin_port = htons(lab.port),
-                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    struct timeval limit = {.tv_sec = proc_seconds(10)};
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    ck_assert_int_ge(fd, 0);
-    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
-    ck_assert_int_eq(connect(fd, (struct sockaddr *)&to, sizeof to), 0);
-    return fd;
-}
-
-static void say(int fd, const void *data, size_t len)
-{
-    (void)!send(fd, data, len, MSG_NOSIGNAL); /* the daemon may have closed already */
-}
-
-static size_t frame_of(const struct kl_msg *msg, uint8_t out[KL_FRAME_MAX])
-{
-    struct kl_err err = KL_ERR_INIT;
-    size_t len;
-    ck_assert_msg(kl_frame_encode(msg, out, &len, &err) == KL_OK, "%s", err.text);
-    return len;
-}
-
-static void say_msg(int fd, const struct kl_msg *msg)
-{
-    uint8_t frame[KL_FRAME_MAX];
-    say(fd, frame, frame_of(msg, frame));
-}
-
-/* Reads len bytes; 0 if the daemon closes first. */
-static int hear_bytes(int fd, uint8_t *out, size_t len)
-{
-    for (size_t have = 0; have < len;) {
-        ssize_t n = recv(fd, out + have, len - have, 0);
-        if (n <= 0) {
-            return 0;
-        }
-        have += (size_t)n;
-    }
-    return 1;
-}
-
-/* The daemon's next message into *out (borrowing from a static buffer): its type, or CLOSED. */
-static int hear(int fd, struct kl_msg *out)
-{
-    static uint8_t der[KL_MSG_MAX];
-    uint8_t header[KL_FRAME_HEADER];
-    struct kl_err err = KL_ERR_INIT;
-    size_t len;
-    if (!hear_bytes(fd, header, sizeof header)) {
-        return CLOSED;
-    }
-    ck_assert_int_eq(kl_frame_length(header, KL_MSG_MAX, &len, &err), KL_OK);
-    if (!hear_bytes(fd, der, len)) {
-        return CLOSED;
-    }
-    ck_assert_msg(kl_msg_decode(der, len, out, &err) == KL_OK, "%s", err.text);
-    return (int)out->type;
-}
-
-/* The daemon answers Error with that code, and closes. */
-static void expect_error(int fd, unsigned code)
-{
-    struct kl_msg msg;
-    uint8_t more;
-    ck_assert_int_eq(hear(fd, &msg), KL_MSG_ERROR);
-    ck_assert_uint_eq(msg.u.error.code, code);
-    ck_assert_int_eq(recv(fd, &more, 1, 0), 0);
-    close(fd);
+    return peer_dial(lab.port);
 }
 
 static struct kl_msg hello_of(const char *serial)
@@ -156,6 +84,7 @@ static struct kl_msg hello_of(const char *serial)
 static struct kl_msg randoms_of(size_t c_rnd1_len)
 {
     struct kl_msg msg = {.type = KL_MSG_RANDOMS};
+    msg.u.randoms.suite = KL_SUITE_HARDENED_RSA;
     msg.u.randoms.c_rnd1_len = c_rnd1_len;
     memset(msg.u.randoms.c_rnd1, 0x5a, c_rnd1_len);
     memset(msg.u.randoms.iv, 0x11, sizeof msg.u.randoms.iv);
@@ -181,27 +110,27 @@ START_TEST(test_bad_bytes)
     uint8_t frame[KL_FRAME_MAX];
     int fd;
     begin("bytes");
-    size_t len = frame_of(&hello, frame);
+    size_t len = peer_frame_of(&hello, frame);
 
-    say(fd = dial(), zero_length, sizeof zero_length);
-    expect_error(fd, KL_WIRE_PROTOCOL);
-    say(fd = dial(), too_long, sizeof too_long); /* above [limits] message-size: at once */
-    expect_error(fd, KL_WIRE_PROTOCOL);
-    say(fd = dial(), not_der, sizeof not_der);
-    expect_error(fd, KL_WIRE_PROTOCOL);
-    say(fd = dial(), endless, sizeof endless);
-    expect_error(fd, KL_WIRE_PROTOCOL);
+    peer_say(fd = dial(), zero_length, sizeof zero_length);
+    peer_expect_error(fd, KL_WIRE_PROTOCOL);
+    peer_say(fd = dial(), too_long, sizeof too_long); /* above [limits] message-size: at once */
+    peer_expect_error(fd, KL_WIRE_PROTOCOL);
+    peer_say(fd = dial(), not_der, sizeof not_der);
+    peer_expect_error(fd, KL_WIRE_PROTOCOL);
+    peer_say(fd = dial(), endless, sizeof endless);
+    peer_expect_error(fd, KL_WIRE_PROTOCOL);
 
     frame[1]++; /* a byte after the one DER value */
     frame[len] = 0;
-    say(fd = dial(), frame, len + 1);
-    expect_error(fd, KL_WIRE_PROTOCOL);
+    peer_say(fd = dial(), frame, len + 1);
+    peer_expect_error(fd, KL_WIRE_PROTOCOL);
     frame[1] -= 2; /* the value is cut off */
-    say(fd = dial(), frame, len - 1);
-    expect_error(fd, KL_WIRE_PROTOCOL);
+    peer_say(fd = dial(), frame, len - 1);
+    peer_expect_error(fd, KL_WIRE_PROTOCOL);
     frame[1]++;
     for (size_t cut = 1; cut < len; cut += 7) { /* the peer goes away in the middle */
-        say(fd = dial(), frame, cut);
+        peer_say(fd = dial(), frame, cut);
         close(fd);
     }
     end();
@@ -230,18 +159,18 @@ START_TEST(test_wrong_order)
         if (first[i] == KL_MSG_DONE) {
             msg.u.done = (struct kl_done){.verdict = KL_VERDICT_ACTIVE, .tmk_version = 1};
         }
-        say_msg(fd = dial(), &msg);
-        expect_error(fd, KL_WIRE_PROTOCOL);
+        peer_say_msg(fd = dial(), &msg);
+        peer_expect_error(fd, KL_WIRE_PROTOCOL);
     }
-    say_msg(fd = dial(), &hello);
-    ck_assert_int_eq(hear(fd, &msg), KL_MSG_CERTIFICATE);
-    say_msg(fd, &hello);
-    expect_error(fd, KL_WIRE_PROTOCOL);
+    peer_say_msg(fd = dial(), &hello);
+    ck_assert_int_eq(peer_hear(fd, &msg), KL_MSG_CERTIFICATE);
+    peer_say_msg(fd, &hello);
+    peer_expect_error(fd, KL_WIRE_PROTOCOL);
     /* Speaking out of turn: Randoms before Certificate has come. */
-    size_t len = frame_of(&hello, two);
-    len += frame_of(&randoms, two + len);
-    say(fd = dial(), two, len);
-    while (hear(fd, &msg) == KL_MSG_CERTIFICATE) {
+    size_t len = peer_frame_of(&hello, two);
+    len += peer_frame_of(&randoms, two + len);
+    peer_say(fd = dial(), two, len);
+    while (peer_hear(fd, &msg) == KL_MSG_CERTIFICATE) {
         ;
     }
     ck_assert_int_eq(msg.type, KL_MSG_ERROR);
@@ -257,17 +186,17 @@ START_TEST(test_nothing_in_common)
     begin("common");
     msg = hello_of("T1");
     msg.u.hello.version = 2;
-    say_msg(fd = dial(), &msg);
-    expect_error(fd, KL_WIRE_UNSUPPORTED);
+    peer_say_msg(fd = dial(), &msg);
+    peer_expect_error(fd, KL_WIRE_UNSUPPORTED);
     msg = hello_of("T1");
     msg.u.hello.suites[0] = 200;
-    say_msg(fd = dial(), &msg);
-    expect_error(fd, KL_WIRE_UNSUPPORTED);
+    peer_say_msg(fd = dial(), &msg);
+    peer_expect_error(fd, KL_WIRE_UNSUPPORTED);
     msg = hello_of("T1"); /* registered for tdes2 */
     msg.u.hello.alg_count = 1;
     msg.u.hello.algs[0] = KL_ALG_AES256;
-    say_msg(fd = dial(), &msg);
-    expect_error(fd, KL_WIRE_UNSUPPORTED);
+    peer_say_msg(fd = dial(), &msg);
+    peer_expect_error(fd, KL_WIRE_UNSUPPORTED);
     end();
 }
 END_TEST
@@ -277,7 +206,7 @@ END_TEST
 static void expect_refused(int fd, char *text)
 {
     struct kl_msg msg;
-    ck_assert_int_eq(hear(fd, &msg), KL_MSG_ERROR);
+    ck_assert_int_eq(peer_hear(fd, &msg), KL_MSG_ERROR);
     ck_assert_uint_eq(msg.u.error.code, KL_WIRE_REFUSED);
     ck_assert_uint_eq(msg.u.error.retry_after, 0);
     if (text[0] == '\0') {
@@ -297,16 +226,16 @@ START_TEST(test_refusals_are_alike)
     begin("alike");
     for (size_t i = 0; i < sizeof serials / sizeof serials[0]; i++) {
         msg = hello_of(serials[i]);
-        say_msg(fd = dial(), &msg);
+        peer_say_msg(fd = dial(), &msg);
         expect_refused(fd, text);
     }
     /* C_rnd1_rnd2 that is no ciphertext of this work key, and one of another key's length. */
     for (size_t len = 256; len <= 384; len += 128) {
         msg = hello_of("T1");
-        say_msg(fd = dial(), &msg);
-        ck_assert_int_eq(hear(fd, &msg), KL_MSG_CERTIFICATE);
+        peer_say_msg(fd = dial(), &msg);
+        ck_assert_int_eq(peer_hear(fd, &msg), KL_MSG_CERTIFICATE);
         randoms = randoms_of(len);
-        say_msg(fd, &randoms);
+        peer_say_msg(fd, &randoms);
         expect_refused(fd, text);
     }
     /* Confirm of what never was. */
@@ -316,10 +245,10 @@ START_TEST(test_refusals_are_alike)
                                         .pinpad_serial = "PT1",
                                         .tmk_version = 7,
                                         .loaded = {.kcv_len = 3}};
-    say_msg(fd = dial(), &msg);
+    peer_say_msg(fd = dial(), &msg);
     expect_refused(fd, text);
     snprintf(msg.u.confirm.serial, sizeof msg.u.confirm.serial, "NOBODY");
-    say_msg(fd = dial(), &msg);
+    peer_say_msg(fd = dial(), &msg);
     expect_refused(fd, text);
     ck_assert_uint_eq(lab_store(&lab, "T1", store), 0);
     end();
@@ -336,7 +265,7 @@ START_TEST(test_other_pinpad)
     ck_assert_int_eq(lab_load(&lab, "T1", lab.port), 0);
     lab_arm(&lab, "T1", 5);
     snprintf(msg.u.hello.pinpad_serial, sizeof msg.u.hello.pinpad_serial, "PX");
-    say_msg(fd = dial(), &msg);
+    peer_say_msg(fd = dial(), &msg);
     expect_refused(fd, text);
     end();
 }
@@ -366,7 +295,7 @@ START_TEST(test_forged_confirm)
     for (int i = 0; i < 3; i++) { /* the right KCV, which is no secret; MAC all zeros */
         msg.u.confirm.loaded.kcv[i] = (uint8_t)kcv[i];
     }
-    say_msg(fd = dial(), &msg);
+    peer_say_msg(fd = dial(), &msg);
     expect_refused(fd, text);
     ck_assert_uint_eq(lab_store(&lab, "T1", store), 1);
     ck_assert_str_eq(store[0].state, "pending");
@@ -398,8 +327,10 @@ static void own_init(struct own *own)
                      KL_OK);
     own->params = (struct kl_terminal_params){.serial = "T1",
                                               .pinpad_serial = "PT1",
-                                              .root = sk_X509_value(own->roots, 0),
+                                              .roots = own->roots,
                                               .pad = own->pad,
+                                              .suites = {KL_SUITE_HARDENED_RSA},
+                                              .suite_count = 1,
                                               .algs = {KL_ALG_TDES2},
                                               .alg_count = 1,
                                               .now = time(NULL)};
@@ -431,7 +362,7 @@ static void own_say(struct own *own, size_t early)
     uint8_t frame[KL_FRAME_HEADER + KL_MSG_MAX + 8] = {(uint8_t)(own->len >> 8), (uint8_t)own->len};
 
     memcpy(frame + KL_FRAME_HEADER, own->der, own->len);
-    say(own->fd, frame, KL_FRAME_HEADER + own->len + early);
+    peer_say(own->fd, frame, KL_FRAME_HEADER + own->len + early);
 }
 
 /* Takes the daemon's answer, whose type it must be, and makes what is to be said next. */
@@ -442,9 +373,9 @@ static void own_step(struct own *own, int type)
     struct kl_msg msg;
     size_t len;
 
-    ck_assert(hear_bytes(own->fd, header, sizeof header));
+    ck_assert(peer_hear_bytes(own->fd, header, sizeof header));
     ck_assert_int_eq(kl_frame_length(header, KL_MSG_MAX, &len, &err), KL_OK);
-    ck_assert(hear_bytes(own->fd, in, len));
+    ck_assert(peer_hear_bytes(own->fd, in, len));
     ck_assert_int_eq(kl_msg_decode(in, len, &msg, &err), KL_OK);
     ck_assert_int_eq(msg.type, type);
     ck_assert_msg(kl_terminal_step(own->load, in, len, own->der, &own->len, &err) == KL_OK, "%s",
@@ -492,10 +423,10 @@ START_TEST(test_early_byte)
     for (int round = 0; round < 10; round++) {
         own_begin(&own);
         own_say(&own, 1);
-        expect_error(own.fd, KL_WIRE_PROTOCOL);
+        peer_expect_error(own.fd, KL_WIRE_PROTOCOL);
         own_to_randoms(&own);
         own_say(&own, 1);
-        expect_error(own.fd, KL_WIRE_PROTOCOL);
+        peer_expect_error(own.fd, KL_WIRE_PROTOCOL);
     }
     own.fd = -1;
     own_free(&own);
@@ -530,8 +461,8 @@ START_TEST(test_early_byte_while_pending)
     ck_assert_int_eq(kl_store_begin(store, &err), KL_OK);
     own_say(&own, 0);
     proc_sleep_ms(1000); /* for the HSM */
-    say(own.fd, "", 1);
-    expect_error(own.fd, KL_WIRE_PROTOCOL);
+    peer_say(own.fd, "", 1);
+    peer_expect_error(own.fd, KL_WIRE_PROTOCOL);
     kl_store_free(store);
     own.fd = -1;
     own_free(&own);
@@ -556,22 +487,22 @@ START_TEST(test_second_connection)
     begin("second");
     own_init(&own);
     own_to_randoms(&own);
-    say_msg(fd = dial(), &hello);
-    ck_assert_int_eq(hear(fd, &msg), KL_MSG_CERTIFICATE);
+    peer_say_msg(fd = dial(), &hello);
+    ck_assert_int_eq(peer_hear(fd, &msg), KL_MSG_CERTIFICATE);
     count = proc_children(lab.daemon.pid, workers, 8);
     for (size_t i = 0; i < count; i++) {
         ck_assert_int_eq(kill(workers[i], SIGSTOP), 0);
     }
     own_say(&own, 0);
     proc_sleep_ms(200);
-    say_msg(fd, &garbage);
-    expect_error(fd, KL_WIRE_BUSY);
+    peer_say_msg(fd, &garbage);
+    peer_expect_error(fd, KL_WIRE_BUSY);
     for (size_t i = 0; i < count; i++) {
         ck_assert_int_eq(kill(workers[i], SIGCONT), 0);
     }
     own_step(&own, KL_MSG_MASTER_KEY);
-    say_msg(fd = dial(), &hello);
-    ck_assert_int_eq(hear(fd, &msg), KL_MSG_CERTIFICATE);
+    peer_say_msg(fd = dial(), &hello);
+    ck_assert_int_eq(peer_hear(fd, &msg), KL_MSG_CERTIFICATE);
     close(fd);
     own_say(&own, 0);
     own_step(&own, KL_MSG_DONE);
@@ -598,9 +529,9 @@ START_TEST(test_bad_randoms_spend)
     begin("spend");
     lab_arm(&lab, "T1", 3);
     for (int left = 2; left >= 1; left--) { /* no ciphertext of this key */
-        say_msg(fd = dial(), &hello);
-        ck_assert_int_eq(hear(fd, &msg), KL_MSG_CERTIFICATE);
-        say_msg(fd, &garbage);
+        peer_say_msg(fd = dial(), &hello);
+        ck_assert_int_eq(peer_hear(fd, &msg), KL_MSG_CERTIFICATE);
+        peer_say_msg(fd, &garbage);
         expect_refused(fd, text);
         expect_attempts(left);
     }
@@ -608,12 +539,12 @@ START_TEST(test_bad_randoms_spend)
     own_to_randoms(&own); /* a good Rnd1, but Rnd2 is not sealed under it */
     ck_assert_int_eq(kl_msg_decode(own.der, own.len, &msg, &err), KL_OK);
     msg.u.randoms.c_rnd2[0] ^= 1;
-    say(own.fd, frame, frame_of(&msg, frame));
+    peer_say(own.fd, frame, peer_frame_of(&msg, frame));
     expect_refused(own.fd, text);
     own.fd = -1;
     own_free(&own);
     expect_attempts(0);
-    say_msg(fd = dial(), &hello);
+    peer_say_msg(fd = dial(), &hello);
     expect_refused(fd, text);
     ck_assert(lab_logged(&lab, "its attempts are used up", 5));
     ck_assert_uint_eq(lab_store(&lab, "T1", store), 0);
@@ -631,7 +562,7 @@ START_TEST(test_silent_peer)
     begin("silent");
     fd = dial();
     from = now();
-    expect_error(fd, KL_WIRE_TIMEOUT);
+    peer_expect_error(fd, KL_WIRE_TIMEOUT);
     ck_assert_double_ge(now() - from, 0.8); /* idle-timeout is 1 s */
     ck_assert_double_le(now() - from, 1.0 + proc_seconds(2));
     end();
@@ -647,16 +578,16 @@ START_TEST(test_dripping_peer)
     int fd, open = 1;
     size_t sent = 0;
     begin("drip");
-    ck_assert_uint_gt(frame_of(&hello, frame), 20);
+    ck_assert_uint_gt(peer_frame_of(&hello, frame), 20);
     fd = dial();
     for (from = now(); open && now() - from < proc_seconds(8);) {
-        say(fd, frame + sent++, 1);
+        peer_say(fd, frame + sent++, 1);
         proc_sleep_ms(300);
         open = recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) <= 0;
     }
     ck_assert_msg(!open, "still open after %.1f s and %zu bytes", now() - from, sent);
     ck_assert_double_le(now() - from, 2.0 + proc_seconds(1));
-    ck_assert_int_eq(hear(fd, &msg), KL_MSG_ERROR);
+    ck_assert_int_eq(peer_hear(fd, &msg), KL_MSG_ERROR);
     ck_assert_uint_eq(msg.u.error.code, KL_WIRE_TIMEOUT);
     close(fd);
     end();
@@ -687,7 +618,7 @@ START_TEST(test_too_many)
         held[i] = dial();
     }
     fd = dial();
-    expect_error(fd, KL_WIRE_BUSY);
+    peer_expect_error(fd, KL_WIRE_BUSY);
     for (int i = 0; i < 4; i++) {
         close(held[i]);
     }

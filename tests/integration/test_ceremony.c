@@ -51,13 +51,20 @@ START_TEST(end_to_end)
     struct kl_err err = KL_ERR_INIT;
     STACK_OF(X509) *chain = NULL;
     X509 *root = ceremony_read_cert(ceremony.a_root);
+    STACK_OF(X509) *roots = sk_X509_new_null();
+    X509_CRL *crl = NULL;
 
+    sk_X509_push(roots, root);
+    ck_assert_int_eq(kl_crl_load(ceremony.a_crl, &crl, &err), KL_OK);
     ceremony_plain_config(conf, "e2e");
-    CTL(66, "no work certificate is installed", conf, "cert", "show");
+    CTL(66, "no certificate is installed", conf, "cert", "show");
     CTL(0, NULL, conf, "cert", "install", ceremony.good);
-    same_files(ceremony_path(work, "e2e.pem"), ceremony.good);
+    same_files(ceremony_path(work, "e2e/acquire-work.pem"), ceremony.good);
     ck_assert_int_eq(kl_cert_load_pem(work, &chain, &err), KL_OK);
-    ck_assert_msg(kl_cert_verify_loader(chain, root, time(NULL), &err) == KL_OK, "%s", err.text);
+    ck_assert_msg(kl_cert_verify_loader(chain, roots, crl, time(NULL), NULL, &err) == KL_OK, "%s",
+                  err.text);
+    X509_CRL_free(crl);
+    sk_X509_free(roots);
     CTL(0, NULL, conf, "--json", "cert", "show");
     json_t *shown = last_json();
     ck_assert_str_eq(text_at(shown, "status"), "ok");
@@ -92,8 +99,8 @@ START_TEST(keys_are_shown)
     json_t *shown = last_json(), *work = json_object_get(shown, "work_key");
     X509 *cert = ceremony_read_cert(ceremony.good);
     ck_assert_str_eq(text_at(work, "attributes"), "ok");
-    ck_assert_str_eq(text_at(work, "type"), "RSA");
-    ck_assert_int_eq(json_integer_value(json_object_get(work, "bits")), 2048);
+    ck_assert_str_eq(text_at(work, "key"), "RSA-2048");
+    ck_assert_str_eq(text_at(work, "suite"), "hardened-rsa");
     ck_assert_str_eq(text_at(json_object_get(shown, "storage_key"), "attributes"), "ok");
     json_decref(shown);
     X509_free(cert);
@@ -113,7 +120,7 @@ START_TEST(replace)
     CTL(0, NULL, conf, "token", "init", "--so-pin-source", ceremony.so_source);
     CTL(73, "there is a token", conf, "token", "init", "--so-pin-source", ceremony.so_source);
     /* Nothing to replace is no reason to fail, and nothing is said to be destroyed. */
-    CTL(0, NULL, conf, "--json", "key", "generate", "--bits", "2048", "--replace");
+    CTL(0, NULL, conf, "--json", "key", "generate", "--key", "rsa-2048", "--replace");
     json_t *first = last_json();
     ck_assert_str_eq(text_at(first, "destroyed"), "none");
     ck_assert(json_is_true(json_object_get(first, "storage_key_made")));
@@ -127,20 +134,20 @@ START_TEST(replace)
     CTL(0, NULL, conf, "cert", "install", cert);
 
     CTL(73, "--replace", conf, "key", "generate");
-    CTL(64, "--bits", conf, "key", "generate", "--replace", "--bits", "1024");
+    CTL(64, "--key", conf, "key", "generate", "--replace", "--key", "rsa-1024");
     CTL(0, NULL, conf, "--json", "key", "show");
     json_t *kept = last_json();
     ck_assert_str_eq(text_at(json_object_get(kept, "work_key"), "spki_sha256"),
                      text_at(first, "spki_sha256"));
 
-    CTL(0, "is useless now", conf, "--json", "key", "generate", "--bits", "2048", "--replace");
+    CTL(0, "is useless now", conf, "--json", "key", "generate", "--key", "rsa-2048", "--replace");
     ck_assert_ptr_nonnull(strstr(ceremony.last_err, text_at(first, "spki_sha256")));
     json_t *second = last_json();
     ck_assert_str_eq(text_at(second, "destroyed"), text_at(first, "spki_sha256"));
     ck_assert(json_is_false(json_object_get(second, "storage_key_made")));
     ck_assert_str_ne(text_at(second, "spki_sha256"), text_at(first, "spki_sha256"));
     /* The old certificate is of another key now. */
-    CTL(76, "another key", conf, "cert", "install", cert, "--force");
+    CTL(76, "no work key in the HSM", conf, "cert", "install", cert, "--force");
     CTL(76, "another key", conf, "cert", "show", "--json");
     json_t *shown = last_json();
     ck_assert_str_eq(text_at(shown, "status"), "ok"); /* it is a good certificate, of no use here */
@@ -166,6 +173,101 @@ START_TEST(replace)
 }
 END_TEST
 
+/* The file that is installed to is the configuration's; the CA's own are installed from. */
+static void crl_config(char conf[PATH_MAX], const char *more)
+{
+    FILE *f;
+    char *text;
+    char path[PATH_MAX];
+
+    ceremony_plain_config(conf, "crls");
+    text = file_read(conf, NULL);
+    char *at = strstr(text, "crl = ");
+    ck_assert_ptr_nonnull(at);
+    ck_assert_ptr_nonnull(f = fopen(conf, "we"));
+    fprintf(f, "%.*scrl = %s\n%s%s", (int)(at - text), text, ceremony_path(path, "crls.pem"), more,
+            strchr(at, '\n') + 1);
+    ck_assert_int_eq(fclose(f), 0);
+    free(text);
+}
+
+/* A CRL is installed only if a root signed it for this scope, and never an older one. */
+START_TEST(crls)
+{
+    char conf[PATH_MAX], newer[PATH_MAX], scoped[PATH_MAX], roots[PATH_MAX + 64], path[PATH_MAX];
+
+    crl_config(conf, "");
+    ceremony_path(newer, "newer.pem");
+    ceremony_path(scoped, "scoped.pem");
+    CA(0, NULL, "crl", "--dir", ceremony.a_home, "--scope", "loader", "--out", newer);
+    CA(0, NULL, "crl", "--dir", ceremony.a_home, "--scope", "terminal", "--out", scoped);
+    CTL(66, "no CRL is installed", conf, "crl", "show");
+    CTL(76, "CRL", conf, "cert", "install", ceremony.good); /* it names one */
+    CTL(76, "none of the roots", conf, "crl", "install", ceremony.b_crl);
+    CTL(76, "is not installed", conf, "crl", "install", scoped);
+    CTL(76, "CRL file", conf, "crl", "install", ceremony.csr);
+    CTL(64, "loader or terminal", conf, "crl", "install", scoped, "--scope", "both");
+    CTL(78, "terminal-root is not set", conf, "crl", "install", scoped, "--scope", "terminal");
+    CTL(0, NULL, conf, "crl", "install", ceremony.a_crl);
+    CTL(0, NULL, conf, "cert", "install", ceremony.good);
+    CTL(0, NULL, conf, "--json", "crl", "install", newer);
+    json_t *report = last_json();
+    ck_assert(json_is_true(json_object_get(report, "changed")));
+    json_decref(report);
+    CTL(0, NULL, conf, "--json", "crl", "install", newer);
+    report = last_json();
+    ck_assert(json_is_false(json_object_get(report, "changed")));
+    json_decref(report);
+    CTL(77, "not newer", conf, "crl", "install", ceremony.a_crl);
+    CTL(0, NULL, conf, "--json", "audit", "list", "--last", "1");
+    report = last_json();
+    ck_assert_str_eq(text_at(json_array_get(report, 0), "event"), "crl-installed");
+    json_decref(report);
+    CTL(0, NULL, conf, "--json", "crl", "show");
+    report = last_json();
+    ck_assert_uint_eq(json_array_size(json_object_get(report, "crls")), 1);
+    ck_assert_str_eq(text_at(json_array_get(json_object_get(report, "crls"), 0), "status"), "ok");
+    json_decref(report);
+
+    snprintf(roots, sizeof roots, "terminal-root = %s\nterminal-crl = %s\n", ceremony.a_root,
+             ceremony_path(path, "terminals.pem"));
+    crl_config(conf, roots);
+    CTL(76, "is not installed", conf, "crl", "install", newer, "--scope", "terminal");
+    CTL(0, NULL, conf, "crl", "install", scoped, "--scope", "terminal");
+    CTL(0, NULL, conf, "crl", "show", "--scope", "terminal");
+}
+END_TEST
+
+/* Which chains there are; one that is served no longer. */
+START_TEST(chains)
+{
+    char conf[PATH_MAX];
+
+    ceremony_plain_config(conf, "chains");
+    CTL(0, NULL, conf, "--json", "cert", "list");
+    json_t *list = last_json();
+    ck_assert_uint_eq(json_array_size(list), 0);
+    json_decref(list);
+    CTL(0, NULL, conf, "cert", "install", ceremony.good, "--label", "acquire-work");
+    CTL(0, NULL, conf, "--json", "cert", "list");
+    list = last_json();
+    ck_assert_uint_eq(json_array_size(list), 1);
+    ck_assert_str_eq(text_at(json_array_get(list, 0), "label"), "acquire-work");
+    ck_assert_str_eq(text_at(json_array_get(list, 0), "key"), "RSA-2048");
+    ck_assert_str_eq(text_at(json_array_get(list, 0), "status"), "ok");
+    json_decref(list);
+    CTL(64, "--label is missing", conf, "cert", "remove");
+    CTL(0, NULL, conf, "cert", "remove", "--label", "acquire-work");
+    CTL(66, "no certificate is installed", conf, "cert", "remove", "--label", "acquire-work");
+    CTL(66, "no certificate is installed", conf, "cert", "show", "--label", "acquire-work");
+    CTL(0, NULL, conf, "--json", "audit", "list");
+    list = last_json();
+    ck_assert_str_eq(text_at(json_array_get(list, 0), "event"), "certificate-installed");
+    ck_assert_str_eq(text_at(json_array_get(list, 1), "event"), "certificate-removed");
+    json_decref(list);
+}
+END_TEST
+
 /* What a running daemon would be hurt by, and what it does not know of. Its part is played by the
  * lock that it holds. */
 START_TEST(while_a_daemon_runs)
@@ -181,19 +283,19 @@ START_TEST(while_a_daemon_runs)
     ck_assert_int_eq(kl_store_claim(store, &err), KL_OK);
     CTL(75, "stop keyloaderd first", conf, "key", "generate", "--replace");
     CTL(73, "--replace", conf, "key", "generate"); /* the key is still there */
-    CTL(0, "restart it", conf, "cert", "install", ceremony.good, "--json");
+    CTL(0, "SIGHUP", conf, "cert", "install", ceremony.good, "--json");
     json_t *report = last_json();
-    ck_assert(json_is_true(json_object_get(report, "restart_needed")));
+    ck_assert(json_is_true(json_object_get(report, "reload_needed")));
     json_decref(report);
     CTL(0, NULL, conf, "--json", "cert", "install", ceremony.good);
     report = last_json();
-    ck_assert(json_is_false(json_object_get(report, "restart_needed"))); /* nothing has changed */
+    ck_assert(json_is_false(json_object_get(report, "reload_needed"))); /* nothing has changed */
     json_decref(report);
     kl_store_free(store);
-    ck_assert_int_eq(unlink(ceremony_path(path, "serving.pem")), 0);
+    ck_assert_int_eq(unlink(ceremony_path(path, "serving/acquire-work.pem")), 0);
     CTL(0, NULL, conf, "cert", "--json", "install", ceremony.good);
     report = last_json();
-    ck_assert(json_is_false(json_object_get(report, "restart_needed")));
+    ck_assert(json_is_false(json_object_get(report, "reload_needed")));
     ck_assert_str_eq(ceremony.last_err, "");
     json_decref(report);
 }
@@ -245,7 +347,7 @@ START_TEST(command_line)
     CTL(64, "unknown option --out-file", conf, "key", "csr", "--out-file", "x");
     CTL(64, "unknown option --sub", conf, "key", "csr", "--sub", "/CN=x", "--out", "-");
     CTL(64, "option --replace takes no value", conf, "key", "generate", "--replace=yes");
-    CTL(64, "option --bits needs a value", conf, "key", "generate", "--bits");
+    CTL(64, "option --key needs a value", conf, "key", "generate", "--key");
     CTL(64, "option --json takes no value", conf, "key", "show", "--json=yes");
     CTL(64, "option --config needs a value", conf, "key", "show", "--config");
 }
@@ -297,7 +399,7 @@ START_TEST(help)
     has_words(ceremony.last_out, "2026-01-31T12:00:00Z");
     ck_assert_ptr_null(strstr(ceremony.last_out, "terminal block"));
     CTL_ALONE(0, NULL, "key", "generate", "--help");
-    has_words(ceremony.last_out, "default 3072");
+    has_words(ceremony.last_out, "hardened-rsa with rsa-3072");
     CTL_ALONE(64, "terminal disarm SERIAL", "terminal");
     CTL_ALONE(64, "unknown command \"frobnicate\"", "frobnicate", "--help");
     CTL_ALONE(64, "unknown command \"key frobnicate\"", "key", "frobnicate", "--help");
@@ -346,6 +448,8 @@ int main(void)
     tcase_add_test(tc, end_to_end);
     tcase_add_test(tc, keys_are_shown);
     tcase_add_test(tc, replace);
+    tcase_add_test(tc, crls);
+    tcase_add_test(tc, chains);
     tcase_add_test(tc, while_a_daemon_runs);
     tcase_add_test(tc, key_is_not_checked);
     tcase_add_test(tc, command_line);

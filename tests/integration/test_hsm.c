@@ -112,10 +112,17 @@ END_TEST
 
 START_TEST(test_missing_keys)
 {
+    char work[PATH_MAX], from[PATH_MAX], to[PATH_MAX];
+    size_t len;
     lab_begin(&lab, "keys");
-    lab_set(&lab, "hsm", "work-key", "no-such-work-key");
+    file_mkdir(file_path(work, lab.run, "work"));
+    file_path(from, lab.dir, "work/" LAB_WORK_KEY ".pem");
+    char *pem = file_read(from, &len);
+    file_write(file_path(to, work, "no-such-work-key.pem"), pem, len, 0644);
+    free(pem);
+    lab_set(&lab, "certificates", "work", work);
     expect_refusal(69, "no-such-work-key");
-    lab_set(&lab, "hsm", "work-key", "acquire-work");
+    lab_set(&lab, "certificates", "work", file_path(work, lab.dir, "work"));
     lab_set(&lab, "hsm", "storage-key", "no-such-storage-key");
     expect_refusal(69, "no-such-storage-key");
 }
@@ -124,8 +131,8 @@ END_TEST
 START_TEST(test_missing_certificate)
 {
     lab_begin(&lab, "certificate");
-    lab_set(&lab, "certificates", "work", "/nonexistent/work.pem");
-    expect_refusal(66, "/nonexistent/work.pem");
+    lab_set(&lab, "certificates", "work", "/nonexistent/work");
+    expect_refusal(66, "/nonexistent/work");
 }
 END_TEST
 

@@ -264,7 +264,7 @@ START_TEST(test_other_acquirer)
     proc_spawn(&proc, lab.logs, NULL,
                (const char *const[]){lab_built("bin/acquire-ca"), "init", "--dir", home,
                                      "--subject", "/O=Another Acquirer/CN=AcquireRCRT", "--days",
-                                     "365", "--bits", "2048", "--pem", "--pin-source", source,
+                                     "365", "--key", "rsa-2048", "--pem", "--pin-source", source,
                                      NULL});
     ck_assert_int_eq(proc_wait(&proc, 60), 0);
     lab_register(&lab, "T1", "tdes2");
@@ -381,6 +381,30 @@ START_TEST(test_flipped_bits)
 }
 END_TEST
 
+/* Its grace is over: a superseded TMK is destroyed, and the one in use stays. */
+START_TEST(test_superseded_is_destroyed)
+{
+    struct lab_tmk tmks[LAB_TMK_MAX];
+    lab_begin(&lab, "superseded");
+    lab_start(&lab);
+    lab_terminal(&lab, "T1", "tdes2");
+    for (int i = 0; i < 2; i++) {
+        lab_arm(&lab, "T1", 1);
+        ck_assert_int_eq(lab_load(&lab, "T1", lab.port), 0);
+    }
+    lab_stop(&lab);
+    ck_assert_uint_eq(lab_store(&lab, "T1", tmks), 2);
+    ck_assert_str_eq(tmks[0].state, "superseded");
+    lab_set(&lab, "store", "superseded-grace", "0");
+    lab_start(&lab);
+    ck_assert(lab_logged(&lab, "event=tmk-retired count=1", 5));
+    ck_assert_uint_eq(lab_store(&lab, "T1", tmks), 2);
+    ck_assert_str_eq(tmks[0].state, "destroyed");
+    ck_assert_str_eq(tmks[1].state, "active");
+    lab_settled(&lab, "T1", 2);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("load");
@@ -394,6 +418,7 @@ int main(void)
     tcase_add_test(rsa2048, test_every_attempt_is_fresh);
     tcase_add_test(rsa2048, test_attempts_run_out);
     tcase_add_test(rsa2048, test_restart);
+    tcase_add_test(rsa2048, test_superseded_is_destroyed);
     suite_add_tcase(suite, rsa2048);
     tcase_add_unchecked_fixture(rsa3072, found_3072, abandon);
     tcase_set_timeout(rsa3072, 120);

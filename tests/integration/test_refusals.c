@@ -120,7 +120,7 @@ START_TEST(bad_certificate)
     bad_certs[_i].change(cert);
     ck_assert_int_gt(X509_sign(cert, key, EVP_sha256()), 0);
     write_cert(path, cert);
-    snprintf(work, sizeof work, "%s.pem", bad_certs[_i].name);
+    snprintf(work, sizeof work, "%s/acquire-work.pem", bad_certs[_i].name);
     refuse_install(ceremony_plain_config(conf, bad_certs[_i].name), path, bad_certs[_i].words,
                    work);
     EVP_PKEY_free(key);
@@ -133,10 +133,9 @@ START_TEST(certificate_of_another_acquirer)
     char conf[PATH_MAX], words[PATH_MAX + 100];
 
     ceremony_plain_config(conf, "acquirer");
-    snprintf(words, sizeof words,
-             "is not installed: not issued under [certificates] root %s (CN=Root,O=Bank A,C=CN)",
+    snprintf(words, sizeof words, "is not installed: not issued under [certificates] root %s",
              ceremony.a_root);
-    refuse_install(conf, ceremony.other_acquirer, words, "acquirer.pem");
+    refuse_install(conf, ceremony.other_acquirer, words, "acquirer/acquire-work.pem");
     /* It is the acquirer, and nothing else, that is wrong with it. */
     ceremony_config(conf, "acquirer", test_softhsm_path(), "pkcs11:token=loader",
                     ceremony.pin_source, ceremony.b_root);
@@ -155,8 +154,8 @@ START_TEST(self_signed_certificate)
     ck_assert_int_gt(X509_sign(cert, key, EVP_sha256()), 0);
     write_cert(ceremony_path(path, "selfsigned-bad.pem"), cert);
     refuse_install(ceremony_plain_config(conf, "selfsigned"), path, "is not installed",
-                   "selfsigned.pem");
-    refuse_install(conf, ceremony.a_root, "is the root itself", "selfsigned.pem");
+                   "selfsigned/acquire-work.pem");
+    refuse_install(conf, ceremony.a_root, "is the root itself", "selfsigned/acquire-work.pem");
     EVP_PKEY_free(key);
     X509_free(cert);
 }
@@ -272,7 +271,13 @@ START_TEST(another_key)
     X509 *made = ceremony_read_cert(cert);
     ck_assert_int_eq(X509_get_ext_by_NID(made, NID_subject_alt_name, -1), -1);
     X509_free(made);
-    refuse_install(ceremony_plain_config(conf, "otherkey"), cert, "another key", "otherkey.pem");
+    refuse_install(ceremony_plain_config(conf, "otherkey"), cert, "no work key in the HSM",
+                   "otherkey/acquire-work.pem");
+    CTL(76, "another key than \"acquire-work\"", conf, "cert", "install", cert, "--label",
+        "acquire-work");
+    CTL(69, "nobody", conf, "cert", "install", cert, "--label", "nobody");
+    CTL(65, "cannot name a file", conf, "cert", "remove", "--label", "../x");
+    CTL(66, "no certificate is installed", conf, "cert", "remove", "--label", "acquire-work");
 }
 END_TEST
 

@@ -67,7 +67,8 @@ static void bench_open(struct bench *b)
     ok(b, kl_terminal_open_pinpad(b->home_open, &b->pad, &b->err));
     b->params.serial = kl_terminal_serial(b->home_open);
     b->params.pinpad_serial = kl_terminal_pinpad_serial(b->home_open);
-    b->params.root = kl_terminal_root(b->home_open);
+    b->params.roots = kl_terminal_roots(b->home_open);
+    b->params.chain_count = kl_terminal_chain(b->home_open, b->params.chain);
     b->params.pad = b->pad;
 }
 
@@ -111,7 +112,8 @@ void bench_init(struct bench *b, int kind)
     BIO_free(bio);
     bench_write_file(b->dir, "pin", PIN "\n", pin_path);
     bench_write_file(b->dir, "so", TEST_SO_PIN "\n", so_path);
-    setup.root = root_path;
+    setup.roots[0] = root_path;
+    setup.root_count = 1;
     setup.kind = kind == TOKEN ? KL_PINPAD_TOKEN : KL_PINPAD_MEMORY;
     if (kind == TOKEN) {
         setup.module = test_softhsm_path();
@@ -125,6 +127,9 @@ void bench_init(struct bench *b, int kind)
     b->params.algs[1] = KL_ALG_TDES3;
     b->params.algs[2] = KL_ALG_AES128;
     b->params.alg_count = 3;
+    b->params.suites[0] = KL_SUITE_HARDENED_EC;
+    b->params.suites[1] = KL_SUITE_HARDENED_RSA;
+    b->params.suite_count = 2;
     b->params.now = time(NULL);
     b->params.record = record;
     b->params.forget = forget;
@@ -180,6 +185,7 @@ void bench_begin(struct bench *b)
     kl_terminal_load_free(b->load);
     b->load = NULL;
     b->loader.told_len = 0;
+    b->loader.session_len = 0;
     b->traced[0] = '\0';
     ok(b, kl_terminal_load_new(&b->params, &b->load, &b->err));
     ok(b, kl_terminal_hello(b->load, b->buf, &b->len, &b->err));

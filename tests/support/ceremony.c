@@ -93,8 +93,10 @@ char *ceremony_config(char out[PATH_MAX], const char *name, const char *module, 
     ck_assert_ptr_nonnull(f);
     fprintf(f,
             "[hsm]\nmodule = %s\ntoken = %s\npin-source = %s\n"
-            "[certificates]\nroot = %s\nwork = %s/%s.pem\n[store]\npath = %s/%s.db\n",
-            module, token, pin, root, ceremony.top, name, ceremony.top, name);
+            "[certificates]\nroot = %s\nwork = %s/%s\ncrl = %s\n[store]\npath = %s/%s.db\n",
+            module, token, pin, root, ceremony.top, name,
+            strcmp(root, ceremony.b_root) == 0 ? ceremony.b_crl : ceremony.a_crl, ceremony.top,
+            name);
     ck_assert_int_eq(fclose(f), 0);
     return out;
 }
@@ -115,10 +117,9 @@ X509 *ceremony_read_cert(const char *path)
     return cert;
 }
 
-void ceremony_found(void)
+void ceremony_ground(void)
 {
-    const char *tmp = getenv("TMPDIR"), *module = test_softhsm_path();
-    char conf[PATH_MAX];
+    const char *tmp = getenv("TMPDIR");
 
     snprintf(ceremony.top, sizeof ceremony.top, "%s/kl-ceremony.XXXXXX", tmp ? tmp : "/tmp");
     ck_assert_ptr_nonnull(mkdtemp(ceremony.top));
@@ -127,6 +128,8 @@ void ceremony_found(void)
     ceremony_path(ceremony.b_home, "B");
     file_path(ceremony.a_root, ceremony.a_home, "root.pem");
     file_path(ceremony.b_root, ceremony.b_home, "root.pem");
+    ceremony_path(ceremony.a_crl, "a-crl.pem");
+    ceremony_path(ceremony.b_crl, "b-crl.pem");
     ceremony_path(ceremony.csr, "work.csr");
     ceremony_path(ceremony.good, "good.pem");
     ceremony_path(ceremony.other_acquirer, "other.pem");
@@ -135,18 +138,28 @@ void ceremony_found(void)
     ceremony_secret_file("pin", PIN "\n", 0600, ceremony.pin_source);
     ceremony_secret_file("so-pin", "5550" PIN "\n", 0600, ceremony.so_source);
     ceremony_secret_file("passphrase", PASSPHRASE "\n", 0600, ceremony.pass_source);
+}
 
+void ceremony_found(void)
+{
+    const char *module = test_softhsm_path();
+    char conf[PATH_MAX];
+
+    ceremony_ground();
     CA(0, NULL, "init", "--dir", ceremony.a_home, "--subject", "/C=CN/O=Bank A/CN=Root", "--days",
-       "3650", "--bits", "2048", "--pem", "--pin-source", ceremony.pass_source);
+       "3650", "--key", "rsa-2048", "--pem", "--pin-source", ceremony.pass_source);
     CA(0, NULL, "token-init", "--module", module, "--label", "ca", "--so-pin-source",
        ceremony.so_source, "--pin-source", ceremony.pin_source);
     CA(0, NULL, "init", "--dir", ceremony.b_home, "--subject", "CN=Root,O=Bank B,C=CN", "--days",
-       "3650", "--bits", "2048", "--token", "pkcs11:token=ca", "--module", module, "--pin-source",
-       ceremony.pin_source);
+       "3650", "--key", "rsa-2048", "--token", "pkcs11:token=ca", "--module", module,
+       "--pin-source", ceremony.pin_source);
+
+    CA(0, NULL, "crl", "--dir", ceremony.a_home, "--scope", "loader", "--out", ceremony.a_crl);
+    CA(0, NULL, "crl", "--dir", ceremony.b_home, "--scope", "loader", "--out", ceremony.b_crl);
 
     ceremony_plain_config(conf, "founder");
     CTL(0, NULL, conf, "token", "init", "--so-pin-source", ceremony.so_source);
-    CTL(0, NULL, conf, "key", "generate", "--bits", "2048");
+    CTL(0, NULL, conf, "key", "generate", "--key", "rsa-2048");
     CTL(0, NULL, conf, "key", "csr", "--subject", "/O=Bank A/CN=Loader 1", "--out", ceremony.csr);
     CA(0, NULL, "sign", "--dir", ceremony.a_home, "--csr", ceremony.csr, "--out", ceremony.good,
        "--days", "365");

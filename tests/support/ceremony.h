@@ -20,6 +20,7 @@
 struct ceremony {
     char top[PATH_MAX], logs[PATH_MAX];
     char a_home[PATH_MAX], b_home[PATH_MAX], a_root[PATH_MAX], b_root[PATH_MAX];
+    char a_crl[PATH_MAX], b_crl[PATH_MAX];                 /* of scope loader */
     char loader_env[PATH_MAX + 32], ca_env[PATH_MAX + 32]; /* SOFTHSM2_CONF=... */
     char pin_source[PATH_MAX + 8], so_source[PATH_MAX + 8], pass_source[PATH_MAX + 8];
     char csr[PATH_MAX];                            /* of the loader's work key */
@@ -32,6 +33,8 @@ extern struct ceremony ceremony;
  * certificates for it; and all of it removed. */
 void ceremony_found(void);
 void ceremony_abandon(void);
+/* Its beginning, for who needs no CA: empty SoftHSMs, and the secrets' files. */
+void ceremony_ground(void);
 
 /* Where acquire-ca or keyloaderctl is; static storage. */
 const char *ceremony_program(const char *name);
@@ -54,7 +57,7 @@ char *ceremony_path(char out[PATH_MAX], const char *name);
 void ceremony_softhsm(const char *name, char env[PATH_MAX + 32]);
 /* A file top/NAME; source (PATH_MAX + 8): what names it to a program. */
 void ceremony_secret_file(const char *name, const char *text, unsigned mode, char source[]);
-/* A loader's configuration in top/NAME.conf, its work certificate being top/NAME.pem, its store
+/* A loader's configuration in top/NAME.conf, its work certificates being in top/NAME/, its store
  * top/NAME.db; returns out. Plain: of A's loader with its token. */
 char *ceremony_config(char out[PATH_MAX], const char *name, const char *module, const char *token,
                       const char *pin, const char *root);

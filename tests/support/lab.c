@@ -143,57 +143,108 @@ static void basic_settings(struct lab *lab)
     text(source, sizeof source, "file:%s", file_path(path, lab->dir, "loader.pin"));
     lab_set(lab, "hsm", "pin-source", source);
     lab_set(lab, "hsm", "workers", "1");
+    lab_set(lab, "hsm", "work-key", LAB_WORK_KEY);
     lab_set(lab, "certificates", "root", file_path(path, lab->dir, "root.pem"));
-    lab_set(lab, "certificates", "work", file_path(path, lab->dir, "work.pem"));
+    lab_set(lab, "certificates", "work", file_path(path, lab->dir, "work"));
+    lab_set(lab, "certificates", "crl", file_path(path, lab->dir, "crl.pem"));
     lab_set(lab, "store", "path", lab->store);
     lab_set(lab, "log", "level", "debug");
 }
 
 /* ---- Ceremony ---- */
 
-static void found_ca(struct lab *lab)
+/* Where a CA is, and what its programs are told. */
+struct ca_paths {
+    char role[PATH_MAX], home[PATH_MAX], pin[PATH_MAX], token[64];
+};
+
+static void ca_paths(const struct lab *lab, const char *name, struct ca_paths *out)
 {
-    char role[PATH_MAX], home[PATH_MAX], pin[PATH_MAX], so[PATH_MAX], root[PATH_MAX],
-        copy[PATH_MAX];
-    const char *ca = lab_built("bin/acquire-ca");
-    make_softhsm(file_path(role, lab->dir, "ca"));
-    text(pin, sizeof pin, "file:%s/ca.pin", lab->dir);
-    text(so, sizeof so, "file:%s/ca-so.pin", lab->dir);
-    file_path(home, role, "home");
-    MUST_RUN(lab, role, ca, "token-init", "--module", lab->module, "--label", "ca",
-             "--so-pin-source", so, "--pin-source", pin);
-    MUST_RUN(lab, role, ca, "init", "--dir", home, "--subject", "/O=Test Acquirer/CN=AcquireRCRT",
-             "--days", "3650", "--bits", "2048", "--token", "pkcs11:token=ca", "--module",
-             lab->module, "--pin-source", pin);
-    size_t len;
-    char *pem = file_read(file_path(root, home, "root.pem"), &len);
-    file_write(file_path(copy, lab->dir, "root.pem"), pem, len, 0644);
-    free(pem);
+    file_path(out->role, lab->dir, name);
+    file_path(out->home, out->role, "home");
+    text(out->pin, sizeof out->pin, "file:%s/ca.pin", lab->dir);
+    text(out->token, sizeof out->token, "pkcs11:token=%s", name);
 }
 
-static void certify(struct lab *lab, unsigned bits)
+/* Appends file FROM to file TO, which need not be there. */
+static void append_file(const char *from, const char *to)
 {
-    char ca[PATH_MAX], hsm[PATH_MAX], home[PATH_MAX], csr[PATH_MAX], cert[PATH_MAX], pin[PATH_MAX],
-        so[PATH_MAX], size[16];
+    size_t old_len, len;
+    char *old = file_read(to, &old_len), *more = file_read(from, &len);
+    char *both = malloc(old_len + len);
+    ck_assert_ptr_nonnull(both);
+    memcpy(both, old, old_len);
+    memcpy(both + old_len, more, len);
+    file_write(to, both, old_len + len, 0644);
+    free(old);
+    free(more);
+    free(both);
+}
+
+void lab_found_ca(struct lab *lab, const char *name)
+{
+    struct ca_paths ca;
+    char so[PATH_MAX], subject[128], root[PATH_MAX], roots[PATH_MAX];
+    const char *program = lab_built("bin/acquire-ca");
+    ca_paths(lab, name, &ca);
+    make_softhsm(ca.role);
+    text(so, sizeof so, "file:%s/ca-so.pin", lab->dir);
+    text(subject, sizeof subject, "/O=Test Acquirer/CN=AcquireRCRT %s", name);
+    MUST_RUN(lab, ca.role, program, "token-init", "--module", lab->module, "--label", name,
+             "--so-pin-source", so, "--pin-source", ca.pin);
+    MUST_RUN(lab, ca.role, program, "init", "--dir", ca.home, "--subject", subject, "--days",
+             "3650", "--key", "rsa-2048", "--token", ca.token, "--module", lab->module,
+             "--pin-source", ca.pin);
+    append_file(file_path(root, ca.home, "root.pem"), file_path(roots, lab->dir, "root.pem"));
+}
+
+void lab_publish_crl(struct lab *lab, const char *ca_name, const char *scope)
+{
+    struct ca_paths ca;
+    char role[PATH_MAX], out[PATH_MAX];
+    ca_paths(lab, ca_name, &ca);
+    file_path(out, lab->dir, "issued-crl.pem");
+    MUST_RUN(lab, ca.role, lab_built("bin/acquire-ca"), "crl", "--dir", ca.home, "--scope", scope,
+             "--days", "90", "--out", out, "--force", "--pin-source", ca.pin);
+    MUST_RUN(lab, file_path(role, lab->dir, "hsm"), lab_built("bin/keyloaderctl"), "-c", lab->conf,
+             "crl", "install", out, "--scope", scope);
+}
+
+void lab_certify_key(struct lab *lab, const char *label, const char *ca_name)
+{
+    struct ca_paths ca;
+    char hsm[PATH_MAX], csr[PATH_MAX], cert[PATH_MAX];
     const char *ctl = lab_built("bin/keyloaderctl");
-    file_path(ca, lab->dir, "ca");
-    file_path(home, ca, "home");
+    ca_paths(lab, ca_name, &ca);
+    file_path(hsm, lab->dir, "hsm");
     file_path(csr, lab->dir, "work.csr");
     file_path(cert, lab->dir, "issued.pem");
-    make_softhsm(file_path(hsm, lab->dir, "hsm"));
-    text(so, sizeof so, "file:%s/loader-so.pin", lab->dir);
-    text(pin, sizeof pin, "file:%s/ca.pin", lab->dir);
-    text(size, sizeof size, "%u", bits);
-    MUST_RUN(lab, hsm, ctl, "-c", lab->conf, "token", "init", "--so-pin-source", so);
-    MUST_RUN(lab, hsm, ctl, "-c", lab->conf, "key", "generate", "--bits", size);
-    MUST_RUN(lab, hsm, ctl, "-c", lab->conf, "key", "csr", "--subject",
-             "/O=Test Acquirer/CN=AcquireWCRT", "--out", csr);
-    MUST_RUN(lab, ca, lab_built("bin/acquire-ca"), "sign", "--dir", home, "--csr", csr, "--out",
-             cert, "--days", "365", "--pin-source", pin);
+    MUST_RUN(lab, hsm, ctl, "-c", lab->conf, "key", "csr", "--label", label, "--subject",
+             "/O=Test Acquirer/CN=AcquireWCRT", "--out", csr, "--force");
+    MUST_RUN(lab, ca.role, lab_built("bin/acquire-ca"), "sign", "--dir", ca.home, "--csr", csr,
+             "--out", cert, "--days", "365", "--force", "--pin-source", ca.pin);
     MUST_RUN(lab, hsm, ctl, "-c", lab->conf, "cert", "install", cert);
 }
 
-void lab_found(struct lab *lab, unsigned bits)
+void lab_certify(struct lab *lab, const char *label, const char *suite, const char *key,
+                 const char *ca_name)
+{
+    char hsm[PATH_MAX];
+    MUST_RUN(lab, file_path(hsm, lab->dir, "hsm"), lab_built("bin/keyloaderctl"), "-c", lab->conf,
+             "key", "generate", "--label", label, "--suite", suite, "--key", key);
+    lab_certify_key(lab, label, ca_name);
+}
+
+static void init_token(struct lab *lab)
+{
+    char hsm[PATH_MAX], so[PATH_MAX];
+    make_softhsm(file_path(hsm, lab->dir, "hsm"));
+    text(so, sizeof so, "file:%s/loader-so.pin", lab->dir);
+    MUST_RUN(lab, hsm, lab_built("bin/keyloaderctl"), "-c", lab->conf, "token", "init",
+             "--so-pin-source", so);
+}
+
+void lab_lay_out(struct lab *lab)
 {
     static const char *const pins[] = {"ca.pin",        "ca-so.pin",  "loader.pin",
                                        "loader-so.pin", "pinpad.pin", "pinpad-so.pin"};
@@ -215,8 +266,17 @@ void lab_found(struct lab *lab, unsigned bits)
     basic_settings(lab);
     file_path(lab->conf, lab->dir, "ceremony.conf");
     write_conf(lab);
-    found_ca(lab);
-    certify(lab, bits);
+    init_token(lab);
+}
+
+void lab_found(struct lab *lab, unsigned bits)
+{
+    char key[16];
+    lab_lay_out(lab);
+    lab_found_ca(lab, "ca");
+    lab_publish_crl(lab, "ca", "loader");
+    text(key, sizeof key, "rsa-%u", bits);
+    lab_certify(lab, LAB_WORK_KEY, "hardened-rsa", key, "ca");
 }
 
 void lab_abandon(struct lab *lab)
@@ -419,6 +479,41 @@ int lab_load(struct lab *lab, const char *serial, uint16_t port)
     struct proc proc;
     lab_load_start(lab, serial, port, NULL, &proc);
     return proc_wait(&proc, LAB_LOAD_SECONDS);
+}
+
+int lab_terminal_sim(struct lab *lab, const char *serial, ...)
+{
+    char role[PATH_MAX], dir[PATH_MAX];
+    const char *argv[PROC_ARGS] = {lab_built("bin/terminal-sim")};
+    struct proc proc;
+    va_list ap;
+    size_t n = 1;
+    terminal_dirs(lab, serial, role, dir);
+    va_start(ap, serial);
+    while ((argv[n] = va_arg(ap, const char *)) != NULL) {
+        ck_assert_uint_lt(++n, PROC_ARGS - 3);
+    }
+    va_end(ap);
+    argv[n++] = "--dir";
+    argv[n++] = dir;
+    argv[n] = NULL;
+    spawn_as(lab, role, &proc, argv);
+    return proc_wait(&proc, LAB_LOAD_SECONDS);
+}
+
+void lab_device_certificate(struct lab *lab, const char *serial, const char *ca_name)
+{
+    struct ca_paths ca;
+    char csr[PATH_MAX], cert[PATH_MAX];
+    ca_paths(lab, ca_name, &ca);
+    file_path(csr, lab->run, "device.csr");
+    file_path(cert, lab->run, "device.pem");
+    unlink(csr);
+    ck_assert_int_eq(lab_terminal_sim(lab, serial, "device-key", "generate", NULL), 0);
+    ck_assert_int_eq(lab_terminal_sim(lab, serial, "device-key", "csr", "--out", csr, NULL), 0);
+    MUST_RUN(lab, ca.role, lab_built("bin/acquire-ca"), "terminal", "sign", "--dir", ca.home,
+             "--serial", serial, "--out", cert, "--force", "--pin-source", ca.pin, csr);
+    ck_assert_int_eq(lab_terminal_sim(lab, serial, "device-key", "install", cert, NULL), 0);
 }
 
 /* ---- What they hold ---- */

@@ -5,7 +5,8 @@
  *
  *   DIR/ca/             the CA's softhsm2.conf, token and directory
  *   DIR/hsm/            the loader's softhsm2.conf and token
- *   DIR/root.pem work.pem *.pin
+ *   DIR/work/           the loader's chains
+ *   DIR/root.pem crl.pem *.pin
  *   DIR/N/              one test's own: keyloaderd.conf, store/, term-SERIAL/, log/
  *
  * The ceremony costs seconds, so it is done once for a test case (lab_found, in an unchecked
@@ -21,8 +22,9 @@
 #include "tests/support/proc.h"
 #include "tests/support/relay.h"
 
-#define LAB_SETTINGS 24
-#define LAB_TMK_MAX 64
+#define LAB_WORK_KEY "acquire-work" /* label of the first work key */
+#define LAB_SETTINGS 32
+#define LAB_TMK_MAX 1024
 
 struct lab_setting {
     char section[32], key[48], value[PATH_MAX];
@@ -45,8 +47,16 @@ struct lab {
 /* "BUILD/name" of the build that is under test (KL_BUILD, else "build"); static storage. */
 const char *lab_built(const char *name);
 
-/* S1 and S2 with an RSA key of `bits`: CA in a token, work key, work certificate. */
+/* S1 and S2 with an RSA key of `bits`: CA "ca" in a token, its CRL, work key, work certificate. */
 void lab_found(struct lab *lab, unsigned bits);
+/* The parts of it, for more of the same: the directory, PINs and the loader's token; another CA, in
+ * DIR/NAME, whose root is added to DIR/root.pem; that CA's next CRL of a scope, installed; another
+ * work key of that label, suite and kind, with a certificate of that CA, installed. */
+void lab_lay_out(struct lab *lab);
+void lab_found_ca(struct lab *lab, const char *name);
+void lab_publish_crl(struct lab *lab, const char *ca, const char *scope);
+void lab_certify(struct lab *lab, const char *label, const char *suite, const char *key,
+                 const char *ca);
 void lab_abandon(struct lab *lab); /* removes everything */
 
 /* A store and configuration of this test's own; the name is a directory name. */
@@ -81,6 +91,10 @@ void lab_load_start(struct lab *lab, const char *serial, uint16_t port, const ch
                     struct proc *proc);
 int lab_load(struct lab *lab, const char *serial, uint16_t port); /* its exit status */
 #define LAB_LOAD_SECONDS 30
+/* Runs `terminal-sim ARGS... --dir DIR` (NULL-terminated) of that terminal: its exit status. */
+int lab_terminal_sim(struct lab *lab, const char *serial, ...) __attribute__((sentinel));
+/* Gives the terminal a device key and a certificate of that CA. */
+void lab_device_certificate(struct lab *lab, const char *serial, const char *ca);
 
 struct lab_tmk {
     unsigned version;

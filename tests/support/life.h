@@ -33,8 +33,15 @@ void life_teardown(void);
 void life_reopen(void); /* commits, and goes on as after a restart */
 
 void life_register(const char *serial, const char *pad);
-/* A candidate whose every secret follows from its version, and the right Loaded for it. */
+/* Who asks for a load, unauthenticated. */
+struct kl_claim life_claim(const char *serial, const char *pad);
+/* A candidate whose every secret follows from its serial and version, and the right Loaded for it
+ * (which is the same for all serials). */
 struct kl_tmk life_candidate(const char *serial, uint32_t version);
 struct kl_loaded life_loaded(uint32_t version);
+/* The imported TMK number n for a terminal, and a candidate made from it. */
+struct kl_import life_import(const char *serial, uint32_t n);
+struct kl_tmk life_imported(const char *serial, uint32_t version, uint32_t n);
+struct kl_loaded life_loaded_of(const struct kl_tmk *tmk);
 
 #endif

@@ -7,7 +7,8 @@
 #include "tests/support/fake_p11.h"
 
 struct test_token hsm;
-const struct kl_loader_config p11_config = {.work_key = "work",
+const struct kl_loader_config p11_config = {.work_keys = {{"work", 0}},
+                                            .work_key_count = 1,
                                             .storage_key = "storage",
                                             .strength_enforce = 1};
 
@@ -28,7 +29,8 @@ void p11_make_keys(unsigned bits)
 {
     EVP_PKEY *key = NULL;
 
-    ck_ok(kl_pair_generate(hsm.session, KL_PAIR_WORK, p11_config.work_key, bits, &key, &err));
+    ck_ok(kl_pair_generate(hsm.session, KL_PAIR_WORK, p11_config.work_keys[0].label, KL_KEY_RSA,
+                           bits, &key, &err));
     EVP_PKEY_free(key);
     ck_ok(kl_storage_key_generate(hsm.session, p11_config.storage_key, &err));
 }
@@ -58,4 +60,17 @@ unsigned p11_uses(CK_OBJECT_HANDLE object)
         set |= p11_flag(object, uses[i].type) ? uses[i].can : 0;
     }
     return set;
+}
+
+void p11_check_sealed(CK_OBJECT_HANDLE object)
+{
+    static const CK_BBOOL yes = CK_TRUE;
+    CK_ATTRIBUTE changes[] = {{CKA_LABEL, (char[]){"x"}, 1}, {CKA_SIGN, (void *)&yes, 1}};
+    CK_OBJECT_HANDLE copy;
+
+    ck_assert(!p11_flag(object, CKA_COPYABLE) && !p11_flag(object, CKA_MODIFIABLE));
+    ck_assert_uint_ne(hsm.f->C_CopyObject(hsm.s, object, NULL, 0, &copy), CKR_OK);
+    for (int i = 0; i < 2; i++) {
+        ck_assert_uint_ne(hsm.f->C_SetAttributeValue(hsm.s, object, &changes[i], 1), CKR_OK);
+    }
 }

@@ -35,4 +35,7 @@ void p11_make_keys(unsigned bits);
 int p11_flag(CK_OBJECT_HANDLE object, CK_ATTRIBUTE_TYPE type);
 unsigned p11_uses(CK_OBJECT_HANDLE object);
 
+/* The object can neither be copied nor changed: not what it is called, nor what it may do. */
+void p11_check_sealed(CK_OBJECT_HANDLE object);
+
 #endif

@@ -20,7 +20,6 @@
 #include <unistd.h>
 
 #define HEADER 2
-#define FRAME_MAX (HEADER + 65535)
 
 struct relay {
     struct relay_plan plan;
@@ -28,6 +27,7 @@ struct relay {
     uint16_t port, target;
     int wake[2]; /* readable at [0] = stop */
     FILE *record;
+    uint8_t edited[RELAY_FRAME_MAX];
     pthread_t thread;
     pthread_mutex_t lock; /* all below */
     pthread_cond_t changed;
@@ -38,7 +38,7 @@ struct relay {
 struct side { /* bytes on their way from one socket to the other */
     int from, to;
     size_t have;
-    uint8_t buf[FRAME_MAX];
+    uint8_t buf[RELAY_FRAME_MAX];
 };
 
 static int send_all(int fd, const uint8_t *data, size_t len)
@@ -88,12 +88,22 @@ static int drip(const struct relay *relay, int to, const uint8_t *data, size_t l
     return 1;
 }
 
+static int edit(struct relay *relay, unsigned number, int to, const uint8_t *frame, size_t len)
+{
+    memcpy(relay->edited, frame, len);
+    len = relay->plan.edit(relay->plan.arg, number, relay->edited, len);
+    return send_all(to, relay->edited, len);
+}
+
 /* Passes on message number `number` as the plan wants it; 0 = the connection ends. */
 static int pass(struct relay *relay, unsigned number, int to, uint8_t *frame, size_t len)
 {
     const struct relay_plan *plan = &relay->plan;
     if (plan->act == RELAY_DROP && number >= plan->message) {
         return 1;
+    }
+    if (plan->act == RELAY_EDIT) {
+        return edit(relay, number, to, frame, len);
     }
     if (number != plan->message) {
         return send_all(to, frame, len);
@@ -149,7 +159,7 @@ static int take_frames(struct relay *relay, struct side *side, unsigned *number)
 /* Reads once; 0 = the side has ended (what is left of it is passed on as it is). */
 static int read_side(struct relay *relay, struct side *side, unsigned *number)
 {
-    ssize_t n = recv(side->from, side->buf + side->have, FRAME_MAX - side->have, 0);
+    ssize_t n = recv(side->from, side->buf + side->have, RELAY_FRAME_MAX - side->have, 0);
     if (n < 0 && errno == EINTR) {
         return 1;
     }

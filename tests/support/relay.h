@@ -19,7 +19,9 @@ enum relay_act {
     RELAY_DROP,        /* swallows it and all that follow, and leaves the connection open */
     RELAY_CUT,         /* closes both sides in its place */
     RELAY_DRIP,        /* passes it on at one byte a second */
+    RELAY_EDIT,        /* gives every message to `edit`, whatever `message` says */
 };
+#define RELAY_FRAME_MAX (2 + 65535) /* bytes, header included */
 
 struct relay_plan {
     enum relay_act act;
@@ -29,6 +31,10 @@ struct relay_plan {
     const uint8_t *data; /* borrowed */
     size_t len;
     const char *record; /* file that gets every byte that came, in order, untouched; or NULL */
+    /* RELAY_EDIT: changes a frame of len bytes in place, in RELAY_FRAME_MAX; returns its new
+     * length. In the relay's thread, one at a time. */
+    size_t (*edit)(void *arg, unsigned message, uint8_t *frame, size_t len);
+    void *arg; /* borrowed */
 };
 
 struct relay;

@@ -34,7 +34,7 @@ static unsigned recorded(const char *event, const char *serial, const char *in_d
 
 static void alarm_at(const char *serial, enum kl_rc reason, int64_t now)
 {
-    OK(kl_alarm_record(&alarms, store, serial, reason, "x", now, &err));
+    OK(kl_alarm_record(&alarms, store, KL_ALARM_LOAD, serial, reason, "x", now, &err));
 }
 
 static void begin(void)
@@ -146,6 +146,28 @@ START_TEST(more_than_remembered)
 }
 END_TEST
 
+/* A sign-in takes a serial only: it must not hide what takes an armed one. */
+START_TEST(sign_ins_have_their_own)
+{
+    char serial[16];
+
+    for (int i = 0; i < KL_ALARM_MAX_SEEN + 1; i++) {
+        snprintf(serial, sizeof(serial), "R%d", i);
+        OK(kl_alarm_record(&alarms, store, KL_ALARM_SIGN_IN, serial, KL_ERR_REFUSED, "sign-in", NOW,
+                           &err));
+    }
+    ck_assert_uint_eq(recorded("alarm", "R0", "sign-in"), 1);
+    ck_assert_uint_eq(recorded("alarm", "R1024", "sign-in"), 0);
+    alarm_at("R0", KL_ERR_REFUSED, NOW);
+    alarm_at("R1024", KL_ERR_REFUSED, NOW);
+    ck_assert_uint_eq(recorded("alarm", "R0", "detail=x"), 1);
+    ck_assert_uint_eq(recorded("alarm", "R1024", "detail=x"), 1);
+    OK(kl_alarm_record(&alarms, store, KL_ALARM_SIGN_IN, "U1", KL_ERR_UNKNOWN_TERMINAL, "x", NOW,
+                       &err));
+    ck_assert_uint_eq(alarms.unknown.used, 1); /* as those of loads */
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("alarm");
@@ -159,6 +181,7 @@ int main(void)
     tcase_add_test(tcase, unknown_serials_share_a_budget);
     tcase_add_test(tcase, no_suppressed_record_without_cause);
     tcase_add_test(tcase, more_than_remembered);
+    tcase_add_test(tcase, sign_ins_have_their_own);
     suite_add_tcase(suite, tcase);
     return test_run(suite);
 }

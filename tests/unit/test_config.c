@@ -10,6 +10,7 @@
 #include "conf/log.h"
 #include "daemon/config.h"
 #include "pkcs11/token.h"
+#include "proto/suite.h"
 #include "tests/support/hsm.h"
 #include "tests/support/suite.h"
 
@@ -51,7 +52,18 @@ START_TEST(defaults)
     ck_assert_uint_eq(config.kcv_length, 3);
     ck_assert_uint_eq(config.connections, 1024);
     ck_assert_uint_eq(config.connections_per_address, 64);
-    ck_assert_uint_eq(config.message_size, 4096);
+    ck_assert_uint_eq(config.message_size, 8192);
+    ck_assert_str_eq(config.root, "/etc/keyloader/root.pem");
+    ck_assert_str_eq(config.work, "/etc/keyloader/work");
+    ck_assert_str_eq(config.crl, "/etc/keyloader/crl.pem");
+    ck_assert_str_eq(config.terminal_root, "");
+    ck_assert_str_eq(config.terminal_crl, "");
+    ck_assert_uint_eq(config.superseded_grace, 30 * 86400);
+    ck_assert_uint_eq(config.terminal_auth, KL_TERMINAL_REGISTERED);
+    ck_assert_uint_eq(config.host_fallback, 0);
+    ck_assert_uint_eq(config.suites.count, 2);
+    ck_assert_uint_eq(config.suites.items[0] + 1, KL_SUITE_HARDENED_EC);
+    ck_assert_uint_eq(config.suites.items[1] + 1, KL_SUITE_HARDENED_RSA);
     ck_assert_uint_eq(config.handshake_timeout, 30);
     ck_assert_uint_eq(config.idle_timeout, 10);
     ck_assert_uint_eq(config.queue, 256);
@@ -77,6 +89,33 @@ START_TEST(choices)
 }
 END_TEST
 
+/* Classic is spoken only if it is named; a name is the one that logs and messages use. */
+START_TEST(suites)
+{
+    ck_assert_msg(load(BASE "[policy]\nsuites = classic,hardened-rsa , hardened-ec\n") == KL_OK,
+                  "%s", err.text);
+    ck_assert_uint_eq(config.suites.count, 3);
+    ck_assert_uint_eq(config.suites.items[0] + 1, kl_suite_by_name("classic"));
+    ck_assert_uint_eq(config.suites.items[1] + 1, kl_suite_by_name("hardened-rsa"));
+    ck_assert_uint_eq(config.suites.items[2] + 1, kl_suite_by_name("hardened-ec"));
+}
+END_TEST
+
+START_TEST(terminal_certificates)
+{
+    ck_assert_msg(load(BASE "[certificates]\ncrl =\nterminal-root = /t\nterminal-crl = /c\n"
+                            "[policy]\nterminal-auth = certificate\nhost-fallback = yes\n"
+                            "[store]\nsuperseded-grace = 0\n") == KL_OK,
+                  "%s", err.text);
+    ck_assert_uint_eq(config.terminal_auth, KL_TERMINAL_CERTIFICATE);
+    ck_assert_uint_eq(config.host_fallback, 1);
+    ck_assert_uint_eq(config.superseded_grace, 0);
+    ck_assert_str_eq(config.crl, "");
+    ck_assert_str_eq(config.terminal_root, "/t");
+    ck_assert_str_eq(config.terminal_crl, "/c");
+}
+END_TEST
+
 static const struct {
     const char *text, *says;
 } faults[] = {
@@ -99,8 +138,18 @@ static const struct {
     {BASE "[policy]\nkcv-length = 2\n", "3 to 4"},
     {BASE "[policy]\nkcv-length = 5\n", "3 to 4"},
     {BASE "[policy]\nstrength-policy = off\n", "warn, enforce"},
-    {BASE "[limits]\nmessage-size = 1023\n", "1024 to 16384"},
-    {BASE "[limits]\nmessage-size = 16385\n", "1024 to 16384"},
+    {BASE "[policy]\nsuites = hardened\n", "hardened-rsa, classic, hardened-ec"},
+    {BASE "[policy]\nsuites = classic, classic\n", "twice"},
+    {BASE "[policy]\nsuites =\n", "must be one of"},
+    {BASE "[policy]\nterminal-auth = none\n", "registered, certificate"},
+    {BASE "[policy]\nterminal-auth = certificate\n", "terminal-root"},
+    {BASE "[policy]\nhost-fallback = maybe\n", "no, yes"},
+    {BASE "[certificates]\nterminal-crl = /c\n", "without terminal-root"},
+    {BASE "[certificates]\nterminal-root = t.pem\n", "absolute"},
+    {BASE "[certificates]\nwork =\n", "characters"},
+    {BASE "[store]\nsuperseded-grace = 3651d\n", "0s to 3650d"},
+    {BASE "[limits]\nmessage-size = 4095\n", "4096 to 16384"},
+    {BASE "[limits]\nmessage-size = 16385\n", "4096 to 16384"},
     {BASE "[limits]\nconnections = 100001\n", "1 to 100000"},
     {BASE "[limits]\nhandshake-timeout = 9s\n", "idle-timeout must not exceed"},
     {BASE "[limits]\nqueue = 0\n", "queue"},
@@ -197,6 +246,8 @@ int main(void)
     tcase_set_timeout(tcase, 30);
     tcase_add_test(tcase, defaults);
     tcase_add_test(tcase, choices);
+    tcase_add_test(tcase, suites);
+    tcase_add_test(tcase, terminal_certificates);
     tcase_add_loop_test(tcase, fault, 0, (int)(sizeof(faults) / sizeof(faults[0])));
     tcase_add_test(tcase, sample_file);
     tcase_add_loop_test(tcase, open_token, 0, 3);

@@ -44,6 +44,10 @@ START_TEST(test_rc_table)
     ck_assert_str_eq(kl_rc_text(KL_ERR_UNARMED), "terminal is not armed");
     ck_assert_int_eq(kl_rc_wire(KL_ERR_VERIFY), KL_WIRE_REFUSED);
     ck_assert_int_eq(kl_rc_wire(KL_ERR_UNKNOWN_TERMINAL), KL_WIRE_REFUSED);
+    ck_assert_str_eq(kl_rc_name(KL_ERR_REVOKED), "revoked");
+    ck_assert_str_eq(kl_rc_text(KL_ERR_REVOKED), "the certificate is revoked");
+    ck_assert_int_eq(kl_rc_wire(KL_ERR_REVOKED), KL_WIRE_REFUSED); /* as any bad certificate */
+    ck_assert_int_eq(kl_rc_exit_status(KL_ERR_REVOKED), kl_rc_exit_status(KL_ERR_CERT));
     ck_assert_int_eq(kl_rc_wire(KL_ERR_BUSY), KL_WIRE_BUSY);
     ck_assert_int_eq(kl_rc_exit_status(KL_ERR_USAGE), 64);
     ck_assert_str_eq(kl_rc_name((enum kl_rc)count), "internal");

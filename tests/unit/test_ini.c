@@ -12,8 +12,9 @@
 #include "tests/support/suite.h"
 
 struct conf {
-    char *name, *path, *must;
+    char *name, *path, *must, *file;
     uint64_t number, wait, flag, pick;
+    struct kl_ini_list list;
 };
 static const char *const picks[] = {"red", "green", NULL};
 static const struct kl_ini_key table[] = {
@@ -24,6 +25,8 @@ static const struct kl_ini_key table[] = {
     {"b", "wait", KL_INI_DURATION, offsetof(struct conf, wait), 10, 86400, "2m", NULL, "a time"},
     {"b", "flag", KL_INI_BOOL, offsetof(struct conf, flag), 0, 0, "no", NULL, "a flag"},
     {"b", "pick", KL_INI_CHOICE, offsetof(struct conf, pick), 0, 0, "red", picks, "a choice"},
+    {"b", "file", KL_INI_FILE, offsetof(struct conf, file), 0, 0, "", NULL, "a file"},
+    {"b", "list", KL_INI_LIST, offsetof(struct conf, list), 0, 0, "green, red", picks, "some"},
 };
 #define COUNT (sizeof(table) / sizeof(table[0]))
 
@@ -52,9 +55,10 @@ static enum kl_rc load_bytes(const char *text, size_t len)
 
 START_TEST(values)
 {
-    static const char text[] = "# comment\n  ; indented comment\n\n[a]\nname = x;y#z = \"q\"\n"
-                               "path=/tmp/caf\xc3\xa9\nmust: m\n[b]\r\nnumber\t=\t100\r\n"
-                               "wait = 1h\nflag = yes\npick = green   ";
+    static const char text[] =
+        "# comment\n  ; indented comment\n\n[a]\nname = x;y#z = \"q\"\n"
+        "path=/tmp/caf\xc3\xa9\nmust: m\n[b]\r\nnumber\t=\t100\r\n"
+        "wait = 1h\nflag = yes\npick = green   \nfile = /x\nlist = red\t,green";
 
     ck_assert_msg(load_bytes(text, sizeof(text) - 1) == KL_OK, "%s", err.text);
     ck_assert_str_eq(conf.name, "x;y#z = \"q\"");
@@ -64,6 +68,10 @@ START_TEST(values)
     ck_assert_uint_eq(conf.wait, 3600);
     ck_assert_uint_eq(conf.flag, 1);
     ck_assert_uint_eq(conf.pick, 1);
+    ck_assert_str_eq(conf.file, "/x");
+    ck_assert_uint_eq(conf.list.count, 2);
+    ck_assert_uint_eq(conf.list.items[0], 0);
+    ck_assert_uint_eq(conf.list.items[1], 1);
     kl_ini_wipe(table, COUNT, &conf);
     ck_assert_ptr_null(conf.name);
 }
@@ -78,6 +86,10 @@ START_TEST(defaults)
     ck_assert_uint_eq(conf.wait, 120);
     ck_assert_uint_eq(conf.flag, 0);
     ck_assert_uint_eq(conf.pick, 0);
+    ck_assert_str_eq(conf.file, "");
+    ck_assert_uint_eq(conf.list.count, 2);
+    ck_assert_uint_eq(conf.list.items[0], 1);
+    ck_assert_uint_eq(conf.list.items[1], 0);
 }
 END_TEST
 
@@ -118,6 +130,15 @@ static const struct {
     {BYTES("[b]\nwait = 1w\n"), ":2: [b] wait: ", "10s to 1d"},
     {BYTES("[b]\nflag = true\n"), ":2: [b] flag: ", "no, yes"},
     {BYTES("[b]\npick = blue\n"), ":2: [b] pick: ", "red, green"},
+    {BYTES("[b]\nfile = etc/x\n"), ":2: [b] file: ", "absolute"},
+    {BYTES("[b]\nlist =\n"), ":2: [b] list: ", "red, green"},
+    {BYTES("[b]\nlist = red, blue\n"), ":2: [b] list: ", "'blue'"},
+    {BYTES("[b]\nlist = red,\n"), ":2: [b] list: ", "red, green"},
+    {BYTES("[b]\nlist = red, , green\n"), ":2: [b] list: ", "red, green"},
+    {BYTES("[b]\nlist = red red\n"), ":2: [b] list: ", "'red red'"},
+    {BYTES("[b]\nlist = red, green, red\n"), ":2: [b] list: ", "twice"},
+    {BYTES("[b]\nlist = redxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\n"),
+     ":2: [b] list: ", "must be one of"},
     {BYTES("[b]\npick = red\nnumber = x\nflag = x\n"), ":3: ", "number"}, /* the first one */
 };
 

@@ -36,6 +36,10 @@ static void fill_load(struct kl_job *job)
 {
     job->kind = KL_JOB_LOAD;
     job->u.load.id = 7;
+    strcpy(job->u.load.work_key, "work");
+    job->u.load.alg = KL_ALG_AES128;
+    job->u.load.tmk_version = 1;
+    job->u.load.kcv_len = 3;
     job->u.load.hello_len = 3;
     job->u.load.certificate_len = 4;
     job->u.load.randoms_len = 5;
@@ -74,12 +78,87 @@ START_TEST(result_round_trip)
 
     out->kind = KL_JOB_RESULT;
     out->u.result.id = 9;
-    out->u.result.out.kcv_len = 3;
-    out->u.result.out.master_key_len = KL_MSG_MAX;
+    out->u.result.out.load.kcv_len = 3;
+    out->u.result.out.load.master_key_len = KL_MSG_MAX;
     ck_assert_int_eq(kl_job_send(fds[0], out, &err), KL_OK);
     ck_assert_int_eq(kl_job_receive(fds[1], in, &err), KL_OK);
     ck_assert_uint_eq(in->u.result.id, 9);
-    ck_assert_uint_eq(in->u.result.out.master_key_len, KL_MSG_MAX);
+    ck_assert_uint_eq(in->u.result.out.load.master_key_len, KL_MSG_MAX);
+}
+END_TEST
+
+static void fill_sign_in(struct kl_job *job)
+{
+    job->kind = KL_JOB_SIGN_IN;
+    memset(&job->u.sign_in, 0, sizeof(job->u.sign_in));
+    job->u.sign_in.id = 8;
+    job->u.sign_in.alg = KL_ALG_TDES2;
+    job->u.sign_in.tmk_version = KL_VERSION_MAX;
+    job->u.sign_in.kcv_len = 4;
+    job->u.sign_in.tmk_len = 24;
+    job->u.sign_in.sign_in_len = 5;
+    memcpy(job->u.sign_in.bytes, "abcde", 5);
+}
+
+START_TEST(sign_in_round_trip)
+{
+    struct kl_err err = KL_ERR_INIT;
+
+    fill_sign_in(out);
+    ck_assert_uint_eq(kl_job_size(out),
+                      offsetof(struct kl_job, u) + offsetof(struct kl_job_sign_in, bytes) + 5);
+    ck_assert_int_eq(kl_job_send(fds[0], out, &err), KL_OK);
+    ck_assert_int_eq(kl_job_receive(fds[1], in, &err), KL_OK);
+    ck_assert_int_eq(in->kind, KL_JOB_SIGN_IN);
+    ck_assert_uint_eq(in->u.sign_in.id, 8);
+    ck_assert_mem_eq(in->u.sign_in.bytes, "abcde", 5);
+    memset(out, 0, sizeof(*out));
+    out->kind = KL_JOB_KEYS;
+    out->u.result.id = 8;
+    out->u.result.out.keys.message_len = 300;
+    ck_assert_int_eq(kl_job_send(fds[0], out, &err), KL_OK);
+    ck_assert_int_eq(kl_job_receive(fds[1], in, &err), KL_OK);
+    ck_assert_int_eq(in->kind, KL_JOB_KEYS);
+    ck_assert_uint_eq(in->u.result.out.keys.message_len, 300);
+}
+END_TEST
+
+static void fill_ready(struct kl_job *job)
+{
+    job->kind = KL_JOB_READY;
+    memset(&job->u.ready, 0, sizeof(job->u.ready));
+    job->u.ready.count = 2;
+    for (unsigned i = 0; i < 2; i++) {
+        job->u.ready.key[i].label[0] = (char)('a' + i);
+        job->u.ready.key[i].suite = KL_SUITE_HARDENED_EC;
+        job->u.ready.key[i].oaep_hash = KL_OAEP_SHA1;
+        job->u.ready.key[i].spki_len = KL_JOB_SPKI_MAX;
+    }
+}
+
+static void fill_setup(struct kl_job *job)
+{
+    job->kind = KL_JOB_SETUP;
+    memset(&job->u.setup, 0, sizeof(job->u.setup));
+    job->u.setup.work_keys.count = 2;
+    strcpy(job->u.setup.work_keys.want[0].label, "new");
+    strcpy(job->u.setup.work_keys.want[1].label, "old");
+    job->u.setup.work_keys.want[1].optional = 1;
+}
+
+START_TEST(setup_and_ready_round_trip)
+{
+    struct kl_err err = KL_ERR_INIT;
+
+    fill_setup(out);
+    ck_assert_int_eq(kl_job_send(fds[0], out, &err), KL_OK);
+    ck_assert_int_eq(kl_job_receive(fds[1], in, &err), KL_OK);
+    ck_assert_str_eq(in->u.setup.work_keys.want[1].label, "old");
+    ck_assert_uint_eq(in->u.setup.work_keys.want[1].optional, 1);
+    fill_ready(out);
+    ck_assert_int_eq(kl_job_send(fds[0], out, &err), KL_OK);
+    ck_assert_int_eq(kl_job_receive(fds[1], in, &err), KL_OK);
+    ck_assert_str_eq(in->u.ready.key[1].label, "b");
 }
 END_TEST
 
@@ -150,18 +229,65 @@ static void unterminated_text(struct kl_job *job, size_t *size)
     memset(&job->u.failed, 'x', sizeof(job->u.failed));
     *size = offsetof(struct kl_job, u) + sizeof(job->u.failed);
 }
-static void long_master_key(struct kl_job *job, size_t *size)
+
+/* What is refused for one number or text in it, everything else being good. */
+#define DAMAGE(name, fill, member, change) \
+    static void name(struct kl_job *job, size_t *size) \
+    { \
+        fill(job); \
+        job->u.member change; \
+        *size = kl_job_size(job); \
+    }
+static void fill_result(struct kl_job *job)
 {
     job->kind = KL_JOB_RESULT;
     memset(&job->u.result, 0, sizeof(job->u.result));
-    job->u.result.out.master_key_len = KL_MSG_MAX + 1;
-    *size = offsetof(struct kl_job, u) + sizeof(job->u.result);
 }
-static void long_spki(struct kl_job *job, size_t *size)
+static void fill_keys(struct kl_job *job)
 {
-    job->kind = KL_JOB_READY;
-    job->u.ready.spki_len = KL_JOB_SPKI_MAX + 1;
-    *size = offsetof(struct kl_job, u) + sizeof(job->u.ready);
+    fill_result(job);
+    job->kind = KL_JOB_KEYS;
+}
+DAMAGE(no_keys_wanted, fill_setup, setup.work_keys.count, = 0)
+DAMAGE(many_keys_wanted, fill_setup, setup.work_keys.count, = KL_LOADER_KEYS_MAX + 1)
+DAMAGE(no_label_wanted, fill_setup, setup.work_keys.want[1].label[0], = 0)
+DAMAGE(odd_optional, fill_setup, setup.work_keys.want[1].optional, = 2)
+DAMAGE(odd_enforce, fill_setup, setup.strength_enforce, = 2)
+DAMAGE(odd_fallback, fill_setup, setup.host_fallback, = 2)
+DAMAGE(no_keys_found, fill_ready, ready.count, = 0)
+DAMAGE(many_keys_found, fill_ready, ready.count, = KL_LOADER_KEYS_MAX + 1)
+DAMAGE(no_label_found, fill_ready, ready.key[1].label[0], = 0)
+DAMAGE(unknown_suite, fill_ready, ready.key[1].suite, = KL_SUITE_COUNT + 1)
+DAMAGE(unknown_hash, fill_ready, ready.key[1].oaep_hash, = 3)
+DAMAGE(long_spki, fill_ready, ready.key[1].spki_len, = KL_JOB_SPKI_MAX + 1)
+DAMAGE(no_work_key, fill_load, load.work_key[0], = 0)
+DAMAGE(unknown_alg, fill_load, load.alg, = KL_ALG_COUNT + 1)
+DAMAGE(version_zero, fill_load, load.tmk_version, = 0)
+DAMAGE(version_over, fill_load, load.tmk_version, = KL_VERSION_MAX + 1u)
+DAMAGE(short_kcv, fill_load, load.kcv_len, = KL_KCV_LEN_MIN - 1)
+DAMAGE(long_kcv, fill_load, load.kcv_len, = KL_KCV_LEN_MAX + 1)
+DAMAGE(long_tmk, fill_load, load.tmk_len, = KL_CTMK_LEN_MAX + 1)
+DAMAGE(no_tmk, fill_sign_in, sign_in.tmk_len, = 0)
+DAMAGE(long_sign_in_tmk, fill_sign_in, sign_in.tmk_len, = KL_CTMK_LEN_MAX + 1)
+DAMAGE(long_sign_in, fill_sign_in, sign_in.sign_in_len, = KL_MSG_MAX + 1)
+DAMAGE(long_master_key, fill_result, result.out.load.master_key_len, = KL_MSG_MAX + 1)
+DAMAGE(long_cryptogram, fill_result, result.out.load.cryptogram_len, = KL_CTMK_LEN_MAX + 1)
+DAMAGE(long_result_kcv, fill_result, result.out.load.kcv_len, = KL_KCV_LEN_MAX + 1)
+DAMAGE(odd_fatal, fill_result, result.fatal, = 2)
+DAMAGE(long_working_keys, fill_keys, result.out.keys.message_len, = KL_MSG_MAX)
+DAMAGE(long_pik, fill_keys, result.out.keys.pik.cryptogram_len, = KL_CTMK_LEN_MAX + 1)
+DAMAGE(long_mak_kcv, fill_keys, result.out.keys.mak.kcv_len, = KL_KCV_LEN_MAX + 1)
+
+static void endless_label(struct kl_job *job, size_t *size)
+{
+    fill_setup(job);
+    memset(job->u.setup.work_keys.want[0].label, 'x', KL_KEY_LABEL_MAX + 1);
+    *size = kl_job_size(job);
+}
+static void cut_sign_in(struct kl_job *job, size_t *size)
+{
+    fill_sign_in(job);
+    *size = offsetof(struct kl_job, u) + 12;
 }
 
 static const struct damage damages[] = {
@@ -176,6 +302,35 @@ static const struct damage damages[] = {
     {"text without end", unterminated_text},
     {"MasterKey over its bound", long_master_key},
     {"public key over its bound", long_spki},
+    {"no keys wanted", no_keys_wanted},
+    {"too many keys wanted", many_keys_wanted},
+    {"key without a label wanted", no_label_wanted},
+    {"label without end", endless_label},
+    {"optional neither 0 nor 1", odd_optional},
+    {"enforce neither 0 nor 1", odd_enforce},
+    {"fallback neither 0 nor 1", odd_fallback},
+    {"no keys found", no_keys_found},
+    {"too many keys found", many_keys_found},
+    {"key without a label found", no_label_found},
+    {"unknown suite", unknown_suite},
+    {"unknown hash", unknown_hash},
+    {"load without a work key", no_work_key},
+    {"unknown algorithm", unknown_alg},
+    {"version 0", version_zero},
+    {"version over its bound", version_over},
+    {"KCV under its bound", short_kcv},
+    {"KCV over its bound", long_kcv},
+    {"TMK over its bound", long_tmk},
+    {"sign-in without a TMK", no_tmk},
+    {"sign-in's TMK over its bound", long_sign_in_tmk},
+    {"SignIn over its bound", long_sign_in},
+    {"sign-in cut short", cut_sign_in},
+    {"cryptogram over its bound", long_cryptogram},
+    {"result's KCV over its bound", long_result_kcv},
+    {"fatal neither 0 nor 1", odd_fatal},
+    {"WorkingKeys over its bound", long_working_keys},
+    {"PIK over its bound", long_pik},
+    {"MAK's KCV over its bound", long_mak_kcv},
 };
 
 START_TEST(damaged_is_refused)
@@ -198,23 +353,25 @@ END_TEST
 START_TEST(setup_from_config_is_bounded)
 {
     struct kl_err err = KL_ERR_INIT;
-    char empty[] = "", label[] = "work";
+    char empty[] = "";
+    const struct kl_job_wants wants = {1, {{"work", 0}}};
     char *longest = malloc(KL_JOB_TEXT_MAX + 1);
     struct kl_config config = {.module = empty,
                                .init_reserved = empty,
                                .token = empty,
                                .pin_source = empty,
-                               .work_key = label,
                                .storage_key = empty};
 
-    ck_assert_int_eq(kl_job_from_config(&config, out, &err), KL_OK);
-    ck_assert_str_eq(out->u.setup.work_key, "work");
+    config.host_fallback = 1;
+    ck_assert_int_eq(kl_job_from_config(&config, &wants, out, &err), KL_OK);
+    ck_assert_str_eq(out->u.setup.work_keys.want[0].label, "work");
+    ck_assert_uint_eq(out->u.setup.host_fallback, 1);
     memset(longest, 'a', KL_JOB_TEXT_MAX);
     longest[KL_JOB_TEXT_MAX] = '\0';
     config.token = longest;
-    ck_assert_int_eq(kl_job_from_config(&config, out, &err), KL_ERR_CONFIG);
+    ck_assert_int_eq(kl_job_from_config(&config, &wants, out, &err), KL_ERR_CONFIG);
     longest[KL_JOB_TEXT_MAX - 1] = '\0';
-    ck_assert_int_eq(kl_job_from_config(&config, out, &err), KL_OK);
+    ck_assert_int_eq(kl_job_from_config(&config, &wants, out, &err), KL_OK);
     free(longest);
 }
 END_TEST
@@ -228,6 +385,8 @@ int main(void)
     tcase_add_test(tc, load_round_trip);
     tcase_add_test(tc, largest_load_round_trip);
     tcase_add_test(tc, result_round_trip);
+    tcase_add_test(tc, sign_in_round_trip);
+    tcase_add_test(tc, setup_and_ready_round_trip);
     tcase_add_test(tc, nothing_there_is_busy_and_end_is_closed);
     tcase_add_loop_test(tc, damaged_is_refused, 0, (int)(sizeof(damages) / sizeof(damages[0])));
     tcase_add_test(tc, setup_from_config_is_bounded);

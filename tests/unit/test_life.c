@@ -17,12 +17,25 @@ static void ready(void)
     OK(kl_life_arm(life.store, T, NOW + 100, 3, NOW, &life.err));
 }
 
+static enum kl_rc admit(const char *pad, int64_t now, struct kl_admission *out)
+{
+    struct kl_claim claim = life_claim(T, pad);
+
+    return kl_life_admit(life.store, &claim, now, out, &life.err);
+}
+
+static enum kl_rc pend_tmk(const char *pad, const struct kl_tmk *tmk, int64_t now)
+{
+    struct kl_claim claim = life_claim(T, pad);
+
+    return kl_life_pend(life.store, &life_policy, &claim, tmk, now, &life.err);
+}
+
 static enum kl_rc pend_from(const char *pad, uint32_t version, int64_t now)
 {
     struct kl_tmk tmk = life_candidate(T, version);
 
-    snprintf(tmk.pinpad_serial, sizeof(tmk.pinpad_serial), "%s", pad);
-    return kl_life_pend(life.store, &life_policy, &tmk, now, &life.err);
+    return pend_tmk(pad, &tmk, now);
 }
 
 static enum kl_rc pend(uint32_t version, int64_t now)
@@ -90,21 +103,20 @@ START_TEST(admission)
 {
     struct kl_admission a = {0};
 
-    FAILS(kl_life_admit(life.store, T, PAD, NOW, &a, &life.err), KL_ERR_UNKNOWN_TERMINAL);
+    FAILS(admit(PAD, NOW, &a), KL_ERR_UNKNOWN_TERMINAL);
     life_register(T, PAD);
-    FAILS(kl_life_admit(life.store, T, PAD, NOW, &a, &life.err), KL_ERR_UNARMED);
+    FAILS(admit(PAD, NOW, &a), KL_ERR_UNARMED);
     OK(kl_life_arm(life.store, T, NOW + 100, 1, NOW, &life.err));
-    FAILS(kl_life_admit(life.store, T, "PAD-2", NOW, &a, &life.err), KL_ERR_REFUSED);
+    FAILS(admit("PAD-2", NOW, &a), KL_ERR_REFUSED);
     ck_assert_int_eq(a.version, 0); /* a refusal writes no output */
-    OK(kl_life_admit(life.store, T, PAD, NOW, &a, &life.err));
+    OK(admit(PAD, NOW, &a));
     ck_assert_int_eq(a.version, 1);
     ck_assert_int_eq(a.alg, KL_ALG_TDES2);
     OK(kl_life_block(life.store, T, 1, NOW, &life.err));
-    FAILS(kl_life_admit(life.store, T, PAD, NOW, &a, &life.err), KL_ERR_BLOCKED);
+    FAILS(admit(PAD, NOW, &a), KL_ERR_BLOCKED);
     FAILS(kl_life_arm(life.store, T, NOW + 100, 1, NOW, &life.err), KL_ERR_BLOCKED);
     OK(kl_life_block(life.store, T, 0, NOW, &life.err));
-    FAILS(kl_life_admit(life.store, T, PAD, NOW, &a, &life.err),
-          KL_ERR_UNARMED); /* blocking disarmed */
+    FAILS(admit(PAD, NOW, &a), KL_ERR_UNARMED); /* blocking disarmed */
 }
 END_TEST
 
@@ -119,8 +131,8 @@ START_TEST(arming_bounds)
     FAILS(kl_life_arm(life.store, T, NOW, 1, NOW, &life.err), KL_ERR_INPUT);
     OK(kl_life_arm(life.store, T, NOW + 1, 100, NOW, &life.err));
     OK(kl_life_arm(life.store, T, NOW + 10, 2, NOW, &life.err)); /* replaces */
-    OK(kl_life_admit(life.store, T, PAD, NOW + 10, &a, &life.err));
-    FAILS(kl_life_admit(life.store, T, PAD, NOW + 11, &a, &life.err), KL_ERR_UNARMED);
+    OK(admit(PAD, NOW + 10, &a));
+    FAILS(admit(PAD, NOW + 11, &a), KL_ERR_UNARMED);
     OK(pend(1, NOW));
     OK(pend(2, NOW + 10));
     ck_assert_int_eq(terminal().attempts_left, 0);
@@ -158,13 +170,16 @@ START_TEST(pend_refusals)
     FAILS(pend(0, NOW), KL_ERR_BUSY);
     tmk = life_candidate(T, 1);
     tmk.alg = KL_ALG_TDES3;
-    FAILS(kl_life_pend(life.store, &life_policy, &tmk, NOW, &life.err), KL_ERR_REFUSED);
+    FAILS(pend_tmk(PAD, &tmk, NOW), KL_ERR_REFUSED);
     tmk = life_candidate(T, 1);
     tmk.cryptogram_len = 23;
-    FAILS(kl_life_pend(life.store, &life_policy, &tmk, NOW, &life.err), KL_ERR_INTERNAL);
+    FAILS(pend_tmk(PAD, &tmk, NOW), KL_ERR_INTERNAL);
     tmk = life_candidate(T, 1);
     tmk.kcv_len = 2;
-    FAILS(kl_life_pend(life.store, &life_policy, &tmk, NOW, &life.err), KL_ERR_INTERNAL);
+    FAILS(pend_tmk(PAD, &tmk, NOW), KL_ERR_INTERNAL);
+    tmk = life_candidate(T, 1);
+    tmk.imported = 1; /* of which nobody knows */
+    FAILS(pend_tmk(PAD, &tmk, NOW), KL_ERR_BUSY);
     FAILS(pend_from("bad pad", 1, NOW), KL_ERR_INTERNAL);
     FAILS(pend_from("", 1, NOW), KL_ERR_INTERNAL);
     ck_assert_int_eq(terminal().attempts_left, 3);
@@ -184,7 +199,7 @@ START_TEST(versions_run_out)
     ready();
     tmk.state = KL_TMK_PENDING;
     OK(kl_store_tmk_add(life.store, &tmk, &life.err));
-    FAILS(kl_life_admit(life.store, T, PAD, NOW, &a, &life.err), KL_ERR_REFUSED);
+    FAILS(admit(PAD, NOW, &a), KL_ERR_REFUSED);
 }
 END_TEST
 
@@ -216,6 +231,9 @@ static void bring_into(enum kl_tmk_state state)
         OK(kl_life_expire(life.store, NOW + LIFETIME, &n, &life.err));
         ck_assert_uint_eq(n, 1);
         break;
+    case KL_TMK_REVOKED:
+        OK(kl_life_revoke(life.store, T, 1, "lost", NOW, &life.err));
+        break;
     }
     ck_assert_int_eq(stored(1).state, state);
 }
@@ -235,6 +253,7 @@ START_TEST(confirm_table)
         {KL_TMK_SUPERSEDED, KL_TMK_SUPERSEDED, KL_VERDICT_DROP, 0},
         {KL_TMK_DESTROYED, KL_TMK_DESTROYED, KL_VERDICT_DROP, 0},
         {KL_TMK_EXPIRED, KL_TMK_EXPIRED, KL_VERDICT_DROP, 0},
+        {KL_TMK_REVOKED, KL_TMK_REVOKED, KL_VERDICT_DROP, 0},
     };
     int kind = _i % LOADED_KINDS, row = _i / LOADED_KINDS;
     struct kl_loaded l = life_loaded(1);
@@ -304,6 +323,7 @@ START_TEST(activation)
     OK(confirm(50, NOW + 5, &answer));
     ck_assert_int_eq(stored(1).state, KL_TMK_SUPERSEDED);
     ck_assert_int_eq(stored(1).activated, NOW);
+    ck_assert_int_eq(stored(1).superseded, NOW + 5);
     ck_assert_uint_eq(stored(1).cryptogram_len, 24); /* still needed until the terminal is Done */
     for (uint32_t v = 2; v <= 100; v++) {
         ck_assert_int_eq(stored(v).state, v == 50 ? KL_TMK_ACTIVE : KL_TMK_DESTROYED);
@@ -422,10 +442,10 @@ START_TEST(pinpad_is_changed)
     OK(kl_life_pinpad(life.store, T, "PAD-2", NOW, &life.err));
     ck_assert_str_eq(last_audit().event, "terminal-pinpad");
     ck_assert_str_eq(last_audit().detail, "pinpad=PAD-2 before=PAD-1");
-    FAILS(kl_life_admit(life.store, T, PAD, NOW, &a, &life.err), KL_ERR_REFUSED);
-    OK(kl_life_admit(life.store, T, "PAD-2", NOW, &a, &life.err));
+    FAILS(admit(PAD, NOW, &a), KL_ERR_REFUSED);
+    OK(admit("PAD-2", NOW, &a));
     OK(kl_life_pinpad(life.store, T, "", NOW, &life.err));
-    OK(kl_life_admit(life.store, T, PAD, NOW, &a, &life.err));
+    OK(admit(PAD, NOW, &a));
     ck_assert_int_eq(terminal().attempts_left, 3); /* and the arming is as it was */
 }
 END_TEST
@@ -443,7 +463,7 @@ START_TEST(spent_attempts)
         ck_assert_str_eq(last_audit().event, "attempt-spent");
     }
     ck_assert_str_eq(last_audit().detail, "attempts_left=0");
-    FAILS(kl_life_admit(life.store, T, PAD, NOW, &a, &life.err), KL_ERR_UNARMED);
+    FAILS(admit(PAD, NOW, &a), KL_ERR_UNARMED);
     records = audit_count();
     OK(kl_life_spend(life.store, T, NOW, &life.err)); /* nothing is left to spend */
     ck_assert_int_eq(terminal().attempts_left, 0);
@@ -501,11 +521,13 @@ START_TEST(confirmed_late)
     OK(pend(1, NOW));
     OK(confirm(1, NOW + 101, &answer));
     ck_assert_int_eq(answer.verdict, KL_VERDICT_ACTIVE);
-    ck_assert_str_eq(last_audit().detail, "version=1 alg=tdes2 kcv=010101 why=confirmed-late");
+    ck_assert_str_eq(last_audit().detail,
+                     "version=1 alg=tdes2 kcv=010101 origin=generated why=confirmed-late");
     OK(kl_life_arm(life.store, T, NOW + 300, 1, NOW + 200, &life.err));
     OK(pend(2, NOW + 200));
     OK(confirm(2, NOW + 300, &answer));
-    ck_assert_str_eq(last_audit().detail, "version=2 alg=tdes2 kcv=020202 why=confirmed");
+    ck_assert_str_eq(last_audit().detail,
+                     "version=2 alg=tdes2 kcv=020202 origin=generated why=confirmed");
 }
 END_TEST
 
@@ -546,7 +568,8 @@ START_TEST(every_change_is_recorded)
     ck_assert_str_eq(last_audit().event, "terminal-armed");
     ck_assert_str_eq(last_audit().detail, "until=2023-11-14T22:14:20Z attempts=2");
     OK(pend(1, NOW));
-    ck_assert_str_eq(last_audit().detail, "version=1 alg=tdes2 kcv=010101 why=load");
+    ck_assert_str_eq(last_audit().detail,
+                     "version=1 alg=tdes2 kcv=010101 origin=generated why=load");
     OK(kl_life_block(life.store, T, 1, NOW, &life.err));
     ck_assert_str_eq(last_audit().event, "terminal-blocked");
     OK(kl_life_block(life.store, T, 1, NOW, &life.err)); /* changes nothing, records nothing */
@@ -574,7 +597,7 @@ int main(void)
     tcase_add_test(rules, pending);
     tcase_add_test(rules, pend_refusals);
     tcase_add_test(rules, versions_run_out);
-    tcase_add_loop_test(rules, confirm_table, 0, 5 * LOADED_KINDS);
+    tcase_add_loop_test(rules, confirm_table, 0, 6 * LOADED_KINDS);
     tcase_add_test(rules, confirm_unknown);
     tcase_add_test(rules, activation);
     tcase_add_test(rules, dropped_for_ever);

@@ -136,19 +136,6 @@ END_TEST
 
 /* ---- Session keys: one use each, nothing readable ---- */
 
-/* Neither copied nor changed: not what it is called, nor what it may do. */
-static void check_sealed(CK_OBJECT_HANDLE object)
-{
-    CK_ATTRIBUTE changes[] = {{CKA_LABEL, (char[]){"x"}, 1}, {CKA_SIGN, (void *)&yes, 1}};
-    CK_OBJECT_HANDLE copy;
-
-    ck_assert(!p11_flag(object, CKA_COPYABLE) && !p11_flag(object, CKA_MODIFIABLE));
-    ck_assert_uint_ne(hsm.f->C_CopyObject(hsm.s, object, NULL, 0, &copy), CKR_OK);
-    for (int i = 0; i < 2; i++) {
-        ck_assert_uint_ne(hsm.f->C_SetAttributeValue(hsm.s, object, &changes[i], 1), CKR_OK);
-    }
-}
-
 static const uint8_t label[KL_HASH_LEN] = {1, 2, 3};
 
 START_TEST(derived_keys_have_one_use)
@@ -170,8 +157,8 @@ START_TEST(derived_keys_have_one_use)
     ck_assert(!p11_flag(key, CKA_EXTRACTABLE));
     ck_assert(!p11_flag(key, CKA_TOKEN));
     ck_assert(p11_flag(key, CKA_PRIVATE));
-    check_sealed(rnd1);
-    check_sealed(key);
+    p11_check_sealed(rnd1);
+    p11_check_sealed(key);
 }
 END_TEST
 
@@ -182,13 +169,13 @@ START_TEST(unwrapped_rnd1_is_as_demanded)
     EVP_PKEY *key = NULL;
     size_t len = 0;
 
-    ck_ok(kl_pair_generate(hsm.session, KL_PAIR_WORK, "k", 2048, &key, &err));
+    ck_ok(kl_pair_generate(hsm.session, KL_PAIR_WORK, "k", KL_KEY_RSA, 2048, &key, &err));
     EVP_PKEY_free(key);
     ck_ok(kl_pair_find(hsm.session, KL_PAIR_WORK, "k", &private_key, &key, &err));
     ck_ok(kl_op_import_rsa_public(hsm.session, key, &public_key, &err));
     EVP_PKEY_free(key);
     ck_assert(p11_flag(public_key, CKA_WRAP) && !p11_flag(public_key, CKA_TOKEN));
-    check_sealed(public_key);
+    p11_check_sealed(public_key);
     ck_ok(kl_op_generate_rnd1(hsm.session, &rnd1, &err));
     ck_ok(kl_op_wrap_oaep(hsm.session, public_key, rnd1, KL_OAEP_SHA1, c_rnd1, sizeof(c_rnd1), &len,
                           &err));
@@ -196,7 +183,7 @@ START_TEST(unwrapped_rnd1_is_as_demanded)
     ck_ok(kl_object_demand(hsm.session, again, kl_rnd1_demands.list, kl_rnd1_demands.count, "Rnd1'",
                            &err));
     ck_assert_uint_eq(p11_uses(again), KL_CAN_DERIVE);
-    check_sealed(again);
+    p11_check_sealed(again);
 }
 END_TEST
 
@@ -244,7 +231,7 @@ START_TEST(tmk_goes_out_and_comes_back)
     ck_assert(p11_flag(tmk, CKA_SENSITIVE));
     ck_assert(!p11_flag(tmk, CKA_TOKEN));
     ck_assert(!p11_flag(tmk, CKA_WRAP_WITH_TRUSTED));
-    check_sealed(tmk);
+    p11_check_sealed(tmk);
     ck_ok(kl_op_kcv(hsm.session, tmk, info->alg, 4, kcv, &err));
     ck_ok(kl_op_wrap(hsm.session, wrap, tmk, wrapped, &len, &err));
     ck_assert_uint_eq(len, kl_alg_wrapped_len(info));
@@ -255,7 +242,7 @@ START_TEST(tmk_goes_out_and_comes_back)
     ck_assert_mem_eq(kcv, kcv_back, 4);
     ck_assert(!p11_flag(back, CKA_EXTRACTABLE));
     ck_assert(!p11_flag(back, CKA_TOKEN));
-    check_sealed(back);
+    p11_check_sealed(back);
 
     ck_ok(kl_op_unwrap_tmk(hsm.session, unwrap, info->alg, wrapped, len, KL_USE_UNWRAP, "TMK",
                            0x01020304, &pad, &err));
@@ -267,7 +254,7 @@ START_TEST(tmk_goes_out_and_comes_back)
     ck_assert_uint_eq(hsm.f->C_GetAttributeValue(hsm.s, pad, &attr, 1), CKR_OK);
     ck_assert_uint_eq(attr.ulValueLen, 4);
     ck_assert_mem_eq(id, "\x01\x02\x03\x04", 4);
-    check_sealed(pad);
+    p11_check_sealed(pad);
 }
 END_TEST
 

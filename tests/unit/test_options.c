@@ -144,6 +144,20 @@ START_TEST(take_flag)
 }
 END_TEST
 
+START_TEST(key_type)
+{
+    enum kl_key_type type = (enum kl_key_type)99;
+    unsigned bits = 7;
+
+    ck_assert_int_eq(kl_options_key_type("--key", "p-384", &type, &bits, &err), KL_OK);
+    ck_assert(type == KL_KEY_EC && bits == 384);
+    ck_assert_int_eq(kl_options_key_type("--key", "aes-128", &type, &bits, &err), KL_ERR_USAGE);
+    ck_assert_int_eq(err.rc, KL_ERR_USAGE);
+    ck_assert_ptr_eq(strstr(err.text, "--key: \"aes-128\" is no kind of key"), err.text);
+    ck_assert(type == KL_KEY_EC && bits == 384);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("options");
@@ -152,6 +166,7 @@ int main(void)
     tcase_add_loop_test(tcase, next, 0, (int)(sizeof(lines) / sizeof(lines[0])));
     tcase_add_loop_test(tcase, take, 0, (int)(sizeof(taken) / sizeof(taken[0])));
     tcase_add_test(tcase, take_flag);
+    tcase_add_test(tcase, key_type);
     suite_add_tcase(suite, tcase);
     return test_run(suite);
 }

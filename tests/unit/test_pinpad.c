@@ -33,7 +33,7 @@ static struct kl_err err;
 /* ---- What the loader would do ---- */
 
 static uint8_t rnd1[32];
-static struct kl_pinpad_labels labels;
+static uint8_t t0[KL_HASH_LEN];
 
 static void ecb(const EVP_CIPHER *cipher, const uint8_t *key, const uint8_t *in, int len,
                 uint8_t *out)
@@ -49,7 +49,10 @@ static void ecb(const EVP_CIPHER *cipher, const uint8_t *key, const uint8_t *in,
 
 static void derived(enum kl_purpose purpose, uint8_t key[32])
 {
-    ecb(EVP_aes_256_ecb(), rnd1, labels.of[purpose], 32, key);
+    uint8_t label[KL_HASH_LEN];
+
+    ok(kl_suite_label(purpose, t0, label, &err));
+    ecb(EVP_aes_256_ecb(), rnd1, label, 32, key);
 }
 
 static void cmac(const char *cipher, const uint8_t *key, size_t key_len, const uint8_t *in,
@@ -108,15 +111,11 @@ static struct kl_pinpad *open_pad(int kind)
 
 static void set_up(void)
 {
-    size_t i, k;
-
     test_softhsm_dir(dir, LABEL, PIN);
     snprintf(pin_path, sizeof(pin_path), "%s/pin", dir);
     ok(kl_file_write(pin_path, PIN "\n", sizeof(PIN), 0600, 1, &err));
-    for (i = 0; i <= KL_PURPOSE_DONE; i++) {
-        for (k = 0; k < KL_HASH_LEN; k++) {
-            labels.of[i][k] = (uint8_t)(i * 32 + k);
-        }
+    for (size_t i = 0; i < sizeof(t0); i++) {
+        t0[i] = (uint8_t)(i * 7);
     }
 }
 
@@ -140,7 +139,7 @@ static void start(struct kl_pinpad *pad)
     uint8_t c_rnd1[KL_RSA_MAX];
     size_t len;
 
-    ok(kl_pinpad_start(pad, work, KL_OAEP_SHA1, &labels, c_rnd1, &len, &err));
+    ok(kl_pinpad_start_rsa(pad, work, KL_OAEP_SHA1, t0, c_rnd1, &len, &err));
     ck_assert_uint_eq(len, 256);
     open_rnd1(c_rnd1, len, EVP_sha1());
 }
@@ -197,7 +196,7 @@ START_TEST(test_seal)
 {
     struct kl_pinpad *pad = open_pad(_i);
     EVP_CIPHER_CTX *gcm = EVP_CIPHER_CTX_new();
-    uint8_t iv[12] = {1}, t0[32] = {2}, rnd2[32] = {3}, out[48], key[32], plain[32];
+    uint8_t iv[12] = {1}, rnd2[32] = {3}, out[48], key[32], plain[32];
     int n;
 
     start(pad);
@@ -346,7 +345,7 @@ START_TEST(test_memory_oaep_sha256)
     uint8_t c_rnd1[KL_RSA_MAX], buf[33] = {0}, mac[16], want[16], key[32];
     size_t len;
 
-    ok(kl_pinpad_start(pad, work, KL_OAEP_SHA256, &labels, c_rnd1, &len, &err));
+    ok(kl_pinpad_start_rsa(pad, work, KL_OAEP_SHA256, t0, c_rnd1, &len, &err));
     open_rnd1(c_rnd1, len, EVP_sha256());
     ok(kl_pinpad_mac(pad, KL_PURPOSE_ACK, buf, 33, mac, &err));
     derived(KL_PURPOSE_ACK, key);
@@ -360,10 +359,11 @@ END_TEST
 
 static void check_tmk(CK_FUNCTION_LIST *p11, CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object)
 {
-    static const CK_ATTRIBUTE_TYPE no[] = {CKA_EXTRACTABLE, CKA_WRAP,      CKA_ENCRYPT,
-                                           CKA_DECRYPT,     CKA_SIGN,      CKA_VERIFY,
-                                           CKA_DERIVE,      CKA_MODIFIABLE};
-    static const CK_ATTRIBUTE_TYPE yes[] = {CKA_TOKEN, CKA_PRIVATE, CKA_SENSITIVE, CKA_UNWRAP};
+    static const CK_ATTRIBUTE_TYPE no[] = {CKA_EXTRACTABLE, CKA_WRAP,   CKA_ENCRYPT,   CKA_SIGN,
+                                           CKA_VERIFY,      CKA_DERIVE, CKA_MODIFIABLE};
+    /* CKA_DECRYPT: a TDES TMK, on a token that does not unwrap by TDES-ECB. */
+    static const CK_ATTRIBUTE_TYPE yes[] = {CKA_TOKEN, CKA_PRIVATE, CKA_SENSITIVE, CKA_UNWRAP,
+                                            CKA_DECRYPT};
     CK_BBOOL value;
     CK_BYTE key[32];
     CK_ATTRIBUTE attr = {0, &value, sizeof(value)}, secret = {CKA_VALUE, key, sizeof(key)};

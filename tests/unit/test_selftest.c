@@ -194,28 +194,303 @@ START_TEST(two_work_keys)
 }
 END_TEST
 
-/* A token that lacks an operation: told by name, whatever it answers. */
+/* ---- Tokens that lack an operation, or do it wrongly ---- */
+
+/* Another work key in place of the one that is there. */
+static void replace_work_key(enum kl_suite suite, unsigned bits)
+{
+    EVP_PKEY *key = NULL;
+
+    ck_ok(kl_pair_destroy(hsm.session, "work", &err));
+    ck_ok(kl_pair_generate(hsm.session, kl_pair_role_of(suite), "work", kl_suite_key_type(suite),
+                           bits, &key, &err));
+    EVP_PKEY_free(key);
+}
+
+/* Told by name, whatever it answers. */
 START_TEST(selftest_names_what_is_missing)
 {
     static const struct {
+        enum kl_suite suite;
         enum fake_p11_fn fn;
         CK_RV rv;
         const char *text;
     } lacks[] = {
-        {FAKE_C_UnwrapKey, CKR_MECHANISM_INVALID, "C_UnwrapKey(CKM_RSA_PKCS_OAEP)"},
-        {FAKE_C_DeriveKey, CKR_MECHANISM_INVALID, "C_DeriveKey(CKM_AES_ECB_ENCRYPT_DATA)"},
-        {FAKE_C_DeriveKey, CKR_GENERAL_ERROR, "C_DeriveKey(CKM_AES_ECB_ENCRYPT_DATA)"},
-        {FAKE_C_WrapKey, CKR_FUNCTION_FAILED, "C_WrapKey(CKM_RSA_PKCS_OAEP)"},
-        {FAKE_C_GenerateKey, CKR_MECHANISM_INVALID, "C_GenerateKey(CKM_AES_KEY_GEN)"},
-        {FAKE_C_Decrypt, CKR_FUNCTION_FAILED, "C_Decrypt(CKM_AES_GCM)"},
-        {FAKE_C_EncryptInit, CKR_MECHANISM_INVALID, "C_Encrypt(CKM_AES_GCM)"},
-        {FAKE_C_SignInit, CKR_MECHANISM_INVALID, "C_Sign(CKM_AES_CMAC)"},
-        {FAKE_C_GenerateRandom, CKR_RANDOM_NO_RNG, "C_GenerateRandom"},
+        {1, FAKE_C_UnwrapKey, CKR_MECHANISM_INVALID, "C_UnwrapKey(CKM_RSA_PKCS_OAEP)"},
+        {1, FAKE_C_DeriveKey, CKR_MECHANISM_INVALID, "C_DeriveKey(CKM_AES_ECB_ENCRYPT_DATA)"},
+        {1, FAKE_C_DeriveKey, CKR_GENERAL_ERROR, "C_DeriveKey(CKM_AES_ECB_ENCRYPT_DATA)"},
+        {1, FAKE_C_WrapKey, CKR_FUNCTION_FAILED, "C_WrapKey(CKM_RSA_PKCS_OAEP)"},
+        {1, FAKE_C_GenerateKey, CKR_MECHANISM_INVALID, "C_GenerateKey(CKM_AES_KEY_GEN)"},
+        {1, FAKE_C_Decrypt, CKR_FUNCTION_FAILED, "C_Decrypt(CKM_AES_GCM)"},
+        {1, FAKE_C_EncryptInit, CKR_MECHANISM_INVALID, "C_Encrypt(CKM_AES_GCM)"},
+        {1, FAKE_C_SignInit, CKR_MECHANISM_INVALID, "C_Sign(CKM_AES_CMAC)"},
+        {1, FAKE_C_GenerateRandom, CKR_RANDOM_NO_RNG, "C_GenerateRandom"},
+        {2, FAKE_C_DecryptInit, CKR_MECHANISM_INVALID, "C_Decrypt(CKM_RSA_PKCS_OAEP)"},
+        {2, FAKE_C_CreateObject, CKR_ATTRIBUTE_VALUE_INVALID, "C_CreateObject"},
+        {2, FAKE_C_SignInit, CKR_MECHANISM_INVALID, "C_Sign(CKM_AES_CMAC)"},
+        {3, FAKE_C_DeriveKey, CKR_MECHANISM_INVALID, "C_DeriveKey(CKM_ECDH1_DERIVE)"},
+        {3, FAKE_C_UnwrapKey, CKR_GENERAL_ERROR, "C_UnwrapKey(CKM_AES_KEY_WRAP)"},
+        {3, FAKE_C_GenerateKeyPair, CKR_MECHANISM_INVALID, "CKM_EC_KEY_PAIR_GEN"},
     };
 
+    if (lacks[_i].suite != KL_SUITE_HARDENED_RSA) {
+        replace_work_key(lacks[_i].suite, lacks[_i].suite == KL_SUITE_CLASSIC ? 2048 : 256);
+    }
     fake_p11_fail(lacks[_i].fn, 0, lacks[_i].rv);
     open_fails(KL_ERR_HSM_LACKS, lacks[_i].text);
     ck_assert_int_eq(strncmp(err.text, "self-test: ", 11), 0);
+    ck_says("work key \"work\"");
+}
+END_TEST
+
+/* The first work key is good, the last one's token calls fail: every key is tried. */
+START_TEST(every_work_key_is_tried)
+{
+    const struct kl_loader_config both = {
+        .work_keys = {{"work", 0}, {"ec", 0}},
+        .work_key_count = 2,
+        .storage_key = "storage",
+        .strength_enforce = 1,
+    };
+    EVP_PKEY *key = NULL;
+
+    ck_ok(kl_pair_generate(hsm.session, KL_PAIR_WORK_EC, "ec", KL_KEY_EC, 384, &key, &err));
+    EVP_PKEY_free(key);
+    ck_ok(kl_loader_open(hsm.token, &both, &loader, &err));
+    kl_loader_free(loader);
+    loader = NULL;
+    fake_p11_fail(FAKE_C_GenerateKeyPair, 0, CKR_MECHANISM_INVALID);
+    ck_rc(kl_loader_open(hsm.token, &both, &loader, &err), KL_ERR_HSM_LACKS);
+    ck_says("work key \"ec\" (hardened-ec)");
+}
+END_TEST
+
+/* As many loads as there are algorithms that the key is strong enough for. */
+START_TEST(selftest_loads_what_the_key_carries)
+{
+    static const struct {
+        enum kl_suite suite;
+        unsigned bits, loads;
+    } table[] = {{KL_SUITE_HARDENED_RSA, 2048, 2}, {KL_SUITE_CLASSIC, 2048, 2},
+                 {KL_SUITE_HARDENED_RSA, 3072, 3}, {KL_SUITE_HARDENED_EC, 256, 3},
+                 {KL_SUITE_HARDENED_EC, 384, 4},   {KL_SUITE_HARDENED_EC, 521, 5}};
+    struct kl_loader_config warn = p11_config;
+    unsigned enforced;
+
+    replace_work_key(table[_i].suite, table[_i].bits);
+    fake_p11_reset();
+    ck_ok(kl_loader_open(hsm.token, &p11_config, &loader, &err));
+    enforced = fake_p11_calls(FAKE_C_SignInit);
+    kl_loader_free(loader);
+    loader = NULL;
+    warn.strength_enforce = 0;
+    fake_p11_reset();
+    ck_ok(kl_loader_open(hsm.token, &warn, &loader, &err));
+    /* A load signs once, and MACs five times; with an AES key three KCVs more. */
+    ck_assert_uint_eq(fake_p11_calls(FAKE_C_SignInit) - enforced, (5 - table[_i].loads) * 9);
+}
+END_TEST
+
+static CK_FUNCTION_LIST real;
+
+/* Flips a bit of what C_Sign gives: of MACs, or of signatures. */
+static int of_signatures;
+static CK_RV signs_wrongly(CK_SESSION_HANDLE s, unsigned char *in, CK_ULONG in_len,
+                           unsigned char *out, CK_ULONG *len)
+{
+    CK_RV rv = real.C_Sign(s, in, in_len, out, len);
+
+    if (rv == CKR_OK && (*len > KL_MAC_LEN) == of_signatures) {
+        out[*len / 2] ^= 1;
+    }
+    return rv;
+}
+
+START_TEST(a_wrong_mac_or_signature_is_found)
+{
+    if (_i % 3 > 0) {
+        replace_work_key(_i % 3 == 1 ? KL_SUITE_CLASSIC : KL_SUITE_HARDENED_EC,
+                         _i % 3 == 1 ? 2048 : 521);
+    }
+    of_signatures = _i / 3;
+    real = *hsm.f;
+    hsm.f->C_Sign = signs_wrongly;
+    open_fails(KL_ERR_HSM_LACKS, of_signatures ? "C_Sign by the work key" : "a wrong result");
+}
+END_TEST
+
+/* A token whose ECDH gives something else than everybody's: here, that of another point. */
+static CK_RV derives_wrongly(CK_SESSION_HANDLE s, CK_MECHANISM *mechanism, CK_OBJECT_HANDLE base,
+                             CK_ATTRIBUTE *attrs, CK_ULONG count, CK_OBJECT_HANDLE *out)
+{
+    CK_ECDH1_DERIVE_PARAMS *params = mechanism->pParameter;
+    CK_ECDH1_DERIVE_PARAMS other;
+    CK_MECHANISM changed = {CKM_ECDH1_DERIVE, &other, sizeof(other)};
+    static uint8_t point[KL_EC_POINT_MAX];
+    static size_t len;
+
+    if (mechanism->mechanism != CKM_ECDH1_DERIVE) {
+        return real.C_DeriveKey(s, mechanism, base, attrs, count, out);
+    }
+    if (len == 0) {
+        len = params->public_data_len;
+        memcpy(point, params->public_data, len);
+    }
+    other = *params;
+    other.public_data = point;
+    other.public_data_len = len;
+    return real.C_DeriveKey(s, &changed, base, attrs, count, out);
+}
+
+START_TEST(a_wrong_ecdh_is_found)
+{
+    static const unsigned sizes[] = {256, 384, 521};
+
+    replace_work_key(KL_SUITE_HARDENED_EC, sizes[_i]);
+    real = *hsm.f;
+    hsm.f->C_DeriveKey = derives_wrongly;
+    open_fails(KL_ERR_HSM_LACKS, "C_UnwrapKey(CKM_AES_KEY_WRAP)");
+}
+END_TEST
+
+/* A key wrap that gives, a second time, what it gave the first time under the same key; but the
+ * first so many are as they should be. */
+static unsigned good_wraps;
+static struct {
+    CK_OBJECT_HANDLE kek;
+    uint8_t wrapped[KL_CTMK_LEN_MAX];
+    CK_ULONG len;
+} given[64];
+static size_t given_count;
+
+static CK_RV wraps_once(CK_SESSION_HANDLE s, CK_MECHANISM *mechanism, CK_OBJECT_HANDLE kek,
+                        CK_OBJECT_HANDLE key, unsigned char *out, CK_ULONG *len)
+{
+    CK_RV rv = real.C_WrapKey(s, mechanism, kek, key, out, len);
+
+    if (rv != CKR_OK || mechanism->mechanism != CKM_AES_KEY_WRAP) {
+        return rv;
+    }
+    for (size_t i = 0; i < given_count; i++) {
+        if (given[i].kek == kek && given[i].len == *len) {
+            if (good_wraps > 0) {
+                good_wraps--;
+            } else {
+                memcpy(out, given[i].wrapped, *len);
+            }
+            return CKR_OK;
+        }
+    }
+    good_wraps -= good_wraps > 0;
+    ck_assert_uint_lt(given_count, 64);
+    given[given_count].kek = kek;
+    given[given_count].len = *len;
+    memcpy(given[given_count++].wrapped, out, *len);
+    return CKR_OK;
+}
+
+START_TEST(a_wrong_key_wrap_is_found)
+{
+    static const char *const texts[] = {"self-test: sign-in: ",
+                                        "TMK under the storage key: CKM_AES_KEY_WRAP does not",
+                                        "self-test: sign-in: CKM_AES_KEY_WRAP does not give back"};
+
+    if (_i == 1) { /* of TMKs, two have the same length */
+        replace_work_key(KL_SUITE_HARDENED_EC, 256);
+    }
+    if (_i == 2) { /* only the very last: MAK's, for the store */
+        fake_p11_reset();
+        ck_ok(kl_loader_open(hsm.token, &p11_config, &loader, &err));
+        /* C_WrapKey was also called for the OAEP of each load, and once by TDES-ECB. */
+        good_wraps = fake_p11_calls(FAKE_C_WrapKey) - 4;
+        kl_loader_free(loader);
+        loader = NULL;
+    }
+    real = *hsm.f;
+    hsm.f->C_WrapKey = wraps_once;
+    open_fails(KL_ERR_HSM_LACKS, texts[_i]);
+}
+END_TEST
+
+/* The nth C_Decrypt, or C_Sign, from now on goes wrong by a bit. */
+static unsigned until_wrong;
+static CK_RV decrypts_wrongly_once(CK_SESSION_HANDLE s, unsigned char *in, CK_ULONG in_len,
+                                   unsigned char *out, CK_ULONG *len)
+{
+    CK_RV rv = real.C_Decrypt(s, in, in_len, out, len);
+
+    if (rv == CKR_OK && --until_wrong == 0) {
+        out[*len - 1] ^= 1;
+    }
+    return rv;
+}
+
+static CK_RV signs_wrongly_once(CK_SESSION_HANDLE s, unsigned char *in, CK_ULONG in_len,
+                                unsigned char *out, CK_ULONG *len)
+{
+    CK_RV rv = real.C_Sign(s, in, in_len, out, len);
+
+    if (rv == CKR_OK && --until_wrong == 0) {
+        out[0] ^= 1;
+    }
+    return rv;
+}
+
+/* Rnd2' first in the known answer, then in a load. (With an EC key one wrong known answer only
+ * makes the other form of points be tried, so 4 is left out.) */
+START_TEST(a_wrong_rnd2_is_found)
+{
+    static const char *const texts[] = {"a wrong result", "gives back another text"};
+
+    if (_i / 2 > 0) {
+        replace_work_key(_i / 2 == 1 ? KL_SUITE_CLASSIC : KL_SUITE_HARDENED_EC,
+                         _i / 2 == 1 ? 2048 : 256);
+    }
+    real = *hsm.f;
+    hsm.f->C_Decrypt = decrypts_wrongly_once;
+    until_wrong = (unsigned)_i % 2 + 1;
+    open_fails(KL_ERR_HSM_LACKS, texts[_i % 2]);
+}
+END_TEST
+
+/* The last MAC of all is the sign-in's. */
+START_TEST(a_wrong_mac_of_the_sign_in_is_found)
+{
+    fake_p11_reset();
+    ck_ok(kl_loader_open(hsm.token, &p11_config, &loader, &err));
+    until_wrong = fake_p11_calls(FAKE_C_Sign);
+    kl_loader_free(loader);
+    loader = NULL;
+    real = *hsm.f;
+    hsm.f->C_Sign = signs_wrongly_once;
+    open_fails(KL_ERR_HSM_LACKS, "self-test: sign-in: C_Sign(CKM_AES_CMAC) gives another MAC");
+}
+END_TEST
+
+/* After the known answer's MAC: TMK's KCV, the signature, Loaded's and Done's MACs, and so on. */
+START_TEST(a_wrong_mac_of_a_load_is_found)
+{
+    static const unsigned nth[] = {3, 4};
+
+    real = *hsm.f;
+    hsm.f->C_Sign = signs_wrongly_once;
+    until_wrong = nth[_i];
+    open_fails(KL_ERR_HSM_LACKS, "load of a TMK tdes2: C_Sign(CKM_AES_CMAC) gives another MAC");
+}
+END_TEST
+
+START_TEST(selftest_tries_a_sign_in)
+{
+    unsigned calls;
+
+    fake_p11_reset();
+    ck_ok(kl_loader_open(hsm.token, &p11_config, &loader, &err));
+    calls = fake_p11_calls(FAKE_C_GenerateKey);
+    kl_loader_free(loader);
+    loader = NULL;
+    fake_p11_reset();
+    fake_p11_fail(FAKE_C_GenerateKey, calls, CKR_FUNCTION_FAILED); /* the last one */
+    open_fails(KL_ERR_HSM_LACKS, "self-test: sign-in: ");
 }
 END_TEST
 
@@ -230,7 +505,9 @@ END_TEST
 START_TEST(good_token_opens)
 {
     ck_ok(kl_loader_open(hsm.token, &p11_config, &loader, &err));
-    ck_assert_int_eq(EVP_PKEY_get_bits(kl_loader_public(loader)), 2048);
+    struct kl_loader_key keys[KL_LOADER_KEYS_MAX];
+    ck_assert_uint_eq(kl_loader_keys(loader, keys), 1);
+    ck_assert_int_eq(EVP_PKEY_get_bits(keys[0].public_key), 2048);
     ck_assert_uint_eq(test_session_objects(hsm.session), 0);
 }
 END_TEST
@@ -252,7 +529,17 @@ static Suite *selftest_suite(void)
     tcase_add_loop_test(cases, storage_key_whose_template_lacks_one, 1, (int)kl_tmk_demands.count);
     tcase_add_test(cases, two_work_keys);
     tcase_add_test(cases, selftest_passes_on_a_lost_token);
-    tcase_add_loop_test(cases, selftest_names_what_is_missing, 0, 9);
+    tcase_add_loop_test(cases, selftest_names_what_is_missing, 0, 15);
+    tcase_add_test(cases, every_work_key_is_tried);
+    tcase_add_loop_test(cases, selftest_loads_what_the_key_carries, 0, 6);
+    tcase_add_loop_test(cases, a_wrong_mac_or_signature_is_found, 0, 6);
+    tcase_add_loop_test(cases, a_wrong_ecdh_is_found, 0, 3);
+    tcase_add_test(cases, selftest_tries_a_sign_in);
+    tcase_add_loop_test(cases, a_wrong_key_wrap_is_found, 0, 3);
+    tcase_add_loop_test(cases, a_wrong_rnd2_is_found, 0, 4);
+    tcase_add_loop_test(cases, a_wrong_rnd2_is_found, 5, 6);
+    tcase_add_test(cases, a_wrong_mac_of_the_sign_in_is_found);
+    tcase_add_loop_test(cases, a_wrong_mac_of_a_load_is_found, 0, 2);
     suite_add_tcase(suite, cases);
     return suite;
 }

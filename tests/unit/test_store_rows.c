@@ -187,12 +187,12 @@ START_TEST(tmks)
     ck_assert_mem_eq(&got, &want, sizeof(got));
     FAILS(kl_store_tmk_add(store, &want, &err), KL_ERR_EXISTS);
     FAILS(kl_store_tmk_get(store, "B", 3, &got, &err), KL_ERR_NOT_FOUND);
-    FAILS(kl_store_tmk_set_state(store, "B", 3, KL_TMK_ACTIVE, 5, &err), KL_ERR_NOT_FOUND);
+    FAILS(kl_store_tmk_set_state(store, "B", 3, KL_TMK_ACTIVE, 5, 0, &err), KL_ERR_NOT_FOUND);
     want = a_tmk("B", 7);
     OK(kl_store_tmk_add(store, &want, &err));
     OK(kl_store_tmk_last_version(store, "B", &last, &err));
     ck_assert_uint_eq(last, 7);
-    OK(kl_store_tmk_set_state(store, "A", 1, KL_TMK_ACTIVE, 5, &err));
+    OK(kl_store_tmk_set_state(store, "A", 1, KL_TMK_ACTIVE, 5, 0, &err));
     OK(kl_store_tmk_get(store, "A", 1, &got, &err));
     ck_assert_int_eq(got.activated, 5);
     ck_assert_int_eq(tmk_count(NULL, 0), 4);
@@ -219,8 +219,8 @@ START_TEST(never_two_active)
     OK(add_terminal(store, "A"));
     OK(kl_store_tmk_add(store, &one, &err));
     OK(kl_store_tmk_add(store, &two, &err));
-    OK(kl_store_tmk_set_state(store, "A", 1, KL_TMK_ACTIVE, 5, &err));
-    FAILS(kl_store_tmk_set_state(store, "A", 2, KL_TMK_ACTIVE, 5, &err), KL_ERR_STORE);
+    OK(kl_store_tmk_set_state(store, "A", 1, KL_TMK_ACTIVE, 5, 0, &err));
+    FAILS(kl_store_tmk_set_state(store, "A", 2, KL_TMK_ACTIVE, 5, 0, &err), KL_ERR_STORE);
     SAYS("rules");
 }
 END_TEST
@@ -254,7 +254,7 @@ START_TEST(destroyed_is_gone)
     reopen(KL_STORE_WRITE);
     ck_assert(file_has(path, 0xc7, 32));
     OK(kl_store_begin(store, &err));
-    OK(kl_store_tmk_set_state(store, "A", 1, _i ? KL_TMK_EXPIRED : KL_TMK_DESTROYED, 0, &err));
+    OK(kl_store_tmk_set_state(store, "A", 1, _i ? KL_TMK_EXPIRED : KL_TMK_DESTROYED, 0, 0, &err));
     OK(kl_store_commit(store, &err));
     OK(kl_store_tmk_get(store, "A", 1, &got, &err));
     ck_assert_uint_eq(got.cryptogram_len, 0);

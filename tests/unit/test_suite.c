@@ -21,122 +21,41 @@ static void to_hex(const uint8_t *in, size_t len, char *out)
     }
 }
 
-START_TEST(test_alg_table)
-{
-    static const struct {
-        const char *name;
-        size_t len;
-        int is_aes;
-    } want[KL_ALG_COUNT] = {
-        {"tdes2", 16, 0}, {"tdes3", 24, 0}, {"aes128", 16, 1}, {"aes192", 24, 1}, {"aes256", 32, 1},
-    };
-
-    for (unsigned i = 0; i < KL_ALG_COUNT; i++) {
-        const struct kl_alg_info *info = kl_alg_info(i + 1);
-
-        ck_assert_ptr_nonnull(info);
-        ck_assert_ptr_eq(kl_alg_by_name(want[i].name), info);
-        ck_assert_uint_eq(info->alg, i + 1);
-        ck_assert_str_eq(info->name, want[i].name);
-        ck_assert_uint_eq(info->key_len, want[i].len);
-        ck_assert_int_eq(info->is_aes, want[i].is_aes);
-        ck_assert_int_eq(info->kcv_method, want[i].is_aes ? KL_KCV_AES_CMAC : KL_KCV_TDES_ZEROS);
-    }
-    ck_assert_ptr_null(kl_alg_info(0));
-    ck_assert_ptr_null(kl_alg_info(KL_ALG_COUNT + 1));
-    ck_assert_ptr_null(kl_alg_info((unsigned)-1));
-    ck_assert_ptr_null(kl_alg_by_name("aes"));
-    ck_assert_ptr_null(kl_alg_by_name("AES128"));
-    ck_assert_ptr_null(kl_alg_by_name(""));
-}
-END_TEST
-
-START_TEST(test_sizes)
-{
-    static const unsigned good[] = {2048, 3072, 4096};
-    static const unsigned bad[] = {0, 1024, 2047, 2049, 2056, 3071, 3073, 4095, 4097, 8192};
-
-    for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
-        ck_assert_msg(kl_rsa_bits_ok(good[i]) == 1, "%u", good[i]);
-    }
-    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
-        ck_assert_msg(kl_rsa_bits_ok(bad[i]) == 0, "%u", bad[i]);
-    }
-    ck_assert_uint_eq(kl_alg_wrapped_len(kl_alg_info(KL_ALG_TDES2)), 24);
-    ck_assert_uint_eq(kl_alg_wrapped_len(kl_alg_info(KL_ALG_AES256)), KL_CTMK_LEN_MAX);
-}
-END_TEST
-
-/* design: RSA-2048 carries TDES; RSA-3072 and -4096 also AES-128; no RSA key carries more. */
 static const struct {
-    unsigned bits;
-    enum kl_alg alg;
-    const char *smallest; /* NULL = may carry */
-} strengths[] = {
-    {2048, KL_ALG_TDES2, NULL},        {2048, KL_ALG_TDES3, NULL},
-    {2048, KL_ALG_AES128, "RSA-3072"}, {2048, KL_ALG_AES192, "P-384"},
-    {2048, KL_ALG_AES256, "P-521"},    {3072, KL_ALG_TDES3, NULL},
-    {3072, KL_ALG_AES128, NULL},       {3072, KL_ALG_AES192, "P-384"},
-    {4096, KL_ALG_AES128, NULL},       {4096, KL_ALG_AES192, "P-384"},
-    {4096, KL_ALG_AES256, "P-521"},    {1024, KL_ALG_TDES2, "RSA-2048"},
-    {2047, KL_ALG_TDES2, "RSA-2048"},  {3071, KL_ALG_AES128, "RSA-3072"},
+    enum kl_suite suite;
+    const char *name;
+    enum kl_key_type key_type;
+} suites[KL_SUITE_COUNT] = {
+    {KL_SUITE_HARDENED_RSA, "hardened-rsa", KL_KEY_RSA},
+    {KL_SUITE_CLASSIC, "classic", KL_KEY_RSA},
+    {KL_SUITE_HARDENED_EC, "hardened-ec", KL_KEY_EC},
 };
 
-START_TEST(test_strength)
+START_TEST(test_suites)
 {
-    struct kl_err err = KL_ERR_INIT;
-    const char *smallest = strengths[_i].smallest;
-    char key[16];
-
-    ck_assert_int_eq(kl_alg_strength(KL_KEY_RSA, strengths[_i].bits, strengths[_i].alg, &err),
-                     smallest ? KL_ERR_STRENGTH : KL_OK);
-    if (!smallest) {
-        return;
-    }
-    snprintf(key, sizeof(key), "RSA-%u", strengths[_i].bits);
-    ck_assert_ptr_nonnull(strstr(err.text, key));
-    ck_assert_ptr_nonnull(strstr(err.text, kl_alg_info(strengths[_i].alg)->name));
-    ck_assert_ptr_nonnull(strstr(err.text, smallest));
+    ck_assert_str_eq(kl_suite_name(suites[_i].suite), suites[_i].name);
+    ck_assert_uint_eq(kl_suite_by_name(suites[_i].name), suites[_i].suite);
+    ck_assert_int_eq(kl_suite_key_type(suites[_i].suite), suites[_i].key_type);
 }
 END_TEST
 
-START_TEST(test_strength_unknown)
+START_TEST(test_suite_unknown)
 {
-    struct kl_err err = KL_ERR_INIT;
+    static const char *const names[] = {"", "hardened", "hardened-rsa ", "Classic", "4"};
 
-    ck_assert_int_eq(kl_alg_strength(KL_KEY_RSA, 4096, (enum kl_alg)0, &err), KL_ERR_STRENGTH);
-    ck_assert_int_eq(kl_alg_strength(KL_KEY_RSA, 4096, (enum kl_alg)6, &err), KL_ERR_STRENGTH);
-    ck_assert_int_eq(kl_alg_strength((enum kl_key_type)2, 4096, KL_ALG_TDES2, &err),
-                     KL_ERR_STRENGTH);
-}
-END_TEST
-
-START_TEST(test_kcv_format)
-{
-    static const uint8_t kcv[] = {0xca, 0x3f, 0x9b, 0x04};
-    char out[KL_KCV_TEXT];
-
-    kl_kcv_format(kcv, 3, out);
-    ck_assert_str_eq(out, "CA3F9B");
-    kl_kcv_format(kcv, 4, out);
-    ck_assert_str_eq(out, "CA3F9B04");
-}
-END_TEST
-
-START_TEST(test_kcv_too_long)
-{
-    static const uint8_t kcv[KL_KCV_LEN_MAX + 1];
-    char out[32];
-
-    kl_kcv_format(kcv, sizeof(kcv), out); /* aborts */
-}
-END_TEST
-
-START_TEST(test_suite_names)
-{
-    ck_assert_str_eq(kl_suite_name(KL_SUITE_HARDENED_RSA), "hardened-rsa");
     ck_assert_ptr_null(kl_suite_name(0));
-    ck_assert_ptr_null(kl_suite_name(2));
+    ck_assert_ptr_null(kl_suite_name(KL_SUITE_COUNT + 1));
+    ck_assert_ptr_null(kl_suite_name((unsigned)-1));
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        ck_assert_uint_eq(kl_suite_by_name(names[i]), 0);
+    }
+}
+END_TEST
+
+START_TEST(test_key_type_unknown)
+{
+    kl_suite_key_type((enum kl_suite)_i); /* aborts */
+    ck_abort_msg("came back");
 }
 END_TEST
 
@@ -149,6 +68,7 @@ static const struct {
     {KL_PURPOSE_NONCE, "6e0fc29e77a07723617135742bdd8909ef432b1fcfcf01918cde5047f9c4ddb4"},
     {KL_PURPOSE_ACK, "439ce63cdbe238102466cf2b03c1ab13fb2bd4ff7a470643ba60450ff2737a33"},
     {KL_PURPOSE_DONE, "58de3d8dc61cb9ae44329c2c9c538a3cc445ba64b4baed366feda0184d27a00e"},
+    {KL_PURPOSE_KEYS, "3ef4cd93d2bf02e64e5a9ebb8c0e76e3fbaf998ed75d1abb0b46bf0999426b79"},
 };
 
 START_TEST(test_label)
@@ -163,6 +83,45 @@ START_TEST(test_label)
     ck_assert_int_eq(kl_suite_label(labels[_i].purpose, t0, label, &err), KL_OK);
     to_hex(label, sizeof(label), hex);
     ck_assert_str_eq(hex, labels[_i].hex);
+}
+END_TEST
+
+/* Likewise: sha256(b"keyloader/1 ecies\0" + bytes(range(32)) + b"\4" + bytes(range(1, length))). */
+static const struct {
+    size_t point_len;
+    const char *hex;
+} ecies_labels[] = {
+    {65, "0fb985d55277e30b110ef61718b94ca9fb3f014343c9bbba76a44e18fc4614be"},
+    {97, "26a82c04b63798773a1ba65cd7ae20727f40e9946b1b4238f04ae6d109c22330"},
+    {133, "7c7452eeadfe996fc86f710e4a49695f5f786b6c991c071bdaae0bc98be96a96"},
+};
+
+START_TEST(test_ecies_label)
+{
+    struct kl_err err = KL_ERR_INIT;
+    uint8_t t0[KL_HASH_LEN], label[KL_HASH_LEN], point[KL_EC_POINT_MAX];
+    char hex[2 * KL_HASH_LEN + 1];
+
+    for (size_t i = 0; i < sizeof(point); i++) {
+        point[i] = (uint8_t)i;
+    }
+    memcpy(t0, point, sizeof(t0));
+    point[0] = 4;
+    ck_assert_int_eq(kl_suite_ecies_label(t0, point, ecies_labels[_i].point_len, label, &err),
+                     KL_OK);
+    to_hex(label, sizeof(label), hex);
+    ck_assert_str_eq(hex, ecies_labels[_i].hex);
+}
+END_TEST
+
+START_TEST(test_ecies_label_too_long)
+{
+    static const uint8_t point[KL_EC_POINT_MAX + 1];
+    struct kl_err err = KL_ERR_INIT;
+    uint8_t t0[KL_HASH_LEN] = {0}, label[KL_HASH_LEN];
+    enum kl_rc rc = kl_suite_ecies_label(t0, point, sizeof(point), label, &err); /* aborts */
+
+    ck_abort_msg("came back with %d", (int)rc);
 }
 END_TEST
 
@@ -193,6 +152,32 @@ START_TEST(test_mac_inputs)
     ck_assert_uint_eq(done[32], 1);
     kl_suite_done_input(t2, KL_VERDICT_DROP, done);
     ck_assert_uint_eq(done[32], 2);
+}
+END_TEST
+
+START_TEST(test_proof_input)
+{
+    static uint8_t der[1024], out[KL_PROOF_INPUT_MAX];
+    uint8_t t0[KL_HASH_LEN];
+
+    memset(t0, 0x77, sizeof(t0));
+    memset(der, 0xdd, sizeof(der));
+    ck_assert_uint_eq(kl_suite_proof_input(t0, der, 3, out), 55);
+    ck_assert_mem_eq(out, "keyloader/1 randoms\0", 20);
+    ck_assert_mem_eq(out + 20, t0, sizeof(t0));
+    ck_assert_mem_eq(out + 52, "\xdd\xdd\xdd\0", 4);
+    ck_assert_uint_eq(kl_suite_proof_input(t0, der, sizeof(der), out), 1076);
+    ck_assert_mem_eq(out + 52, der, sizeof(der));
+}
+END_TEST
+
+START_TEST(test_proof_input_too_long)
+{
+    static uint8_t der[1025], out[KL_PROOF_INPUT_MAX];
+    uint8_t t0[KL_HASH_LEN] = {0};
+
+    kl_suite_proof_input(t0, der, sizeof(der), out); /* aborts */
+    ck_abort_msg("came back");
 }
 END_TEST
 
@@ -228,15 +213,17 @@ int main(void)
     Suite *suite = suite_create("suite");
     TCase *tcase = tcase_create("suite");
 
-    tcase_add_test(tcase, test_alg_table);
-    tcase_add_loop_test(tcase, test_strength, 0, sizeof(strengths) / sizeof(strengths[0]));
-    tcase_add_test(tcase, test_sizes);
-    tcase_add_test(tcase, test_strength_unknown);
-    tcase_add_test(tcase, test_kcv_format);
-    tcase_add_test_raise_signal(tcase, test_kcv_too_long, SIGABRT);
-    tcase_add_test(tcase, test_suite_names);
+    tcase_add_loop_test(tcase, test_suites, 0, KL_SUITE_COUNT);
+    tcase_add_test(tcase, test_suite_unknown);
+    tcase_add_loop_test_raise_signal(tcase, test_key_type_unknown, SIGABRT, 0, 1);
+    tcase_add_loop_test_raise_signal(tcase, test_key_type_unknown, SIGABRT, KL_SUITE_COUNT + 1,
+                                     KL_SUITE_COUNT + 2);
     tcase_add_loop_test(tcase, test_label, 0, sizeof(labels) / sizeof(labels[0]));
     tcase_add_test_raise_signal(tcase, test_label_unknown, SIGABRT);
+    tcase_add_loop_test(tcase, test_ecies_label, 0, sizeof(ecies_labels) / sizeof(ecies_labels[0]));
+    tcase_add_test_raise_signal(tcase, test_ecies_label_too_long, SIGABRT);
+    tcase_add_test(tcase, test_proof_input);
+    tcase_add_test_raise_signal(tcase, test_proof_input_too_long, SIGABRT);
     tcase_add_test(tcase, test_mac_inputs);
     tcase_add_test(tcase, test_transcript);
     suite_add_tcase(suite, tcase);

@@ -703,7 +703,8 @@ START_TEST(test_init_refused)
     memset(text, 'x', sizeof(text));
     text[1003] = '\0';
     setup.dir = dir;
-    setup.root = root_path;
+    setup.roots[0] = root_path;
+    setup.root_count = 1;
     switch (_i) {
     case 0:
         setup.pin_source = "file:/x/a #b/pin";
@@ -715,7 +716,7 @@ START_TEST(test_init_refused)
         setup.module = "/usr/lib/m.so ";
         break;
     default:
-        setup.root = leaf;
+        setup.roots[0] = leaf;
         break;
     }
     ck_assert_int_eq(kl_terminal_init(&setup, &b.err), _i < 3 ? KL_ERR_INPUT : KL_ERR_CERT);

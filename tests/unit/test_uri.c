@@ -197,6 +197,38 @@ START_TEST(pin_length)
 }
 END_TEST
 
+/* The same ways for what is no PIN: other lengths, and other words. */
+START_TEST(passphrases_and_components)
+{
+    static const struct {
+        enum kl_typed what;
+        size_t len;
+        enum kl_rc rc;
+        const char *says;
+    } cases[] = {
+        {KL_TYPED_PASSPHRASE, 1000, KL_OK, NULL},
+        {KL_TYPED_PASSPHRASE, 1001, KL_ERR_INPUT, "passphrase from"},
+        {KL_TYPED_PASSPHRASE, 1003, KL_ERR_INPUT, "passphrase file"},
+        {KL_TYPED_PASSPHRASE, 3, KL_ERR_INPUT, "passphrase from"},
+        {KL_TYPED_COMPONENT, 64, KL_OK, NULL},
+        {KL_TYPED_COMPONENT, 256, KL_ERR_INPUT, "key component from"},
+        {KL_TYPED_PIN, 256, KL_ERR_INPUT, "PIN from"},
+    };
+    struct kl_secret *secret = NULL;
+    char text[1004];
+
+    memset(text, 'a', sizeof(text));
+    write_pin(text, cases[_i].len, 0600);
+    ck_assert_int_eq(kl_typed_read(cases[_i].what, path, "it", &secret, &err), cases[_i].rc);
+    if (cases[_i].says) {
+        ck_assert_msg(strstr(err.text, cases[_i].says) != NULL, "%s", err.text);
+    } else {
+        ck_assert_uint_eq(kl_secret_len(secret), cases[_i].len);
+    }
+    kl_secret_free(secret);
+}
+END_TEST
+
 START_TEST(pin_file_permissions)
 {
     static const unsigned modes[] = {0640, 0604, 0620, 0602, 0610, 0601, 0644};
@@ -336,6 +368,7 @@ static Suite *uri_suite(void)
     tcase_add_checked_fixture(pin, setup, teardown);
     tcase_add_test(pin, pin_file);
     tcase_add_test(pin, pin_length);
+    tcase_add_loop_test(pin, passphrases_and_components, 0, 7);
     tcase_add_loop_test(pin, pin_file_permissions, 0, 7);
     tcase_add_test(pin, pin_file_of_somebody_else);
     tcase_add_test(pin, pin_file_must_be_a_file);

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The vectors of docs/protocol.md: every value follows from the others as the document says, and
- * no byte of them could be another; terminal-sim accepts them; and the document is what the program
- * writes. The loader's part is test_vectors_hsm.c's.
+ * The loads among the vectors of docs/protocol.md: every value follows from the others as the
+ * document says, and no byte of them could be another; terminal-sim accepts them; and the document
+ * is what the program writes. Sign-ins are test_vectors_signin.c's, the loader's part
+ * test_vectors_hsm.c's.
  */
 #include <check.h>
 #include <limits.h>
 #include <openssl/evp.h>
-#include <openssl/rsa.h>
+#include <openssl/x509.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,46 +25,13 @@
 #include "tests/support/vectors.h"
 
 #define NOW 1767225600 /* 2026-01-01 */
+#define NO_BYTES ((struct kl_bytes){NULL, 0})
 
 static struct kl_err err = KL_ERR_INIT;
 
-/* ---- RSA, by RFC 8017 ---- */
-
-/* RSA without any padding: m^d or m^e. 1, or 0 if the number is not below the modulus. */
-static int raw_rsa(EVP_PKEY *key, int private, struct kl_bytes in, uint8_t *out)
+static int suite_of(int i)
 {
-    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new(key, NULL);
-    size_t len = KL_RSA_MAX;
-    int ok;
-
-    if (private) {
-        ok = EVP_PKEY_decrypt_init(ctx) == 1 &&
-             EVP_PKEY_CTX_set_rsa_padding(ctx, RSA_NO_PADDING) == 1 &&
-             EVP_PKEY_decrypt(ctx, out, &len, in.data, in.len) == 1;
-    } else {
-        ok = EVP_PKEY_encrypt_init(ctx) == 1 &&
-             EVP_PKEY_CTX_set_rsa_padding(ctx, RSA_NO_PADDING) == 1 &&
-             EVP_PKEY_encrypt(ctx, out, &len, in.data, in.len) == 1;
-    }
-    EVP_PKEY_CTX_free(ctx);
-    return ok && len == in.len;
-}
-
-/* RFC 8017, B.2.1, exclusive-ored into data. */
-static void mgf1_xor(const EVP_MD *md, struct kl_bytes seed, uint8_t *data, size_t len)
-{
-    size_t hash_len = (size_t)EVP_MD_get_size(md);
-    uint8_t mask[64];
-
-    for (size_t i = 0; i < len; i++) {
-        const uint8_t counter[4] = {0, 0, 0, (uint8_t)(i / hash_len)};
-        const struct kl_bytes parts[] = {seed, {counter, sizeof(counter)}};
-
-        if (i % hash_len == 0) {
-            vec_digest(md, parts, 2, mask);
-        }
-        data[i] ^= mask[i % hash_len];
-    }
+    return (int)vec_expected[i].suite;
 }
 
 /* ---- What must hold between the values of a load ---- */
@@ -87,88 +55,88 @@ static int check_transcript(struct vec_set *set, int i)
 
 static int check_keys(struct vec_set *set, int i)
 {
-    static const char *const purposes[] = {"wrap", "nonce", "ack", "done"};
-    uint8_t label[32], key[32];
-    char name[24];
+    static const char *const purposes[] = {"ack", "done", "wrap", "nonce"};
+    struct kl_bytes rnd1 = vec_bytes(set, "rnd1"), t0 = vec_bytes(set, "t0");
 
-    (void)i;
-    if (vec_get(set, "rnd1")->len != 32) {
-        return 0;
-    }
-    for (size_t n = 0; n < 4; n++) {
-        const struct kl_bytes parts[] = {{(const uint8_t *)"keyloader/1 ", 12},
-                                         {(const uint8_t *)purposes[n],
-                                          strlen(purposes[n]) + 1}, /* with its NUL */
-                                         vec_bytes(set, "t0")};
-
-        vec_digest(EVP_sha256(), parts, 3, label);
-        snprintf(name, sizeof(name), "label_%s", purposes[n]);
-        if (!vec_is(set, name, label, 32)) {
+    for (size_t n = 0; n < (suite_of(i) == KL_SUITE_CLASSIC ? 2 : 4); n++) {
+        if (!vec_check_key(set, purposes[n], rnd1, t0, NO_BYTES)) {
             return 0;
         }
-        vec_pass("AES-256-ECB", 1, vec_get(set, "rnd1")->data, (struct kl_bytes){label, 32}, key);
-        snprintf(name, sizeof(name), "k_%s", purposes[n]);
-        if (!vec_is(set, name, key, 32)) {
+    }
+    return rnd1.len == 32;
+}
+
+static int check_coding(struct vec_set *set, int i)
+{
+    static const struct {
+        const char *name;
+        enum kl_msg_type type;
+    } messages[] = {
+        {"hello", KL_MSG_HELLO},     {"certificate", KL_MSG_CERTIFICATE},
+        {"randoms", KL_MSG_RANDOMS}, {"master_key", KL_MSG_MASTER_KEY},
+        {"loaded", KL_MSG_LOADED},   {"done_active", KL_MSG_DONE},
+        {"done_drop", KL_MSG_DONE},  {"confirm", KL_MSG_CONFIRM},
+    };
+
+    (void)i;
+    for (size_t n = 0; n < sizeof(messages) / sizeof(messages[0]); n++) {
+        if (!vec_coding(set, messages[n].name, messages[n].type)) {
             return 0;
         }
     }
     return 1;
 }
 
-static const struct {
-    const char *name;
-    enum kl_msg_type type;
-} messages[] = {
-    {"hello", KL_MSG_HELLO},     {"certificate", KL_MSG_CERTIFICATE},
-    {"randoms", KL_MSG_RANDOMS}, {"master_key", KL_MSG_MASTER_KEY},
-    {"loaded", KL_MSG_LOADED},   {"done_active", KL_MSG_DONE},
-    {"done_drop", KL_MSG_DONE},  {"confirm", KL_MSG_CONFIRM},
-};
-#define MESSAGES (sizeof(messages) / sizeof(messages[0]))
-
-static int check_coding(struct vec_set *set, int i)
+static int check_randoms(struct vec_set *set, const struct kl_randoms *randoms, int i)
 {
-    uint8_t again[KL_MSG_MAX];
-    struct kl_msg msg;
-    size_t len;
+    int ok = (int)randoms->suite == suite_of(i) &&
+             vec_is(set, "c_rnd1", randoms->c_rnd1, randoms->c_rnd1_len);
 
-    (void)i;
-    for (size_t n = 0; n < MESSAGES; n++) {
-        if (!vec_decode(set, messages[n].name, &msg) || msg.type != messages[n].type ||
-            kl_msg_encode(&msg, again, &len, &err) != KL_OK ||
-            !vec_is(set, messages[n].name, again, len)) {
-            return 0;
-        }
+    if (suite_of(i) != KL_SUITE_CLASSIC) {
+        ok = ok && vec_is(set, "iv", randoms->iv, 12) && vec_is(set, "c_rnd2", randoms->c_rnd2, 48);
     }
-    return 1;
+    if (suite_of(i) == KL_SUITE_HARDENED_EC) {
+        ok = ok && vec_is(set, "point", randoms->point, randoms->point_len);
+    }
+    return ok && (vec_expected[i].has_proof ? vec_is(set, "proof", randoms->sig, randoms->sig_len)
+                                            : randoms->sig_len == 0);
+}
+
+static int check_tbs(struct vec_set *set, const struct kl_master_key *msg, const char *serial,
+                     int i)
+{
+    const struct kl_tbs *tbs = &msg->tbs;
+    int ok = vec_is(set, "tbs", msg->tbs_der.data, msg->tbs_der.len) &&
+             vec_is(set, "signature", msg->sig, msg->sig_len) && vec_is(set, "t1", tbs->t1, 32) &&
+             strcmp(tbs->serial, serial) == 0 && tbs->usage == KL_USAGE_KEK &&
+             tbs->alg == vec_expected[i].alg && tbs->version == vec_expected[i].version &&
+             tbs->kcv_method == kl_alg_info(vec_expected[i].alg)->kcv_method &&
+             vec_is(set, "kcv", tbs->kcv, tbs->kcv_len);
+
+    if (suite_of(i) == KL_SUITE_CLASSIC) {
+        return ok && tbs->ctmk_len == 0;
+    }
+    return ok && vec_is(set, "rnd2", tbs->rnd2, 32) &&
+           vec_is(set, "ctmk", tbs->ctmk, tbs->ctmk_len);
 }
 
 static int check_fields(struct vec_set *set, int i)
 {
     struct kl_msg hello, certificate, randoms, master_key;
-    const struct kl_tbs *tbs = &master_key.u.master_key.tbs;
-    const struct kl_alg_info *info = kl_alg_info(vec_expected[i].alg);
 
     if (!vec_decode(set, "hello", &hello) || !vec_decode(set, "certificate", &certificate) ||
         !vec_decode(set, "randoms", &randoms) || !vec_decode(set, "master_key", &master_key)) {
         return 0;
     }
-    return hello.u.hello.version == 1 && hello.u.hello.suites[0] == 1 &&
-           memchr(hello.u.hello.algs, tbs->alg, hello.u.hello.alg_count) != NULL &&
-           certificate.u.certificate.suite == 1 &&
+    return hello.u.hello.version == 1 &&
+           memchr(hello.u.hello.suites, suite_of(i), hello.u.hello.suite_count) != NULL &&
+           memchr(hello.u.hello.algs, vec_expected[i].alg, hello.u.hello.alg_count) != NULL &&
+           certificate.u.certificate.suite == suite_of(i) &&
            certificate.u.certificate.oaep_hash == vec_expected[i].oaep_hash &&
+           (certificate.u.certificate.crl.len > 0) == vec_expected[i].has_crl &&
            vec_is(set, "nonce", certificate.u.certificate.nonce, 32) &&
-           vec_is(set, "c_rnd1", randoms.u.randoms.c_rnd1, randoms.u.randoms.c_rnd1_len) &&
-           vec_is(set, "iv", randoms.u.randoms.iv, 12) &&
-           vec_is(set, "c_rnd2", randoms.u.randoms.c_rnd2, 48) &&
-           vec_is(set, "tbs", master_key.u.master_key.tbs_der.data,
-                  master_key.u.master_key.tbs_der.len) &&
-           vec_is(set, "signature", master_key.u.master_key.sig, master_key.u.master_key.sig_len) &&
-           vec_is(set, "t1", tbs->t1, 32) && vec_is(set, "rnd2", tbs->rnd2, 32) &&
-           vec_is(set, "ctmk", tbs->ctmk, tbs->ctmk_len) &&
-           strcmp(tbs->serial, hello.u.hello.serial) == 0 && tbs->usage == KL_USAGE_KEK &&
-           tbs->alg == vec_expected[i].alg && tbs->version == vec_expected[i].version &&
-           tbs->kcv_method == info->kcv_method && vec_is(set, "kcv", tbs->kcv, tbs->kcv_len);
+           check_randoms(set, &randoms.u.randoms, i) &&
+           check_tbs(set, &master_key.u.master_key, hello.u.hello.serial, i);
 }
 
 static int check_answers(struct vec_set *set, int i)
@@ -195,38 +163,19 @@ static int check_answers(struct vec_set *set, int i)
            vec_is(set, "loaded_mac", confirm.u.confirm.loaded.mac, 16);
 }
 
-/* One MAC: that its input is T2 and these bytes, and the MAC itself. */
-static int check_mac(struct vec_set *set, const char *name, const char *key, struct kl_bytes tail)
-{
-    char input_name[24], mac_name[24];
-    uint8_t input[40], mac[16];
-
-    memcpy(input, vec_get(set, "t2")->data, 32);
-    memcpy(input + 32, tail.data, tail.len);
-    vec_cmac(vec_bytes(set, key), (struct kl_bytes){input, 32 + tail.len}, mac);
-    snprintf(input_name, sizeof(input_name), "%s_input", name);
-    snprintf(mac_name, sizeof(mac_name), "%s_mac", name);
-    return vec_is(set, input_name, input, 32 + tail.len) && vec_is(set, mac_name, mac, 16);
-}
-
 static int check_macs(struct vec_set *set, int i)
 {
-    static const uint8_t active[] = {1}, drop[] = {2};
-    const struct vec_value *kcv = vec_get(set, "kcv");
-    uint8_t ack[5] = {1};
-
     (void)i;
-    memcpy(ack + 1, kcv->data, kcv->len);
-    return check_mac(set, "loaded", "k_ack", (struct kl_bytes){ack, 1 + kcv->len}) &&
-           check_mac(set, "done_active", "k_done", (struct kl_bytes){active, 1}) &&
-           check_mac(set, "done_drop", "k_done", (struct kl_bytes){drop, 1});
+    return vec_check_loaded_mac(set, "kcv") &&
+           vec_check_done_mac(set, "done_active", KL_VERDICT_ACTIVE) &&
+           vec_check_done_mac(set, "done_drop", KL_VERDICT_DROP);
 }
 
 static int check_tmk(struct vec_set *set, int i)
 {
+    const char *wrap = suite_of(i) == KL_SUITE_CLASSIC ? "rnd1" : "k_wrap";
     uint8_t tmk[64], block[16];
-    size_t len =
-        vec_pass("AES256-WRAP", 0, vec_get(set, "k_wrap")->data, vec_bytes(set, "ctmk"), tmk);
+    size_t len = vec_open(KL_ALG_AES256, vec_get(set, wrap)->data, vec_bytes(set, "ctmk"), tmk);
 
     if (len != kl_alg_info(vec_expected[i].alg)->key_len || !vec_is(set, "tmk", tmk, len)) {
         return 0;
@@ -237,11 +186,14 @@ static int check_tmk(struct vec_set *set, int i)
 
 static int check_rnd2(struct vec_set *set, int i)
 {
-    EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
+    EVP_CIPHER_CTX *ctx;
     uint8_t c_rnd2[48], rnd2[32];
     int len = 0, ok;
 
-    (void)i;
+    if (suite_of(i) == KL_SUITE_CLASSIC) {
+        return 1;
+    }
+    ctx = EVP_CIPHER_CTX_new();
     memcpy(c_rnd2, vec_get(set, "c_rnd2")->data, 48);
     ok = EVP_DecryptInit_ex2(ctx, EVP_aes_256_gcm(), vec_get(set, "k_nonce")->data,
                              vec_get(set, "iv")->data, NULL) &&
@@ -253,22 +205,24 @@ static int check_rnd2(struct vec_set *set, int i)
     return ok;
 }
 
-/* RFC 8017, 7.1.2, by hand: EM = 00 || seed masked || (lHash || 00... || 01 || Rnd1) masked. */
+/* RFC 8017, 7.1.2, by hand: EM = 00 || seed masked || (lHash || 00... || 01 || M) masked. */
 static int check_oaep(struct vec_set *set, int i)
 {
     const EVP_MD *md = vec_expected[i].oaep_hash == KL_OAEP_SHA1 ? EVP_sha1() : EVP_sha256();
     size_t hash_len = (size_t)EVP_MD_get_size(md), k = vec_get(set, "c_rnd1")->len;
+    size_t len = suite_of(i) == KL_SUITE_CLASSIC ? 64 : 32;
     uint8_t em[KL_RSA_MAX], wanted[KL_RSA_MAX] = {0}, *seed = em + 1, *db = seed + hash_len;
     size_t db_len = k - 1 - hash_len;
 
-    if (!raw_rsa(vec_keys[i], 1, vec_bytes(set, "c_rnd1"), em)) {
+    if (!vec_raw_rsa(vec_keys[i], 1, vec_bytes(set, "c_rnd1"), em)) {
         return 0;
     }
-    mgf1_xor(md, (struct kl_bytes){db, db_len}, seed, hash_len);
-    mgf1_xor(md, (struct kl_bytes){seed, hash_len}, db, db_len);
+    vec_mgf1_xor(md, (struct kl_bytes){db, db_len}, seed, hash_len);
+    vec_mgf1_xor(md, (struct kl_bytes){seed, hash_len}, db, db_len);
     vec_digest(md, NULL, 0, wanted);
-    wanted[db_len - 33] = 1;
-    memcpy(wanted + db_len - 32, vec_get(set, "rnd1")->data, 32);
+    wanted[db_len - len - 1] = 1;
+    memcpy(wanted + db_len - len, vec_get(set, "rnd1")->data, 32);
+    memcpy(wanted + db_len - len + 32, vec_get(set, "rnd2")->data, len - 32);
     return em[0] == 0 && vec_is(set, "oaep_seed", seed, hash_len) &&
            memcmp(db, wanted, db_len) == 0;
 }
@@ -282,12 +236,12 @@ static int check_pss(struct vec_set *set, int i)
     size_t db_len = sig.len - 33;
     const struct kl_bytes parts[] = {{zeros, 8}, {m_hash, 32}, vec_bytes(set, "pss_salt")};
 
-    if (!raw_rsa(vec_keys[i], 0, sig, em)) {
+    if (!vec_raw_rsa(vec_keys[i], 0, sig, em)) {
         return 0;
     }
     vec_digest(EVP_sha256(), &tbs, 1, m_hash);
     vec_digest(EVP_sha256(), parts, 3, h);
-    mgf1_xor(EVP_sha256(), (struct kl_bytes){em + db_len, 32}, em, db_len);
+    vec_mgf1_xor(EVP_sha256(), (struct kl_bytes){em + db_len, 32}, em, db_len);
     em[0] &= 0x7f; /* emBits is one less than the modulus has */
     wanted[db_len - 33] = 1;
     memcpy(wanted + db_len - 32, parts[2].data, 32);
@@ -295,81 +249,168 @@ static int check_pss(struct vec_set *set, int i)
            em[sig.len - 1] == 0xbc;
 }
 
-/* Cheap ones first: a flipped byte is to be found 9,000 times. */
+/* PKCS #1 v1.5, 8.1, by hand: 00 || 01 || ff... || 00 || Ctmk || Rnd2'. */
+static int check_recovery(struct vec_set *set, int i)
+{
+    struct kl_bytes sig = vec_bytes(set, "signature"), ctmk = vec_bytes(set, "ctmk");
+    size_t len = ctmk.len + 32, at = sig.len - len;
+    uint8_t em[KL_RSA_MAX], wanted[KL_RSA_MAX];
+
+    memset(wanted, 0xff, sizeof(wanted));
+    wanted[0] = 0;
+    wanted[1] = 1;
+    wanted[at - 1] = 0;
+    memcpy(wanted + at, ctmk.data, ctmk.len);
+    memcpy(wanted + at + ctmk.len, vec_get(set, "rnd2")->data, 32);
+    return vec_raw_rsa(vec_keys[i], 0, sig, em) && memcmp(em, wanted, sig.len) == 0 &&
+           vec_is(set, "recovered", em + at, len);
+}
+
+/* The loader's side of what the ephemeral key did on the terminal's. */
+static int check_ecies(struct vec_set *set, int i)
+{
+    struct kl_bytes point = vec_bytes(set, "point");
+    uint8_t x[KL_EC_FIELD_MAX], rnd1[64], again[KL_EC_POINT_MAX];
+    size_t len = vec_ecdh(vec_keys[i], point, x);
+
+    return len > 0 && vec_is(set, "ecdh_x", x, len) && vec_is(set, "z", x + len - 32, 32) &&
+           vec_check_key(set, "ecies", vec_bytes(set, "z"), vec_bytes(set, "t0"), point) &&
+           vec_open(KL_ALG_AES256, vec_get(set, "k_ecies")->data, vec_bytes(set, "c_rnd1"), rnd1) ==
+               32 &&
+           vec_is(set, "rnd1", rnd1, 32) &&
+           vec_is(set, "point", again,
+                  vec_multiply(vec_keys[i], vec_bytes(set, "ephemeral"), again));
+}
+
+static int check_signature(struct vec_set *set, int i)
+{
+    if (suite_of(i) == KL_SUITE_HARDENED_RSA) {
+        return check_pss(set, i);
+    }
+    if (suite_of(i) == KL_SUITE_CLASSIC) {
+        return check_recovery(set, i);
+    }
+    return vec_check_ecdsa(vec_keys[i],
+                           EVP_PKEY_get_bits(vec_keys[i]) == 521 ? EVP_sha512() : EVP_sha256(),
+                           vec_bytes(set, "signature"), vec_bytes(set, "ecdsa_k"),
+                           vec_bytes(set, "tbs"));
+}
+
+static int check_c_rnd1(struct vec_set *set, int i)
+{
+    return suite_of(i) == KL_SUITE_HARDENED_EC ? check_ecies(set, i) : check_oaep(set, i);
+}
+
+/* The anchor in Hello is the root's, and the only one. */
+static int check_anchor(struct vec_set *set, int i)
+{
+    struct kl_bytes root = vec_bytes(&vec_roots[vec_expected[i].root], "root");
+    const uint8_t *at = root.data;
+    uint8_t hash[32], *spki = NULL;
+    struct kl_msg hello;
+    X509 *cert;
+    int len;
+
+    if (suite_of(i) != KL_SUITE_HARDENED_EC) {
+        return 1;
+    }
+    cert = d2i_X509(NULL, &at, (long)root.len);
+    len = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(cert), &spki);
+    vec_digest(EVP_sha256(), &(struct kl_bytes){spki, (size_t)len}, 1, hash);
+    OPENSSL_free(spki);
+    X509_free(cert);
+    return vec_is(set, "anchor", hash, 32) && vec_decode(set, "hello", &hello) &&
+           hello.u.hello.anchor_count == 1 && memcmp(hello.u.hello.anchors[0], hash, 32) == 0;
+}
+
+/* The DER of Randoms without its last field, a signature of 64 bytes, by hand: what is left has 128
+ * to 255 bytes, so its length takes one byte less. */
+static size_t strip_proof(struct kl_bytes randoms, uint8_t out[512])
+{
+    size_t left = randoms.len - 4 - 66;
+
+    ck_assert(randoms.data[0] == 0xa2 && randoms.data[1] == 0x82 && left >= 128 && left < 256);
+    memcpy(out, (const uint8_t[]){0xa2, 0x81, (uint8_t)left}, 3);
+    memcpy(out + 3, randoms.data + 4, left);
+    return 3 + left;
+}
+
+static int check_proof(struct vec_set *set, int i)
+{
+    uint8_t input[600] = "keyloader/1 randoms"; /* and its NUL */
+    size_t len;
+
+    if (!vec_expected[i].has_proof) {
+        return 1;
+    }
+    memcpy(input + 20, vec_get(set, "t0")->data, 32);
+    len = 52 + strip_proof(vec_bytes(set, "randoms"), input + 52);
+    return vec_is(set, "proof_input", input, len) &&
+           vec_check_ecdsa(vec_device, EVP_sha256(), vec_bytes(set, "proof"),
+                           vec_bytes(set, "proof_k"), vec_bytes(set, "proof_input"));
+}
+
+/* Cheap ones first: a flipped byte is to be found 20,000 times. */
 static int (*const checks[])(struct vec_set *set,
-                             int i) = {check_transcript, check_keys, check_coding, check_fields,
-                                       check_answers,    check_macs, check_tmk,    check_rnd2,
-                                       check_pss,        check_oaep};
+                             int i) = {check_transcript, check_keys,      check_coding,
+                                       check_fields,     check_answers,   check_macs,
+                                       check_tmk,        check_rnd2,      check_anchor,
+                                       check_proof,      check_signature, check_c_rnd1};
 #define CHECKS (sizeof(checks) / sizeof(checks[0]))
 
-/* How many of the checks hold before the first that does not. */
-static size_t holds(struct vec_set *set, int i)
+static int holds(struct vec_set *set, int i)
 {
     size_t n = 0;
 
     while (n < CHECKS && checks[n](set, i)) {
         n++;
     }
-    return n;
+    return n == CHECKS;
 }
 
 START_TEST(test_values)
 {
-    ck_assert_uint_eq(holds(&vec_loads[_i], _i), CHECKS);
+    for (size_t n = 0; n < CHECKS; n++) {
+        ck_assert_msg(checks[n](&vec_loads[_i], _i), "%s: check %zu", vec_loads[_i].name, n);
+    }
 }
 END_TEST
 
 START_TEST(test_every_byte_counts)
 {
-    struct vec_set *set = &vec_loads[_i];
-
-    for (size_t v = 0; v < set->count; v++) {
-        struct vec_value *value = &set->values[v];
-
-        for (size_t at = 0; at < value->len; at++) {
-            value->data[at] ^= (uint8_t)(1 << at % 8);
-            ck_assert_msg(holds(set, _i) < CHECKS, "%s: byte %zu of %s is checked by nothing",
-                          set->name, at, value->name);
-            value->data[at] ^= (uint8_t)(1 << at % 8);
-        }
-    }
-    ck_assert_uint_eq(holds(set, _i), CHECKS);
+    vec_every_byte_counts(&vec_loads[_i], _i, holds);
 }
 END_TEST
 
 /* ---- The terminal ---- */
 
-static X509 *parse_root(struct vec_set *set)
+static int verifies(int i, time_t now, struct kl_auth_work *work)
 {
-    struct kl_bytes der = vec_bytes(set, "root");
-    X509 *cert = NULL;
-
-    return kl_cert_from_der(der.data, der.len, &cert, &err) == KL_OK ? cert : NULL;
-}
-
-static int verifies(struct vec_set *set, struct vec_set *with_root, time_t now,
-                    struct kl_auth_work *work)
-{
-    X509 *anchor = parse_root(with_root);
+    struct kl_bytes der = vec_bytes(&vec_roots[vec_expected[i].root], "root");
+    STACK_OF(X509) *roots = sk_X509_new_null();
+    X509 *root = NULL;
     struct kl_msg msg;
-    int ok = anchor && vec_decode(set, "certificate", &msg) &&
-             kl_auth_verify(&msg.u.certificate, anchor, now, work, &err) == KL_OK;
+    int ok = kl_cert_from_der(der.data, der.len, &root, &err) == KL_OK &&
+             sk_X509_push(roots, root) > 0 && vec_decode(&vec_loads[i], "certificate", &msg) &&
+             kl_auth_verify(&msg.u.certificate, roots, now, work, &err) == KL_OK;
 
-    X509_free(anchor);
+    sk_X509_free(roots);
+    X509_free(root);
     return ok;
 }
 
 START_TEST(test_terminal_accepts)
 {
     struct vec_set *set = &vec_loads[_i];
-    const struct kl_terminal_suite *suite = &kl_terminal_suite_hardened_rsa;
+    const struct kl_terminal_suite *suite = kl_terminal_suite_of(vec_expected[_i].suite);
     struct kl_candidate candidate = {.version = vec_expected[_i].version,
                                      .alg = vec_expected[_i].alg};
     struct kl_auth_work work = {0};
     struct kl_msg hello, master_key, done;
     enum kl_verdict verdict;
 
-    ck_assert_msg(verifies(set, &vec_root, NOW, &work), "%s", err.text);
+    ck_assert_msg(verifies(_i, NOW, &work), "%s", err.text);
+    ck_assert_int_eq(work.has_crl, vec_expected[_i].has_crl);
     ck_assert(EVP_PKEY_eq(work.key, vec_keys[_i]) == 1);
     ck_assert(vec_decode(set, "hello", &hello) && vec_decode(set, "master_key", &master_key));
     const struct kl_judge judge = {.t1 = vec_get(set, "t1")->data,
@@ -381,6 +422,10 @@ START_TEST(test_terminal_accepts)
                                    .work_bits = work.bits,
                                    .version_floor = vec_expected[_i].version - 1};
     ck_assert_msg(suite->verify(&work, &master_key.u.master_key, &err) == KL_OK, "%s", err.text);
+    /* In classic the signature gives them back. */
+    ck_assert(vec_is(set, "ctmk", master_key.u.master_key.tbs.ctmk,
+                     master_key.u.master_key.tbs.ctmk_len));
+    ck_assert(vec_is(set, "rnd2", master_key.u.master_key.tbs.rnd2, 32));
     ck_assert_msg(kl_judge_tbs(&judge, &master_key.u.master_key.tbs, &err) == KL_OK, "%s",
                   err.text);
     ck_assert(kl_judge_kcv(&master_key.u.master_key.tbs, vec_get(set, "kcv")->data, &err) == KL_OK);
@@ -396,34 +441,81 @@ START_TEST(test_terminal_accepts)
 }
 END_TEST
 
-/* Every byte of both certificates counts, and so does the time. */
+/* Every byte of the certificates and of the CRL counts, and so does the time. */
 START_TEST(test_certificates)
 {
+    static const int loads[] = {0, 5};
     struct kl_auth_work work = {0};
-    struct vec_value *certificate = vec_get(&vec_loads[0], "certificate");
-    struct vec_value *anchor = &vec_root.values[0];
+    int i = loads[_i];
+    struct vec_value *values[] = {vec_get(&vec_loads[i], "certificate"),
+                                  vec_get(&vec_roots[vec_expected[i].root], "root")};
     struct kl_msg msg;
-    size_t cert_at;
 
-    ck_assert_uint_eq(vec_root.count, 1);
-    ck_assert(vec_decode(&vec_loads[0], "certificate", &msg));
-    cert_at = certificate->len - msg.u.certificate.chain[0].len;
-    for (size_t at = cert_at; at < certificate->len; at++) {
-        certificate->data[at] ^= (uint8_t)(1 << at % 8);
-        ck_assert_msg(!verifies(&vec_loads[0], &vec_root, NOW, &work), "byte %zu of AcquireWCRT",
-                      at);
-        certificate->data[at] ^= (uint8_t)(1 << at % 8);
+    ck_assert(vec_decode(&vec_loads[i], "certificate", &msg));
+    size_t from[] = {(size_t)(msg.u.certificate.chain[0].data - values[0]->data), 0};
+    for (size_t v = 0; v < 2; v++) {
+        for (size_t at = from[v]; at < values[v]->len; at++) {
+            values[v]->data[at] ^= (uint8_t)(1 << at % 8);
+            ck_assert_msg(!verifies(i, NOW, &work), "byte %zu of %s", at, values[v]->name);
+            values[v]->data[at] ^= (uint8_t)(1 << at % 8);
+        }
     }
-    for (size_t at = 0; at < anchor->len; at++) {
-        anchor->data[at] ^= (uint8_t)(1 << at % 8);
-        ck_assert_msg(!verifies(&vec_loads[0], &vec_root, NOW, &work), "byte %zu of AcquireRCRT",
-                      at);
-        anchor->data[at] ^= (uint8_t)(1 << at % 8);
-    }
-    ck_assert(!verifies(&vec_loads[0], &vec_root, 1577836799 /* 2019-12-31 */, &work));
-    ck_assert(!verifies(&vec_loads[0], &vec_root, 4733510401 /* 2120-01-01 */, &work));
-    ck_assert_msg(verifies(&vec_loads[0], &vec_root, NOW, &work), "%s", err.text);
+    ck_assert(!verifies(i, 1577836799 /* 2019-12-31 */, &work));
+    ck_assert(!verifies(i, 4733510401 /* 2120-01-01 */, &work));
+    ck_assert_msg(verifies(i, NOW, &work), "%s", err.text);
     EVP_PKEY_free(work.key);
+}
+END_TEST
+
+/* Whether the certificate wants a CRL is not the stapler's to say. */
+START_TEST(test_crl_is_needed)
+{
+    struct kl_bytes der = vec_bytes(&vec_roots[1], "root");
+    STACK_OF(X509) *roots = sk_X509_new_null();
+    struct kl_auth_work work;
+    struct kl_msg msg;
+    X509 *root = NULL;
+
+    ck_assert(kl_cert_from_der(der.data, der.len, &root, &err) == KL_OK);
+    ck_assert(sk_X509_push(roots, root) > 0 && vec_decode(&vec_loads[5], "certificate", &msg));
+    msg.u.certificate.crl = NO_BYTES;
+    ck_assert(kl_auth_verify(&msg.u.certificate, roots, NOW, &work, &err) == KL_ERR_CERT);
+    sk_X509_free(roots);
+    X509_free(root);
+}
+END_TEST
+
+/* The terminal's certificate is the root's, and of its serial; the proof is its key's. */
+START_TEST(test_terminal_is_proved)
+{
+    struct vec_set *set = &vec_loads[5];
+    struct kl_bytes der = vec_bytes(&vec_roots[1], "root"), in = vec_bytes(set, "proof_input"),
+                    sig = vec_bytes(set, "proof");
+    char serial[KL_SERIAL_MAX + 1], scope[KL_CRL_SCOPE_TEXT];
+    uint8_t unsigned_der[KL_MSG_MAX], again[KL_PROOF_INPUT_MAX];
+    X509 *root = NULL, *cert = NULL;
+    struct kl_msg hello, randoms;
+    size_t len;
+
+    ck_assert(kl_cert_from_der(der.data, der.len, &root, &err) == KL_OK);
+    ck_assert(vec_decode(set, "hello", &hello) && hello.u.hello.chain_count == 1);
+    der = hello.u.hello.chain[0];
+    ck_assert(kl_cert_from_der(der.data, der.len, &cert, &err) == KL_OK);
+    ck_assert(X509_verify(cert, X509_get0_pubkey(root)) == 1);
+    ck_assert(EVP_PKEY_eq(X509_get0_pubkey(cert), vec_device) == 1);
+    ck_assert(kl_cert_terminal_serial(X509_get_subject_name(cert), serial, &err) == KL_OK);
+    ck_assert_str_eq(serial, hello.u.hello.serial);
+    ck_assert(kl_cert_crl_scope(cert, scope, &err) == KL_OK);
+    ck_assert_str_eq(scope, KL_CRL_SCOPE_TERMINAL);
+    ck_assert(kl_pubkey_verify(vec_device, sig.data, sig.len, in.data, in.len, &err) == KL_OK);
+    /* The input as both our sides make it. */
+    ck_assert(vec_decode(set, "randoms", &randoms));
+    randoms.u.randoms.sig_len = 0;
+    ck_assert(kl_msg_encode(&randoms, unsigned_der, &len, &err) == KL_OK);
+    len = kl_suite_proof_input(vec_get(set, "t0")->data, unsigned_der, len, again);
+    ck_assert(vec_is(set, "proof_input", again, len));
+    X509_free(cert);
+    X509_free(root);
 }
 END_TEST
 
@@ -476,7 +568,9 @@ static Suite *suite(void)
     tcase_add_loop_test(tc, test_values, 0, VEC_LOADS);
     tcase_add_loop_test(tc, test_every_byte_counts, 0, VEC_LOADS);
     tcase_add_loop_test(tc, test_terminal_accepts, 0, VEC_LOADS);
-    tcase_add_test(tc, test_certificates);
+    tcase_add_loop_test(tc, test_certificates, 0, 2);
+    tcase_add_test(tc, test_crl_is_needed);
+    tcase_add_test(tc, test_terminal_is_proved);
     tcase_add_test(tc, test_document_is_current);
     suite_add_tcase(s, tc);
     return s;

@@ -1,169 +1,143 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The vectors of docs/protocol.md against the loader's part, on a SoftHSM that holds the vectors'
- * work key; and published vectors that pin down which algorithms the document's words mean.
+ * work keys and TMKs; and published vectors that pin down which algorithms the document's words
+ * mean.
  */
 #include <check.h>
-#include <openssl/core_names.h>
 #include <openssl/evp.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "pkcs11/keys.h"
 #include "pkcs11/loader.h"
-#include "pkcs11/object.h"
 #include "pkcs11/ops.h"
-#include "pkcs11/tmpl.h"
 #include "terminal-sim/suite.h"
-#include "tests/support/hsm.h"
+#include "tests/support/p11.h"
 #include "tests/support/suite.h"
 #include "tests/support/vectors.h"
+
+#define NO_BYTES ((struct kl_bytes){NULL, 0})
 
 static struct kl_err err = KL_ERR_INIT;
 
 /* ---- The loader, on a SoftHSM ---- */
 
-static struct test_token hsm;
-
-static void open_hsm(void)
-{
-    test_token_open(&hsm, NULL);
-}
-
-static void close_hsm(void)
-{
-    test_token_close(&hsm);
-}
-
-static void set_number(CK_ATTRIBUTE *attr, CK_ATTRIBUTE_TYPE type, EVP_PKEY *key, const char *param,
-                       uint8_t *buffer)
-{
-    BIGNUM *number = NULL;
-
-    ck_assert(EVP_PKEY_get_bn_param(key, param, &number) == 1);
-    *attr = (CK_ATTRIBUTE){type, buffer, (CK_ULONG)BN_bn2bin(number, buffer)};
-    BN_clear_free(number);
-}
-
-/* AcquireWCRT_Prk as `keyloaderctl key generate` would have made it, but for its origin. */
-static void import_work_key(EVP_PKEY *key)
-{
-    CK_BBOOL yes = CK_TRUE, no = CK_FALSE;
-    CK_OBJECT_CLASS class = CKO_PRIVATE_KEY;
-    CK_KEY_TYPE rsa = CKK_RSA;
-    CK_OBJECT_HANDLE handle;
-    uint8_t numbers[8][KL_RSA_MAX];
-    static const struct {
-        CK_ATTRIBUTE_TYPE type;
-        const char *param;
-    } parts[8] = {
-        {CKA_MODULUS, OSSL_PKEY_PARAM_RSA_N},
-        {CKA_PUBLIC_EXPONENT, OSSL_PKEY_PARAM_RSA_E},
-        {CKA_PRIVATE_EXPONENT, OSSL_PKEY_PARAM_RSA_D},
-        {CKA_PRIME_1, OSSL_PKEY_PARAM_RSA_FACTOR1},
-        {CKA_PRIME_2, OSSL_PKEY_PARAM_RSA_FACTOR2},
-        {CKA_EXPONENT_1, OSSL_PKEY_PARAM_RSA_EXPONENT1},
-        {CKA_EXPONENT_2, OSSL_PKEY_PARAM_RSA_EXPONENT2},
-        {CKA_COEFFICIENT, OSSL_PKEY_PARAM_RSA_COEFFICIENT1},
-    };
-    struct kl_tmpl unwrap;
-
-    kl_tmpl_init(&unwrap);
-    kl_demands_add(&kl_rnd1_demands, &unwrap);
-    CK_ATTRIBUTE attrs[15 + 8] = {
-        {CKA_CLASS, &class, sizeof(class)},
-        {CKA_KEY_TYPE, &rsa, sizeof(rsa)},
-        {CKA_TOKEN, &yes, sizeof(yes)},
-        {CKA_PRIVATE, &yes, sizeof(yes)},
-        {CKA_SENSITIVE, &yes, sizeof(yes)},
-        {CKA_EXTRACTABLE, &no, sizeof(no)},
-        {CKA_MODIFIABLE, &no, sizeof(no)},
-        {CKA_LABEL, (char *)"work", 4},
-        {CKA_SIGN, &yes, sizeof(yes)},
-        {CKA_SIGN_RECOVER, &no, sizeof(no)},
-        {CKA_UNWRAP, &yes, sizeof(yes)},
-        {CKA_DECRYPT, &no, sizeof(no)},
-        {CKA_DERIVE, &no, sizeof(no)},
-        {CKA_UNWRAP_TEMPLATE, unwrap.attrs, unwrap.count * sizeof(CK_ATTRIBUTE)},
-        {CKA_ID, (char *)"vector", 6},
-    };
-
-    for (size_t n = 0; n < 8; n++) {
-        set_number(&attrs[15 + n], parts[n].type, key, parts[n].param, numbers[n]);
-    }
-    ck_assert_uint_eq(hsm.f->C_CreateObject(hsm.s, attrs, 15 + 8, &handle), CKR_OK);
-}
-
 static struct kl_loader *open_loader(int i)
 {
-    const struct kl_loader_config config = {"work", "storage", 1};
+    const struct kl_loader_config config = {.work_keys = {{"work", 0}},
+                                            .work_key_count = 1,
+                                            .storage_key = "storage",
+                                            .strength_enforce = 1,
+                                            .host_fallback = 1};
+    struct kl_loader_key keys[KL_LOADER_KEYS_MAX];
     struct kl_loader *loader = NULL;
 
-    import_work_key(vec_keys[i]);
-    ck_assert_msg(kl_storage_key_generate(hsm.session, "storage", &err) == KL_OK, "%s", err.text);
-    ck_assert_msg(kl_loader_open(hsm.token, &config, &loader, &err) == KL_OK, "%s", err.text);
-    ck_assert_int_eq(kl_loader_oaep_hash(loader), KL_OAEP_SHA1);
+    ck_ok(kl_pair_import(hsm.session, kl_pair_role_of(vec_expected[i].suite), "work", vec_keys[i],
+                         &err));
+    ck_ok(kl_storage_key_generate(hsm.session, "storage", &err));
+    ck_ok(kl_loader_open(hsm.token, &config, &loader, &err));
+    ck_assert_uint_eq(kl_loader_keys(loader, keys), 1);
+    ck_assert_int_eq(keys[0].suite, vec_expected[i].suite);
+    ck_assert_int_eq(keys[0].oaep_hash, KL_OAEP_SHA1);
     return loader;
 }
 
-static enum kl_rc run(struct kl_loader *loader, struct vec_set *set, int i, struct kl_load_out *out)
+/* The TMK of a set as the store would have it. */
+static struct kl_bytes stored_tmk(struct vec_set *set, enum kl_alg alg,
+                                  uint8_t out[KL_CTMK_LEN_MAX])
 {
-    const struct kl_load_in in = {.suite = KL_SUITE_HARDENED_RSA,
+    CK_OBJECT_HANDLE storage = CK_INVALID_HANDLE, tmk = CK_INVALID_HANDLE;
+    size_t len = 0;
+
+    ck_ok(kl_storage_key_find(hsm.session, "storage", &storage, &err));
+    ck_ok(kl_op_import_value(hsm.session, alg, vec_get(set, "tmk")->data, KL_USE_KCV, &tmk, &err));
+    ck_ok(kl_op_wrap(hsm.session, storage, tmk, out, &len, &err));
+    kl_op_destroy(hsm.session, &tmk);
+    return (struct kl_bytes){out, len};
+}
+
+static enum kl_rc run(struct kl_loader *loader, int i, struct kl_bytes tmk, struct kl_load_out *out)
+{
+    struct vec_set *set = &vec_loads[i];
+    const struct kl_load_in in = {.work_key = "work",
                                   .hello = vec_bytes(set, "hello"),
                                   .certificate = vec_bytes(set, "certificate"),
                                   .randoms = vec_bytes(set, "randoms"),
                                   .alg = vec_expected[i].alg,
                                   .tmk_version = vec_expected[i].version,
-                                  .kcv_len = vec_get(set, "kcv")->len};
+                                  .kcv_len = vec_get(set, "kcv")->len,
+                                  .tmk = tmk};
 
     return kl_loader_run(loader, &in, out, &err);
 }
 
-/* The TMK is the loader's own; everything else of its answer is determined by the vector. */
-static void check_output(struct vec_set *set, int i, const struct kl_load_out *out)
+/* A MAC over T2 and that tail, by the document, is this. */
+static void check_mac(struct kl_bytes key, const uint8_t t2[32], struct kl_bytes tail,
+                      const uint8_t mac[16])
 {
-    static const uint8_t active[] = {1}, drop[] = {2};
+    uint8_t input[40], expected[16];
+
+    memcpy(input, t2, 32);
+    memcpy(input + 32, tail.data, tail.len);
+    vec_cmac(key, (struct kl_bytes){input, 32 + tail.len}, expected);
+    ck_assert_mem_eq(mac, expected, 16);
+}
+
+/* The MACs of a good Loaded with that KCV, and of Done, active. */
+static void check_macs(struct kl_bytes k_ack, struct kl_bytes k_done, const uint8_t t2[32],
+                       struct kl_bytes kcv, const uint8_t *ack_mac, const uint8_t *active_mac)
+{
+    uint8_t tail[5] = {1};
+
+    memcpy(tail + 1, kcv.data, kcv.len);
+    check_mac(k_ack, t2, (struct kl_bytes){tail, 1 + kcv.len}, ack_mac);
+    check_mac(k_done, t2, (struct kl_bytes){tail, 1}, active_mac);
+}
+
+/* With the TMK given, only what is random in the signature is the loader's own. */
+static void check_output(int i, const struct kl_load_out *out)
+{
+    static const uint8_t drop[] = {2};
+    struct vec_set *set = &vec_loads[i];
     const struct kl_bytes parts[] = {vec_bytes(set, "hello"),
                                      vec_bytes(set, "certificate"),
                                      vec_bytes(set, "randoms"),
                                      {out->master_key, out->master_key_len}};
     struct kl_auth_work work = {.key = vec_keys[i]};
-    uint8_t tmk[64], block[16], input[40], mac[16];
     struct kl_msg msg;
-    const struct kl_tbs *tbs = &msg.u.master_key.tbs;
+    struct kl_master_key *master_key = &msg.u.master_key;
+    uint8_t t2[32];
 
-    ck_assert(kl_msg_decode(out->master_key, out->master_key_len, &msg, &err) == KL_OK);
-    ck_assert(vec_is(set, "t1", tbs->t1, 32));
-    ck_assert(vec_is(set, "rnd2", tbs->rnd2, 32));
-    ck_assert_uint_eq(tbs->alg, vec_expected[i].alg);
-    ck_assert_uint_eq(tbs->version, vec_expected[i].version);
-    ck_assert(kl_terminal_suite_hardened_rsa.verify(&work, &msg.u.master_key, &err) == KL_OK);
-    ck_assert_uint_eq(vec_pass("AES256-WRAP", 0, vec_get(set, "k_wrap")->data,
-                               (struct kl_bytes){tbs->ctmk, tbs->ctmk_len}, tmk),
-                      kl_alg_info(vec_expected[i].alg)->key_len);
-    vec_kcv(vec_expected[i].alg, tmk, block);
-    ck_assert_mem_eq(tbs->kcv, block, tbs->kcv_len);
-    ck_assert_mem_eq(out->kcv, block, out->kcv_len);
-    vec_digest(EVP_sha256(), parts, 4, input);
-    memcpy(input + 32, active, 1);
-    memcpy(input + 33, block, out->kcv_len);
-    vec_cmac(vec_bytes(set, "k_ack"), (struct kl_bytes){input, 33 + out->kcv_len}, mac);
-    ck_assert_mem_eq(out->ack_mac, mac, 16);
-    vec_cmac(vec_bytes(set, "k_done"), (struct kl_bytes){input, 33}, mac);
-    ck_assert_mem_eq(out->active_mac, mac, 16);
-    memcpy(input + 32, drop, 1);
-    vec_cmac(vec_bytes(set, "k_done"), (struct kl_bytes){input, 33}, mac);
-    ck_assert_mem_eq(out->drop_mac, mac, 16);
+    ck_ok(kl_msg_decode(out->master_key, out->master_key_len, &msg, &err));
+    ck_assert(vec_is(set, "tbs", master_key->tbs_der.data, master_key->tbs_der.len));
+    ck_assert(vec_is(set, "kcv", out->kcv, out->kcv_len));
+    ck_ok(kl_terminal_suite_of(vec_expected[i].suite)->verify(&work, master_key, &err));
+    ck_assert(vec_is(set, "ctmk", master_key->tbs.ctmk, master_key->tbs.ctmk_len));
+    ck_assert(vec_is(set, "rnd2", master_key->tbs.rnd2, 32));
+    vec_digest(EVP_sha256(), parts, 4, t2);
+    check_macs(vec_bytes(set, "k_ack"), vec_bytes(set, "k_done"), t2, vec_bytes(set, "kcv"),
+               out->ack_mac, out->active_mac);
+    check_mac(vec_bytes(set, "k_done"), t2, (struct kl_bytes){drop, 1}, out->drop_mac);
+    if (vec_expected[i].suite == KL_SUITE_CLASSIC) { /* nothing is random */
+        ck_assert(vec_is(set, "master_key", out->master_key, out->master_key_len));
+        ck_assert(vec_is(set, "loaded_mac", out->ack_mac, 16));
+        ck_assert(vec_is(set, "done_active_mac", out->active_mac, 16));
+        ck_assert(vec_is(set, "done_drop_mac", out->drop_mac, 16));
+    }
 }
 
-/* SoftHSM does OAEP with SHA-1 only: the first two loads. */
+/* SoftHSM does OAEP with SHA-1 only: the third load is none of these. */
 START_TEST(test_loader_accepts)
 {
-    struct kl_loader *loader = open_loader(_i);
+    static const int loads[] = {0, 1, 3, 4, 5};
+    int i = loads[_i];
+    struct kl_loader *loader = open_loader(i);
+    uint8_t cryptogram[KL_CTMK_LEN_MAX];
     struct kl_load_out out;
 
-    ck_assert_msg(run(loader, &vec_loads[_i], _i, &out) == KL_OK, "%s", err.text);
-    check_output(&vec_loads[_i], _i, &out);
+    ck_ok(run(loader, i, stored_tmk(&vec_loads[i], vec_expected[i].alg, cryptogram), &out));
+    check_output(i, &out);
     kl_loader_free(loader);
 }
 END_TEST
@@ -171,39 +145,45 @@ END_TEST
 /* 1 if that byte of that message is one of C_rnd1_rnd2, none of the DER around it. */
 static int secret(struct vec_set *set, const char *message, size_t at)
 {
-    static const char *const names[] = {"c_rnd1", "iv", "c_rnd2"};
+    static const char *const names[] = {"c_rnd1", "iv", "c_rnd2", "point"};
     const struct vec_value *randoms = vec_get(set, "randoms");
 
-    for (size_t n = 0; strcmp(message, "randoms") == 0 && n < 3; n++) {
-        const struct vec_value *part = vec_get(set, names[n]);
+    for (size_t v = 0; strcmp(message, "randoms") == 0 && v < set->count; v++) {
+        const struct vec_value *part = &set->values[v];
         const uint8_t *from = memmem(randoms->data, randoms->len, part->data, part->len);
 
-        ck_assert(from != NULL);
-        if (randoms->data + at >= from && randoms->data + at < from + part->len) {
-            return 1;
+        for (size_t n = 0; n < 4; n++) {
+            if (strcmp(part->name, names[n]) == 0 && randoms->data + at >= from &&
+                randoms->data + at < from + part->len) {
+                return 1;
+            }
         }
     }
     return 0;
 }
 
+/* Every byte of Randoms; and of what comes before it enough to see that T0 is bound, as it is in
+ * the two hardened suites. */
 START_TEST(test_loader_refuses)
 {
+    static const int loads[] = {0, 3, 4};
     static const struct {
         const char *name;
         size_t step; /* every how manieth byte */
     } fields[] = {{"randoms", 1}, {"certificate", 29}, {"hello", 1}};
-    struct kl_loader *loader = open_loader(0);
-    struct vec_set *set = &vec_loads[0];
+    int i = loads[_i];
+    struct kl_loader *loader = open_loader(i);
+    struct vec_set *set = &vec_loads[i];
     struct kl_load_out out;
 
-    for (size_t n = 0; n < sizeof(fields) / sizeof(fields[0]); n++) {
+    for (size_t n = 0; n < (vec_expected[i].suite == KL_SUITE_CLASSIC ? 1 : 3); n++) {
         struct vec_value *value = vec_get(set, fields[n].name);
 
         for (size_t at = 0; at < value->len; at += fields[n].step) {
             enum kl_rc rc;
 
             value->data[at] ^= 1;
-            rc = run(loader, set, 0, &out);
+            rc = run(loader, i, NO_BYTES, &out);
             value->data[at] ^= 1;
             /* Headers and choices break the protocol; all else is found by decrypting. */
             ck_assert_msg(rc == KL_ERR_VERIFY ||
@@ -212,7 +192,101 @@ START_TEST(test_loader_refuses)
                           "byte %zu of %s: %s", at, fields[n].name, kl_rc_name(rc));
         }
     }
-    ck_assert_msg(run(loader, set, 0, &out) == KL_OK, "%s", err.text);
+    ck_ok(run(loader, i, NO_BYTES, &out));
+    kl_loader_free(loader);
+}
+END_TEST
+
+/* ---- Sign-in ---- */
+
+/* One key out of a message: 1 if it opens under the TMK and its KCV is that. */
+static int opens(struct vec_set *set, enum kl_alg alg, struct kl_bytes wrapped, struct kl_bytes kcv)
+{
+    uint8_t twice[16], key[64], block[16];
+
+    if (wrapped.len == 8) {
+        memcpy(twice, wrapped.data, 8);
+        memcpy(twice + 8, wrapped.data, 8);
+        wrapped = (struct kl_bytes){twice, 16};
+    }
+    if (vec_open(alg, vec_get(set, "tmk")->data, wrapped, key) != kl_alg_info(alg)->key_len) {
+        return 0;
+    }
+    vec_kcv(alg, key, block);
+    return memcmp(block, kcv.data, kcv.len) == 0;
+}
+
+/* PIK and MAK, in whichever format; PIK's KCV. */
+static struct kl_bytes check_working_keys(struct vec_set *set, enum kl_alg alg,
+                                          enum kl_key_format format,
+                                          const struct kl_working_keys *keys)
+{
+    static const uint8_t zeros[8];
+    const uint8_t *field = keys->field62;
+
+    ck_assert_int_eq(keys->has_field62, format == KL_FORMAT_FIELD62);
+    if (keys->has_field62) {
+        ck_assert(opens(set, alg, (struct kl_bytes){field, 16}, (struct kl_bytes){field + 16, 4}));
+        ck_assert(
+            opens(set, alg, (struct kl_bytes){field + 20, 8}, (struct kl_bytes){field + 36, 4}));
+        ck_assert_mem_eq(field + 28, zeros, 8);
+        return (struct kl_bytes){field + 16, 4};
+    }
+    ck_assert(opens(set, alg, (struct kl_bytes){keys->pik.data, keys->pik.len},
+                    (struct kl_bytes){keys->pik.kcv, keys->pik.kcv_len}));
+    ck_assert(opens(set, alg, (struct kl_bytes){keys->mak.data, keys->mak.len},
+                    (struct kl_bytes){keys->mak.kcv, keys->mak.kcv_len}));
+    return (struct kl_bytes){keys->pik.kcv, keys->pik.kcv_len};
+}
+
+/* PIK, MAK and session key are the loader's own; the rest follows from them by the document. */
+static void check_sign_in(int i, const struct kl_sign_in_out *out)
+{
+    struct vec_set *set = &vec_sign_ins[i];
+    const struct vec_expected *load = &vec_expected[vec_expected_sign_ins[i].load];
+    struct kl_bytes parts[] = {vec_bytes(set, "sign_in"), {out->message, out->message_len}};
+    struct kl_bytes session, pik_kcv, t0 = vec_bytes(set, "t0");
+    uint8_t key[64], t2[32], hash[32], mac[16], label[32], k_keys[32], k_ack[32], k_done[32];
+    struct kl_msg msg;
+    const struct kl_working_keys *keys = &msg.u.working_keys;
+
+    ck_ok(kl_msg_decode(out->message, out->message_len, &msg, &err));
+    ck_assert_int_eq(msg.type, KL_MSG_WORKING_KEYS);
+    ck_assert_uint_eq(keys->tmk_version, load->version);
+    ck_assert_uint_eq(keys->alg, load->alg);
+    session =
+        (struct kl_bytes){key,
+                          vec_open(load->alg, vec_get(set, "tmk")->data,
+                                   (struct kl_bytes){keys->c_session, keys->c_session_len}, key)};
+    ck_assert_uint_eq(session.len, 16);
+    vec_derive("keys", session, t0, NO_BYTES, label, k_keys);
+    vec_derive("ack", session, t0, NO_BYTES, label, k_ack);
+    vec_derive("done", session, t0, NO_BYTES, label, k_done);
+    vec_digest(EVP_sha256(), parts, 2, t2);
+    parts[1] = keys->body_der;
+    vec_digest(EVP_sha256(), parts, 2, hash);
+    vec_cmac((struct kl_bytes){k_keys, 32}, (struct kl_bytes){hash, 32}, mac);
+    ck_assert_mem_eq(keys->mac, mac, 16);
+    pik_kcv = check_working_keys(set, load->alg, vec_expected_sign_ins[i].format, keys);
+    check_macs((struct kl_bytes){k_ack, 32}, (struct kl_bytes){k_done, 32}, t2, pik_kcv,
+               out->ack_mac, out->active_mac);
+}
+
+START_TEST(test_loader_signs_in)
+{
+    struct vec_set *set = &vec_sign_ins[_i];
+    const struct vec_expected *load = &vec_expected[vec_expected_sign_ins[_i].load];
+    struct kl_loader *loader = open_loader(4);
+    uint8_t cryptogram[KL_CTMK_LEN_MAX];
+    const struct kl_sign_in_in in = {.sign_in = vec_bytes(set, "sign_in"),
+                                     .alg = load->alg,
+                                     .tmk_version = load->version,
+                                     .tmk = stored_tmk(set, load->alg, cryptogram),
+                                     .kcv_len = vec_get(set, "pik_kcv")->len};
+    struct kl_sign_in_out out;
+
+    ck_ok(kl_loader_sign_in(loader, &in, &out, &err));
+    check_sign_in(_i, &out);
     kl_loader_free(loader);
 }
 END_TEST
@@ -272,9 +346,8 @@ START_TEST(test_aes_key_wrap)
 }
 END_TEST
 
-/* RFC 4493, section 4, and NIST SP 800-38B, D.3: subkey K1 turns a whole block's CMAC into one
- * AES encryption, so the KCV of the RFC's key follows from the RFC's own K1. */
-START_TEST(test_cmac_and_kcv)
+/* RFC 4493, section 4, and NIST SP 800-38B, D.1 and D.3. */
+START_TEST(test_cmac)
 {
     static const struct {
         const char *key, *in, *mac;
@@ -285,7 +358,7 @@ START_TEST(test_cmac_and_kcv)
         {"603deb1015ca71be2b73aef0857d77811f352c073b6108d72d9810a30914dff4",
          "6bc1bee22e409f96e93d7e117393172a", "28a7023f452e8f82bd4bf28d8c37c35c"},
     };
-    uint8_t key[64], in[64], mac[64], out[16], k1[64], kcv[4];
+    uint8_t key[64], in[64], mac[64], out[16];
 
     for (size_t n = 0; n < sizeof(published) / sizeof(published[0]); n++) {
         size_t key_len = from_hex(published[n].key, key);
@@ -295,13 +368,31 @@ START_TEST(test_cmac_and_kcv)
         vec_cmac((struct kl_bytes){key, key_len}, (struct kl_bytes){in, in_len}, out);
         ck_assert_mem_eq(out, mac, 16);
     }
-    from_hex(published[0].key, key);
-    from_hex("fbeed618357133667c85e08f7236a8de", k1);
-    vec_pass("AES-128-ECB", 1, key, (struct kl_bytes){k1, 16}, out);
-    ck_assert(vec_is(&vec_loads[1], "tmk", key, 16)); /* it is the TMK of this load */
-    ck_assert(vec_is(&vec_loads[1], "kcv", out, 3));
-    ck_assert(kl_op_kcv(hsm.session, import_key(CKK_AES, CKA_SIGN, published[0].key), KL_ALG_AES128,
-                        4, kcv, &err) == KL_OK);
+}
+END_TEST
+
+/* In the same documents, subkey K1 turns a whole block's CMAC into one AES encryption, so the KCV
+ * of a key follows from its own K1. Both keys are TMKs of the vectors. */
+START_TEST(test_kcv)
+{
+    static const struct {
+        int load;
+        const char *key, *k1;
+    } published[] = {
+        {1, "2b7e151628aed2a6abf7158809cf4f3c", "fbeed618357133667c85e08f7236a8de"},
+        {5, "603deb1015ca71be2b73aef0857d77811f352c073b6108d72d9810a30914dff4",
+         "cad1ed03299eedac2e9a99808621502f"},
+    };
+    struct vec_set *set = &vec_loads[published[_i].load];
+    uint8_t key[64], k1[64], out[16], kcv[4];
+    size_t len = from_hex(published[_i].key, key);
+
+    from_hex(published[_i].k1, k1);
+    vec_pass(len == 16 ? "AES-128-ECB" : "AES-256-ECB", 1, key, (struct kl_bytes){k1, 16}, out);
+    ck_assert(vec_is(set, "tmk", key, len));
+    ck_assert(vec_is(set, "kcv", out, 3));
+    ck_ok(kl_op_kcv(hsm.session, import_key(CKK_AES, CKA_SIGN, published[_i].key),
+                    vec_expected[published[_i].load].alg, 4, kcv, &err));
     ck_assert_mem_eq(kcv, out, 4);
 }
 END_TEST
@@ -312,12 +403,14 @@ static Suite *suite(void)
     TCase *tc = tcase_create("token");
 
     tcase_add_unchecked_fixture(tc, vec_setup, vec_teardown);
-    tcase_add_checked_fixture(tc, open_hsm, close_hsm);
+    tcase_add_checked_fixture(tc, p11_open, p11_close);
     tcase_set_timeout(tc, 60);
-    tcase_add_loop_test(tc, test_loader_accepts, 0, 2);
-    tcase_add_test(tc, test_loader_refuses);
+    tcase_add_loop_test(tc, test_loader_accepts, 0, 5);
+    tcase_add_loop_test(tc, test_loader_refuses, 0, 3);
+    tcase_add_loop_test(tc, test_loader_signs_in, 0, VEC_SIGN_INS);
     tcase_add_test(tc, test_aes_key_wrap);
-    tcase_add_test(tc, test_cmac_and_kcv);
+    tcase_add_test(tc, test_cmac);
+    tcase_add_loop_test(tc, test_kcv, 0, 2);
     suite_add_tcase(s, tc);
     return s;
 }

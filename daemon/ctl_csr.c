@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * keyloaderctl key csr: the request that the CA signs into AcquireWCRT (S1).
+ */
+#include <openssl/err.h>
+#include <openssl/pem.h>
+#include <openssl/x509.h>
+
+#include "conf/options.h"
+#include "conf/report.h"
+#include "daemon/ctl.h"
+#include "daemon/ctl_hsm.h"
+#include "daemon/ctl_key.h"
+#include "pkcs11/keys.h"
+#include "pkcs11/x509sign.h"
+#include "proto/name.h"
+
+static enum kl_rc build_request(struct kl_session *session, const char *label, X509_NAME *subject,
+                                X509_REQ **out, struct kl_err *err)
+{
+    struct kl_signer *signer = NULL;
+    X509_REQ *req = NULL;
+    EVP_PKEY *key = NULL;
+    CK_OBJECT_HANDLE handle;
+    enum kl_suite suite;
+    enum kl_rc rc = kl_pair_find_work(session, label, &suite, &handle, &key, err);
+
+    if (rc == KL_OK) {
+        rc = kl_signer_token(session, kl_pair_role_of(suite), handle, key, &signer, err);
+    }
+    if (rc != KL_OK) {
+        goto out;
+    }
+    req = X509_REQ_new();
+    if (!req || X509_REQ_set_version(req, X509_REQ_VERSION_1) != 1 ||
+        X509_REQ_set_subject_name(req, subject) != 1 || X509_REQ_set_pubkey(req, key) != 1) {
+        rc = kl_err_openssl(err, KL_ERR_INTERNAL, "X509_REQ_new", "building the request");
+        goto out;
+    }
+    rc = kl_sign_request(signer, req, err);
+    if (rc == KL_OK) {
+        *out = req;
+        req = NULL;
+    }
+out:
+    X509_REQ_free(req);
+    kl_signer_free(signer);
+    EVP_PKEY_free(key);
+    return rc;
+}
+
+/* Writes the request to a file, with a report, or to stdout alone. */
+static enum kl_rc write_request(X509_REQ *req, const char *label, const char *path, int force,
+                                int as_json, struct kl_err *err)
+{
+    char fingerprint[KL_FINGERPRINT_TEXT];
+    BIO *bio = BIO_new(BIO_s_mem());
+    enum kl_rc rc = KL_OK;
+
+    ERR_clear_error();
+    if (!bio || PEM_write_bio_X509_REQ(bio, req) != 1) {
+        rc = kl_err_openssl(err, KL_ERR_INTERNAL, "PEM_write_bio_X509_REQ", "encoding");
+    }
+    if (rc == KL_OK) {
+        rc = kl_ctl_write_out(bio, path, force, err);
+    }
+    if (rc == KL_OK) {
+        rc = kl_pubkey_fingerprint(X509_REQ_get0_pubkey(req), fingerprint, err);
+    }
+    if (rc == KL_OK && !kl_ctl_is_stdout(path)) {
+        rc = kl_report_print(json_pack("{s:s, s:s, s:s}", "label", label, "file", path,
+                                       "spki_sha256", fingerprint),
+                             as_json, err);
+    }
+    BIO_free(bio);
+    return rc;
+}
+
+enum kl_rc kl_ctl_key_csr(struct kl_ctl *ctl, int argc, char **argv, struct kl_err *err)
+{
+    static const struct option options[] = {
+        {"subject", required_argument, NULL, 's'},
+        {"out", required_argument, NULL, 'o'},
+        {"label", required_argument, NULL, 'l'},
+        {"force", no_argument, NULL, 'f'},
+        {0},
+    };
+    const char *text = NULL, *path = NULL, *label = ctl->config.work_key;
+    int c, force = 0;
+    struct kl_hsm *hsm = NULL;
+    X509_NAME *subject = NULL;
+    X509_REQ *req = NULL;
+    enum kl_rc rc;
+
+    kl_options_begin();
+    while ((c = kl_options_next(argc, argv, options)) != -1) {
+        switch (c) {
+        case 's':
+            text = optarg;
+            break;
+        case 'o':
+            path = optarg;
+            break;
+        case 'l':
+            label = optarg;
+            break;
+        case 'f':
+            force = 1;
+            break;
+        default:
+            return kl_options_error(c, argv, err);
+        }
+    }
+    if ((rc = kl_options_operands(argc, argv, 0, "", err)) != KL_OK ||
+        (rc = kl_options_require("--subject", text, err)) != KL_OK ||
+        (rc = kl_options_require("--out", path, err)) != KL_OK) {
+        return rc;
+    }
+    rc = kl_name_parse(text, &subject, err);
+    if (rc == KL_OK) {
+        rc = kl_ctl_hsm_open(&ctl->config, 0, &hsm, err);
+    }
+    if (rc == KL_OK) {
+        rc = build_request(kl_hsm_session(hsm), label, subject, &req, err);
+    }
+    if (rc == KL_OK) {
+        rc = write_request(req, label, path, force, ctl->json, err);
+    }
+    X509_REQ_free(req);
+    X509_NAME_free(subject);
+    kl_hsm_free(hsm);
+    return rc;
+}

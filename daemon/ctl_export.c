@@ -1,0 +1,340 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * keyloaderctl tmk export: a terminal's TMK, or its working keys, for the acquirer's host, under a
+ * zone key or the host's certificate. Recorded before it is shown.
+ */
+#include <openssl/crypto.h>
+#include <openssl/err.h>
+#include <openssl/x509v3.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "conf/certfile.h"
+#include "conf/options.h"
+#include "conf/report.h"
+#include "daemon/ctl.h"
+#include "daemon/ctl_hsm.h"
+#include "daemon/store.h"
+#include "pkcs11/import.h"
+#include "pkcs11/keys.h"
+#include "proto/cert.h"
+
+#define HEX_MAX (2 * (size_t)KL_WRAPPED_MAX + 1)
+
+enum which { WHICH_TMK, WHICH_PIK, WHICH_MAK };
+static const char *const which_names[] = {"tmk", "pik", "mak"};
+
+struct wish {
+    const char *serial, *zmk, *cert, *fingerprint;
+    enum which which;
+    uint32_t version; /* 0 = the active one */
+    int has_wrap;
+    enum kl_wrap wrap;
+};
+
+/* What leaves, and how it is called. */
+struct parcel {
+    uint32_t version; /* of the TMK itself, or of the one under which the working key went out */
+    struct kl_stored_key key;
+    char under[KL_KEY_LABEL_MAX + KL_FINGERPRINT_TEXT + 8];
+    const char *method; /* "kw", "kwp", "oaep-sha1", "oaep-sha256" */
+    char kcv[KL_KCV_TEXT];
+    char cryptogram[HEX_MAX];
+};
+
+/* ---- From the store ---- */
+
+static enum kl_rc take_tmk(const struct kl_tmk *tmk, void *arg, struct kl_err *err)
+{
+    struct parcel *parcel = arg;
+
+    if (tmk->state != KL_TMK_ACTIVE && tmk->state != KL_TMK_SUPERSEDED) {
+        return kl_err_set(err, KL_ERR_REFUSED, "TMK %u of terminal %s is %s", tmk->version,
+                          tmk->serial, kl_tmk_state_name(tmk->state));
+    }
+    parcel->version = tmk->version;
+    parcel->key = (struct kl_stored_key){.alg = tmk->alg,
+                                         .cryptogram_len = tmk->cryptogram_len,
+                                         .kcv_len = tmk->kcv_len};
+    memcpy(parcel->key.cryptogram, tmk->cryptogram, sizeof(parcel->key.cryptogram));
+    memcpy(parcel->key.kcv, tmk->kcv, sizeof(parcel->key.kcv));
+    return KL_OK;
+}
+
+static enum kl_rc find_tmk(struct kl_store *store, const struct wish *wish, struct parcel *parcel,
+                           struct kl_err *err)
+{
+    struct kl_tmk tmk;
+    enum kl_rc rc;
+
+    if (wish->version) {
+        rc = kl_store_tmk_get(store, wish->serial, wish->version, &tmk, err);
+        return rc == KL_OK ? take_tmk(&tmk, parcel, err) : rc;
+    }
+    rc = kl_store_tmk_each(store, wish->serial, KL_TMK_ACTIVE, take_tmk, parcel, err);
+    if (rc == KL_OK && parcel->version == 0) {
+        rc = kl_err_set(err, KL_ERR_NOT_FOUND, "terminal %s has no active TMK", wish->serial);
+    }
+    return rc;
+}
+
+static enum kl_rc find_key(const struct kl_config *config, const struct wish *wish,
+                           struct parcel *parcel, struct kl_err *err)
+{
+    struct kl_terminal terminal;
+    struct kl_working working;
+    struct kl_store *store = NULL;
+    enum kl_rc rc = kl_store_open(config->store, KL_STORE_READ, &store, err);
+
+    if (rc == KL_OK) {
+        rc = kl_store_terminal_get(store, wish->serial, &terminal, err);
+    }
+    if (rc == KL_OK && wish->which == WHICH_TMK) {
+        rc = find_tmk(store, wish, parcel, err);
+    } else if (rc == KL_OK &&
+               (rc = kl_store_working_get(store, wish->serial, &working, err)) == KL_OK) {
+        parcel->version = working.tmk_version;
+        parcel->key = wish->which == WHICH_PIK ? working.pik : working.mak;
+    }
+    kl_store_free(store);
+    return rc;
+}
+
+/* ---- The host's certificate ---- */
+
+/* An RSA key that is the one the operator means, in a certificate that is valid now and made for
+ * taking keys. Who issued it, the fingerprint stands for. */
+static enum kl_rc check_host(X509 *cert, const char *stated, struct kl_err *err)
+{
+    char fingerprint[KL_FINGERPRINT_TEXT];
+    enum kl_key_type type;
+    unsigned bits;
+    enum kl_rc rc = kl_cert_key_type(cert, &type, &bits, err);
+
+    if (rc == KL_OK && type != KL_KEY_RSA) {
+        rc = kl_err_set(err, KL_ERR_CERT, "the host's key must be RSA");
+    }
+    if (rc == KL_OK) {
+        rc = kl_pubkey_fingerprint(X509_get0_pubkey(cert), fingerprint, err);
+    }
+    if (rc != KL_OK) {
+        return rc;
+    }
+    if (strlen(stated) != strlen(fingerprint) || OPENSSL_strcasecmp(stated, fingerprint) != 0) {
+        return kl_err_set(err, KL_ERR_CERT, "its key has SHA-256 %s, not the --fingerprint",
+                          fingerprint);
+    }
+    if (X509_cmp_current_time(X509_get0_notBefore(cert)) >= 0 ||
+        X509_cmp_current_time(X509_get0_notAfter(cert)) <= 0) {
+        return kl_err_set(err, KL_ERR_CERT, "is not valid now");
+    }
+    if (!(X509_get_key_usage(cert) & X509v3_KU_KEY_ENCIPHERMENT)) {
+        return kl_err_set(err, KL_ERR_CERT, "its keyUsage is without keyEncipherment");
+    }
+    return KL_OK;
+}
+
+static enum kl_rc use_host(struct kl_session *session, const struct wish *wish,
+                           struct kl_carrier *carrier, struct parcel *parcel, struct kl_err *err)
+{
+    X509 *cert = NULL;
+    enum kl_rc rc = kl_cert_load_one(wish->cert, &cert, err);
+
+    if (rc != KL_OK) {
+        return rc;
+    }
+    rc = check_host(cert, wish->fingerprint, err);
+    if (rc == KL_OK) {
+        rc = kl_carrier_host(session, X509_get0_pubkey(cert), carrier, err);
+    }
+    X509_free(cert);
+    if (rc != KL_OK) {
+        return kl_err_context(err, "%s", wish->cert);
+    }
+    snprintf(parcel->under, sizeof(parcel->under), "host:%s", wish->fingerprint);
+    parcel->method = carrier->oaep_hash == KL_OAEP_SHA256 ? "oaep-sha256" : "oaep-sha1";
+    return KL_OK;
+}
+
+static enum kl_rc use_zmk(struct kl_session *session, const struct wish *wish,
+                          struct kl_carrier *carrier, struct parcel *parcel, struct kl_err *err)
+{
+    snprintf(parcel->under, sizeof(parcel->under), "zmk:%.*s", KL_KEY_LABEL_MAX, wish->zmk);
+    parcel->method = wish->wrap == KL_WRAP_KWP ? "kwp" : "kw";
+    return kl_carrier_zmk(session, KL_ZMK_EXPORT, wish->zmk, wish->wrap, carrier, err);
+}
+
+/* ---- Out ---- */
+
+static enum kl_rc wrap(const struct kl_config *config, struct kl_session *session,
+                       const struct wish *wish, struct parcel *parcel, struct kl_err *err)
+{
+    struct kl_carrier carrier = {0};
+    CK_OBJECT_HANDLE storage_key;
+    struct kl_err finding = KL_ERR_INIT;
+    uint8_t wrapped[KL_WRAPPED_MAX];
+    size_t len = 0, text_len;
+    enum kl_rc rc = kl_storage_key_find(session, config->storage_key, &storage_key, err);
+
+    if (rc != KL_OK || (rc = wish->zmk ? use_zmk(session, wish, &carrier, parcel, err)
+                                       : use_host(session, wish, &carrier, parcel, err)) != KL_OK) {
+        return rc;
+    }
+    if (!config->strength_enforce &&
+        kl_alg_strength(carrier.type, carrier.bits, parcel->key.alg, &finding) != KL_OK) {
+        fprintf(stderr, "keyloaderctl: warning: %s\n", finding.text);
+    }
+    rc = kl_tmk_export(session, storage_key, &carrier, config->strength_enforce != 0, &parcel->key,
+                       wrapped, &len, err);
+    kl_carrier_end(session, &carrier);
+    if (rc == KL_OK && OPENSSL_buf2hexstr_ex(parcel->cryptogram, sizeof(parcel->cryptogram),
+                                             &text_len, wrapped, len, '\0') != 1) {
+        rc = kl_err_openssl(err, KL_ERR_INTERNAL, "OPENSSL_buf2hexstr_ex", "cryptogram");
+    }
+    return rc;
+}
+
+static enum kl_rc record(const struct kl_config *config, const struct wish *wish,
+                         const struct parcel *parcel, struct kl_err *err)
+{
+    const struct kl_log_field fields[] = {KL_STR("key", which_names[wish->which]),
+                                          KL_NUM("version", parcel->version),
+                                          KL_STR("alg", kl_alg_info(parcel->key.alg)->name),
+                                          KL_STR("kcv", parcel->kcv),
+                                          KL_STR("under", parcel->under),
+                                          KL_STR("method", parcel->method)};
+
+    return kl_ctl_audit(config, "key-exported", wish->serial, fields,
+                        sizeof(fields) / sizeof(fields[0]), err);
+}
+
+static enum kl_rc export_key(struct kl_ctl *ctl, const struct wish *wish, struct kl_err *err)
+{
+    struct parcel parcel = {0};
+    struct kl_hsm *hsm = NULL;
+    enum kl_rc rc = find_key(&ctl->config, wish, &parcel, err);
+
+    if (rc == KL_OK) {
+        rc = kl_ctl_hsm_open(&ctl->config, 0, &hsm, err);
+    }
+    if (rc != KL_OK) {
+        return rc;
+    }
+    kl_kcv_format(parcel.key.kcv, parcel.key.kcv_len, parcel.kcv);
+    rc = wrap(&ctl->config, kl_hsm_session(hsm), wish, &parcel, err);
+    kl_hsm_free(hsm);
+    if (rc == KL_OK) {
+        rc = record(&ctl->config, wish, &parcel, err);
+    }
+    if (rc != KL_OK) {
+        return rc;
+    }
+    return kl_report_print(json_pack("{s:s, s:s, s:i, s:s, s:s, s:s, s:s, s:s}", "serial",
+                                     wish->serial, "key", which_names[wish->which], "version",
+                                     (int)parcel.version, "algorithm",
+                                     kl_alg_info(parcel.key.alg)->name, "kcv", parcel.kcv, "under",
+                                     parcel.under, "method", parcel.method, "cryptogram",
+                                     parcel.cryptogram),
+                           ctl->json, err);
+}
+
+/* ---- The command line ---- */
+
+static enum kl_rc parse_choice(const char *name, const char *text, const char *const *choices,
+                               unsigned count, unsigned *out, struct kl_err *err)
+{
+    for (unsigned i = 0; i < count; i++) {
+        if (strcmp(text, choices[i]) == 0) {
+            *out = i;
+            return KL_OK;
+        }
+    }
+    return kl_err_set(err, KL_ERR_USAGE, "%s: '%.40s' is not known", name, text);
+}
+
+static enum kl_rc parse_option(int c, char **argv, struct wish *wish, struct kl_err *err)
+{
+    static const char *const wraps[] = {"kw", "kwp"};
+    unsigned choice = 0;
+    enum kl_rc rc = KL_OK;
+
+    switch (c) {
+    case 'z':
+        wish->zmk = optarg;
+        break;
+    case 'c':
+        wish->cert = optarg;
+        break;
+    case 'p':
+        wish->fingerprint = optarg;
+        break;
+    case 'k':
+        rc = parse_choice("--key", optarg, which_names, 3, &choice, err);
+        wish->which = (enum which)choice;
+        break;
+    case 'w':
+        rc = parse_choice("--wrap", optarg, wraps, 2, &choice, err);
+        wish->has_wrap = 1;
+        wish->wrap = choice ? KL_WRAP_KWP : KL_WRAP_KW;
+        break;
+    case 'v':
+        rc = kl_options_number("--version", optarg, 1, KL_VERSION_MAX, &wish->version, err);
+        break;
+    default:
+        rc = kl_options_error(c, argv, err);
+    }
+    return rc;
+}
+
+static enum kl_rc check_ways(const struct wish *wish, struct kl_err *err)
+{
+    if (!wish->zmk == !wish->cert) {
+        return kl_err_set(err, KL_ERR_USAGE, "one of --under-zmk and --under-cert must be given");
+    }
+    if (!wish->cert != !wish->fingerprint) {
+        return kl_err_set(err, KL_ERR_USAGE, "--under-cert and --fingerprint go together");
+    }
+    if (wish->has_wrap && !wish->zmk) {
+        return kl_err_set(err, KL_ERR_USAGE, "--wrap goes with --under-zmk");
+    }
+    if (wish->version && wish->which != WHICH_TMK) {
+        return kl_err_set(err, KL_ERR_USAGE, "--version goes with --key tmk");
+    }
+    return KL_OK;
+}
+
+static enum kl_rc tmk_export(struct kl_ctl *ctl, int argc, char **argv, struct kl_err *err)
+{
+    static const struct option options[] = {{"under-zmk", required_argument, NULL, 'z'},
+                                            {"under-cert", required_argument, NULL, 'c'},
+                                            {"fingerprint", required_argument, NULL, 'p'},
+                                            {"key", required_argument, NULL, 'k'},
+                                            {"wrap", required_argument, NULL, 'w'},
+                                            {"version", required_argument, NULL, 'v'},
+                                            {0}};
+    struct wish wish = {0};
+    int c;
+    enum kl_rc rc = KL_OK;
+
+    kl_options_begin();
+    while (rc == KL_OK && (c = kl_options_next(argc, argv, options)) != -1) {
+        rc = parse_option(c, argv, &wish, err);
+    }
+    if (rc != KL_OK || (rc = kl_options_operands(argc, argv, 1, "SERIAL", err)) != KL_OK ||
+        (rc = check_ways(&wish, err)) != KL_OK) {
+        return rc;
+    }
+    wish.serial = argv[optind];
+    return export_key(ctl, &wish, err);
+}
+
+const struct kl_ctl_command kl_ctl_export_commands[] = {
+    {"tmk", "export", tmk_export,
+     "SERIAL (--under-zmk LABEL [--wrap kw|kwp] | --under-cert FILE --fingerprint HEX) "
+     "[--version N] [--key tmk|pik|mak]",
+     "Gives out a terminal's active TMK (or version N), or one of its working keys, under a zone\n"
+     "      key, or under the RSA key of a host's certificate, whose SHA-256 (of the\n"
+     "      SubjectPublicKeyInfo) is HEX; it is recorded"},
+    {0},
+};

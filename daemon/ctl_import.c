@@ -1,0 +1,389 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * keyloaderctl tmk import: S7's "or imports". A TMK that was made elsewhere, wrapped under a key of
+ * ours or in components, waits in the store for its terminal's next load.
+ */
+#include "daemon/ctl_import.h"
+
+#include <openssl/crypto.h>
+#include <openssl/err.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "conf/options.h"
+#include "conf/report.h"
+#include "daemon/ctl_components.h"
+#include "daemon/ctl_hsm.h"
+#include "daemon/ctl_terminal.h"
+#include "daemon/ctl_tmk.h"
+#include "daemon/life.h"
+#include "pkcs11/ops.h"
+#include "proto/message.h"
+
+/* ---- Shared ---- */
+
+void kl_ctl_importer_close(struct kl_ctl_importer *importer)
+{
+    kl_hsm_free(importer->hsm);
+    importer->hsm = NULL;
+}
+
+static enum kl_rc find_carrier(struct kl_ctl_importer *importer, const struct kl_ctl_under *under,
+                               struct kl_err *err)
+{
+    struct kl_session *session = kl_hsm_session(importer->hsm);
+
+    if (under->transport) {
+        snprintf(importer->origin, sizeof(importer->origin), "transport:%s", under->transport);
+        return kl_carrier_transport(session, under->transport, &importer->carrier, err);
+    }
+    snprintf(importer->origin, sizeof(importer->origin), "zmk:%s", under->zmk);
+    return kl_carrier_zmk(session, KL_ZMK_IMPORT, under->zmk, under->wrap, &importer->carrier, err);
+}
+
+enum kl_rc kl_ctl_importer_open(const struct kl_config *config, const struct kl_ctl_under *under,
+                                struct kl_ctl_importer *out, struct kl_err *err)
+{
+    struct kl_ctl_importer importer = {.config = config, .origin = "components"};
+    enum kl_rc rc = kl_ctl_hsm_open(config, 0, &importer.hsm, err);
+
+    if (rc == KL_OK) {
+        rc = kl_storage_key_find(kl_hsm_session(importer.hsm), config->storage_key,
+                                 &importer.storage_key, err);
+    }
+    if (rc == KL_OK && under) {
+        rc = find_carrier(&importer, under, err);
+    }
+    if (rc != KL_OK) {
+        kl_ctl_importer_close(&importer);
+        return rc;
+    }
+    *out = importer;
+    return KL_OK;
+}
+
+enum kl_rc kl_ctl_import_alg(const char *name, const struct kl_alg_info **out, struct kl_err *err)
+{
+    const struct kl_alg_info *info = kl_alg_by_name(name);
+
+    if (!info) {
+        return kl_err_set(err, KL_ERR_INPUT,
+                          "algorithm: '%.40s' must be tdes2, tdes3, aes128, aes192 or aes256",
+                          name);
+    }
+    *out = info;
+    return KL_OK;
+}
+
+/* With strength-policy = warn a key may travel under a weaker one; it is said once. */
+static void warn_strength(struct kl_ctl_importer *importer, enum kl_alg alg)
+{
+    struct kl_err finding = KL_ERR_INIT;
+
+    if (!importer->config->strength_enforce && !(importer->warned & 1 << alg) &&
+        kl_alg_strength(importer->carrier.type, importer->carrier.bits, alg, &finding) != KL_OK) {
+        fprintf(stderr, "keyloaderctl: warning: %s\n", finding.text);
+        importer->warned |= 1 << alg;
+    }
+}
+
+static enum kl_rc from_hex(const char *text, uint8_t out[KL_WRAPPED_MAX], size_t *len,
+                           struct kl_err *err)
+{
+    int ok = strlen(text) <= 2 * (size_t)KL_WRAPPED_MAX && *text != '\0' &&
+             OPENSSL_hexstr2buf_ex(out, KL_WRAPPED_MAX, len, text, '\0') == 1;
+
+    ERR_clear_error();
+    return ok ? KL_OK
+              : kl_err_set(err, KL_ERR_INPUT, "cryptogram: must be hex digits, two for each byte");
+}
+
+enum kl_rc kl_ctl_import_wrapped(struct kl_ctl_importer *importer, const char *serial,
+                                 const struct kl_alg_info *info, const char *cryptogram,
+                                 const char *kcv, struct kl_import *out, struct kl_err *err)
+{
+    struct kl_session *session = kl_hsm_session(importer->hsm);
+    struct kl_import import = {0};
+    CK_OBJECT_HANDLE tmk = CK_INVALID_HANDLE;
+    uint8_t wrapped[KL_WRAPPED_MAX], said[KL_KCV_LEN_MAX];
+    size_t len = 0, said_len = 0;
+    enum kl_rc rc = kl_serial_check("serial", serial, err);
+
+    if (rc != KL_OK || (rc = from_hex(cryptogram, wrapped, &len, err)) != KL_OK ||
+        (rc = kl_kcv_parse(kcv, said, &said_len, err)) != KL_OK) {
+        return rc;
+    }
+    rc = kl_tmk_unwrap(session, &importer->carrier, importer->config->strength_enforce != 0,
+                       info->alg, wrapped, len, &tmk, err);
+    if (rc == KL_OK) {
+        warn_strength(importer, info->alg);
+        rc = kl_tmk_take(session, importer->storage_key, tmk, info->alg, said, said_len,
+                         (size_t)importer->config->kcv_length, &import.key, err);
+    }
+    kl_op_destroy(session, &tmk);
+    if (rc == KL_OK) {
+        snprintf(import.serial, sizeof(import.serial), "%s", serial);
+        memcpy(import.origin, importer->origin, sizeof(import.origin));
+        *out = import;
+    }
+    return rc;
+}
+
+/* ---- tmk import SERIAL ---- */
+
+struct wish {
+    const char *serial, *algorithm, *kcv, *cryptogram;
+    const struct kl_alg_info *info;
+    int has_wrap;
+    struct kl_ctl_under under;
+    struct kl_ctl_csv csv;
+    struct kl_ctl_components components;
+};
+
+/* The value that custodians bring, and no other check than theirs: nothing carries it. */
+static enum kl_rc from_components(struct kl_ctl_importer *importer, const struct wish *wish,
+                                  const struct kl_components_wish *components,
+                                  struct kl_import *out, struct kl_err *err)
+{
+    struct kl_session *session = kl_hsm_session(importer->hsm);
+    struct kl_import import = {0};
+    struct kl_secret *value = NULL;
+    uint8_t kcv[KL_KCV_LEN_MAX];
+    size_t kcv_len = 0;
+    enum kl_rc rc = kl_ceremony_components(session, components, &value, kcv, &kcv_len, err);
+
+    if (rc == KL_OK) {
+        rc = kl_tmk_take_value(session, importer->storage_key, wish->info->alg, value, kcv, kcv_len,
+                               (size_t)importer->config->kcv_length, &import.key, err);
+    }
+    kl_secret_free(value);
+    if (rc == KL_OK) {
+        snprintf(import.serial, sizeof(import.serial), "%s", wish->serial);
+        memcpy(import.origin, importer->origin, sizeof(import.origin));
+        *out = import;
+    }
+    return rc;
+}
+
+/* Before anybody types a component for nothing. */
+static enum kl_rc check_terminal(const struct kl_config *config, const struct wish *wish,
+                                 struct kl_err *err)
+{
+    struct kl_terminal terminal;
+    struct kl_store *store = NULL;
+    enum kl_rc rc = kl_store_open(config->store, KL_STORE_READ, &store, err);
+
+    if (rc == KL_OK) {
+        rc = kl_store_terminal_get(store, wish->serial, &terminal, err);
+    }
+    if (rc == KL_OK && terminal.alg != wish->info->alg) {
+        rc = kl_err_set(err, KL_ERR_INPUT, "terminal %s is registered with %s, not %s",
+                        wish->serial, kl_alg_info(terminal.alg)->name, wish->info->name);
+    }
+    kl_store_free(store);
+    return rc;
+}
+
+static enum kl_rc put(const struct kl_config *config, const struct kl_import *import, int replace,
+                      struct kl_err *err)
+{
+    struct kl_store *store = NULL;
+    enum kl_rc rc = kl_store_open(config->store, KL_STORE_WRITE, &store, err);
+
+    if (rc == KL_OK && (rc = kl_store_begin(store, err)) == KL_OK) {
+        rc = kl_life_import(store, import, replace, (int64_t)time(NULL), err);
+        rc = kl_ctl_finish(store, rc, err);
+    }
+    kl_store_free(store);
+    return rc == KL_ERR_EXISTS && !replace ? kl_err_context(err, "--replace is not given") : rc;
+}
+
+static enum kl_rc import_one(const struct kl_ctl *ctl, const struct wish *wish, struct kl_err *err)
+{
+    int typed = wish->components.count > 0;
+    struct kl_components_wish components;
+    struct kl_ctl_importer importer = {0};
+    struct kl_import import;
+    enum kl_rc rc = check_terminal(&ctl->config, wish, err);
+
+    if (rc == KL_OK && typed) {
+        rc = kl_ctl_components_wish(&wish->components, wish->info, wish->kcv, &components, err);
+    }
+    if (rc == KL_OK) {
+        rc = kl_ctl_importer_open(&ctl->config, typed ? NULL : &wish->under, &importer, err);
+    }
+    if (rc != KL_OK) {
+        return rc;
+    }
+    rc = typed ? from_components(&importer, wish, &components, &import, err)
+               : kl_ctl_import_wrapped(&importer, wish->serial, wish->info, wish->cryptogram,
+                                       wish->kcv, &import, err);
+    if (rc == KL_OK) {
+        rc = put(&ctl->config, &import, wish->csv.replace, err);
+    }
+    kl_ctl_importer_close(&importer);
+    if (rc == KL_OK) {
+        import.created = (int64_t)time(NULL);
+        rc = kl_report_print(kl_ctl_import_json(&import, 1), ctl->json, err);
+    }
+    return rc;
+}
+
+/* ---- The command line ---- */
+
+static enum kl_rc parse_wrap(const char *text, struct wish *wish, struct kl_err *err)
+{
+    wish->has_wrap = 1;
+    wish->under.wrap = strcmp(text, "kwp") == 0 ? KL_WRAP_KWP : KL_WRAP_KW;
+    if (strcmp(text, "kw") != 0 && strcmp(text, "kwp") != 0) {
+        return kl_err_set(err, KL_ERR_USAGE, "--wrap: '%.40s' must be kw or kwp", text);
+    }
+    return KL_OK;
+}
+
+static enum kl_rc parse_option(int c, char **argv, struct wish *wish, struct kl_err *err)
+{
+    int taken = 0;
+    enum kl_rc rc;
+
+    switch (c) {
+    case 'a':
+        wish->algorithm = optarg;
+        return kl_ctl_import_alg(optarg, &wish->info, err);
+    case 'k':
+        wish->kcv = optarg;
+        return KL_OK;
+    case 'c':
+        wish->cryptogram = optarg;
+        return KL_OK;
+    case 't':
+        wish->under.transport = optarg;
+        return KL_OK;
+    case 'z':
+        wish->under.zmk = optarg;
+        return KL_OK;
+    case 'w':
+        return parse_wrap(optarg, wish, err);
+    case 'f':
+        wish->csv.path = optarg;
+        return KL_OK;
+    case 'g':
+        wish->csv.keep_going = 1;
+        return KL_OK;
+    case 'r':
+        wish->csv.replace = 1;
+        return KL_OK;
+    default:
+        rc = kl_ctl_components_option(c, optarg, &wish->components, &taken, err);
+        return taken ? rc : kl_options_error(c, argv, err);
+    }
+}
+
+static enum kl_rc parse(int argc, char **argv, struct wish *wish, struct kl_err *err)
+{
+    static const struct option options[] = {{"algorithm", required_argument, NULL, 'a'},
+                                            {"kcv", required_argument, NULL, 'k'},
+                                            {"cryptogram", required_argument, NULL, 'c'},
+                                            {"under-transport", required_argument, NULL, 't'},
+                                            {"under-zmk", required_argument, NULL, 'z'},
+                                            {"wrap", required_argument, NULL, 'w'},
+                                            {"csv", required_argument, NULL, 'f'},
+                                            {"keep-going", no_argument, NULL, 'g'},
+                                            {"replace", no_argument, NULL, 'r'},
+                                            KL_CTL_COMPONENTS_OPTIONS,
+                                            {0}};
+    int c;
+    enum kl_rc rc = KL_OK;
+
+    kl_options_begin();
+    while (rc == KL_OK && (c = kl_options_next(argc, argv, options)) != -1) {
+        rc = parse_option(c, argv, wish, err);
+    }
+    return rc;
+}
+
+static enum kl_rc usage(struct kl_err *err, const char *text)
+{
+    return kl_err_set(err, KL_ERR_USAGE, "%s", text);
+}
+
+/* The three ways in exclude each other. */
+static enum kl_rc check_ways(const struct wish *wish, struct kl_err *err)
+{
+    const struct kl_ctl_components *components = &wish->components;
+    int typed = components->count || components->source_count || components->kcv_count;
+    int wrapped = wish->under.transport || wish->under.zmk;
+
+    if (wish->under.transport && wish->under.zmk) {
+        return usage(err, "--under-transport and --under-zmk exclude each other");
+    }
+    if (wish->has_wrap && !wish->under.zmk) {
+        return usage(err, "--wrap goes with --under-zmk");
+    }
+    if (typed && (wrapped || wish->csv.path || wish->cryptogram)) {
+        return usage(err, "--components exclude --under-..., --cryptogram and --csv");
+    }
+    if (typed && !components->count) {
+        return usage(err, "--components is missing");
+    }
+    if (!typed && !wrapped) {
+        return usage(err, "--under-transport, --under-zmk or --components is missing");
+    }
+    if (!typed && components->parity == KL_PARITY_IGNORE) {
+        return usage(err,
+                     "--parity goes with --components: that of a wrapped key nobody here sees");
+    }
+    if (wish->csv.path && (wish->algorithm || wish->kcv || wish->cryptogram)) {
+        return usage(err, "--csv has algorithms, cryptograms and KCVs in the file");
+    }
+    if (!wish->csv.path && wish->csv.keep_going) {
+        return usage(err, "--keep-going goes with --csv");
+    }
+    return KL_OK;
+}
+
+static enum kl_rc tmk_import(struct kl_ctl *ctl, int argc, char **argv, struct kl_err *err)
+{
+    struct wish wish = {0};
+    enum kl_rc rc = parse(argc, argv, &wish, err);
+
+    if (rc != KL_OK || (rc = check_ways(&wish, err)) != KL_OK) {
+        return rc;
+    }
+    if (wish.csv.path) {
+        rc = kl_options_operands(argc, argv, 0, "", err);
+        return rc == KL_OK ? kl_ctl_import_csv(ctl, &wish.under, &wish.csv, err) : rc;
+    }
+    if ((rc = kl_options_operands(argc, argv, 1, "SERIAL", err)) != KL_OK ||
+        (rc = kl_options_require("--algorithm", wish.algorithm, err)) != KL_OK) {
+        return rc;
+    }
+    if (!wish.components.count &&
+        ((rc = kl_options_require("--cryptogram", wish.cryptogram, err)) != KL_OK ||
+         (rc = kl_options_require("--kcv", wish.kcv, err)) != KL_OK)) {
+        return rc;
+    }
+    wish.serial = argv[optind];
+    if ((rc = kl_serial_check("serial", wish.serial, err)) != KL_OK) {
+        return rc;
+    }
+    return import_one(ctl, &wish, err);
+}
+
+const struct kl_ctl_command kl_ctl_import_commands[] = {
+    {"tmk", "import", tmk_import,
+     "SERIAL --algorithm ALG (--under-transport LABEL | --under-zmk LABEL [--wrap kw|kwp]) "
+     "--cryptogram HEX --kcv HEX [--replace]\n"
+     "  tmk import SERIAL --algorithm ALG " KL_CTL_COMPONENTS_SYNOPSIS
+     " [--kcv HEX] [--parity odd|ignore] [--replace]\n"
+     "  tmk import --csv FILE (--under-transport LABEL | --under-zmk LABEL [--wrap kw|kwp]) "
+     "[--keep-going] [--replace]",
+     "Takes a TMK that was made elsewhere; the terminal's next load sends it. In components: "
+     "typed\n"
+     "      one by one (or from SRC), each with its KCV; the TMK's KCV is to be confirmed, or is "
+     "HEX.\n"
+     "      FILE has the header serial,algorithm,cryptogram,kcv; one bad row stops it all, unless\n"
+     "      --keep-going. --replace: instead of another one that waits"},
+    {0},
+};

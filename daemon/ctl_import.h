@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What importing one TMK and importing a file of them share. */
+#ifndef KL_DAEMON_CTL_IMPORT_H
+#define KL_DAEMON_CTL_IMPORT_H
+
+#include "daemon/ctl.h"
+#include "daemon/store.h"
+#include "pkcs11/hsm.h"
+#include "pkcs11/import.h"
+
+/* Under what TMKs come: one of the labels. */
+struct kl_ctl_under {
+    const char *transport, *zmk;
+    enum kl_wrap wrap; /* of a zone key */
+};
+
+/* The HSM, made ready for TMKs to come in. */
+struct kl_ctl_importer {
+    const struct kl_config *config;
+    struct kl_hsm *hsm;
+    CK_OBJECT_HANDLE storage_key;
+    struct kl_carrier carrier;
+    char origin[KL_ORIGIN_MAX + 1];
+    int warned; /* bit set of algorithms that were weakly carried: once each is enough */
+};
+
+/* Opens the HSM and finds its keys; under NULL: no carrier, for components. */
+enum kl_rc kl_ctl_importer_open(const struct kl_config *config, const struct kl_ctl_under *under,
+                                struct kl_ctl_importer *out, struct kl_err *err) KL_MUST_CHECK;
+void kl_ctl_importer_close(struct kl_ctl_importer *importer);
+
+/* --algorithm, or its column. KL_ERR_INPUT. */
+enum kl_rc kl_ctl_import_alg(const char *name, const struct kl_alg_info **out,
+                             struct kl_err *err) KL_MUST_CHECK;
+
+/* One TMK as it came, in hex, into what the store takes (kl_life_import). KL_ERR_INPUT,
+ * KL_ERR_VERIFY, KL_ERR_STRENGTH: it is this TMK's fault. */
+enum kl_rc kl_ctl_import_wrapped(struct kl_ctl_importer *importer, const char *serial,
+                                 const struct kl_alg_info *info, const char *cryptogram,
+                                 const char *kcv, struct kl_import *out,
+                                 struct kl_err *err) KL_MUST_CHECK;
+
+/* tmk import --csv, in ctl_import_csv.c. */
+struct kl_ctl_csv {
+    const char *path;
+    int keep_going, replace;
+};
+enum kl_rc kl_ctl_import_csv(const struct kl_ctl *ctl, const struct kl_ctl_under *under,
+                             const struct kl_ctl_csv *csv, struct kl_err *err) KL_MUST_CHECK;
+
+#endif

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What keyloaderctl's key commands share. */
+#ifndef KL_DAEMON_CTL_KEY_H
+#define KL_DAEMON_CTL_KEY_H
+
+#include <jansson.h>
+#include <openssl/evp.h>
+
+#include "daemon/ctl.h"
+#include "pkcs11/token.h"
+#include "proto/err.h"
+#include "proto/suite.h"
+
+/* key csr, in ctl_csr.c, and key import, in ctl_key_import.c. */
+enum kl_rc kl_ctl_key_csr(struct kl_ctl *ctl, int argc, char **argv, struct kl_err *err);
+enum kl_rc kl_ctl_key_import(struct kl_ctl *ctl, int argc, char **argv, struct kl_err *err);
+
+/* The storage key wraps every stored TMK: it is made with the first work key, and never destroyed
+ * here. *made: 1 if this call made it. */
+enum kl_rc kl_ctl_storage_key(const struct kl_config *config, struct kl_session *session, int *made,
+                              struct kl_err *err) KL_MUST_CHECK;
+
+/* --suite NAME; KL_ERR_USAGE. */
+enum kl_rc kl_ctl_suite(const char *name, enum kl_suite *out, struct kl_err *err) KL_MUST_CHECK;
+/* Says on stderr if [policy] suites leaves that suite out: its keys would be of no use. */
+void kl_ctl_warn_suite(const struct kl_config *config, enum kl_suite suite);
+
+/* A work key as operators see it. The caller frees with json_decref. */
+enum kl_rc kl_ctl_work_json(const struct kl_config *config, const char *label, enum kl_suite suite,
+                            const EVP_PKEY *key, json_t **out, struct kl_err *err) KL_MUST_CHECK;
+
+/* Adds the storage key to the report of a work key that has been made. work is borrowed. */
+enum kl_rc kl_ctl_made_json(const struct kl_config *config, json_t *work, int storage_made,
+                            struct kl_err *err) KL_MUST_CHECK;
+
+#endif

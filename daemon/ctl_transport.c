@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * keyloaderctl transport: key pairs in the HSM under whose public half others send TMKs.
+ */
+#include <openssl/err.h>
+#include <openssl/pem.h>
+
+#include "conf/options.h"
+#include "conf/report.h"
+#include "daemon/ctl.h"
+#include "daemon/ctl_hsm.h"
+#include "pkcs11/import.h"
+#include "pkcs11/keys.h"
+#include "proto/cert.h"
+
+/* Label, kind, fingerprint, and the hash that the sender's OAEP has to use. */
+static enum kl_rc describe(struct kl_session *session, const char *label, const EVP_PKEY *key,
+                           json_t **out, struct kl_err *err)
+{
+    char fingerprint[KL_FINGERPRINT_TEXT], name[KL_KEY_NAME_TEXT];
+    struct kl_carrier carrier;
+    enum kl_rc rc = kl_carrier_transport(session, label, &carrier, err);
+
+    if (rc == KL_OK) {
+        rc = kl_pubkey_fingerprint(key, fingerprint, err);
+    }
+    if (rc != KL_OK) {
+        return rc;
+    }
+    kl_key_name(carrier.type, carrier.bits, name);
+    *out =
+        json_pack("{s:s, s:s, s:s, s:s}", "label", label, "key", name, "spki_sha256", fingerprint,
+                  "oaep_hash", carrier.oaep_hash == KL_OAEP_SHA256 ? "sha256" : "sha1");
+    return *out ? KL_OK : kl_err_set(err, KL_ERR_MEMORY, "report of a key");
+}
+
+/* ---- transport generate ---- */
+
+static enum kl_rc transport_generate(struct kl_ctl *ctl, int argc, char **argv, struct kl_err *err)
+{
+    static const struct option options[] = {{"label", required_argument, NULL, 'l'},
+                                            {"key", required_argument, NULL, 'k'},
+                                            {0}};
+    enum kl_key_type type = KL_KEY_RSA;
+    unsigned bits = 3072;
+    const char *label = NULL;
+    struct kl_hsm *hsm = NULL;
+    EVP_PKEY *key = NULL;
+    json_t *report = NULL;
+    int c;
+    enum kl_rc rc = KL_OK;
+
+    kl_options_begin();
+    while (rc == KL_OK && (c = kl_options_next(argc, argv, options)) != -1) {
+        if (c == 'l') {
+            label = optarg;
+        } else if (c == 'k') {
+            rc = kl_options_key_type("--key", optarg, &type, &bits, err);
+        } else {
+            rc = kl_options_error(c, argv, err);
+        }
+    }
+    if (rc != KL_OK || (rc = kl_options_operands(argc, argv, 0, "", err)) != KL_OK ||
+        (rc = kl_options_require("--label", label, err)) != KL_OK ||
+        (rc = kl_ctl_label(label, err)) != KL_OK ||
+        (rc = kl_ctl_hsm_open(&ctl->config, 1, &hsm, err)) != KL_OK) {
+        return rc;
+    }
+    rc = kl_pair_generate(kl_hsm_session(hsm), KL_PAIR_TRANSPORT, label, type, bits, &key, err);
+    if (rc == KL_OK) {
+        rc = describe(kl_hsm_session(hsm), label, key, &report, err);
+    }
+    if (rc == KL_OK) {
+        rc = kl_report_print(report, ctl->json, err);
+    }
+    EVP_PKEY_free(key);
+    kl_hsm_free(hsm);
+    return rc;
+}
+
+/* ---- transport show ---- */
+
+static enum kl_rc write_public(EVP_PKEY *key, const char *path, int force, struct kl_err *err)
+{
+    BIO *bio = BIO_new(BIO_s_mem());
+    enum kl_rc rc;
+
+    ERR_clear_error();
+    if (!bio || PEM_write_bio_PUBKEY(bio, key) != 1) {
+        rc = kl_err_openssl(err, KL_ERR_INTERNAL, "PEM_write_bio_PUBKEY", "encoding");
+    } else {
+        rc = kl_ctl_write_out(bio, path, force, err);
+    }
+    BIO_free(bio);
+    return rc;
+}
+
+static enum kl_rc transport_show(struct kl_ctl *ctl, int argc, char **argv, struct kl_err *err)
+{
+    static const struct option options[] = {{"label", required_argument, NULL, 'l'},
+                                            {"out", required_argument, NULL, 'o'},
+                                            {"force", no_argument, NULL, 'f'},
+                                            {0}};
+    const char *label = NULL, *path = NULL;
+    struct kl_hsm *hsm = NULL;
+    CK_OBJECT_HANDLE handle;
+    EVP_PKEY *key = NULL;
+    json_t *report = NULL;
+    int c, force = 0;
+    enum kl_rc rc;
+
+    kl_options_begin();
+    while ((c = kl_options_next(argc, argv, options)) != -1) {
+        if (c == 'l') {
+            label = optarg;
+        } else if (c == 'o') {
+            path = optarg;
+        } else if (c == 'f') {
+            force = 1;
+        } else {
+            return kl_options_error(c, argv, err);
+        }
+    }
+    if ((rc = kl_options_operands(argc, argv, 0, "", err)) != KL_OK ||
+        (rc = kl_options_require("--label", label, err)) != KL_OK ||
+        (rc = kl_ctl_hsm_open(&ctl->config, 0, &hsm, err)) != KL_OK) {
+        return rc;
+    }
+    rc = kl_pair_find(kl_hsm_session(hsm), KL_PAIR_TRANSPORT, label, &handle, &key, err);
+    if (rc == KL_OK) {
+        rc = describe(kl_hsm_session(hsm), label, key, &report, err);
+    }
+    if (rc == KL_OK && path) {
+        rc = write_public(key, path, force, err);
+    }
+    if (rc == KL_OK && !(path && kl_ctl_is_stdout(path))) {
+        rc = kl_report_print(report, ctl->json, err);
+        report = NULL;
+    }
+    json_decref(report);
+    EVP_PKEY_free(key);
+    kl_hsm_free(hsm);
+    return rc;
+}
+
+const struct kl_ctl_command kl_ctl_transport_commands[] = {
+    {"transport", "generate", transport_generate,
+     "--label LABEL [--key rsa-2048|rsa-3072|rsa-4096]",
+     "Make a key pair under whose public half others send TMKs (default rsa-3072)"},
+    {"transport", "show", transport_show, "--label LABEL [--out FILE|-] [--force]",
+     "Show a transport key, with its fingerprint and the hash that senders' RSA-OAEP must use;\n"
+     "      --out writes the public key (PEM)"},
+    {0},
+};

@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * keyloaderctl zmk: zone keys, which custodians of both parties bring in components.
+ */
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "conf/options.h"
+#include "conf/report.h"
+#include "daemon/ctl.h"
+#include "daemon/ctl_components.h"
+#include "daemon/ctl_hsm.h"
+#include "daemon/ctl_list.h"
+#include "daemon/ctl_terminal.h"
+#include "daemon/store.h"
+#include "pkcs11/keys.h"
+#include "pkcs11/labels.h"
+
+static const char *use_name(enum kl_zmk_use use)
+{
+    return use == KL_ZMK_IMPORT ? "import" : "export";
+}
+
+/* ---- zmk import ---- */
+
+struct wish {
+    const char *label, *kcv;
+    int has_use;
+    enum kl_zmk_use use;
+    const struct kl_alg_info *info;
+    struct kl_ctl_components components;
+};
+
+static enum kl_rc parse_option(int c, char **argv, struct wish *wish, struct kl_err *err)
+{
+    int taken = 0;
+    enum kl_rc rc;
+
+    switch (c) {
+    case 'l':
+        wish->label = optarg;
+        return kl_ctl_label(optarg, err);
+    case 'f':
+        wish->has_use = 1;
+        wish->use = strcmp(optarg, "export") == 0 ? KL_ZMK_EXPORT : KL_ZMK_IMPORT;
+        return strcmp(optarg, use_name(wish->use)) == 0
+                   ? KL_OK
+                   : kl_err_set(err, KL_ERR_USAGE, "--for: '%.40s' must be import or export",
+                                optarg);
+    case 'a':
+        wish->info = kl_alg_by_name(optarg);
+        return wish->info && wish->info->is_aes
+                   ? KL_OK
+                   : kl_err_set(err, KL_ERR_USAGE,
+                                "--algorithm: '%.40s' must be aes128, aes192 or aes256", optarg);
+    case 'k':
+        wish->kcv = optarg;
+        return KL_OK;
+    default:
+        rc = kl_ctl_components_option(c, optarg, &wish->components, &taken, err);
+        return taken ? rc : kl_options_error(c, argv, err);
+    }
+}
+
+static enum kl_rc parse(int argc, char **argv, struct wish *wish, struct kl_err *err)
+{
+    static const struct option options[] = {{"label", required_argument, NULL, 'l'},
+                                            {"for", required_argument, NULL, 'f'},
+                                            {"algorithm", required_argument, NULL, 'a'},
+                                            {"expect-kcv", required_argument, NULL, 'k'},
+                                            KL_CTL_COMPONENTS_OPTIONS,
+                                            {0}};
+    int c;
+    enum kl_rc rc = KL_OK;
+
+    kl_options_begin();
+    while (rc == KL_OK && (c = kl_options_next(argc, argv, options)) != -1) {
+        rc = parse_option(c, argv, wish, err);
+    }
+    if (rc != KL_OK || (rc = kl_options_operands(argc, argv, 0, "", err)) != KL_OK ||
+        (rc = kl_options_require("--label", wish->label, err)) != KL_OK ||
+        (rc = kl_options_require("--for", wish->has_use ? "" : NULL, err)) != KL_OK ||
+        (rc = kl_options_require("--algorithm", wish->info ? "" : NULL, err)) != KL_OK) {
+        return rc;
+    }
+    return kl_options_require("--components", wish->components.count ? "" : NULL, err);
+}
+
+static enum kl_rc record(const struct kl_ctl *ctl, const struct wish *wish, const char *kcv,
+                         struct kl_err *err)
+{
+    const struct kl_log_field fields[] = {KL_STR("label", wish->label),
+                                          KL_STR("for", use_name(wish->use)),
+                                          KL_STR("alg", wish->info->name), KL_STR("kcv", kcv)};
+    enum kl_rc rc = kl_ctl_audit(&ctl->config, "zmk-imported", "", fields,
+                                 sizeof(fields) / sizeof(fields[0]), err);
+
+    return rc == KL_OK ? KL_OK
+                       : kl_err_context(err, "the zone key is in the HSM, but not in the audit "
+                                             "trail");
+}
+
+static enum kl_rc create(const struct kl_ctl *ctl, struct kl_session *session,
+                         const struct wish *wish, const struct kl_components_wish *components,
+                         struct kl_err *err)
+{
+    struct kl_secret *key = NULL;
+    uint8_t kcv[KL_KCV_LEN_MAX];
+    size_t kcv_len = 0;
+    char text[KL_KCV_TEXT];
+    enum kl_rc rc = kl_ceremony_components(session, components, &key, kcv, &kcv_len, err);
+
+    if (rc == KL_OK) {
+        rc = kl_zmk_create(session, wish->use, wish->label, key, err);
+    }
+    kl_secret_free(key);
+    if (rc != KL_OK) {
+        return rc;
+    }
+    kl_kcv_format(kcv, kcv_len, text);
+    if ((rc = record(ctl, wish, text, err)) != KL_OK) {
+        return rc;
+    }
+    return kl_report_print(json_pack("{s:s, s:s, s:s, s:s}", "label", wish->label, "for",
+                                     use_name(wish->use), "algorithm", wish->info->name, "kcv",
+                                     text),
+                           ctl->json, err);
+}
+
+static enum kl_rc zmk_import(struct kl_ctl *ctl, int argc, char **argv, struct kl_err *err)
+{
+    struct wish wish = {0};
+    struct kl_components_wish components;
+    struct kl_hsm *hsm = NULL;
+    enum kl_rc rc = parse(argc, argv, &wish, err);
+
+    if (rc == KL_OK) {
+        rc = kl_ctl_components_wish(&wish.components, wish.info, wish.kcv, &components, err);
+    }
+    if (rc == KL_OK) {
+        rc = kl_ctl_audit_ready(&ctl->config, err);
+    }
+    if (rc == KL_OK) {
+        rc = kl_ctl_hsm_open(&ctl->config, 1, &hsm, err);
+    }
+    if (rc == KL_OK) {
+        rc = create(ctl, kl_hsm_session(hsm), &wish, &components, err);
+    }
+    kl_hsm_free(hsm);
+    return rc;
+}
+
+/* ---- zmk list ---- */
+
+/* One row for a zone key; other secret keys are passed over. */
+static enum kl_rc list_key(struct kl_session *session, const char *label, struct kl_ctl_list *list,
+                           struct kl_err *err)
+{
+    char name[KL_KEY_NAME_TEXT];
+    CK_OBJECT_HANDLE handle;
+    enum kl_zmk_use use = KL_ZMK_IMPORT;
+    unsigned bits = 0;
+    enum kl_rc rc = kl_zmk_find(session, use, label, &handle, &bits, err);
+
+    if (rc == KL_ERR_KEY) {
+        use = KL_ZMK_EXPORT;
+        rc = kl_zmk_find(session, use, label, &handle, &bits, err);
+    }
+    if (rc != KL_OK) {
+        return rc == KL_ERR_KEY ? KL_OK : rc;
+    }
+    kl_key_name(KL_KEY_AES, bits, name);
+    return kl_ctl_list_row(
+        list, json_pack("{s:s, s:s, s:s}", "label", label, "for", use_name(use), "key", name), err);
+}
+
+static enum kl_rc zmk_list(struct kl_ctl *ctl, int argc, char **argv, struct kl_err *err)
+{
+    static const int widths[] = {24, 6, 0};
+    struct kl_ctl_list list = {ctl->json, widths, 0};
+    struct kl_labels *labels = NULL;
+    struct kl_hsm *hsm = NULL;
+    enum kl_rc rc;
+
+    if ((rc = kl_ctl_no_options(argc, argv, err)) != KL_OK ||
+        (rc = kl_options_operands(argc, argv, 0, "", err)) != KL_OK ||
+        (rc = kl_ctl_hsm_open(&ctl->config, 0, &hsm, err)) != KL_OK) {
+        return rc;
+    }
+    if (!(labels = calloc(1, sizeof(*labels)))) {
+        rc = kl_err_set(err, KL_ERR_MEMORY, "labels of the HSM's keys");
+    } else {
+        rc = kl_labels_secret(kl_hsm_session(hsm), labels, err);
+    }
+    for (size_t i = 0; rc == KL_OK && i < labels->count; i++) {
+        rc = list_key(kl_hsm_session(hsm), labels->label[i], &list, err);
+    }
+    if (rc == KL_OK) {
+        rc = kl_ctl_list_end(&list, err);
+    }
+    free(labels);
+    kl_hsm_free(hsm);
+    return rc;
+}
+
+const struct kl_ctl_command kl_ctl_zmk_commands[] = {
+    {"zmk", "import", zmk_import,
+     "--label LABEL --for import|export --algorithm "
+     "aes128|aes192|aes256 " KL_CTL_COMPONENTS_SYNOPSIS " [--expect-kcv HEX]",
+     "Make a zone key from its components, typed one by one (or from SRC), each with its KCV;\n"
+     "      the key's KCV is to be confirmed, or is HEX. TMKs come in or go out under it, not "
+     "both"},
+    {"zmk", "list", zmk_list, "", "The zone keys in the HSM"},
+    {0},
+};

@@ -1,0 +1,399 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Public key operations, over OpenSSL. A key from outside is measured before it is used: curves
+ * and sizes other than ours never reach a primitive.
+ */
+#include "proto/pubkey.h"
+
+#include <openssl/bn.h>
+#include <openssl/core_names.h>
+#include <openssl/ec.h>
+#include <openssl/ecdsa.h>
+#include <openssl/err.h>
+#include <openssl/objects.h>
+#include <openssl/param_build.h>
+#include <openssl/rsa.h>
+#include <openssl/x509.h>
+#include <string.h>
+
+#define RSA_EXPONENT 65537
+
+/* ---- What a key is ---- */
+
+static enum kl_rc rsa_type(const EVP_PKEY *key, unsigned *bits, struct kl_err *err)
+{
+    int size = EVP_PKEY_get_bits(key), good_exponent;
+    BIGNUM *exponent = NULL;
+
+    if (size < 0 || !kl_rsa_bits_ok((unsigned)size)) {
+        return kl_err_set(err, KL_ERR_CERT,
+                          "public key is RSA of %d bits: must have 2048, 3072 or 4096", size);
+    }
+    if (!EVP_PKEY_get_bn_param(key, OSSL_PKEY_PARAM_RSA_E, &exponent)) {
+        return kl_err_openssl(err, KL_ERR_CERT, "EVP_PKEY_get_bn_param",
+                              "public key's exponent cannot be read");
+    }
+    good_exponent = BN_is_word(exponent, RSA_EXPONENT);
+    BN_free(exponent);
+    if (!good_exponent) {
+        return kl_err_set(err, KL_ERR_CERT, "public key's RSA exponent is not %d", RSA_EXPONENT);
+    }
+    *bits = (unsigned)size;
+    return KL_OK;
+}
+
+/* The point as it is written, if that is uncompressed and none at infinity. */
+static int read_point(const EVP_PKEY *key, const struct kl_curve *curve,
+                      uint8_t point[KL_EC_POINT_MAX])
+{
+    char form[32] = "";
+    size_t n = 0;
+
+    return EVP_PKEY_get_utf8_string_param(key, OSSL_PKEY_PARAM_EC_POINT_CONVERSION_FORMAT, form,
+                                          sizeof(form), NULL) == 1 &&
+           strcmp(form, OSSL_PKEY_EC_POINT_CONVERSION_FORMAT_UNCOMPRESSED) == 0 &&
+           EVP_PKEY_get_octet_string_param(key, OSSL_PKEY_PARAM_PUB_KEY, point, KL_EC_POINT_MAX,
+                                           &n) == 1 &&
+           n == curve->point_len;
+}
+
+static enum kl_rc ec_type(const EVP_PKEY *key, unsigned *bits, struct kl_err *err)
+{
+    uint8_t point[KL_EC_POINT_MAX];
+    char group[64] = "";
+    const struct kl_curve *curve = NULL;
+    int spelt_out = 1; /* parameters instead of a name: RFC 5480 forbids them */
+
+    if (EVP_PKEY_get_utf8_string_param(key, OSSL_PKEY_PARAM_GROUP_NAME, group, sizeof(group),
+                                       NULL) == 1) {
+        curve = kl_curve_by_nid(OBJ_txt2nid(group));
+    }
+    if (!EVP_PKEY_get_int_param(key, OSSL_PKEY_PARAM_EC_DECODED_FROM_EXPLICIT_PARAMS, &spelt_out) ||
+        spelt_out || !curve) {
+        ERR_clear_error();
+        return kl_err_set(err, KL_ERR_CERT,
+                          "public key is EC on %s: must be on P-256, P-384 or P-521, by name",
+                          spelt_out || group[0] == '\0' ? "a curve of its own" : group);
+    }
+    if (!read_point(key, curve, point)) {
+        ERR_clear_error();
+        return kl_err_set(err, KL_ERR_CERT, "public key's point is not written uncompressed");
+    }
+    *bits = curve->bits;
+    return KL_OK;
+}
+
+enum kl_rc kl_pubkey_type(const EVP_PKEY *key, enum kl_key_type *type, unsigned *bits,
+                          struct kl_err *err)
+{
+    const char *name = EVP_PKEY_get0_type_name(key);
+    int is_rsa = EVP_PKEY_is_a(key, "RSA");
+    enum kl_rc rc;
+
+    ERR_clear_error();
+    if (is_rsa) {
+        rc = rsa_type(key, bits, err);
+    } else if (EVP_PKEY_is_a(key, "EC")) {
+        rc = ec_type(key, bits, err);
+    } else {
+        rc = kl_err_set(err, KL_ERR_CERT, "public key is %s: must be RSA or EC",
+                        name ? name : "of an unknown type");
+    }
+    if (rc == KL_OK) {
+        *type = is_rsa ? KL_KEY_RSA : KL_KEY_EC;
+    }
+    return rc;
+}
+
+enum kl_rc kl_pubkey_hash(const EVP_PKEY *key, uint8_t out[KL_HASH_LEN], struct kl_err *err)
+{
+    unsigned char *der = NULL, hash[KL_HASH_LEN];
+    unsigned hash_len = sizeof(hash);
+    int len, ok;
+
+    ERR_clear_error();
+    len = i2d_PUBKEY(key, &der);
+    ok = len > 0 && EVP_Digest(der, (size_t)len, hash, &hash_len, EVP_sha256(), NULL) == 1;
+    OPENSSL_free(der);
+    if (!ok) {
+        return kl_err_openssl(err, KL_ERR_INTERNAL, "i2d_PUBKEY", "fingerprint of a public key");
+    }
+    memcpy(out, hash, sizeof(hash));
+    return KL_OK;
+}
+
+/* ---- RSA ---- */
+
+enum kl_rc kl_rsa_oaep_encrypt(EVP_PKEY *key, enum kl_oaep_hash hash, const uint8_t *in,
+                               size_t in_len, uint8_t out[KL_RSA_MAX], size_t *len,
+                               struct kl_err *err)
+{
+    const EVP_MD *md = hash == KL_OAEP_SHA256 ? EVP_sha256() : EVP_sha1();
+    uint8_t encrypted[KL_RSA_MAX];
+    size_t n = sizeof(encrypted);
+    enum kl_rc rc = KL_OK;
+    EVP_PKEY_CTX *ctx;
+
+    ERR_clear_error();
+    ctx = EVP_PKEY_CTX_new(key, NULL);
+    if (!ctx || EVP_PKEY_encrypt_init(ctx) != 1 ||
+        EVP_PKEY_CTX_set_rsa_padding(ctx, RSA_PKCS1_OAEP_PADDING) != 1 ||
+        EVP_PKEY_CTX_set_rsa_oaep_md(ctx, md) != 1 || EVP_PKEY_CTX_set_rsa_mgf1_md(ctx, md) != 1 ||
+        EVP_PKEY_encrypt(ctx, encrypted, &n, in, in_len) != 1) {
+        rc = kl_err_openssl(err, KL_ERR_INTERNAL, "EVP_PKEY_encrypt", "RSA-OAEP encryption failed");
+    } else {
+        memcpy(out, encrypted, n);
+        *len = n;
+    }
+    EVP_PKEY_CTX_free(ctx);
+    return rc;
+}
+
+static enum kl_rc verify_pss(EVP_PKEY *key, const uint8_t *sig, size_t sig_len, const uint8_t *in,
+                             size_t in_len, struct kl_err *err)
+{
+    EVP_PKEY_CTX *pctx = NULL; /* owned by ctx */
+    enum kl_rc rc = KL_OK;
+    EVP_MD_CTX *ctx;
+
+    ERR_clear_error();
+    ctx = EVP_MD_CTX_new();
+    if (!ctx || EVP_DigestVerifyInit(ctx, &pctx, EVP_sha256(), NULL, key) != 1 ||
+        EVP_PKEY_CTX_set_rsa_padding(pctx, RSA_PKCS1_PSS_PADDING) != 1 ||
+        EVP_PKEY_CTX_set_rsa_mgf1_md(pctx, EVP_sha256()) != 1 ||
+        EVP_PKEY_CTX_set_rsa_pss_saltlen(pctx, KL_HASH_LEN) != 1 ||
+        EVP_DigestVerify(ctx, sig, sig_len, in, in_len) != 1) {
+        rc = kl_err_openssl(err, KL_ERR_VERIFY, "EVP_DigestVerify",
+                            "RSA-PSS signature does not verify");
+    }
+    EVP_MD_CTX_free(ctx);
+    return rc;
+}
+
+/* As kl_pubkey_type, but a key that is not ours makes a signature that does not verify. */
+static enum kl_rc key_for_verify(const EVP_PKEY *key, enum kl_key_type *type, unsigned *bits,
+                                 struct kl_err *err)
+{
+    if (kl_pubkey_type(key, type, bits, err) != KL_OK) {
+        err->rc = err->rc == KL_ERR_MEMORY ? KL_ERR_MEMORY : KL_ERR_VERIFY;
+        return err->rc;
+    }
+    return KL_OK;
+}
+
+enum kl_rc kl_rsa_recover(EVP_PKEY *key, const uint8_t *sig, size_t sig_len, uint8_t *out,
+                          size_t capacity, size_t *len, struct kl_err *err)
+{
+    uint8_t block[KL_RSA_MAX];
+    size_t n = sizeof(block);
+    EVP_PKEY_CTX *ctx = NULL;
+    enum kl_key_type type;
+    unsigned bits;
+    enum kl_rc rc = key_for_verify(key, &type, &bits, err);
+
+    if (rc != KL_OK) {
+        return rc;
+    }
+    if (type != KL_KEY_RSA || sig_len != bits / 8) {
+        return kl_err_set(
+            err, KL_ERR_VERIFY,
+            "signature with recovery has %zu bytes: must be an RSA key's, and as long "
+            "as its modulus",
+            sig_len);
+    }
+    ERR_clear_error();
+    ctx = EVP_PKEY_CTX_new(key, NULL);
+    if (!ctx || EVP_PKEY_verify_recover_init(ctx) != 1 ||
+        EVP_PKEY_CTX_set_rsa_padding(ctx, RSA_PKCS1_PADDING) != 1 ||
+        EVP_PKEY_verify_recover(ctx, block, &n, sig, sig_len) != 1) {
+        rc = kl_err_openssl(err, KL_ERR_VERIFY, "EVP_PKEY_verify_recover",
+                            "RSA signature holds no block of type 1");
+    } else if (n > capacity) {
+        rc = kl_err_set(err, KL_ERR_VERIFY,
+                        "RSA signature holds %zu bytes: %zu are the most that are expected", n,
+                        capacity);
+    } else {
+        memcpy(out, block, n);
+        *len = n;
+    }
+    EVP_PKEY_CTX_free(ctx);
+    return rc;
+}
+
+/* ---- EC ---- */
+
+/* 1 if r (or s) may be half of a signature on that curve, as far as its size tells. Neither way of
+ * reading one gives a negative number. */
+static int half_ok(const struct kl_curve *curve, const BIGNUM *half)
+{
+    return !BN_is_zero(half) && (unsigned)BN_num_bits(half) <= curve->bits;
+}
+
+static enum kl_rc no_signature(struct kl_err *err)
+{
+    return kl_err_openssl(err, KL_ERR_VERIFY, "ECDSA_SIG", "not an ECDSA signature of the curve");
+}
+
+enum kl_rc kl_ecdsa_to_der(const struct kl_curve *curve, const uint8_t *raw, size_t raw_len,
+                           uint8_t *der, size_t *der_len, struct kl_err *err)
+{
+    ECDSA_SIG *sig = NULL;
+    BIGNUM *r = NULL, *s = NULL;
+    unsigned char *p = der;
+    enum kl_rc rc = KL_OK;
+    int len;
+
+    if (raw_len != 2 * curve->field_len) {
+        return kl_err_set(err, KL_ERR_VERIFY, "ECDSA signature has %zu bytes: must have %zu on %s",
+                          raw_len, 2 * curve->field_len, curve->name);
+    }
+    ERR_clear_error();
+    sig = ECDSA_SIG_new();
+    r = BN_bin2bn(raw, (int)curve->field_len, NULL);
+    s = BN_bin2bn(raw + curve->field_len, (int)curve->field_len, NULL);
+    if (!sig || !r || !s || !half_ok(curve, r) || !half_ok(curve, s) ||
+        ECDSA_SIG_set0(sig, r, s) != 1) {
+        rc = no_signature(err);
+        goto out;
+    }
+    r = s = NULL;
+    len = i2d_ECDSA_SIG(sig, NULL);
+    if (len <= 0 || len > KL_ECDSA_DER_MAX || i2d_ECDSA_SIG(sig, &p) != len) {
+        rc = no_signature(err);
+        goto out;
+    }
+    *der_len = (size_t)len;
+out:
+    BN_free(r);
+    BN_free(s);
+    ECDSA_SIG_free(sig);
+    return rc;
+}
+
+enum kl_rc kl_ecdsa_from_der(const struct kl_curve *curve, const uint8_t *der, size_t der_len,
+                             uint8_t *raw, size_t *raw_len, struct kl_err *err)
+{
+    const int half = (int)curve->field_len;
+    const unsigned char *p = der;
+    unsigned char *again = NULL;
+    const BIGNUM *r, *s;
+    ECDSA_SIG *sig;
+    enum kl_rc rc = KL_OK;
+    int len;
+
+    if (der_len == 0 || der_len > KL_ECDSA_DER_MAX) {
+        return kl_err_set(err, KL_ERR_VERIFY, "ECDSA signature has %zu bytes: must have 1 to %d",
+                          der_len, KL_ECDSA_DER_MAX);
+    }
+    ERR_clear_error();
+    sig = d2i_ECDSA_SIG(NULL, &p, (long)der_len);
+    if (!sig) {
+        return no_signature(err);
+    }
+    len = i2d_ECDSA_SIG(sig, &again);
+    r = ECDSA_SIG_get0_r(sig);
+    s = ECDSA_SIG_get0_s(sig);
+    if (len < 0 || (size_t)len != der_len || memcmp(again, der, der_len) != 0 ||
+        !half_ok(curve, r) || !half_ok(curve, s) || BN_bn2binpad(r, raw, half) != half ||
+        BN_bn2binpad(s, raw + half, half) != half) {
+        rc = no_signature(err);
+    } else {
+        *raw_len = 2 * curve->field_len;
+    }
+    OPENSSL_free(again);
+    ECDSA_SIG_free(sig);
+    return rc;
+}
+
+static enum kl_rc verify_ecdsa(EVP_PKEY *key, const struct kl_curve *curve, const uint8_t *sig,
+                               size_t sig_len, const uint8_t *in, size_t in_len, struct kl_err *err)
+{
+    uint8_t der[KL_ECDSA_DER_MAX];
+    size_t der_len = 0;
+    EVP_MD_CTX *ctx;
+    enum kl_rc rc = kl_ecdsa_to_der(curve, sig, sig_len, der, &der_len, err);
+
+    if (rc != KL_OK) {
+        return rc;
+    }
+    ERR_clear_error();
+    ctx = EVP_MD_CTX_new();
+    if (!ctx || EVP_DigestVerifyInit_ex(ctx, NULL, curve->hash, NULL, NULL, key, NULL) != 1 ||
+        EVP_DigestVerify(ctx, der, der_len, in, in_len) != 1) {
+        rc = kl_err_openssl(err, KL_ERR_VERIFY, "EVP_DigestVerify",
+                            "ECDSA signature does not verify");
+    }
+    EVP_MD_CTX_free(ctx);
+    return rc;
+}
+
+enum kl_rc kl_pubkey_verify(EVP_PKEY *key, const uint8_t *sig, size_t sig_len, const uint8_t *in,
+                            size_t in_len, struct kl_err *err)
+{
+    enum kl_key_type type;
+    unsigned bits;
+    enum kl_rc rc = key_for_verify(key, &type, &bits, err);
+
+    if (rc != KL_OK) {
+        return rc;
+    }
+    return type == KL_KEY_RSA
+               ? verify_pss(key, sig, sig_len, in, in_len, err)
+               : verify_ecdsa(key, kl_curve_by_bits(bits), sig, sig_len, in, in_len, err);
+}
+
+enum kl_rc kl_ec_from_point(const struct kl_curve *curve, const uint8_t *point, size_t len,
+                            EVP_PKEY **out, struct kl_err *err)
+{
+    OSSL_PARAM params[] = {
+        OSSL_PARAM_construct_utf8_string(OSSL_PKEY_PARAM_GROUP_NAME, (char *)curve->group, 0),
+        OSSL_PARAM_construct_octet_string(OSSL_PKEY_PARAM_PUB_KEY, (uint8_t *)point, len),
+        OSSL_PARAM_construct_end(),
+    };
+    EVP_PKEY_CTX *ctx;
+    EVP_PKEY *key = NULL;
+    enum kl_rc rc = KL_OK;
+
+    if (len != curve->point_len || point[0] != POINT_CONVERSION_UNCOMPRESSED) {
+        return kl_err_set(err, KL_ERR_VERIFY,
+                          "EC point is not an uncompressed one of %zu bytes, as on %s",
+                          curve->point_len, curve->name);
+    }
+    ERR_clear_error();
+    ctx = EVP_PKEY_CTX_new_from_name(NULL, "EC", NULL);
+    /* This also sees to it that the point lies on the curve. */
+    if (!ctx || EVP_PKEY_fromdata_init(ctx) != 1 ||
+        EVP_PKEY_fromdata(ctx, &key, EVP_PKEY_PUBLIC_KEY, params) != 1) {
+        rc = kl_err_openssl(err, KL_ERR_VERIFY, "EVP_PKEY_fromdata", "EC point is not on %s",
+                            curve->name);
+    } else {
+        *out = key;
+    }
+    EVP_PKEY_CTX_free(ctx);
+    return rc;
+}
+
+enum kl_rc kl_ec_to_point(const EVP_PKEY *key, uint8_t *out, size_t *len, struct kl_err *err)
+{
+    const struct kl_curve *curve;
+    uint8_t point[KL_EC_POINT_MAX];
+    enum kl_key_type type;
+    unsigned bits;
+    enum kl_rc rc = key_for_verify(key, &type, &bits, err);
+
+    if (rc != KL_OK) {
+        return rc;
+    }
+    if (type != KL_KEY_EC) {
+        return kl_err_set(err, KL_ERR_VERIFY, "public key is RSA: must be EC");
+    }
+    curve = kl_curve_by_bits(bits);
+    ERR_clear_error();
+    if (!read_point(key, curve, point)) {
+        return kl_err_openssl(err, KL_ERR_VERIFY, "EVP_PKEY_get_octet_string_param",
+                              "public key's point cannot be read");
+    }
+    memcpy(out, point, curve->point_len);
+    *len = curve->point_len;
+    return KL_OK;
+}

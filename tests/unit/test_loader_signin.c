@@ -1,0 +1,642 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * pkcs11/loader's sign-in on a SoftHSM, and on one that wraps by TDES-ECB: the terminal, which
+ * knows its TMK, opens what comes by OpenSSL alone.
+ */
+#include <check.h>
+#include <openssl/rand.h>
+#include <string.h>
+
+#include "pkcs11/keys.h"
+#include "pkcs11/ops.h"
+#include "pkcs11/rv.h"
+#include "pkcs11/tmpl.h"
+#include "tests/support/fake_p11.h"
+#include "tests/support/host_terminal.h"
+#include "tests/support/p11.h"
+#include "tests/support/suite.h"
+#include "tests/support/watch.h"
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+/* A worked example of a Chinese network's sign-in, https://code456.com/article/3026509.html: TMK,
+ * PIK and MAK, and the field 62 that brings them. */
+static const uint8_t published_tmk[24] = {0xCA, 0x5D, 0x92, 0x59, 0x8D, 0xCA, 0x48, 0xCE,
+                                          0x8A, 0x4C, 0x76, 0x36, 0x1A, 0x92, 0x69, 0xE9};
+static const uint8_t published_pik[16] = {0x80, 0x7A, 0x23, 0xAD, 0x32, 0xB3, 0x6D, 0x45,
+                                          0x7A, 0xE9, 0x1F, 0xDF, 0x92, 0x75, 0x70, 0xEA};
+static const uint8_t published_mak[8] = {0x5B, 0xB5, 0xC7, 0x2C, 0xD0, 0x0B, 0x73, 0x38};
+static const uint8_t published_field[KL_FIELD62_LEN] = {0x67, 0x01, 0xEA, 0xD6, 0xA9, 0xAD, 0x51,
+                                                        0xE5, 0x1A, 0xA4, 0x06, 0xE2, 0xC2, 0x7F,
+                                                        0xCF, 0xA9, 0x8D, 0x0A, 0x74, 0xB8, 0xB6,
+                                                        0x51, 0xF9, 0xE9, 0xBA, 0xCE, 0x9A, 0xE1,
+                                                        0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+                                                        0x00, 0xAB, 0x71, 0x53, 0xCA};
+
+static uint8_t tmk_value[32];
+static uint8_t cryptogram[KL_CTMK_LEN_MAX];
+static uint8_t sign_in[KL_MSG_MAX];
+static size_t sign_in_len;
+static struct kl_sign_in_in in;
+static struct kl_sign_in_out out;
+static struct kl_loader_config config;
+
+/* ---- The terminal and its TMK ---- */
+
+static void setup(void)
+{
+    ht_setup((struct ht_key){KL_SUITE_HARDENED_EC, 256});
+    config = p11_config;
+}
+
+static void open_with(int host_fallback)
+{
+    config.host_fallback = host_fallback;
+    ht_open(&config);
+}
+
+/* A TMK that the terminal knows, as the store has it. */
+static void make_tmk(enum kl_alg alg, const uint8_t *value)
+{
+    CK_OBJECT_HANDLE storage, tmk;
+
+    memcpy(tmk_value, value, kl_alg_info(alg)->key_len);
+    ck_ok(kl_storage_key_find(hsm.session, "storage", &storage, &err));
+    ck_ok(kl_op_import_value(hsm.session, alg, value, KL_USE_KCV, &tmk, &err));
+    ck_ok(kl_op_wrap(hsm.session, storage, tmk, cryptogram, &in.tmk.len, &err));
+    kl_op_destroy(hsm.session, &tmk);
+    in.alg = alg;
+    in.tmk.data = cryptogram;
+    in.tmk_version = 7;
+    in.kcv_len = 4;
+}
+
+static void encode_sign_in(const struct kl_sign_in *message)
+{
+    struct kl_msg msg = {.type = KL_MSG_SIGN_IN, .u.sign_in = *message};
+
+    ck_ok(kl_msg_encode(&msg, sign_in, &sign_in_len, &err));
+    in.sign_in = (struct kl_bytes){sign_in, sign_in_len};
+}
+
+static struct kl_sign_in sample(enum kl_key_format format)
+{
+    struct kl_sign_in message = {
+        .version = KL_PROTOCOL_VERSION,
+        .serial = "T-0001",
+        .pinpad_serial = "P-0001",
+        .tmk_version = 7,
+        .format = (uint8_t)format,
+        .nonce = {1, 2, 3},
+    };
+
+    return message;
+}
+
+static void prepare(enum kl_alg alg, enum kl_key_format format)
+{
+    struct kl_sign_in message = sample(format);
+    uint8_t value[32];
+
+    ck_assert(RAND_bytes(value, sizeof(value)) == 1);
+    make_tmk(alg, value);
+    encode_sign_in(&message);
+}
+
+static enum kl_rc run(void)
+{
+    return kl_loader_sign_in(loader, &in, &out, &err);
+}
+
+static void refused(enum kl_rc rc)
+{
+    struct kl_sign_in_out untouched;
+
+    memset(&out, 0xee, sizeof(out));
+    memset(&untouched, 0xee, sizeof(untouched));
+    ck_rc(run(), rc);
+    ck_assert_mem_eq(&out, &untouched, sizeof(out));
+    ck_assert_uint_eq(test_session_objects(hsm.session), 0);
+    ck_assert_int_eq(kl_rc_is_hsm_trouble(rc), 0);
+}
+
+/* What is under the TMK, by OpenSSL. */
+static void open_key(const uint8_t *data, size_t len, size_t want_len, uint8_t *key)
+{
+    static const char *const names[] = {"DES-EDE-ECB", "DES-EDE3-ECB", "AES-128-WRAP",
+                                        "AES-192-WRAP", "AES-256-WRAP"};
+    uint8_t opened[KL_CTMK_LEN_MAX];
+
+    ck_assert_uint_eq(len, want_len + (kl_alg_info(in.alg)->is_aes ? 8 : 0));
+    ck_assert_uint_eq(ht_pass(names[in.alg - 1], 0, tmk_value, data, len, opened), want_len);
+    memcpy(key, opened, want_len);
+}
+
+static void check_stored(const struct kl_stored_key *stored, enum kl_alg alg, const uint8_t *key,
+                         size_t kcv_len)
+{
+    CK_OBJECT_HANDLE storage, handle;
+    uint8_t expected[4], kcv[4];
+
+    ht_kcv(alg, key, expected);
+    ck_assert_int_eq(stored->alg, alg);
+    ck_assert_uint_eq(stored->kcv_len, kcv_len);
+    ck_assert_mem_eq(stored->kcv, expected, kcv_len);
+    ck_ok(kl_storage_key_find(hsm.session, "storage", &storage, &err));
+    ck_ok(kl_op_unwrap_tmk(hsm.session, storage, alg, stored->cryptogram, stored->cryptogram_len,
+                           KL_USE_KCV, NULL, 0, &handle, &err));
+    ck_ok(kl_op_kcv(hsm.session, handle, alg, 4, kcv, &err));
+    ck_assert_mem_eq(kcv, expected, 4);
+    kl_op_destroy(hsm.session, &handle);
+}
+
+static void check_macs(const struct kl_working_keys *keys, const uint8_t session[16],
+                       size_t kcv_len)
+{
+    const struct kl_bytes parts[] = {in.sign_in, keys->body_der};
+    const struct kl_bytes all[] = {in.sign_in, {out.message, out.message_len}};
+    uint8_t t0[32], covered[32], key[32], mac[16], input[64];
+
+    ht_sha256(&in.sign_in, 1, t0);
+    ht_sha256(parts, 2, covered);
+    ht_derive(session, 16, "keys", t0, key);
+    ht_cmac(key, 32, covered, 32, mac);
+    ck_assert_mem_eq(mac, keys->mac, 16);
+    ht_sha256(all, 2, input);
+    input[32] = 1;
+    memcpy(input + 33, out.pik.kcv, kcv_len);
+    ht_derive(session, 16, "ack", t0, key);
+    ht_cmac(key, 32, input, 33 + kcv_len, mac);
+    ck_assert_mem_eq(mac, out.ack_mac, 16);
+    ht_derive(session, 16, "done", t0, key);
+    ht_cmac(key, 32, input, 33, mac);
+    ck_assert_mem_eq(mac, out.active_mac, 16);
+}
+
+static void decode_keys(struct kl_msg *msg)
+{
+    const struct kl_working_keys *keys = &msg->u.working_keys;
+
+    ck_ok(kl_msg_decode(out.message, out.message_len, msg, &err));
+    ck_assert_int_eq(msg->type, KL_MSG_WORKING_KEYS);
+    ck_assert_uint_eq(keys->tmk_version, 7);
+    ck_assert_uint_eq(keys->alg, in.alg);
+}
+
+/* KL_FORMAT_KEYS: everything there is; the values of both keys. */
+static void check_keys(uint8_t pik[32], uint8_t mak[32])
+{
+    size_t key_len = kl_alg_info(in.alg)->key_len;
+    struct kl_msg msg;
+    const struct kl_working_keys *keys = &msg.u.working_keys;
+    uint8_t session[16];
+
+    decode_keys(&msg);
+    ck_assert(!keys->has_field62);
+    open_key(keys->c_session, keys->c_session_len, 16, session);
+    open_key(keys->pik.data, keys->pik.len, key_len, pik);
+    open_key(keys->mak.data, keys->mak.len, key_len, mak);
+    ck_assert_mem_ne(pik, mak, key_len);
+    ck_assert_uint_eq(keys->pik.kcv_len, in.kcv_len);
+    ck_assert_uint_eq(keys->mak.kcv_len, in.kcv_len);
+    ck_assert_mem_eq(keys->pik.kcv, out.pik.kcv, in.kcv_len);
+    ck_assert_mem_eq(keys->mak.kcv, out.mak.kcv, in.kcv_len);
+    check_stored(&out.pik, in.alg, pik, in.kcv_len);
+    check_stored(&out.mak, in.alg, mak, in.kcv_len);
+    check_macs(keys, session, in.kcv_len);
+    ck_assert_uint_eq(test_session_objects(hsm.session), 0);
+}
+
+static void check_parity(const uint8_t *key, size_t len)
+{
+    for (size_t i = 0; i < len; i++) {
+        ck_assert_msg(__builtin_popcount(key[i]) % 2 == 1, "byte %zu: %02x", i, key[i]);
+    }
+}
+
+/* ---- AES: all inside the token ---- */
+
+START_TEST(aes_keys_stay_inside)
+{
+    uint8_t pik[32], mak[32], first[32];
+
+    prepare(KL_ALG_AES128 + (enum kl_alg)_i, KL_FORMAT_KEYS);
+    fake_p11_reset();
+    ck_ok(run());
+    ck_assert_uint_eq(fake_p11_calls(FAKE_C_CreateObject), 0);
+    ck_assert_uint_eq(fake_p11_calls(FAKE_C_GenerateRandom), 0);
+    ck_assert_uint_eq(fake_p11_calls(FAKE_C_Encrypt), 0);
+    check_keys(first, mak);
+    in.kcv_len = 3;
+    ck_ok(run());
+    check_keys(pik, mak);
+    ck_assert_mem_ne(first, pik, 16); /* fresh each time */
+}
+END_TEST
+
+START_TEST(field_62_is_not_for_aes)
+{
+    open_with(1);
+    prepare(KL_ALG_AES128, KL_FORMAT_FIELD62);
+    refused(KL_ERR_UNSUPPORTED);
+}
+END_TEST
+
+/* ---- TDES, with host memory's help ---- */
+
+START_TEST(tdes_keys_with_the_hosts_help)
+{
+    uint8_t pik[32], mak[32];
+    size_t len;
+
+    open_with(1);
+    prepare(KL_ALG_TDES2 + (enum kl_alg)_i, KL_FORMAT_KEYS);
+    ck_ok(run());
+    check_keys(pik, mak);
+    len = kl_alg_info(in.alg)->key_len;
+    check_parity(pik, len);
+    check_parity(mak, len);
+}
+END_TEST
+
+START_TEST(tdes_keys_need_the_operators_word)
+{
+    prepare(KL_ALG_TDES2 + (enum kl_alg)(_i % 2), _i < 2 ? KL_FORMAT_KEYS : KL_FORMAT_FIELD62);
+    fake_p11_reset();
+    refused(KL_ERR_UNSUPPORTED);
+    ck_says("host-fallback");
+    ck_assert_uint_eq(fake_p11_calls(FAKE_C_GenerateRandom), 0);
+    ck_assert_uint_eq(fake_p11_calls(FAKE_C_UnwrapKey), 0);
+}
+END_TEST
+
+/* ---- Field 62 ---- */
+
+static CK_RV draws_published(CK_SESSION_HANDLE s, unsigned char *bytes, CK_ULONG len)
+{
+    (void)s;
+    ck_assert_uint_eq(len, 16 + 16 + 16);
+    memset(bytes, 0x3c, len);
+    memcpy(bytes + 16, published_pik, sizeof(published_pik));
+    memcpy(bytes + 32, published_mak, sizeof(published_mak));
+    return CKR_OK;
+}
+
+START_TEST(field_62_as_published)
+{
+    struct kl_sign_in message = sample(KL_FORMAT_FIELD62);
+    struct kl_msg msg;
+    uint8_t session[16], drawn[16], mak[16];
+
+    open_with(1);
+    make_tmk(KL_ALG_TDES2, published_tmk);
+    encode_sign_in(&message);
+    in.kcv_len = 3; /* in this format it is 4 */
+    hsm.f->C_GenerateRandom = draws_published;
+    ck_ok(run());
+    decode_keys(&msg);
+    ck_assert(msg.u.working_keys.has_field62);
+    ck_assert_mem_eq(msg.u.working_keys.field62, published_field, KL_FIELD62_LEN);
+    memcpy(mak, published_mak, 8);
+    memcpy(mak + 8, published_mak, 8);
+    check_stored(&out.pik, KL_ALG_TDES2, published_pik, 4);
+    check_stored(&out.mak, KL_ALG_TDES2, mak, 4);
+    memset(drawn, 0x3c, 16);
+    open_key(msg.u.working_keys.c_session, msg.u.working_keys.c_session_len, 16, session);
+    ck_assert_mem_eq(session, drawn, 16);
+    check_macs(&msg.u.working_keys, session, 4);
+    ck_assert_uint_eq(test_session_objects(hsm.session), 0);
+}
+END_TEST
+
+/* The layout is the same under a TMK of triple length. */
+START_TEST(field_62_under_any_tdes_tmk)
+{
+    struct kl_msg msg;
+    const uint8_t *field = msg.u.working_keys.field62;
+    static const uint8_t zeros[8];
+    uint8_t pik[16], mak[16], session[16], kcv[4];
+
+    open_with(1);
+    prepare(KL_ALG_TDES2 + (enum kl_alg)_i, KL_FORMAT_FIELD62);
+    ck_ok(run());
+    decode_keys(&msg);
+    open_key(field, 16, 16, pik);
+    open_key(field + 20, 8, 8, mak);
+    memcpy(mak + 8, mak, 8);
+    check_parity(pik, 16);
+    check_parity(mak, 8);
+    ht_kcv(KL_ALG_TDES2, pik, kcv);
+    ck_assert_mem_eq(field + 16, kcv, 4);
+    ck_assert_mem_eq(field + 28, zeros, 8);
+    ht_kcv(KL_ALG_TDES2, mak, kcv);
+    ck_assert_mem_eq(field + 36, kcv, 4);
+    check_stored(&out.pik, KL_ALG_TDES2, pik, 4);
+    check_stored(&out.mak, KL_ALG_TDES2, mak, 4);
+    open_key(msg.u.working_keys.c_session, msg.u.working_keys.c_session_len, 16, session);
+    check_macs(&msg.u.working_keys, session, 4);
+}
+END_TEST
+
+/* ---- A token that wraps by TDES-ECB ---- */
+
+/* SoftHSM with the one mechanism more: it remembers the values of the keys that it makes. */
+static struct {
+    CK_OBJECT_HANDLE handle;
+    CK_KEY_TYPE type;
+    uint8_t value[32];
+    size_t len;
+} known[64];
+static size_t known_count;
+static int wraps_wrongly;
+static CK_FUNCTION_LIST before;
+
+static void remember(CK_OBJECT_HANDLE handle, CK_KEY_TYPE type, const uint8_t *value, size_t len)
+{
+    size_t at = known_count++ % COUNT(known);
+
+    ck_assert_uint_le(len, sizeof(known[at].value));
+    known[at].handle = handle;
+    known[at].type = type;
+    known[at].len = len;
+    memcpy(known[at].value, value, len);
+}
+
+static size_t find_known(CK_OBJECT_HANDLE handle)
+{
+    size_t end = known_count < COUNT(known) ? known_count : COUNT(known);
+
+    for (size_t i = end; i-- > 0;) {
+        if (known[i].handle == handle) {
+            return i;
+        }
+    }
+    ck_abort_msg("key %lu is of no known value", handle);
+    return 0;
+}
+
+static const CK_ATTRIBUTE *attribute(const CK_ATTRIBUTE *attrs, CK_ULONG count,
+                                     CK_ATTRIBUTE_TYPE type)
+{
+    for (CK_ULONG i = 0; i < count; i++) {
+        if (attrs[i].type == type) {
+            return &attrs[i];
+        }
+    }
+    return NULL;
+}
+
+static CK_KEY_TYPE type_of(const CK_ATTRIBUTE *attrs, CK_ULONG count)
+{
+    return *(const CK_KEY_TYPE *)attribute(attrs, count, CKA_KEY_TYPE)->pValue;
+}
+
+static CK_RV creates(CK_SESSION_HANDLE s, CK_ATTRIBUTE *attrs, CK_ULONG count,
+                     CK_OBJECT_HANDLE *handle)
+{
+    const CK_ATTRIBUTE *value = attribute(attrs, count, CKA_VALUE);
+    CK_RV rv = before.C_CreateObject(s, attrs, count, handle);
+
+    if (rv == CKR_OK && value) {
+        remember(*handle, type_of(attrs, count), value->pValue, value->ulValueLen);
+    }
+    return rv;
+}
+
+static CK_RV generates(CK_SESSION_HANDLE s, CK_MECHANISM *mechanism, CK_ATTRIBUTE *attrs,
+                       CK_ULONG count, CK_OBJECT_HANDLE *handle)
+{
+    const CK_ATTRIBUTE *len = attribute(attrs, count, CKA_VALUE_LEN);
+    CK_ATTRIBUTE full[32];
+    uint8_t value[32];
+    CK_ULONG n = 0, value_len = mechanism->mechanism == CKM_DES2_KEY_GEN ? 16 : 24;
+
+    value_len = len ? *(CK_ULONG *)len->pValue : value_len;
+    ck_assert(RAND_bytes(value, sizeof(value)) == 1);
+    full[n++] = (CK_ATTRIBUTE){CKA_VALUE, value, value_len};
+    for (CK_ULONG i = 0; i < count; i++) {
+        if (attrs[i].type != CKA_VALUE_LEN) {
+            full[n++] = attrs[i];
+        }
+    }
+    return creates(s, full, n, handle);
+}
+
+static CK_RV unwraps(CK_SESSION_HANDLE s, CK_MECHANISM *mechanism, CK_OBJECT_HANDLE unwrapping,
+                     unsigned char *wrapped, CK_ULONG len, CK_ATTRIBUTE *attrs, CK_ULONG count,
+                     CK_OBJECT_HANDLE *handle)
+{
+    CK_RV rv = before.C_UnwrapKey(s, mechanism, unwrapping, wrapped, len, attrs, count, handle);
+
+    if (rv == CKR_OK && len == in.tmk.len && memcmp(wrapped, cryptogram, len) == 0) {
+        remember(*handle, type_of(attrs, count), tmk_value, kl_alg_info(in.alg)->key_len);
+    }
+    return rv;
+}
+
+static CK_RV wraps(CK_SESSION_HANDLE s, CK_MECHANISM *mechanism, CK_OBJECT_HANDLE wrapping,
+                   CK_OBJECT_HANDLE key, unsigned char *result, CK_ULONG *len)
+{
+    size_t kek, at;
+
+    if (mechanism->mechanism != CKM_DES3_ECB) {
+        return before.C_WrapKey(s, mechanism, wrapping, key, result, len);
+    }
+    kek = find_known(wrapping);
+    at = find_known(key);
+    ck_assert(p11_uses(wrapping) == KL_CAN_WRAP);
+    ck_assert_uint_eq(ht_pass(known[kek].type == CKK_DES2 ? "DES-EDE-ECB" : "DES-EDE3-ECB", 1,
+                              known[kek].value, known[at].value, known[at].len, result),
+                      known[at].len);
+    if (wraps_wrongly) {
+        result[known[at].len - 1] ^= 1;
+    }
+    *len = known[at].len;
+    return CKR_OK;
+}
+
+static void make_token_wrap(void)
+{
+    before = *hsm.f;
+    hsm.f->C_CreateObject = creates;
+    hsm.f->C_GenerateKey = generates;
+    hsm.f->C_UnwrapKey = unwraps;
+    hsm.f->C_WrapKey = wraps;
+}
+
+START_TEST(tdes_keys_inside_a_token_that_wraps)
+{
+    uint8_t pik[32], mak[32];
+
+    make_token_wrap();
+    open_with(_i / 2);
+    prepare(KL_ALG_TDES2 + (enum kl_alg)(_i % 2), KL_FORMAT_KEYS);
+    fake_p11_reset();
+    ck_ok(run());
+    ck_assert_uint_eq(fake_p11_calls(FAKE_C_GenerateRandom),
+                      0); /* nothing was drawn for the host */
+    check_keys(pik, mak);
+}
+END_TEST
+
+/* A MAK of single length is no key of its own anywhere. */
+START_TEST(field_62_needs_the_host_even_there)
+{
+    make_token_wrap();
+    open_with(0);
+    prepare(KL_ALG_TDES2, KL_FORMAT_FIELD62);
+    refused(KL_ERR_UNSUPPORTED);
+    ck_says("MAK of field 62");
+    open_with(1);
+    ck_ok(run());
+}
+END_TEST
+
+/* It says CKR_OK, but what it gives is something else: as if it could not. */
+START_TEST(a_token_that_wraps_wrongly_does_not_wrap)
+{
+    make_token_wrap();
+    wraps_wrongly = 1;
+    open_with(0);
+    prepare(KL_ALG_TDES2, KL_FORMAT_KEYS);
+    refused(KL_ERR_UNSUPPORTED);
+    ck_says("does not wrap");
+}
+END_TEST
+
+/* ---- One use each ---- */
+
+/* TMK, session key, PIK, MAK, K_keys, K_ack and K_done: as many as that. */
+START_TEST(every_key_of_a_sign_in_has_one_use)
+{
+    enum kl_alg alg = (enum kl_alg)(_i % KL_ALG_COUNT + 1);
+    int field62 = _i / KL_ALG_COUNT;
+
+    open_with(1);
+    prepare(alg, field62 ? KL_FORMAT_FIELD62 : KL_FORMAT_KEYS);
+    watch_keys();
+    ck_ok(run());
+    ck_assert_uint_eq(watch_seen, 7);
+}
+END_TEST
+
+/* ---- What is refused ---- */
+
+START_TEST(bad_jobs_are_refused)
+{
+    struct kl_sign_in message = sample(KL_FORMAT_KEYS);
+    struct kl_sign_in_in good;
+
+    prepare(KL_ALG_AES128, KL_FORMAT_KEYS);
+    good = in;
+    in.kcv_len = 2;
+    refused(KL_ERR_INTERNAL);
+    in.kcv_len = 5;
+    refused(KL_ERR_INTERNAL);
+    in = good;
+    in.alg = 6;
+    refused(KL_ERR_INTERNAL);
+    in = good;
+    in.tmk_version = 8; /* SignIn names another */
+    refused(KL_ERR_PROTOCOL);
+    in = good;
+    in.sign_in.len--;
+    refused(KL_ERR_PROTOCOL);
+    in.sign_in = (struct kl_bytes){term->hello, term->hello_len};
+    refused(KL_ERR_PROTOCOL);
+    message.version = 2;
+    encode_sign_in(&message);
+    refused(KL_ERR_UNSUPPORTED);
+}
+END_TEST
+
+START_TEST(a_bad_cryptogram_is_the_stores)
+{
+    enum kl_alg alg = _i ? KL_ALG_TDES3 : KL_ALG_AES256;
+
+    open_with(1);
+    prepare(alg, KL_FORMAT_KEYS);
+    cryptogram[9] ^= 0x80;
+    refused(KL_ERR_STORE);
+    cryptogram[9] ^= 0x80;
+    in.tmk.len -= 8;
+    refused(KL_ERR_STORE);
+    in.tmk.len = 0;
+    refused(KL_ERR_STORE);
+    in.tmk.len = kl_alg_wrapped_len(kl_alg_info(alg));
+    ck_ok(run());
+}
+END_TEST
+
+/* ---- A failing HSM ---- */
+
+START_TEST(a_token_that_refuses_everything)
+{
+    prepare(KL_ALG_AES128, KL_FORMAT_KEYS);
+    fake_p11_fail(FAKE_C_UnwrapKey, 0, CKR_GENERAL_ERROR);
+    ck_rc(run(), KL_ERR_HSM);
+    ck_says("known answer");
+}
+END_TEST
+
+START_TEST(every_failing_call_is_cleaned_up)
+{
+    static const enum fake_p11_fn fns[] = {
+        FAKE_C_UnwrapKey,      FAKE_C_GetAttributeValue, FAKE_C_DeriveKey, FAKE_C_GenerateKey,
+        FAKE_C_WrapKey,        FAKE_C_EncryptInit,       FAKE_C_Encrypt,   FAKE_C_SignInit,
+        FAKE_C_GenerateRandom, FAKE_C_CreateObject,      FAKE_C_Sign,
+    };
+    enum fake_p11_fn fn = fns[_i % 11];
+    struct kl_sign_in_out untouched;
+    unsigned calls;
+
+    open_with(1);
+    prepare(_i < 11 ? KL_ALG_AES128 : KL_ALG_TDES2, KL_FORMAT_KEYS);
+    fake_p11_reset();
+    ck_ok(run());
+    calls = fake_p11_calls(fn);
+    memset(&untouched, 0xee, sizeof(untouched));
+    for (unsigned nth = 1; nth <= calls; nth++) {
+        memset(&out, 0xee, sizeof(out));
+        fake_p11_reset();
+        fake_p11_fail(fn, nth, CKR_DEVICE_REMOVED);
+        ck_rc(run(), KL_ERR_TOKEN);
+        ck_assert_mem_eq(&out, &untouched, sizeof(out));
+        ck_assert_uint_eq(test_session_objects(hsm.session), 0);
+        open_with(1);
+    }
+}
+END_TEST
+
+static Suite *sign_in_suite(void)
+{
+    Suite *suite = suite_create("loader: sign-in");
+    TCase *good = tcase_create("good"), *bad = tcase_create("bad");
+    TCase *const cases[] = {good, bad};
+
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        tcase_add_checked_fixture(cases[i], setup, ht_teardown);
+        tcase_set_timeout(cases[i], 60);
+        suite_add_tcase(suite, cases[i]);
+    }
+    tcase_add_loop_test(good, aes_keys_stay_inside, 0, 3);
+    tcase_add_loop_test(good, tdes_keys_with_the_hosts_help, 0, 2);
+    tcase_add_test(good, field_62_as_published);
+    tcase_add_loop_test(good, field_62_under_any_tdes_tmk, 0, 2);
+    tcase_add_loop_test(good, tdes_keys_inside_a_token_that_wraps, 0, 4);
+    tcase_add_test(good, field_62_needs_the_host_even_there);
+    tcase_add_loop_test(good, every_key_of_a_sign_in_has_one_use, 0, KL_ALG_COUNT + 2);
+    tcase_add_test(bad, field_62_is_not_for_aes);
+    tcase_add_loop_test(bad, tdes_keys_need_the_operators_word, 0, 4);
+    tcase_add_test(bad, a_token_that_wraps_wrongly_does_not_wrap);
+    tcase_add_test(bad, bad_jobs_are_refused);
+    tcase_add_loop_test(bad, a_bad_cryptogram_is_the_stores, 0, 2);
+    tcase_add_test(bad, a_token_that_refuses_everything);
+    tcase_add_loop_test(bad, every_failing_call_is_cleaned_up, 0, 22);
+    return suite;
+}
+
+int main(void)
+{
+    return test_run(sign_in_suite());
+}
