@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * acquire-ca's commands. Each parses its own options with kl_options_next (argv[0] is the command's
- * own name), prints its result to stdout and returns an rc; main() prints err once.
+ * acquire-ca's commands. Each parses its own options with kl_options_parse (argv[0] is the
+ * command's own name), prints its result to stdout and returns an rc; main() prints err once.
  */
 #ifndef KL_CA_CA_H
 #define KL_CA_CA_H

@@ -16,8 +16,7 @@
 #include "pkcs11/hsm.h"
 #include "pkcs11/keys.h"
 #include "pkcs11/pin.h"
-
-#define KEY_FILE_MAX 65536
+#include "pkcs11/pkcs8.h"
 
 /* scrypt at N = 2^14, r = 8, p = 5: the most expensive of the usual choices that keeps within the
  * 32 MiB that OpenSSL grants when it reads such a file. */
@@ -188,47 +187,29 @@ out:
     return rc;
 }
 
+/* The file is looked at before anybody types a passphrase for it. */
 static enum kl_rc open_file(struct kl_cakey *key, struct kl_err *err)
 {
     const char *source = *key->conf->pin_source ? key->conf->pin_source : NULL;
     struct kl_secret *passphrase = NULL;
-    PKCS8_PRIV_KEY_INFO *clear = NULL;
-    X509_SIG *sealed = NULL;
-    BIO *bio = NULL;
     char *text = NULL;
     size_t len;
-    enum kl_rc rc = kl_file_read(key->pem_path, KEY_FILE_MAX, &text, &len, err);
+    enum kl_rc rc = kl_file_read(key->pem_path, KL_PKCS8_FILE_MAX, &text, &len, err);
 
     if (rc != KL_OK) {
         return rc;
     }
-    bio = BIO_new_mem_buf(text, (int)len);
-    sealed = bio ? PEM_read_bio_PKCS8(bio, NULL, NULL, NULL) : NULL;
-    if (!sealed) {
-        rc = kl_err_openssl(err, KL_ERR_KEY, "PEM_read_bio_PKCS8",
-                            "%s is not an encrypted PKCS#8 file", key->pem_path);
-        goto out;
+    rc = kl_pkcs8_check(text, len, err);
+    if (rc == KL_OK) {
+        rc = kl_pin_read(source, "Passphrase of the CA's key", &passphrase, err);
     }
-    rc = kl_pin_read(source, "Passphrase of the CA's key", &passphrase, err);
-    if (rc != KL_OK) {
-        goto out;
+    if (rc == KL_OK) {
+        rc = kl_pkcs8_open(text, len, passphrase, &key->pkey, err);
     }
-    clear = PKCS8_decrypt(sealed, (const char *)kl_secret_data(passphrase),
-                          (int)kl_secret_len(passphrase));
-    key->pkey = clear ? EVP_PKCS82PKEY(clear) : NULL;
-    if (!key->pkey) {
-        rc = kl_err_openssl(err, KL_ERR_PIN, "PKCS8_decrypt", "the passphrase does not open %s",
-                            key->pem_path);
-        goto out;
-    }
-    rc = kl_signer_pkey(KL_PAIR_CA, key->pkey, &key->signer, err);
-out:
-    PKCS8_PRIV_KEY_INFO_free(clear);
     kl_secret_free(passphrase);
-    X509_SIG_free(sealed);
-    BIO_free(bio);
     free(text);
-    return rc;
+    return rc == KL_OK ? kl_signer_pkey(KL_PAIR_CA, key->pkey, &key->signer, err)
+                       : kl_err_context(err, "%s", key->pem_path);
 }
 
 /* ---- Both ---- */

@@ -2,7 +2,6 @@
 /*
  * acquire-ca list and show: what this CA has signed, and what became of it.
  */
-#include <getopt.h>
 #include <openssl/x509.h>
 #include <stdio.h>
 
@@ -12,32 +11,12 @@
 #include "conf/options.h"
 #include "conf/report.h"
 
-static enum kl_rc parse(int argc, char **argv, int operands, const char **dir, int *json,
+static enum kl_rc parse(int argc, char **argv, const char *operands, const char **dir, int *json,
                         struct kl_err *err)
 {
-    static const struct option options[] = {
-        {"dir", required_argument, NULL, 'd'},
-        {"json", no_argument, NULL, 'j'},
-        {0},
-    };
-    int c;
-    enum kl_rc rc;
+    const struct kl_option options[] = {{"--dir", 1, .text = dir}, {"--json", .flag = json}, {0}};
 
-    kl_options_begin();
-    while ((c = kl_options_next(argc, argv, options)) != -1) {
-        switch (c) {
-        case 'd':
-            *dir = optarg;
-            break;
-        case 'j':
-            *json = 1;
-            break;
-        default:
-            return kl_options_error(c, argv, err);
-        }
-    }
-    rc = kl_options_operands(argc, argv, operands, "SERIAL (or \"root\")", err);
-    return rc == KL_OK ? kl_options_require("--dir", *dir, err) : rc;
+    return kl_options_parse(argc, argv, options, operands, err);
 }
 
 struct listing {
@@ -83,7 +62,7 @@ enum kl_rc kl_ca_cmd_list(int argc, char **argv, struct kl_err *err)
     const char *dir = NULL;
     int json = 0;
     struct listing listing = {0};
-    enum kl_rc rc = parse(argc, argv, 0, &dir, &json, err);
+    enum kl_rc rc = parse(argc, argv, "", &dir, &json, err);
 
     if (rc != KL_OK) {
         return rc;
@@ -107,7 +86,7 @@ enum kl_rc kl_ca_cmd_show(int argc, char **argv, struct kl_err *err)
     int json = 0;
     X509 *cert = NULL;
     json_t *report = NULL;
-    enum kl_rc rc = parse(argc, argv, 1, &dir, &json, err);
+    enum kl_rc rc = parse(argc, argv, "SERIAL|root", &dir, &json, err);
 
     if (rc == KL_OK) {
         rc = kl_home_find(dir, argv[optind], &cert, err);

@@ -2,7 +2,6 @@
 /*
  * acquire-ca revoke and crl: what was signed too much, and telling the world.
  */
-#include <getopt.h>
 #include <openssl/pem.h>
 #include <openssl/x509.h>
 #include <openssl/x509v3.h>
@@ -36,35 +35,14 @@ struct revoke_args {
 
 static enum kl_rc parse_revoke(int argc, char **argv, struct revoke_args *args, struct kl_err *err)
 {
-    static const struct option options[] = {
-        {"dir", required_argument, NULL, 'd'},
-        {"reason", required_argument, NULL, 'r'},
-        {"json", no_argument, NULL, 'j'},
+    const struct kl_option options[] = {
+        {"--dir", 1, .text = &args->dir},
+        {"--reason", .text = &args->reason},
+        {"--json", .flag = &args->json},
         {0},
     };
-    int c;
-    enum kl_rc rc;
+    enum kl_rc rc = kl_options_parse(argc, argv, options, "SERIAL", err);
 
-    kl_options_begin();
-    while ((c = kl_options_next(argc, argv, options)) != -1) {
-        switch (c) {
-        case 'd':
-            args->dir = optarg;
-            break;
-        case 'r':
-            args->reason = optarg;
-            break;
-        case 'j':
-            args->json = 1;
-            break;
-        default:
-            return kl_options_error(c, argv, err);
-        }
-    }
-    rc = kl_options_operands(argc, argv, 1, "SERIAL", err);
-    if (rc == KL_OK) {
-        rc = kl_options_require("--dir", args->dir, err);
-    }
     if (rc == KL_OK && kl_reason_code(args->reason) < 0) {
         rc = kl_err_set(err, KL_ERR_USAGE, "--reason: " KL_REASONS ", not %.40s", args->reason);
     }
@@ -144,69 +122,35 @@ enum kl_rc kl_ca_cmd_revoke(int argc, char **argv, struct kl_err *err)
 /* ---- crl ---- */
 
 struct crl_args {
-    const char *dir, *scope, *days_text, *pin_source;
+    const char *dir, *pin_source;
     const struct kl_leaf *leaf;
     unsigned days;
     struct kl_ca_output out;
 };
 
-static enum kl_rc parse_crl(int argc, char **argv, struct crl_args *args, struct kl_err *err)
+static enum kl_rc take_scope(const char *value, void *out, struct kl_err *err)
 {
-    static const struct option options[] = {
-        {"dir", required_argument, NULL, 'd'},  {"scope", required_argument, NULL, 's'},
-        {"days", required_argument, NULL, 'n'}, {"out", required_argument, NULL, 'o'},
-        {"force", no_argument, NULL, 'f'},      {"pin-source", required_argument, NULL, 'p'},
-        {"json", no_argument, NULL, 'j'},       {0},
-    };
-    int c;
+    const struct kl_leaf **leaf = out;
 
-    kl_options_begin();
-    while ((c = kl_options_next(argc, argv, options)) != -1) {
-        switch (c) {
-        case 'd':
-            args->dir = optarg;
-            break;
-        case 's':
-            args->scope = optarg;
-            break;
-        case 'n':
-            args->days_text = optarg;
-            break;
-        case 'o':
-            args->out.path = optarg;
-            break;
-        case 'f':
-            args->out.force = 1;
-            break;
-        case 'p':
-            args->pin_source = optarg;
-            break;
-        case 'j':
-            args->out.json = 1;
-            break;
-        default:
-            return kl_options_error(c, argv, err);
-        }
-    }
-    return kl_options_operands(argc, argv, 0, "", err);
+    *leaf = kl_leaf_by_name(value);
+    return *leaf ? KL_OK : kl_err_set(err, KL_ERR_USAGE, "loader or terminal, not %.40s", value);
 }
 
-static enum kl_rc check_crl_args(struct crl_args *args, struct kl_err *err)
+static enum kl_rc parse_crl(int argc, char **argv, struct crl_args *args, struct kl_err *err)
 {
-    enum kl_rc rc;
+    const struct kl_option options[] = {
+        {"--dir", 1, .text = &args->dir},
+        {"--scope", 1, .take = take_scope, .out = &args->leaf},
+        {"--out", 1, .text = &args->out.path},
+        {"--days", .number = &args->days, .min = 1, .max = KL_CRL_DAYS_MAX},
+        {"--pin-source", .text = &args->pin_source},
+        {"--force", .flag = &args->out.force},
+        {"--json", .flag = &args->out.json},
+        {0},
+    };
+    enum kl_rc rc = kl_options_parse(argc, argv, options, "", err);
 
-    if ((rc = kl_options_require("--dir", args->dir, err)) != KL_OK ||
-        (rc = kl_options_require("--scope", args->scope, err)) != KL_OK ||
-        (rc = kl_options_require("--out", args->out.path, err)) != KL_OK ||
-        (args->days_text && (rc = kl_options_number("--days", args->days_text, 1, KL_CRL_DAYS_MAX,
-                                                    &args->days, err)) != KL_OK)) {
-        return rc;
-    }
-    args->leaf = kl_leaf_by_name(args->scope);
-    if (!args->leaf) {
-        return kl_err_set(err, KL_ERR_USAGE, "--scope: loader or terminal, not %.40s", args->scope);
-    }
-    return kl_ca_output_check(&args->out, err);
+    return rc == KL_OK ? kl_ca_output_check(&args->out, err) : rc;
 }
 
 /* Readers take so many bytes and no more: terminals of what a loader staples, loaders of a file. */
@@ -292,9 +236,6 @@ enum kl_rc kl_ca_cmd_crl(int argc, char **argv, struct kl_err *err)
     uint32_t number = 0;
     enum kl_rc rc = parse_crl(argc, argv, &args, err);
 
-    if (rc == KL_OK) {
-        rc = check_crl_args(&args, err);
-    }
     if (rc == KL_OK) {
         rc = kl_home_load_root(args.dir, &root, err);
     }

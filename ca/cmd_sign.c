@@ -3,10 +3,8 @@
  * acquire-ca sign: the other half of step S2, AcquireWCRT for a loader's request; and
  * acquire-ca terminal sign: a terminal's device certificate.
  */
-#include <getopt.h>
 #include <openssl/x509.h>
 #include <stdio.h>
-#include <string.h>
 #include <time.h>
 
 #include "ca/ca.h"
@@ -26,106 +24,30 @@
 
 struct sign_args {
     const struct kl_leaf *leaf;
-    const char *dir, *csr, *days_text, *pin_source;
+    const char *dir, *csr, *pin_source;
     unsigned days;      /* 0: not given */
     const char *serial; /* a terminal's; NULL for a loader */
     struct kl_ca_output out;
     int no_crl;
 };
 
-/* One option of those that both commands have. */
-static enum kl_rc take_option(int c, char *const *argv, struct sign_args *args, struct kl_err *err)
+static enum kl_rc parse(int argc, char **argv, struct sign_args *args, const char *operands,
+                        struct kl_err *err)
 {
-    switch (c) {
-    case 'd':
-        args->dir = optarg;
-        break;
-    case 'o':
-        args->out.path = optarg;
-        break;
-    case 'n':
-        args->days_text = optarg;
-        break;
-    case 'p':
-        args->pin_source = optarg;
-        break;
-    case 'f':
-        args->out.force = 1;
-        break;
-    case 'j':
-        args->out.json = 1;
-        break;
-    case 'x':
-        args->no_crl = 1;
-        break;
-    default:
-        return kl_options_error(c, argv, err);
-    }
-    return KL_OK;
-}
+    const int terminal = args->leaf == kl_leaf(KL_LEAF_TERMINAL);
+    const struct kl_option options[] = {
+        {"--dir", 1, .text = &args->dir},
+        {terminal ? "--serial" : "--csr", 1, .text = terminal ? &args->serial : &args->csr},
+        {"--out", 1, .text = &args->out.path},
+        {"--days", !terminal, .number = &args->days, .min = 1, .max = KL_DAYS_MAX},
+        {"--pin-source", .text = &args->pin_source},
+        {"--force", .flag = &args->out.force},
+        {"--json", .flag = &args->out.json},
+        {"--no-crl", .flag = &args->no_crl},
+        {0},
+    };
 
-#define COMMON_OPTIONS \
-    {"dir", required_argument, NULL, 'd'}, {"out", required_argument, NULL, 'o'}, \
-        {"days", required_argument, NULL, 'n'}, {"pin-source", required_argument, NULL, 'p'}, \
-        {"force", no_argument, NULL, 'f'}, {"json", no_argument, NULL, 'j'}, \
-    { \
-        "no-crl", no_argument, NULL, 'x' \
-    }
-
-static enum kl_rc parse_loader(int argc, char **argv, struct sign_args *args, struct kl_err *err)
-{
-    static const struct option options[] = {COMMON_OPTIONS,
-                                            {"csr", required_argument, NULL, 'c'},
-                                            {0}};
-    int c;
-    enum kl_rc rc = KL_OK;
-
-    kl_options_begin();
-    while (rc == KL_OK && (c = kl_options_next(argc, argv, options)) != -1) {
-        if (c == 'c') {
-            args->csr = optarg;
-        } else {
-            rc = take_option(c, argv, args, err);
-        }
-    }
-    if (rc == KL_OK) {
-        rc = kl_options_operands(argc, argv, 0, "", err);
-    }
-    if (rc == KL_OK) {
-        rc = kl_options_require("--csr", args->csr, err);
-    }
-    return rc == KL_OK ? kl_options_require("--days", args->days_text, err) : rc;
-}
-
-/* "sign" is the first operand, so that it may stand before or behind options. */
-static enum kl_rc parse_terminal(int argc, char **argv, struct sign_args *args, struct kl_err *err)
-{
-    static const struct option options[] = {COMMON_OPTIONS,
-                                            {"serial", required_argument, NULL, 's'},
-                                            {0}};
-    int c;
-    enum kl_rc rc = KL_OK;
-
-    kl_options_begin();
-    while (rc == KL_OK && (c = kl_options_next(argc, argv, options)) != -1) {
-        if (c == 's') {
-            args->serial = optarg;
-        } else {
-            rc = take_option(c, argv, args, err);
-        }
-    }
-    if (rc != KL_OK) {
-        return rc;
-    }
-    if (argc - optind > 0 && strcmp(argv[optind], "sign") != 0) {
-        return kl_err_set(err, KL_ERR_USAGE, "unknown command \"terminal %.40s\"", argv[optind]);
-    }
-    rc = kl_options_operands(argc, argv, 2, argc == optind ? "sign" : "REQUEST", err);
-    if (rc == KL_OK) {
-        args->csr = argv[optind + 1];
-        rc = kl_options_require("--serial", args->serial, err);
-    }
-    return rc;
+    return kl_options_parse(argc, argv, options, operands, err);
 }
 
 /* ---- Checks ---- */
@@ -266,38 +188,22 @@ static enum kl_rc issue(const struct sign_args *args, struct kl_err *err)
     return rc;
 }
 
-/* What both commands need before anything is read. */
-static enum kl_rc check_args(struct sign_args *args, struct kl_err *err)
-{
-    enum kl_rc rc = kl_options_require("--dir", args->dir, err);
-
-    if (rc == KL_OK) {
-        rc = kl_options_require("--out", args->out.path, err);
-    }
-    if (rc == KL_OK && args->days_text) {
-        rc = kl_options_number("--days", args->days_text, 1, KL_DAYS_MAX, &args->days, err);
-    }
-    return rc;
-}
-
 enum kl_rc kl_ca_cmd_sign(int argc, char **argv, struct kl_err *err)
 {
     struct sign_args args = {.leaf = kl_leaf(KL_LEAF_LOADER)};
-    enum kl_rc rc = parse_loader(argc, argv, &args, err);
+    enum kl_rc rc = parse(argc, argv, &args, "", err);
 
-    if (rc == KL_OK) {
-        rc = check_args(&args, err);
-    }
     return rc == KL_OK ? issue(&args, err) : rc;
 }
 
 enum kl_rc kl_ca_cmd_terminal(int argc, char **argv, struct kl_err *err)
 {
     struct sign_args args = {.leaf = kl_leaf(KL_LEAF_TERMINAL)};
-    enum kl_rc rc = parse_terminal(argc, argv, &args, err);
+    enum kl_rc rc = parse(argc, argv, &args, "sign REQUEST", err);
 
     if (rc == KL_OK) {
-        rc = check_args(&args, err);
+        args.csr = argv[optind + 1];
+        rc = issue(&args, err);
     }
-    return rc == KL_OK ? issue(&args, err) : rc;
+    return rc;
 }

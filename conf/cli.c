@@ -157,6 +157,17 @@ enum kl_rc kl_time_parse(const char *text, int64_t *unix_time, struct kl_err *er
     return KL_OK;
 }
 
+void kl_hex_format(const uint8_t *data, size_t len, char *out)
+{
+    static const char digits[] = "0123456789abcdef";
+
+    for (size_t i = 0; i < len; i++) {
+        *out++ = digits[data[i] >> 4];
+        *out++ = digits[data[i] & 15];
+    }
+    *out = '\0';
+}
+
 /* ---- Files ---- */
 
 static enum kl_rc read_all(int fd, const char *path, size_t max, char **out, size_t *len,

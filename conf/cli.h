@@ -39,6 +39,9 @@ void kl_time_format(int64_t unix_time, char out[KL_TIME_TEXT]);
 /* The reverse, exactly that form (years 1970 to 9999); KL_ERR_INPUT. */
 enum kl_rc kl_time_parse(const char *text, int64_t *unix_time, struct kl_err *err) KL_MUST_CHECK;
 
+/* Lower-case hex with its NUL: out holds 2 * len + 1 bytes. */
+void kl_hex_format(const uint8_t *data, size_t len, char *out);
+
 /* Reads a whole file of at most max bytes; *out is malloc'ed, NUL-terminated, the caller frees. */
 enum kl_rc kl_file_read(const char *path, size_t max, char **out, size_t *len,
                         struct kl_err *err) KL_MUST_CHECK;

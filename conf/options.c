@@ -4,6 +4,8 @@
  */
 #include "conf/options.h"
 
+#include <ctype.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "conf/cli.h"
@@ -35,6 +37,9 @@ int kl_options_wants_help(int argc, char *const *argv)
 }
 
 #define NO_VALUE '=' /* beside getopt's own ':' and '?' */
+#define FIRST_OPTION \
+    256 /* of the numbers that stand for an option of a table: beyond any letter \
+         */
 
 static size_t name_length(const char *option)
 {
@@ -164,4 +169,81 @@ enum kl_rc kl_options_key_type(const char *name, const char *text, enum kl_key_t
         return kl_err_context(err, "%s", name);
     }
     return KL_OK;
+}
+
+/* What the option's value, NULL if it has none, comes to. */
+static enum kl_rc apply(const struct kl_option *option, const char *value, struct kl_err *err)
+{
+    if (option->flag) {
+        *option->flag = 1;
+    } else if (option->text) {
+        *option->text = value;
+    } else if (option->number) {
+        return kl_options_number(option->name, value, option->min, option->max, option->number,
+                                 err);
+    } else if (option->take(value, option->out, err) != KL_OK) {
+        err->rc = KL_ERR_USAGE;
+        return kl_err_context(err, "%s", option->name);
+    }
+    return KL_OK;
+}
+
+/* Whether the operands are what names says: see kl_options_parse. */
+static enum kl_rc check_operands(int count, char *const *operand, const char *names,
+                                 struct kl_err *err)
+{
+    for (size_t len; (len = strcspn(names, " ")) > 0; names += len + strspn(names + len, " ")) {
+        const size_t stem = strcspn(names, " .");
+
+        if (count == 0) {
+            return kl_err_set(err, KL_ERR_USAGE, "%.*s is missing", (int)stem, names);
+        }
+        if (islower((unsigned char)*names) &&
+            (strlen(*operand) != len || strncmp(*operand, names, len) != 0)) {
+            return kl_err_set(err, KL_ERR_USAGE, "\"%.40s\" is unknown; there is only \"%.*s\"",
+                              *operand, (int)len, names);
+        }
+        if (stem < len) { /* "..." */
+            return KL_OK;
+        }
+        operand++;
+        count--;
+    }
+    return count == 0 ? KL_OK
+                      : kl_err_set(err, KL_ERR_USAGE, "\"%s\" is one operand too many", *operand);
+}
+
+enum kl_rc kl_options_parse(int argc, char **argv, const struct kl_option *table,
+                            const char *operands, struct kl_err *err)
+{
+    struct option known[KL_OPTIONS_MAX + 1] = {{0}};
+    int got, given[KL_OPTIONS_MAX] = {0};
+    enum kl_rc rc = KL_OK;
+    size_t count = 0;
+
+    for (; table && table[count].name; count++) {
+        if (count == KL_OPTIONS_MAX) {
+            abort(); /* a table that we wrote */
+        }
+        known[count] = (struct option){table[count].name + 2,
+                                       table[count].flag ? no_argument : required_argument, NULL,
+                                       FIRST_OPTION + (int)count};
+    }
+    kl_options_begin();
+    while (rc == KL_OK && (got = kl_options_next(argc, argv, known)) != -1) {
+        if (got < FIRST_OPTION) {
+            return kl_options_error(got, argv, err);
+        }
+        given[got - FIRST_OPTION] = 1;
+        rc = apply(&table[got - FIRST_OPTION], optarg, err);
+    }
+    if (rc == KL_OK) {
+        rc = check_operands(argc - optind, argv + optind, operands, err);
+    }
+    for (size_t i = 0; rc == KL_OK && i < count; i++) {
+        if (table[i].required && !given[i]) {
+            rc = kl_err_set(err, KL_ERR_USAGE, "%s is missing", table[i].name);
+        }
+    }
+    return rc;
 }

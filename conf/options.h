@@ -12,6 +12,29 @@
 #include "proto/alg.h"
 #include "proto/err.h"
 
+/* One option that a command knows, in a table ended by {0}. One of text, flag, number and take says
+ * what becomes of it; of an option that is given again the last value counts, but to take. */
+struct kl_option {
+    const char *name;  /* "--dir" */
+    int required;      /* KL_ERR_USAGE if it is not given */
+    const char **text; /* where the value goes, as it is (borrowed from argv) */
+    int *flag;         /* what becomes 1; the option has no value */
+    unsigned *number;  /* where the value goes, decimal and within [min, max] */
+    unsigned min, max;
+    /* Is told each value, and leaves what it means in out; any error is the command line's, and
+     * this puts the option's name before it. */
+    enum kl_rc (*take)(const char *value, void *out, struct kl_err *err);
+    void *out;
+};
+#define KL_OPTIONS_MAX 16 /* in a table */
+
+/* Parses a command line by a table (NULL: there are no options): argv[0] is the command's name,
+ * then come options and operands in any order; "--" ends the options. `operands` says
+ * which must be there, as a synopsis does: "" none, "FILE" one, "SERIAL..." one or more, "show"
+ * that very word. They begin at argv[optind] then. KL_ERR_USAGE says what is wrong. */
+enum kl_rc kl_options_parse(int argc, char **argv, const struct kl_option *table,
+                            const char *operands, struct kl_err *err) KL_MUST_CHECK;
+
 /* Makes kl_options_next start afresh (a command's own argv after the program's). */
 void kl_options_begin(void);
 

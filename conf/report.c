@@ -14,17 +14,6 @@
 #include "conf/cli.h"
 #include "proto/cert.h"
 
-static void to_hex(const uint8_t *in, size_t len, char *out)
-{
-    static const char digits[] = "0123456789abcdef";
-
-    for (size_t i = 0; i < len; i++) {
-        *out++ = digits[in[i] >> 4];
-        *out++ = digits[in[i] & 15];
-    }
-    *out = '\0';
-}
-
 enum kl_rc kl_pubkey_fingerprint(const EVP_PKEY *key, char out[KL_FINGERPRINT_TEXT],
                                  struct kl_err *err)
 {
@@ -32,7 +21,7 @@ enum kl_rc kl_pubkey_fingerprint(const EVP_PKEY *key, char out[KL_FINGERPRINT_TE
     enum kl_rc rc = kl_pubkey_hash(key, hash, err);
 
     if (rc == KL_OK) {
-        to_hex(hash, sizeof hash, out);
+        kl_hex_format(hash, sizeof hash, out);
     }
     return rc;
 }
@@ -82,7 +71,7 @@ static void key_id_text(const ASN1_OCTET_STRING *id, char out[KL_FINGERPRINT_TEX
 {
     int len = id ? ASN1_STRING_length(id) : 0;
 
-    to_hex(id ? ASN1_STRING_get0_data(id) : NULL, len <= 32 ? (size_t)len : 0, out);
+    kl_hex_format(id ? ASN1_STRING_get0_data(id) : NULL, len <= 32 ? (size_t)len : 0, out);
 }
 
 /* What kind of key it is; one that no work key may be is told by OpenSSL's name for it. */
@@ -131,7 +120,7 @@ enum kl_rc kl_report_cert(const X509 *cert, json_t **out, struct kl_err *err)
     if (X509_digest(cert, EVP_sha256(), hash, &hash_len) != 1) {
         return kl_err_openssl(err, KL_ERR_INTERNAL, "X509_digest", "certificate's fingerprint");
     }
-    to_hex(hash, sizeof hash, whole);
+    kl_hex_format(hash, sizeof hash, whole);
     kl_cert_subject(cert, subject);
     kl_cert_issuer(cert, issuer);
     key_kind_text(key, kind);

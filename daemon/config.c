@@ -57,6 +57,8 @@ static const struct kl_ini_key keys[] = {
      "Label of the key pair that keyloaderctl works on where none is given"},
     {"hsm", "storage-key", KL_INI_STRING, AT(storage_key), 1, 64, "tmk-storage", NULL,
      "Label of the AES-256 key that wraps stored TMKs"},
+    {"hsm", "binding-key", KL_INI_STRING, AT(binding_key), 1, 64, "tmk-binding", NULL,
+     "Label of the AES-256 key whose MACs bind stored keys to their terminals"},
     {"hsm", "workers", KL_INI_NUMBER, AT(workers), 1, 64, "2", NULL,
      "HSM worker processes; as many as cores suits a software token"},
     {"hsm", "recycle-after", KL_INI_NUMBER, AT(recycle_after), 1, 1000000000, "100000", NULL,
@@ -148,8 +150,10 @@ static enum kl_rc check(const struct kl_config *c, struct kl_err *err)
         return kl_err_set(err, KL_ERR_CONFIG, "[hsm] module: '%.100s' must be an absolute path",
                           c->module);
     }
-    if (strcmp(c->work_key, c->storage_key) == 0) {
-        return kl_err_set(err, KL_ERR_CONFIG, "[hsm] work-key and storage-key must differ");
+    if (strcmp(c->work_key, c->storage_key) == 0 || strcmp(c->work_key, c->binding_key) == 0 ||
+        strcmp(c->storage_key, c->binding_key) == 0) {
+        return kl_err_set(err, KL_ERR_CONFIG,
+                          "[hsm] work-key, storage-key and binding-key must differ");
     }
     if (c->terminal_auth == KL_TERMINAL_CERTIFICATE && !c->terminal_root[0]) {
         return kl_err_set(err, KL_ERR_CONFIG,

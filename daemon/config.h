@@ -32,6 +32,7 @@ struct kl_config {
     char *pin_source;    /* see kl_pin_read; "" = pin-source of the token URI, else prompt */
     char *work_key;      /* label that keyloaderctl takes where none is given */
     char *storage_key;   /* label */
+    char *binding_key;   /* label */
     uint64_t workers;
     uint64_t recycle_after; /* loads, then the worker is replaced */
     uint64_t job_timeout;   /* seconds */

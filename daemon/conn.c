@@ -90,6 +90,22 @@ void kl_conn_release_serial(struct kl_conn *conn)
     }
 }
 
+void kl_conn_end_admitted(const struct kl_conn *conn)
+{
+    struct kl_err err = KL_ERR_INIT;
+    struct kl_conn *other;
+
+    (void)kl_err_set(&err, KL_ERR_BUSY, "another load of this terminal came first");
+    TAILQ_FOREACH(other, &conn->service->conns, link)
+    {
+        if (other != conn &&
+            (other->state == KL_CONN_ADMITTING || other->state == KL_CONN_RANDOMS) &&
+            strcmp(other->serial, conn->serial) == 0) {
+            kl_conn_refuse(other, &err);
+        }
+    }
+}
+
 /* What the HSM has begun of a load costs an attempt, also if the peer does not wait for it: an
  * arming bounds what anybody can have it decrypt. Unless it was we who were too slow. */
 static void cancel_job(struct kl_conn *conn)
@@ -99,6 +115,7 @@ static void cancel_job(struct kl_conn *conn)
     if (kl_pool_cancel(conn->ticket) && !conn->timed_out && conn->signing == NULL) {
         (void)kl_err_set(&err, KL_ERR_PEER, "the connection ended while the HSM worked for it");
         kl_step_report(conn->service, KL_STEP_SPOILT, KL_ALARM_LOAD, conn->serial, &err);
+        kl_conn_end_admitted(conn);
     }
     conn->ticket = NULL;
 }
@@ -273,7 +290,7 @@ static void conn_free(struct kl_conn *conn)
     TAILQ_REMOVE(&conn->service->conns, conn, link);
     conn->closed(conn->arg);
     kl_exchange_free(conn->exchange);
-    kl_signing_free(conn->signing);
+    kl_conn_signin_free(conn->signing);
     event_free(conn->timer);
     bufferevent_free(conn->bev);
     free(conn);

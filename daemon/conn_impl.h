@@ -52,7 +52,7 @@ struct kl_exchange {
     uint8_t *hello_der, *certificate_der, *master_key_der;
 };
 
-struct kl_signing; /* what a sign-in in progress needs: signin.c */
+struct kl_conn_signin; /* what a sign-in in progress needs: signin.c */
 
 struct kl_conn {
     TAILQ_ENTRY(kl_conn) link;
@@ -64,10 +64,10 @@ struct kl_conn {
     int64_t heard_ms; /* when the present wait for the peer began */
     kl_conn_closed_fn closed;
     void *arg;
-    struct kl_exchange *exchange; /* of a load */
-    struct kl_signing *signing;   /* of a sign-in */
-    struct kl_step *step;         /* under way in the store thread */
-    struct kl_ticket *ticket;     /* under way in an HSM worker */
+    struct kl_exchange *exchange;   /* of a load */
+    struct kl_conn_signin *signing; /* of a sign-in */
+    struct kl_step *step;           /* under way in the store thread */
+    struct kl_ticket *ticket;       /* under way in an HSM worker */
     int timed_out;
     int holds_serial;               /* is in service->loading or ->signing_in */
     char serial[KL_SERIAL_MAX + 1]; /* fixed once it is there */
@@ -85,6 +85,10 @@ int64_t kl_conn_age_ms(const struct kl_conn *conn);
  * sign-ins, which cost none, are apart from it. */
 int kl_conn_claim_serial(struct kl_conn *conn);
 void kl_conn_release_serial(struct kl_conn *conn);
+/* The HSM has worked for a load of conn->serial, which costs an attempt: others of that serial that
+ * were admitted before are refused (busy), so that what is admitted from now on knows of it. Else
+ * as many could have the HSM decrypt for one attempt as there are connections. */
+void kl_conn_end_admitted(const struct kl_conn *conn);
 /* Hands a step to the store thread, which takes it, and waits for it in that state. */
 enum kl_rc kl_conn_submit(struct kl_conn *conn, struct kl_step *step, enum kl_conn_state state,
                           struct kl_err *err) KL_MUST_CHECK;
@@ -110,10 +114,10 @@ void kl_exchange_free(struct kl_exchange *exchange); /* takes NULL */
 /* ---- signin.c ---- */
 
 /* SignIn, and the Loaded that follows WorkingKeys; returns as kl_handshake_message. */
-enum kl_rc kl_signing_begin(struct kl_conn *conn, const struct kl_sign_in *msg, const uint8_t *der,
-                            size_t len, struct kl_err *err) KL_MUST_CHECK;
-enum kl_rc kl_signing_loaded(struct kl_conn *conn, const struct kl_loaded *loaded,
-                             struct kl_err *err) KL_MUST_CHECK;
-void kl_signing_free(struct kl_signing *signing); /* wipes; takes NULL */
+enum kl_rc kl_conn_signin_begin(struct kl_conn *conn, const struct kl_sign_in *msg,
+                                const uint8_t *der, size_t len, struct kl_err *err) KL_MUST_CHECK;
+enum kl_rc kl_conn_signin_loaded(struct kl_conn *conn, const struct kl_loaded *loaded,
+                                 struct kl_err *err) KL_MUST_CHECK;
+void kl_conn_signin_free(struct kl_conn_signin *signing); /* wipes; takes NULL */
 
 #endif

@@ -313,36 +313,14 @@ out:
     return rc;
 }
 
-/* --label, --force and the operands. */
-static enum kl_rc parse(int argc, char **argv, const struct option *options, int operands,
-                        const char *what, const char **label, int *force, struct kl_err *err)
-{
-    int c;
-
-    kl_options_begin();
-    while ((c = kl_options_next(argc, argv, options)) != -1) {
-        switch (c) {
-        case 'l':
-            *label = optarg;
-            break;
-        case 'f':
-            *force = 1;
-            break;
-        default:
-            return kl_options_error(c, argv, err);
-        }
-    }
-    return kl_options_operands(argc, argv, operands, what, err);
-}
-
 static enum kl_rc cert_install(struct kl_ctl *ctl, int argc, char **argv, struct kl_err *err)
 {
-    static const struct option options[] = {{"force", no_argument, NULL, 'f'},
-                                            {"label", required_argument, NULL, 'l'},
-                                            {0}};
     const char *label = NULL;
     int force = 0;
-    enum kl_rc rc = parse(argc, argv, options, 1, "FILE", &label, &force, err);
+    const struct kl_option options[] = {{"--label", .text = &label},
+                                        {"--force", .flag = &force},
+                                        {0}};
+    enum kl_rc rc = kl_options_parse(argc, argv, options, "FILE", err);
 
     return rc == KL_OK ? install(ctl, argv[optind], label, force, err) : rc;
 }
@@ -418,10 +396,9 @@ out:
 
 static enum kl_rc cert_show(struct kl_ctl *ctl, int argc, char **argv, struct kl_err *err)
 {
-    static const struct option options[] = {{"label", required_argument, NULL, 'l'}, {0}};
     const char *label = ctl->config.work_key;
-    int force = 0;
-    enum kl_rc rc = parse(argc, argv, options, 0, "", &label, &force, err);
+    const struct kl_option options[] = {{"--label", .text = &label}, {0}};
+    enum kl_rc rc = kl_options_parse(argc, argv, options, "", err);
 
     return rc == KL_OK ? show(ctl, label, err) : rc;
 }
@@ -459,15 +436,12 @@ static json_t *list_one(const struct kl_config *config, const char *label,
 
 static enum kl_rc cert_list(struct kl_ctl *ctl, int argc, char **argv, struct kl_err *err)
 {
-    static const struct option options[] = {{0}};
     static const int widths[] = {24, 10, 20, 12, 0};
     struct kl_ctl_list list = {.json = ctl->json, .widths = widths};
     struct against against = {NULL, NULL};
     struct kl_trust_labels labels = {0};
     struct kl_err finding = KL_ERR_INIT;
-    const char *label = NULL;
-    int force = 0;
-    enum kl_rc rc = parse(argc, argv, options, 0, "", &label, &force, err);
+    enum kl_rc rc = kl_options_parse(argc, argv, NULL, "", err);
 
     if (rc == KL_OK) {
         rc = against_load(&ctl->config, &against, err);
@@ -493,15 +467,11 @@ static enum kl_rc cert_list(struct kl_ctl *ctl, int argc, char **argv, struct kl
 
 static enum kl_rc cert_remove(struct kl_ctl *ctl, int argc, char **argv, struct kl_err *err)
 {
-    static const struct option options[] = {{"label", required_argument, NULL, 'l'}, {0}};
     const char *label = NULL;
+    const struct kl_option options[] = {{"--label", 1, .text = &label}, {0}};
     char path[PATH_MAX];
-    int force = 0;
-    enum kl_rc rc = parse(argc, argv, options, 0, "", &label, &force, err);
+    enum kl_rc rc = kl_options_parse(argc, argv, options, "", err);
 
-    if (rc == KL_OK) {
-        rc = kl_options_require("--label", label, err);
-    }
     if (rc == KL_OK) {
         rc = kl_trust_path(&ctl->config, label, path, err);
     }

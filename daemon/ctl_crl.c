@@ -47,22 +47,13 @@ static enum kl_rc find_scope(const struct kl_config *config, const char *name, s
 }
 
 /* --scope and the operands. */
-static enum kl_rc parse(struct kl_ctl *ctl, int argc, char **argv, int operands, const char *what,
+static enum kl_rc parse(struct kl_ctl *ctl, int argc, char **argv, const char *operands,
                         struct scope *out, struct kl_err *err)
 {
-    static const struct option options[] = {{"scope", required_argument, NULL, 's'}, {0}};
     const char *scope = "loader";
-    int c;
-    enum kl_rc rc;
+    const struct kl_option options[] = {{"--scope", .text = &scope}, {0}};
+    enum kl_rc rc = kl_options_parse(argc, argv, options, operands, err);
 
-    kl_options_begin();
-    while ((c = kl_options_next(argc, argv, options)) != -1) {
-        if (c != 's') {
-            return kl_options_error(c, argv, err);
-        }
-        scope = optarg;
-    }
-    rc = kl_options_operands(argc, argv, operands, what, err);
     return rc == KL_OK ? find_scope(&ctl->config, scope, out, err) : rc;
 }
 
@@ -237,7 +228,7 @@ out:
 enum kl_rc kl_ctl_crl_install(struct kl_ctl *ctl, int argc, char **argv, struct kl_err *err)
 {
     struct scope scope;
-    enum kl_rc rc = parse(ctl, argc, argv, 1, "FILE", &scope, err);
+    enum kl_rc rc = parse(ctl, argc, argv, "FILE", &scope, err);
 
     return rc == KL_OK ? install(ctl, &scope, argv[optind], err) : rc;
 }
@@ -263,7 +254,7 @@ enum kl_rc kl_ctl_crl_show(struct kl_ctl *ctl, int argc, char **argv, struct kl_
     struct scope scope;
     struct kl_err finding = KL_ERR_INIT;
     json_t *list;
-    enum kl_rc rc = parse(ctl, argc, argv, 0, "", &scope, err);
+    enum kl_rc rc = parse(ctl, argc, argv, "", &scope, err);
 
     if (rc == KL_OK) {
         rc = kl_cert_load_roots(scope.root, &roots, err);

@@ -78,42 +78,21 @@ static enum kl_rc write_request(X509_REQ *req, const char *label, const char *pa
 
 enum kl_rc kl_ctl_key_csr(struct kl_ctl *ctl, int argc, char **argv, struct kl_err *err)
 {
-    static const struct option options[] = {
-        {"subject", required_argument, NULL, 's'},
-        {"out", required_argument, NULL, 'o'},
-        {"label", required_argument, NULL, 'l'},
-        {"force", no_argument, NULL, 'f'},
+    const char *text = NULL, *path = NULL, *label = ctl->config.work_key;
+    int force = 0;
+    const struct kl_option options[] = {
+        {"--subject", 1, .text = &text},
+        {"--out", 1, .text = &path},
+        {"--label", .text = &label},
+        {"--force", .flag = &force},
         {0},
     };
-    const char *text = NULL, *path = NULL, *label = ctl->config.work_key;
-    int c, force = 0;
     struct kl_hsm *hsm = NULL;
     X509_NAME *subject = NULL;
     X509_REQ *req = NULL;
-    enum kl_rc rc;
+    enum kl_rc rc = kl_options_parse(argc, argv, options, "", err);
 
-    kl_options_begin();
-    while ((c = kl_options_next(argc, argv, options)) != -1) {
-        switch (c) {
-        case 's':
-            text = optarg;
-            break;
-        case 'o':
-            path = optarg;
-            break;
-        case 'l':
-            label = optarg;
-            break;
-        case 'f':
-            force = 1;
-            break;
-        default:
-            return kl_options_error(c, argv, err);
-        }
-    }
-    if ((rc = kl_options_operands(argc, argv, 0, "", err)) != KL_OK ||
-        (rc = kl_options_require("--subject", text, err)) != KL_OK ||
-        (rc = kl_options_require("--out", path, err)) != KL_OK) {
+    if (rc != KL_OK) {
         return rc;
     }
     rc = kl_name_parse(text, &subject, err);

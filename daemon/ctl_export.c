@@ -16,6 +16,7 @@
 #include "daemon/ctl.h"
 #include "daemon/ctl_hsm.h"
 #include "daemon/store.h"
+#include "pkcs11/binding.h"
 #include "pkcs11/import.h"
 #include "pkcs11/keys.h"
 #include "proto/cert.h"
@@ -24,6 +25,7 @@
 
 enum which { WHICH_TMK, WHICH_PIK, WHICH_MAK };
 static const char *const which_names[] = {"tmk", "pik", "mak"};
+static const enum kl_binding_kind which_kinds[] = {KL_BINDING_TMK, KL_BINDING_PIK, KL_BINDING_MAK};
 
 struct wish {
     const char *serial, *zmk, *cert, *fingerprint;
@@ -54,11 +56,7 @@ static enum kl_rc take_tmk(const struct kl_tmk *tmk, void *arg, struct kl_err *e
                           tmk->serial, kl_tmk_state_name(tmk->state));
     }
     parcel->version = tmk->version;
-    parcel->key = (struct kl_stored_key){.alg = tmk->alg,
-                                         .cryptogram_len = tmk->cryptogram_len,
-                                         .kcv_len = tmk->kcv_len};
-    memcpy(parcel->key.cryptogram, tmk->cryptogram, sizeof(parcel->key.cryptogram));
-    memcpy(parcel->key.kcv, tmk->kcv, sizeof(parcel->key.kcv));
+    parcel->key = kl_tmk_key(tmk);
     return KL_OK;
 }
 
@@ -167,6 +165,37 @@ static enum kl_rc use_zmk(struct kl_session *session, const struct wish *wish,
 
 /* ---- Out ---- */
 
+/* Is the key that terminal's, of that version and role? If not, it is an alarm. */
+static enum kl_rc check_binding(const struct kl_config *config, struct kl_session *session,
+                                const struct wish *wish, const struct parcel *parcel,
+                                struct kl_err *err)
+{
+    const struct kl_binding_of what = {
+        .kind = which_kinds[wish->which],
+        .serial = wish->serial,
+        .version = parcel->version,
+        .key = &parcel->key,
+    };
+    CK_OBJECT_HANDLE binding_key;
+    struct kl_err audit_err = KL_ERR_INIT;
+    enum kl_rc rc = kl_binding_key_find(session, config->binding_key, &binding_key, err);
+
+    if (rc == KL_OK) {
+        rc = kl_binding_verify(session, binding_key, &what, err);
+    }
+    if (rc == KL_ERR_STORE) {
+        const struct kl_log_field fields[] = {KL_STR("reason", kl_rc_name(rc)),
+                                              KL_STR("detail", err->text)};
+
+        if (kl_ctl_audit(config, "alarm", wish->serial, fields, sizeof(fields) / sizeof(fields[0]),
+                         &audit_err) != KL_OK) {
+            fprintf(stderr, "keyloaderctl: warning: the alarm is not recorded: %s\n",
+                    audit_err.text);
+        }
+    }
+    return rc;
+}
+
 static enum kl_rc wrap(const struct kl_config *config, struct kl_session *session,
                        const struct wish *wish, struct parcel *parcel, struct kl_err *err)
 {
@@ -222,7 +251,10 @@ static enum kl_rc export_key(struct kl_ctl *ctl, const struct wish *wish, struct
         return rc;
     }
     kl_kcv_format(parcel.key.kcv, parcel.key.kcv_len, parcel.kcv);
-    rc = wrap(&ctl->config, kl_hsm_session(hsm), wish, &parcel, err);
+    rc = check_binding(&ctl->config, kl_hsm_session(hsm), wish, &parcel, err);
+    if (rc == KL_OK) {
+        rc = wrap(&ctl->config, kl_hsm_session(hsm), wish, &parcel, err);
+    }
     kl_hsm_free(hsm);
     if (rc == KL_OK) {
         rc = record(&ctl->config, wish, &parcel, err);

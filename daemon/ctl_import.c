@@ -18,6 +18,7 @@
 #include "daemon/ctl_terminal.h"
 #include "daemon/ctl_tmk.h"
 #include "daemon/life.h"
+#include "pkcs11/binding.h"
 #include "pkcs11/ops.h"
 #include "proto/message.h"
 
@@ -51,6 +52,10 @@ enum kl_rc kl_ctl_importer_open(const struct kl_config *config, const struct kl_
     if (rc == KL_OK) {
         rc = kl_storage_key_find(kl_hsm_session(importer.hsm), config->storage_key,
                                  &importer.storage_key, err);
+    }
+    if (rc == KL_OK) {
+        rc = kl_binding_key_find(kl_hsm_session(importer.hsm), config->binding_key,
+                                 &importer.binding_key, err);
     }
     if (rc == KL_OK && under) {
         rc = find_carrier(&importer, under, err);
@@ -99,6 +104,24 @@ static enum kl_rc from_hex(const char *text, uint8_t out[KL_WRAPPED_MAX], size_t
               : kl_err_set(err, KL_ERR_INPUT, "cryptogram: must be hex digits, two for each byte");
 }
 
+/* It waits for that terminal and for no other. */
+static enum kl_rc bind(const struct kl_ctl_importer *importer, const char *serial,
+                       struct kl_import *import, struct kl_import *out, struct kl_err *err)
+{
+    const struct kl_binding_of what = {.kind = KL_BINDING_IMPORT,
+                                       .serial = serial,
+                                       .key = &import->key};
+    enum kl_rc rc = kl_binding_compute(kl_hsm_session(importer->hsm), importer->binding_key, &what,
+                                       import->key.binding, err);
+
+    if (rc == KL_OK) {
+        snprintf(import->serial, sizeof(import->serial), "%s", serial);
+        memcpy(import->origin, importer->origin, sizeof(import->origin));
+        *out = *import;
+    }
+    return rc;
+}
+
 enum kl_rc kl_ctl_import_wrapped(struct kl_ctl_importer *importer, const char *serial,
                                  const struct kl_alg_info *info, const char *cryptogram,
                                  const char *kcv, struct kl_import *out, struct kl_err *err)
@@ -122,12 +145,7 @@ enum kl_rc kl_ctl_import_wrapped(struct kl_ctl_importer *importer, const char *s
                          (size_t)importer->config->kcv_length, &import.key, err);
     }
     kl_op_destroy(session, &tmk);
-    if (rc == KL_OK) {
-        snprintf(import.serial, sizeof(import.serial), "%s", serial);
-        memcpy(import.origin, importer->origin, sizeof(import.origin));
-        *out = import;
-    }
-    return rc;
+    return rc == KL_OK ? bind(importer, serial, &import, out, err) : rc;
 }
 
 /* ---- tmk import SERIAL ---- */
@@ -158,12 +176,7 @@ static enum kl_rc from_components(struct kl_ctl_importer *importer, const struct
                                (size_t)importer->config->kcv_length, &import.key, err);
     }
     kl_secret_free(value);
-    if (rc == KL_OK) {
-        snprintf(import.serial, sizeof(import.serial), "%s", wish->serial);
-        memcpy(import.origin, importer->origin, sizeof(import.origin));
-        *out = import;
-    }
-    return rc;
+    return rc == KL_OK ? bind(importer, wish->serial, &import, out, err) : rc;
 }
 
 /* Before anybody types a component for nothing. */

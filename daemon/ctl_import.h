@@ -18,7 +18,7 @@ struct kl_ctl_under {
 struct kl_ctl_importer {
     const struct kl_config *config;
     struct kl_hsm *hsm;
-    CK_OBJECT_HANDLE storage_key;
+    CK_OBJECT_HANDLE storage_key, binding_key;
     struct kl_carrier carrier;
     char origin[KL_ORIGIN_MAX + 1];
     int warned; /* bit set of algorithms that were weakly carried: once each is enough */

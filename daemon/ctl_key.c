@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * keyloaderctl key: step S1. Makes work keys, AcquireWCRT_Prk and AcquireWCRT_Pu, and the storage
- * key, and shows them.
+ * keyloaderctl key: step S1. Makes work keys, AcquireWCRT_Prk and AcquireWCRT_Pu, and the two keys
+ * of the store, and shows them.
  */
 #include "daemon/ctl_key.h"
 
@@ -24,15 +24,26 @@
 
 /* ---- Shared ---- */
 
-enum kl_rc kl_ctl_storage_key(const struct kl_config *config, struct kl_session *session, int *made,
-                              struct kl_err *err)
+enum kl_rc kl_ctl_store_keys(const struct kl_config *config, struct kl_session *session,
+                             struct kl_ctl_made *made, struct kl_err *err)
 {
+    struct kl_ctl_made fresh = {0};
     CK_OBJECT_HANDLE handle;
     enum kl_rc rc = kl_storage_key_generate(session, config->storage_key, err);
 
-    *made = rc == KL_OK;
-    return rc == KL_ERR_EXISTS ? kl_storage_key_find(session, config->storage_key, &handle, err)
-                               : rc;
+    fresh.storage = rc == KL_OK;
+    if (rc == KL_ERR_EXISTS) {
+        rc = kl_storage_key_find(session, config->storage_key, &handle, err);
+    }
+    if (rc == KL_OK) {
+        rc = kl_binding_key_generate(session, config->binding_key, err);
+        fresh.binding = rc == KL_OK;
+    }
+    if (rc == KL_ERR_EXISTS) {
+        rc = kl_binding_key_find(session, config->binding_key, &handle, err);
+    }
+    *made = fresh;
+    return rc;
 }
 
 enum kl_rc kl_ctl_suite(const char *name, enum kl_suite *out, struct kl_err *err)
@@ -93,11 +104,13 @@ enum kl_rc kl_ctl_work_json(const struct kl_config *config, const char *label, e
     return *out ? KL_OK : kl_err_set(err, KL_ERR_MEMORY, "report of a key");
 }
 
-enum kl_rc kl_ctl_made_json(const struct kl_config *config, json_t *work, int storage_made,
-                            struct kl_err *err)
+enum kl_rc kl_ctl_made_json(const struct kl_config *config, json_t *work,
+                            const struct kl_ctl_made *made, struct kl_err *err)
 {
     if (json_object_set_new(work, "storage_key", json_string(config->storage_key)) != 0 ||
-        json_object_set_new(work, "storage_key_made", json_boolean(storage_made)) != 0) {
+        json_object_set_new(work, "storage_key_made", json_boolean(made->storage)) != 0 ||
+        json_object_set_new(work, "binding_key", json_string(config->binding_key)) != 0 ||
+        json_object_set_new(work, "binding_key_made", json_boolean(made->binding)) != 0) {
         return kl_err_set(err, KL_ERR_MEMORY, "report of a key");
     }
     return KL_OK;
@@ -180,7 +193,8 @@ static void tell_destroyed(const char *label, const char *fingerprint, int certi
 }
 
 static enum kl_rc report_key(const struct kl_ctl *ctl, const struct wish *wish, const EVP_PKEY *key,
-                             int storage_made, const char *destroyed, struct kl_err *err)
+                             const struct kl_ctl_made *made, const char *destroyed,
+                             struct kl_err *err)
 {
     json_t *work = NULL;
     enum kl_rc rc = kl_ctl_work_json(&ctl->config, wish->label, wish->suite, key, &work, err);
@@ -188,7 +202,7 @@ static enum kl_rc report_key(const struct kl_ctl *ctl, const struct wish *wish, 
     if (rc != KL_OK) {
         return rc;
     }
-    rc = kl_ctl_made_json(&ctl->config, work, storage_made, err);
+    rc = kl_ctl_made_json(&ctl->config, work, made, err);
     if (rc == KL_OK &&
         json_object_set_new(work, "destroyed", json_string(*destroyed ? destroyed : "none")) != 0) {
         rc = kl_err_set(err, KL_ERR_MEMORY, "report of a key");
@@ -204,10 +218,11 @@ static enum kl_rc generate(const struct kl_ctl *ctl, struct kl_session *session,
                            const struct wish *wish, struct kl_err *err)
 {
     char old[KL_FINGERPRINT_TEXT] = "";
-    int storage_made, certified = 0;
+    struct kl_ctl_made made;
+    int certified = 0;
     EVP_PKEY *key = NULL;
-    /* First, so that a storage key that is not as it must be stops us before any harm. */
-    enum kl_rc rc = kl_ctl_storage_key(&ctl->config, session, &storage_made, err);
+    /* First, so that one of them that is not as it must be stops us before any harm. */
+    enum kl_rc rc = kl_ctl_store_keys(&ctl->config, session, &made, err);
 
     if (rc == KL_OK && wish->replace) {
         rc = destroy_old(&ctl->config, session, wish->label, old, &certified, err);
@@ -230,7 +245,7 @@ static enum kl_rc generate(const struct kl_ctl *ctl, struct kl_session *session,
         return *old ? kl_err_context(err, "the old work key is destroyed and there is no new one")
                     : rc;
     }
-    rc = report_key(ctl, wish, key, storage_made, old, err);
+    rc = report_key(ctl, wish, key, &made, old, err);
     EVP_PKEY_free(key);
     return rc;
 }
@@ -340,17 +355,54 @@ static enum kl_rc describe(const struct kl_config *config, struct kl_session *se
     return rc;
 }
 
+/* A key of the store, whole or not, into *out; returns what is wrong with it. */
+static enum kl_rc describe_store_key(enum kl_rc found, const char *label, const struct kl_err *err,
+                                     json_t **out)
+{
+    *out = found == KL_OK ? json_pack("{s:s, s:s}", "label", label, "attributes", "ok")
+                          : describe_bad(label, err);
+    return found;
+}
+
+/* All three, and the first thing that is wrong. */
+static enum kl_rc show(const struct kl_ctl *ctl, struct kl_hsm *hsm, const char *label,
+                       struct kl_err *err)
+{
+    const struct kl_config *config = &ctl->config;
+    struct kl_session *session = kl_hsm_session(hsm);
+    struct kl_err errs[] = {KL_ERR_INIT, KL_ERR_INIT, KL_ERR_INIT, KL_ERR_INIT};
+    json_t *work = NULL, *storage = NULL, *binding = NULL;
+    CK_OBJECT_HANDLE handle;
+    enum kl_rc rcs[4];
+
+    rcs[0] = describe(config, session, label, &work, &errs[0]);
+    rcs[1] =
+        describe_store_key(kl_storage_key_find(session, config->storage_key, &handle, &errs[1]),
+                           config->storage_key, &errs[1], &storage);
+    rcs[2] =
+        describe_store_key(kl_binding_key_find(session, config->binding_key, &handle, &errs[2]),
+                           config->binding_key, &errs[2], &binding);
+    /* "o" takes them all, also on failure. */
+    rcs[3] = kl_report_print(json_pack("{s:s, s:o, s:o, s:o}", "token",
+                                       kl_token_label(kl_hsm_token(hsm)), "work_key", work,
+                                       "storage_key", storage, "binding_key", binding),
+                             ctl->json, &errs[3]);
+    for (size_t i = 0; i < sizeof(rcs) / sizeof(rcs[0]); i++) {
+        if (rcs[i] != KL_OK) {
+            *err = errs[i];
+            return rcs[i];
+        }
+    }
+    return KL_OK;
+}
+
 static enum kl_rc key_show(struct kl_ctl *ctl, int argc, char **argv, struct kl_err *err)
 {
     static const struct option options[] = {{"label", required_argument, NULL, 'l'}, {0}};
-    const struct kl_config *config = &ctl->config;
-    const char *label = config->work_key;
-    struct kl_err storage_err = KL_ERR_INIT, print_err = KL_ERR_INIT;
+    const char *label = ctl->config.work_key;
     struct kl_hsm *hsm = NULL;
-    CK_OBJECT_HANDLE handle;
-    json_t *work = NULL, *storage = NULL;
     int c;
-    enum kl_rc rc, storage_rc;
+    enum kl_rc rc;
 
     kl_options_begin();
     while ((c = kl_options_next(argc, argv, options)) != -1) {
@@ -360,26 +412,10 @@ static enum kl_rc key_show(struct kl_ctl *ctl, int argc, char **argv, struct kl_
         label = optarg;
     }
     if ((rc = kl_options_operands(argc, argv, 0, "", err)) != KL_OK ||
-        (rc = kl_ctl_hsm_open(config, 0, &hsm, err)) != KL_OK) {
+        (rc = kl_ctl_hsm_open(&ctl->config, 0, &hsm, err)) != KL_OK) {
         return rc;
     }
-    rc = describe(config, kl_hsm_session(hsm), label, &work, err);
-    storage_rc =
-        kl_storage_key_find(kl_hsm_session(hsm), config->storage_key, &handle, &storage_err);
-    storage = storage_rc == KL_OK
-                  ? json_pack("{s:s, s:s}", "label", config->storage_key, "attributes", "ok")
-                  : describe_bad(config->storage_key, &storage_err);
-    /* "o" takes both, also on failure. */
-    if (kl_report_print(json_pack("{s:s, s:o, s:o}", "token", kl_token_label(kl_hsm_token(hsm)),
-                                  "work_key", work, "storage_key", storage),
-                        ctl->json, &print_err) != KL_OK &&
-        rc == KL_OK && storage_rc == KL_OK) {
-        *err = print_err;
-        rc = err->rc;
-    } else if (rc == KL_OK && storage_rc != KL_OK) {
-        *err = storage_err;
-        rc = storage_rc;
-    }
+    rc = show(ctl, hsm, label, err);
     kl_hsm_free(hsm);
     return rc;
 }
@@ -442,13 +478,13 @@ const struct kl_ctl_command kl_ctl_key_commands[] = {
     {"key", "generate", key_generate,
      "[--label LABEL] [--suite SUITE] [--key rsa-2048|rsa-3072|rsa-4096|p-256|p-384|p-521] "
      "[--replace]",
-     "Make a work key pair (default hardened-rsa with rsa-3072; hardened-ec with p-256), and the\n"
-     "      storage key if there is none; --replace destroys the old pair"},
+     "Make a work key pair (default hardened-rsa with rsa-3072; hardened-ec with p-256), and\n"
+     "      storage key and binding key if there are none; --replace destroys the old pair"},
     {"key", "import", kl_ctl_key_import,
      "FILE [--label LABEL] [--suite SUITE] [--passphrase-source SRC]",
      "The same from encrypted PKCS#8 (PEM) that was made elsewhere"},
     {"key", "show", key_show, "[--label LABEL]",
-     "Show a work key and the storage key and check both"},
+     "Show a work key, the storage key and the binding key, and check them"},
     {"key", "list", key_list, "", "The work keys in the HSM"},
     {"key", "csr", kl_ctl_key_csr, "--subject NAME --out FILE|- [--label LABEL] [--force]",
      "Write a certification request (PKCS#10, PEM) for a work key, for the CA to sign"},

@@ -15,10 +15,13 @@
 enum kl_rc kl_ctl_key_csr(struct kl_ctl *ctl, int argc, char **argv, struct kl_err *err);
 enum kl_rc kl_ctl_key_import(struct kl_ctl *ctl, int argc, char **argv, struct kl_err *err);
 
-/* The storage key wraps every stored TMK: it is made with the first work key, and never destroyed
- * here. *made: 1 if this call made it. */
-enum kl_rc kl_ctl_storage_key(const struct kl_config *config, struct kl_session *session, int *made,
-                              struct kl_err *err) KL_MUST_CHECK;
+/* The storage key wraps every stored key, the binding key binds it to its terminal: they are made
+ * with the first work key, and never destroyed here. *made: those that this call made. */
+struct kl_ctl_made {
+    int storage, binding;
+};
+enum kl_rc kl_ctl_store_keys(const struct kl_config *config, struct kl_session *session,
+                             struct kl_ctl_made *made, struct kl_err *err) KL_MUST_CHECK;
 
 /* --suite NAME; KL_ERR_USAGE. */
 enum kl_rc kl_ctl_suite(const char *name, enum kl_suite *out, struct kl_err *err) KL_MUST_CHECK;
@@ -29,8 +32,8 @@ void kl_ctl_warn_suite(const struct kl_config *config, enum kl_suite suite);
 enum kl_rc kl_ctl_work_json(const struct kl_config *config, const char *label, enum kl_suite suite,
                             const EVP_PKEY *key, json_t **out, struct kl_err *err) KL_MUST_CHECK;
 
-/* Adds the storage key to the report of a work key that has been made. work is borrowed. */
-enum kl_rc kl_ctl_made_json(const struct kl_config *config, json_t *work, int storage_made,
-                            struct kl_err *err) KL_MUST_CHECK;
+/* Adds these keys to the report of a work key that has been made. work is borrowed. */
+enum kl_rc kl_ctl_made_json(const struct kl_config *config, json_t *work,
+                            const struct kl_ctl_made *made, struct kl_err *err) KL_MUST_CHECK;
 
 #endif

@@ -50,13 +50,13 @@ static enum kl_rc import(const struct kl_ctl *ctl, const struct wish *wish, enum
 {
     struct kl_hsm *hsm = NULL;
     json_t *work = NULL;
-    int storage_made = 0;
+    struct kl_ctl_made made;
     enum kl_rc rc = kl_ctl_hsm_open(&ctl->config, 1, &hsm, err);
 
     if (rc != KL_OK) {
         return rc;
     }
-    rc = kl_ctl_storage_key(&ctl->config, kl_hsm_session(hsm), &storage_made, err);
+    rc = kl_ctl_store_keys(&ctl->config, kl_hsm_session(hsm), &made, err);
     if (rc == KL_OK) {
         rc = kl_pair_import(kl_hsm_session(hsm), kl_pair_role_of(suite), wish->label, key, err);
     }
@@ -64,7 +64,7 @@ static enum kl_rc import(const struct kl_ctl *ctl, const struct wish *wish, enum
         rc = kl_ctl_work_json(&ctl->config, wish->label, suite, key, &work, err);
     }
     if (rc == KL_OK) {
-        rc = kl_ctl_made_json(&ctl->config, work, storage_made, err);
+        rc = kl_ctl_made_json(&ctl->config, work, &made, err);
     }
     if (rc == KL_OK) {
         rc = kl_report_print(work, ctl->json, err);

@@ -112,27 +112,16 @@ static enum kl_rc copy_serial(const char *what, const char *text, char out[KL_SE
 
 enum kl_rc kl_ctl_terminal_add(struct kl_ctl *ctl, int argc, char **argv, struct kl_err *err)
 {
-    static const struct option options[] = {{"algorithm", required_argument, NULL, 'a'},
-                                            {"pinpad", required_argument, NULL, 'p'},
-                                            {0}};
     struct kl_terminal terminal = {0};
     const char *alg = "tdes2", *pinpad = NULL;
+    const struct kl_option options[] = {{"--algorithm", .text = &alg},
+                                        {"--pinpad", .text = &pinpad},
+                                        {0}};
     struct kl_store *store = NULL;
     struct carriers carriers;
-    int c;
     enum kl_rc rc;
 
-    kl_options_begin();
-    while ((c = kl_options_next(argc, argv, options)) != -1) {
-        if (c == 'a') {
-            alg = optarg;
-        } else if (c == 'p') {
-            pinpad = optarg;
-        } else {
-            return kl_options_error(c, argv, err);
-        }
-    }
-    if ((rc = kl_options_operands(argc, argv, 1, "SERIAL", err)) != KL_OK ||
+    if ((rc = kl_options_parse(argc, argv, options, "SERIAL", err)) != KL_OK ||
         (rc = copy_serial("serial", argv[optind], terminal.serial, err)) != KL_OK) {
         return rc;
     }
@@ -270,10 +259,9 @@ static enum kl_rc import_file(struct kl_ctl *ctl, struct import *import, const c
 enum kl_rc kl_ctl_terminal_import(struct kl_ctl *ctl, int argc, char **argv, struct kl_err *err)
 {
     struct import *import;
-    enum kl_rc rc;
+    enum kl_rc rc = kl_options_parse(argc, argv, NULL, "FILE", err);
 
-    if ((rc = kl_ctl_no_options(argc, argv, err)) != KL_OK ||
-        (rc = kl_options_operands(argc, argv, 1, "FILE", err)) != KL_OK) {
+    if (rc != KL_OK) {
         return rc;
     }
     if (!(import = calloc(1, sizeof(*import)))) {

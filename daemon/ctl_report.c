@@ -113,8 +113,7 @@ static enum kl_rc report_unique(struct kl_ctl *ctl, int argc, char **argv, struc
     struct kl_store *store = NULL;
     enum kl_rc rc;
 
-    if ((rc = kl_ctl_no_options(argc, argv, err)) != KL_OK ||
-        (rc = kl_options_operands(argc, argv, 0, "", err)) != KL_OK ||
+    if ((rc = kl_options_parse(argc, argv, NULL, "", err)) != KL_OK ||
         (rc = kl_store_open(ctl->config.store, KL_STORE_READ, &store, err)) != KL_OK ||
         (rc = compare_keys(store, &unique, err)) != KL_OK) {
         goto out;

@@ -4,7 +4,6 @@
  */
 #include "daemon/ctl_terminal.h"
 
-#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -56,11 +55,9 @@ static const char *terminal_state(const struct kl_terminal *t, int64_t now)
 
 static json_t *device_key_json(const struct kl_terminal *t)
 {
-    char text[2 * KL_HASH_LEN + 1] = "";
+    char text[2 * KL_HASH_LEN + 1];
 
-    for (size_t i = 0; i < KL_HASH_LEN; i++) {
-        snprintf(text + 2 * i, 3, "%02x", t->device_key[i]);
-    }
+    kl_hex_format(t->device_key, KL_HASH_LEN, text);
     return t->has_device_key ? json_string(text) : json_null();
 }
 
@@ -155,46 +152,37 @@ struct arming {
     unsigned attempts;
 };
 
+static enum kl_rc take_for(const char *value, void *seconds, struct kl_err *err)
+{
+    return kl_parse_duration(value, ARM_MIN, ARM_MAX, seconds, err);
+}
+
+static enum kl_rc take_until(const char *value, void *until, struct kl_err *err)
+{
+    return kl_time_parse(value, until, err);
+}
+
 static enum kl_rc parse_arming(int argc, char **argv, int64_t now, struct arming *out,
                                struct kl_err *err)
 {
-    static const struct option options[] = {{"for", required_argument, NULL, 'f'},
-                                            {"until", required_argument, NULL, 'u'},
-                                            {"attempts", required_argument, NULL, 'n'},
-                                            {0}};
-    const char *lasts = NULL, *until = NULL;
-    uint64_t seconds = ARM_FOR;
-    int c;
-    enum kl_rc rc = KL_OK;
+    uint64_t seconds = 0;
+    int64_t until = -1;
+    const struct kl_option options[] = {
+        {"--for", .take = take_for, .out = &seconds},
+        {"--until", .take = take_until, .out = &until},
+        {"--attempts", .number = &out->attempts, .min = 1, .max = 100},
+        {0},
+    };
+    enum kl_rc rc;
 
     out->attempts = ARM_ATTEMPTS;
-    kl_options_begin();
-    while ((c = kl_options_next(argc, argv, options)) != -1) {
-        if (c == 'f') {
-            lasts = optarg;
-        } else if (c == 'u') {
-            until = optarg;
-        } else if (c != 'n') {
-            return kl_options_error(c, argv, err);
-        } else if ((rc = kl_options_number("--attempts", optarg, 1, 100, &out->attempts, err)) !=
-                   KL_OK) {
-            return rc;
-        }
+    if ((rc = kl_options_parse(argc, argv, options, "SERIAL...", err)) != KL_OK) {
+        return rc;
     }
-    if (lasts && until) {
+    if (seconds && until >= 0) {
         return kl_err_set(err, KL_ERR_USAGE, "--for and --until exclude each other");
     }
-    if (lasts) {
-        rc = kl_parse_duration(lasts, ARM_MIN, ARM_MAX, &seconds, err);
-    }
-    out->until = now + (int64_t)seconds;
-    if (until) {
-        rc = kl_time_parse(until, &out->until, err);
-    }
-    if (rc != KL_OK) {
-        err->rc = KL_ERR_USAGE;
-        return kl_err_context(err, "%s", lasts ? "--for" : "--until");
-    }
+    out->until = until >= 0 ? until : now + (int64_t)(seconds ? seconds : ARM_FOR);
     if (out->until <= now || out->until > now + ARM_MAX) {
         return kl_err_set(err, KL_ERR_USAGE, "--until: must be in the future, by 30 days at most");
     }
@@ -214,10 +202,6 @@ static enum kl_rc change_each(struct kl_ctl *ctl, int argc, char **argv,
     int64_t now = now_seconds();
     enum kl_rc rc;
 
-    if (optind == argc) {
-        rc = kl_err_set(err, KL_ERR_USAGE, "SERIAL is missing");
-        goto out;
-    }
     if ((rc = kl_store_open(ctl->config.store, KL_STORE_WRITE, &store, err)) != KL_OK ||
         (rc = kl_store_begin(store, err)) != KL_OK) {
         goto out;
@@ -275,7 +259,7 @@ static enum kl_rc block_one(struct kl_store *store, const char *serial, int64_t 
 
 static enum kl_rc disarm(struct kl_ctl *ctl, int argc, char **argv, struct kl_err *err)
 {
-    enum kl_rc rc = kl_ctl_no_options(argc, argv, err);
+    enum kl_rc rc = kl_options_parse(argc, argv, NULL, "SERIAL...", err);
 
     return rc == KL_OK ? change_each(ctl, argc, argv, disarm_one, NULL, err) : rc;
 }
@@ -283,7 +267,7 @@ static enum kl_rc disarm(struct kl_ctl *ctl, int argc, char **argv, struct kl_er
 static enum kl_rc block_each(struct kl_ctl *ctl, int argc, char **argv, int blocked,
                              struct kl_err *err)
 {
-    enum kl_rc rc = kl_ctl_no_options(argc, argv, err);
+    enum kl_rc rc = kl_options_parse(argc, argv, NULL, "SERIAL...", err);
 
     return rc == KL_OK ? change_each(ctl, argc, argv, block_one, &blocked, err) : rc;
 }
@@ -306,24 +290,13 @@ static enum kl_rc pinpad_one(struct kl_store *store, const char *serial, int64_t
 
 static enum kl_rc pinpad(struct kl_ctl *ctl, int argc, char **argv, struct kl_err *err)
 {
-    static const struct option options[] = {
-        {"set", required_argument, NULL, 's'},
-        {"any", no_argument, NULL, 'a'},
-        {0},
-    };
     const char *serial = NULL;
-    int c, any = 0;
-    enum kl_rc rc;
+    int any = 0;
+    const struct kl_option options[] = {{"--set", .text = &serial}, {"--any", .flag = &any}, {0}};
+    enum kl_rc rc = kl_options_parse(argc, argv, options, "SERIAL", err);
 
-    kl_options_begin();
-    while ((c = kl_options_next(argc, argv, options)) != -1) {
-        if (c == 's') {
-            serial = optarg;
-        } else if (c == 'a') {
-            any = 1;
-        } else {
-            return kl_options_error(c, argv, err);
-        }
+    if (rc != KL_OK) {
+        return rc;
     }
     if (any == (serial != NULL)) {
         return kl_err_set(err, KL_ERR_USAGE, "either --set SNPINPAD or --any must be given");
@@ -332,8 +305,7 @@ static enum kl_rc pinpad(struct kl_ctl *ctl, int argc, char **argv, struct kl_er
     if (serial && serial[0] == '\0') {
         return kl_err_set(err, KL_ERR_USAGE, "--set: a PIN pad serial is not empty; see --any");
     }
-    rc = kl_options_operands(argc, argv, 1, "SERIAL", err);
-    return rc == KL_OK ? change_each(ctl, argc, argv, pinpad_one, any ? "" : serial, err) : rc;
+    return change_each(ctl, argc, argv, pinpad_one, any ? "" : serial, err);
 }
 
 static enum kl_rc accept_one(struct kl_store *store, const char *serial, int64_t now,
@@ -346,17 +318,12 @@ static enum kl_rc accept_one(struct kl_store *store, const char *serial, int64_t
 
 static enum kl_rc accept_imported(struct kl_ctl *ctl, int argc, char **argv, struct kl_err *err)
 {
-    static const struct option options[] = {{"no", no_argument, NULL, 'n'}, {0}};
-    int c, accept = 1;
+    int no = 0;
+    const struct kl_option options[] = {{"--no", .flag = &no}, {0}};
+    enum kl_rc rc = kl_options_parse(argc, argv, options, "SERIAL...", err);
+    int accept = !no;
 
-    kl_options_begin();
-    while ((c = kl_options_next(argc, argv, options)) != -1) {
-        if (c != 'n') {
-            return kl_options_error(c, argv, err);
-        }
-        accept = 0;
-    }
-    return change_each(ctl, argc, argv, accept_one, &accept, err);
+    return rc == KL_OK ? change_each(ctl, argc, argv, accept_one, &accept, err) : rc;
 }
 
 /* ---- list, show ---- */
@@ -373,8 +340,7 @@ static enum kl_rc list(struct kl_ctl *ctl, int argc, char **argv, struct kl_err 
     struct kl_store *store = NULL;
     enum kl_rc rc;
 
-    if ((rc = kl_ctl_no_options(argc, argv, err)) != KL_OK ||
-        (rc = kl_options_operands(argc, argv, 0, "", err)) != KL_OK ||
+    if ((rc = kl_options_parse(argc, argv, NULL, "", err)) != KL_OK ||
         (rc = kl_store_open(ctl->config.store, KL_STORE_READ, &store, err)) != KL_OK) {
         return rc;
     }
@@ -392,8 +358,7 @@ static enum kl_rc show(struct kl_ctl *ctl, int argc, char **argv, struct kl_err 
     json_t *report = NULL;
     enum kl_rc rc;
 
-    if ((rc = kl_ctl_no_options(argc, argv, err)) != KL_OK ||
-        (rc = kl_options_operands(argc, argv, 1, "SERIAL", err)) != KL_OK ||
+    if ((rc = kl_options_parse(argc, argv, NULL, "SERIAL", err)) != KL_OK ||
         (rc = kl_store_open(ctl->config.store, KL_STORE_READ, &store, err)) != KL_OK) {
         return rc;
     }

@@ -46,45 +46,33 @@ static enum kl_rc tmk_row(const struct kl_tmk *tmk, void *arg, struct kl_err *er
     return kl_ctl_list_row(arg, kl_ctl_tmk_json(tmk, 1), err);
 }
 
-static enum kl_rc parse_state(const char *text, enum kl_tmk_state *out, struct kl_err *err)
+static enum kl_rc take_state(const char *value, void *out, struct kl_err *err)
 {
     for (int state = KL_TMK_PENDING; state <= KL_TMK_REVOKED; state++) {
-        if (strcmp(text, kl_tmk_state_name((enum kl_tmk_state)state)) == 0) {
-            *out = (enum kl_tmk_state)state;
+        if (strcmp(value, kl_tmk_state_name((enum kl_tmk_state)state)) == 0) {
+            *(enum kl_tmk_state *)out = (enum kl_tmk_state)state;
             return KL_OK;
         }
     }
     return kl_err_set(err, KL_ERR_USAGE,
-                      "--state: '%.40s' must be pending, active, superseded, destroyed, expired or "
-                      "revoked",
-                      text);
+                      "'%.40s' must be pending, active, superseded, destroyed, expired or revoked",
+                      value);
 }
 
 static enum kl_rc tmk_list(struct kl_ctl *ctl, int argc, char **argv, struct kl_err *err)
 {
-    static const struct option options[] = {{"serial", required_argument, NULL, 's'},
-                                            {"state", required_argument, NULL, 't'},
-                                            {0}};
     static const int widths[] = {16, 7, 10, 9, 8, 9, 20, 20, 20, 20};
     struct kl_ctl_list list = {ctl->json, widths, 0};
     enum kl_tmk_state state = 0;
     const char *serial = NULL;
+    const struct kl_option options[] = {{"--serial", .text = &serial},
+                                        {"--state", .take = take_state, .out = &state},
+                                        {0}};
     struct kl_store *store = NULL;
     struct kl_terminal terminal;
-    int c;
     enum kl_rc rc;
 
-    kl_options_begin();
-    while ((c = kl_options_next(argc, argv, options)) != -1) {
-        if (c == 's') {
-            serial = optarg;
-        } else if (c != 't') {
-            return kl_options_error(c, argv, err);
-        } else if ((rc = parse_state(optarg, &state, err)) != KL_OK) {
-            return rc;
-        }
-    }
-    if ((rc = kl_options_operands(argc, argv, 0, "", err)) != KL_OK ||
+    if ((rc = kl_options_parse(argc, argv, options, "", err)) != KL_OK ||
         (rc = kl_store_open(ctl->config.store, KL_STORE_READ, &store, err)) != KL_OK) {
         return rc;
     }
@@ -116,8 +104,7 @@ static enum kl_rc tmk_waiting(struct kl_ctl *ctl, int argc, char **argv, struct 
     struct kl_store *store = NULL;
     enum kl_rc rc;
 
-    if ((rc = kl_ctl_no_options(argc, argv, err)) != KL_OK ||
-        (rc = kl_options_operands(argc, argv, 0, "", err)) != KL_OK ||
+    if ((rc = kl_options_parse(argc, argv, NULL, "", err)) != KL_OK ||
         (rc = kl_store_open(ctl->config.store, KL_STORE_READ, &store, err)) != KL_OK) {
         return rc;
     }
@@ -147,21 +134,20 @@ static enum kl_rc apply(struct kl_store *store, const struct change *change, con
                : kl_life_revoke(store, serial, change->version, change->reason, now, err);
 }
 
-static enum kl_rc change_keys(struct kl_ctl *ctl, int argc, char **argv,
-                              const struct change *change, struct kl_err *err)
+static enum kl_rc change_keys(struct kl_ctl *ctl, const char *serial, const struct change *change,
+                              struct kl_err *err)
 {
     struct kl_store *store = NULL;
     json_t *report = NULL;
     enum kl_rc rc;
 
-    if ((rc = kl_options_operands(argc, argv, 1, "SERIAL", err)) != KL_OK ||
-        (rc = kl_store_open(ctl->config.store, KL_STORE_WRITE, &store, err)) != KL_OK) {
+    if ((rc = kl_store_open(ctl->config.store, KL_STORE_WRITE, &store, err)) != KL_OK) {
         return rc;
     }
     if ((rc = kl_store_begin(store, err)) == KL_OK) {
-        rc = kl_ctl_finish(store, apply(store, change, argv[optind], err), err);
+        rc = kl_ctl_finish(store, apply(store, change, serial, err), err);
     }
-    if (rc == KL_OK && (rc = kl_ctl_terminal_report(store, argv[optind], &report, err)) == KL_OK) {
+    if (rc == KL_OK && (rc = kl_ctl_terminal_report(store, serial, &report, err)) == KL_OK) {
         rc = kl_report_print(report, ctl->json, err);
     }
     kl_store_free(store);
@@ -171,35 +157,22 @@ static enum kl_rc change_keys(struct kl_ctl *ctl, int argc, char **argv,
 static enum kl_rc tmk_cancel(struct kl_ctl *ctl, int argc, char **argv, struct kl_err *err)
 {
     const struct change change = {.cancel = 1};
-    enum kl_rc rc = kl_ctl_no_options(argc, argv, err);
+    enum kl_rc rc = kl_options_parse(argc, argv, NULL, "SERIAL", err);
 
-    return rc == KL_OK ? change_keys(ctl, argc, argv, &change, err) : rc;
+    return rc == KL_OK ? change_keys(ctl, argv[optind], &change, err) : rc;
 }
 
 static enum kl_rc tmk_revoke(struct kl_ctl *ctl, int argc, char **argv, struct kl_err *err)
 {
-    static const struct option options[] = {{"version", required_argument, NULL, 'v'},
-                                            {"reason", required_argument, NULL, 'r'},
-                                            {0}};
     struct change change = {0};
-    int c;
-    enum kl_rc rc;
+    const struct kl_option options[] = {
+        {"--version", .number = &change.version, .min = 1, .max = KL_VERSION_MAX},
+        {"--reason", 1, .text = &change.reason},
+        {0},
+    };
+    enum kl_rc rc = kl_options_parse(argc, argv, options, "SERIAL", err);
 
-    kl_options_begin();
-    while ((c = kl_options_next(argc, argv, options)) != -1) {
-        if (c == 'r') {
-            change.reason = optarg;
-        } else if (c != 'v') {
-            return kl_options_error(c, argv, err);
-        } else if ((rc = kl_options_number("--version", optarg, 1, KL_VERSION_MAX, &change.version,
-                                           err)) != KL_OK) {
-            return rc;
-        }
-    }
-    if (!change.reason) {
-        return kl_err_set(err, KL_ERR_USAGE, "--reason TEXT is missing");
-    }
-    return change_keys(ctl, argc, argv, &change, err);
+    return rc == KL_OK ? change_keys(ctl, argv[optind], &change, err) : rc;
 }
 
 /* ---- Audit ---- */
@@ -215,23 +188,15 @@ static enum kl_rc audit_row(const struct kl_audit *record, void *arg, struct kl_
 
 static enum kl_rc audit_list(struct kl_ctl *ctl, int argc, char **argv, struct kl_err *err)
 {
-    static const struct option options[] = {{"last", required_argument, NULL, 'l'}, {0}};
     static const int widths[] = {8, 20, 20, 16, 0};
     struct kl_ctl_list list = {ctl->json, widths, 0};
     struct kl_store *store = NULL;
     unsigned last = 0;
-    int c;
+    const struct kl_option options[] = {{"--last", .number = &last, .min = 1, .max = 1000000000},
+                                        {0}};
     enum kl_rc rc;
 
-    kl_options_begin();
-    while ((c = kl_options_next(argc, argv, options)) != -1) {
-        if (c != 'l') {
-            return kl_options_error(c, argv, err);
-        } else if ((rc = kl_options_number("--last", optarg, 1, 1000000000, &last, err)) != KL_OK) {
-            return rc;
-        }
-    }
-    if ((rc = kl_options_operands(argc, argv, 0, "", err)) != KL_OK ||
+    if ((rc = kl_options_parse(argc, argv, options, "", err)) != KL_OK ||
         (rc = kl_store_open(ctl->config.store, KL_STORE_READ, &store, err)) != KL_OK) {
         return rc;
     }

@@ -12,21 +12,12 @@
 
 static enum kl_rc token_init(struct kl_ctl *ctl, int argc, char **argv, struct kl_err *err)
 {
-    static const struct option options[] = {{"so-pin-source", required_argument, NULL, 's'}, {0}};
     const struct kl_hsm_where where = kl_config_hsm(&ctl->config);
     const char *so_source = NULL, *module, *label;
+    const struct kl_option options[] = {{"--so-pin-source", .text = &so_source}, {0}};
     struct kl_uri *uri = NULL;
-    int c;
-    enum kl_rc rc;
+    enum kl_rc rc = kl_options_parse(argc, argv, options, "", err);
 
-    kl_options_begin();
-    while ((c = kl_options_next(argc, argv, options)) != -1) {
-        if (c != 's') {
-            return kl_options_error(c, argv, err);
-        }
-        so_source = optarg;
-    }
-    rc = kl_options_operands(argc, argv, 0, "", err);
     if (rc == KL_OK) {
         rc = kl_uri_parse(where.token, &uri, err);
     }

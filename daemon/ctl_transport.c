@@ -38,30 +38,19 @@ static enum kl_rc describe(struct kl_session *session, const char *label, const 
 
 static enum kl_rc transport_generate(struct kl_ctl *ctl, int argc, char **argv, struct kl_err *err)
 {
-    static const struct option options[] = {{"label", required_argument, NULL, 'l'},
-                                            {"key", required_argument, NULL, 'k'},
-                                            {0}};
-    enum kl_key_type type = KL_KEY_RSA;
-    unsigned bits = 3072;
-    const char *label = NULL;
+    const char *label = NULL, *kind = "rsa-3072";
+    const struct kl_option options[] = {{"--label", 1, .text = &label},
+                                        {"--key", .text = &kind},
+                                        {0}};
+    enum kl_key_type type;
+    unsigned bits;
     struct kl_hsm *hsm = NULL;
     EVP_PKEY *key = NULL;
     json_t *report = NULL;
-    int c;
-    enum kl_rc rc = KL_OK;
+    enum kl_rc rc;
 
-    kl_options_begin();
-    while (rc == KL_OK && (c = kl_options_next(argc, argv, options)) != -1) {
-        if (c == 'l') {
-            label = optarg;
-        } else if (c == 'k') {
-            rc = kl_options_key_type("--key", optarg, &type, &bits, err);
-        } else {
-            rc = kl_options_error(c, argv, err);
-        }
-    }
-    if (rc != KL_OK || (rc = kl_options_operands(argc, argv, 0, "", err)) != KL_OK ||
-        (rc = kl_options_require("--label", label, err)) != KL_OK ||
+    if ((rc = kl_options_parse(argc, argv, options, "", err)) != KL_OK ||
+        (rc = kl_options_key_type("--key", kind, &type, &bits, err)) != KL_OK ||
         (rc = kl_ctl_label(label, err)) != KL_OK ||
         (rc = kl_ctl_hsm_open(&ctl->config, 1, &hsm, err)) != KL_OK) {
         return rc;
@@ -97,32 +86,19 @@ static enum kl_rc write_public(EVP_PKEY *key, const char *path, int force, struc
 
 static enum kl_rc transport_show(struct kl_ctl *ctl, int argc, char **argv, struct kl_err *err)
 {
-    static const struct option options[] = {{"label", required_argument, NULL, 'l'},
-                                            {"out", required_argument, NULL, 'o'},
-                                            {"force", no_argument, NULL, 'f'},
-                                            {0}};
     const char *label = NULL, *path = NULL;
+    int force = 0;
+    const struct kl_option options[] = {{"--label", 1, .text = &label},
+                                        {"--out", .text = &path},
+                                        {"--force", .flag = &force},
+                                        {0}};
     struct kl_hsm *hsm = NULL;
     CK_OBJECT_HANDLE handle;
     EVP_PKEY *key = NULL;
     json_t *report = NULL;
-    int c, force = 0;
     enum kl_rc rc;
 
-    kl_options_begin();
-    while ((c = kl_options_next(argc, argv, options)) != -1) {
-        if (c == 'l') {
-            label = optarg;
-        } else if (c == 'o') {
-            path = optarg;
-        } else if (c == 'f') {
-            force = 1;
-        } else {
-            return kl_options_error(c, argv, err);
-        }
-    }
-    if ((rc = kl_options_operands(argc, argv, 0, "", err)) != KL_OK ||
-        (rc = kl_options_require("--label", label, err)) != KL_OK ||
+    if ((rc = kl_options_parse(argc, argv, options, "", err)) != KL_OK ||
         (rc = kl_ctl_hsm_open(&ctl->config, 0, &hsm, err)) != KL_OK) {
         return rc;
     }

@@ -146,6 +146,7 @@ static enum kl_rc pend(struct kl_conn *conn, const struct kl_load_out *out, stru
     memcpy(tmk->kcv, out->kcv, sizeof(tmk->kcv));
     tmk->cryptogram_len = out->cryptogram_len;
     memcpy(tmk->cryptogram, out->cryptogram, sizeof(tmk->cryptogram));
+    memcpy(tmk->binding, out->binding, KL_MAC_LEN);
     memcpy(tmk->ack_mac, out->ack_mac, KL_MAC_LEN);
     memcpy(tmk->active_mac, out->active_mac, KL_MAC_LEN);
     memcpy(tmk->drop_mac, out->drop_mac, KL_MAC_LEN);
@@ -158,11 +159,15 @@ static void on_hsm_done(const struct kl_job_result *result, void *arg)
     struct kl_err err = result->err;
 
     conn->ticket = NULL;
+    kl_conn_end_admitted(conn);
     if (err.rc == KL_OK && pend(conn, &result->out.load, &err) == KL_OK) {
         return;
     }
     if (err.rc == KL_ERR_VERIFY) {
         report(conn, KL_STEP_SPOILT, &err);
+    } else if (err.rc == KL_ERR_PROTOCOL || result->err.rc == KL_ERR_STORE) {
+        /* Randoms for another Certificate than ours; a store that somebody else has written. */
+        report(conn, KL_STEP_FAILED, &err);
     }
     kl_conn_refuse(conn, &err);
 }
@@ -215,8 +220,7 @@ static enum kl_rc ask_hsm(struct kl_conn *conn, const uint8_t *der, size_t len, 
     load->tmk_version = x->admission.version;
     load->kcv_len = (uint32_t)conn->service->config->kcv_length;
     if (x->admission.imported) {
-        load->tmk_len = (uint32_t)x->admission.key.cryptogram_len;
-        memcpy(load->tmk, x->admission.key.cryptogram, sizeof(load->tmk));
+        load->tmk = x->admission.key;
     }
     load->hello_len = (uint32_t)x->hello_len;
     load->certificate_len = (uint32_t)x->certificate_len;
@@ -411,7 +415,7 @@ enum kl_rc kl_handshake_message(struct kl_conn *conn, const uint8_t *der, size_t
             return got_confirm(conn, &msg.u.confirm, err);
         }
         if (msg.type == KL_MSG_SIGN_IN) {
-            return kl_signing_begin(conn, &msg.u.sign_in, der, len, err);
+            return kl_conn_signin_begin(conn, &msg.u.sign_in, der, len, err);
         }
         break;
     case KL_CONN_RANDOMS:
@@ -426,7 +430,7 @@ enum kl_rc kl_handshake_message(struct kl_conn *conn, const uint8_t *der, size_t
         break;
     case KL_CONN_KEYS_SENT:
         if (msg.type == KL_MSG_LOADED) {
-            return kl_signing_loaded(conn, &msg.u.loaded, err);
+            return kl_conn_signin_loaded(conn, &msg.u.loaded, err);
         }
         break;
     default:

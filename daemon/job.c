@@ -9,6 +9,8 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "pkcs11/binding.h"
+
 #define JOB_MAGIC 0x4b4c4a42u /* "KLJB" */
 #define JOB_VERSION 1u
 #define JOB_HEADER offsetof(struct kl_job, u)
@@ -78,7 +80,8 @@ static int setup_ok(const struct kl_job_setup *setup)
     return text_ok(setup->module, KL_JOB_TEXT_MAX) &&
            text_ok(setup->init_reserved, KL_JOB_TEXT_MAX) &&
            text_ok(setup->token, KL_JOB_TEXT_MAX) && text_ok(setup->pin_source, KL_JOB_TEXT_MAX) &&
-           text_ok(setup->storage_key, KL_JOB_TEXT_MAX) && setup->strength_enforce <= 1 &&
+           text_ok(setup->storage_key, KL_JOB_TEXT_MAX) &&
+           text_ok(setup->binding_key, KL_JOB_TEXT_MAX) && setup->strength_enforce <= 1 &&
            setup->host_fallback <= 1;
 }
 
@@ -99,23 +102,29 @@ static int ready_ok(const struct kl_job_ready *ready)
 }
 
 /* What a LOAD and a SIGN_IN say of the TMK. */
-static int tmk_ok(uint32_t alg, uint32_t version, uint32_t kcv_len, uint32_t tmk_len)
+static int version_ok(uint32_t version, uint32_t kcv_len)
 {
-    return kl_alg_info(alg) != NULL && version >= 1 && version <= KL_VERSION_MAX &&
-           kcv_len >= KL_KCV_LEN_MIN && kcv_len <= KL_KCV_LEN_MAX && tmk_len <= KL_CTMK_LEN_MAX;
+    return version >= 1 && version <= KL_VERSION_MAX && kcv_len >= KL_KCV_LEN_MIN &&
+           kcv_len <= KL_KCV_LEN_MAX;
+}
+
+static int no_key(const struct kl_stored_key *key)
+{
+    return key->alg == 0 && key->cryptogram_len == 0 && key->kcv_len == 0;
 }
 
 static int load_ok(const struct kl_job_load *load)
 {
-    return label_ok(load->work_key) &&
-           tmk_ok(load->alg, load->tmk_version, load->kcv_len, load->tmk_len) &&
+    return label_ok(load->work_key) && kl_alg_info(load->alg) != NULL &&
+           version_ok(load->tmk_version, load->kcv_len) &&
+           (no_key(&load->tmk) || kl_stored_key_whole(&load->tmk)) &&
            load->hello_len <= KL_MSG_MAX && load->certificate_len <= KL_MSG_MAX &&
            load->randoms_len <= KL_MSG_MAX;
 }
 
 static int sign_in_ok(const struct kl_job_sign_in *job)
 {
-    return tmk_ok(job->alg, job->tmk_version, job->kcv_len, job->tmk_len) && job->tmk_len > 0 &&
+    return version_ok(job->tmk_version, job->kcv_len) && kl_stored_key_whole(&job->tmk) &&
            job->sign_in_len <= KL_MSG_MAX;
 }
 
@@ -243,6 +252,7 @@ enum kl_rc kl_job_from_config(const struct kl_config *config, const struct kl_jo
         {setup->token, config->token, "token"},
         {setup->pin_source, config->pin_source, "pin-source"},
         {setup->storage_key, config->storage_key, "storage-key"},
+        {setup->binding_key, config->binding_key, "binding-key"},
     };
 
     memset(job, 0, sizeof(*job));

@@ -47,6 +47,7 @@ struct kl_job_setup {
     char token[KL_JOB_TEXT_MAX];
     char pin_source[KL_JOB_TEXT_MAX];
     char storage_key[KL_JOB_TEXT_MAX];
+    char binding_key[KL_JOB_TEXT_MAX];
     struct kl_job_wants work_keys;
     uint32_t strength_enforce, host_fallback;
     uint32_t log_level, log_target;
@@ -69,17 +70,15 @@ struct kl_job_load {
     uint64_t id;
     char work_key[KL_KEY_LABEL_MAX + 1];
     uint32_t alg, tmk_version, kcv_len;
-    uint32_t tmk_len; /* 0: generate the TMK */
-    uint8_t tmk[KL_CTMK_LEN_MAX];
+    struct kl_stored_key tmk; /* all zero: generate the TMK */
     uint32_t hello_len, certificate_len, randoms_len;
     uint8_t bytes[3 * KL_MSG_MAX]; /* the three messages, one after another */
 };
 
 struct kl_job_sign_in {
     uint64_t id;
-    uint32_t alg, tmk_version, kcv_len;
-    uint32_t tmk_len;
-    uint8_t tmk[KL_CTMK_LEN_MAX];
+    uint32_t tmk_version, kcv_len;
+    struct kl_stored_key tmk;
     uint32_t sign_in_len;
     uint8_t bytes[KL_MSG_MAX]; /* the SignIn message */
 };

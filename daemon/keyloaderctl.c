@@ -44,7 +44,7 @@ static void help(const char *group, const char *name)
     printf("\nAnywhere on the command line:\n"
            "  -c, --config FILE  configuration (default %s)\n"
            "      --json         print results as JSON\n"
-           "      --help         this text; after a group or a command, its own part of it\n"
+           "  -h, --help         this text; after a group or a command, its own part of it\n"
            "      --help-config  print every configuration key with its default\n"
            "\nWithout a command:\n"
            "  -V, --version      print the version\n"

@@ -5,7 +5,6 @@
  */
 #include <signal.h>
 #include <stdio.h>
-#include <string.h>
 
 #include "conf/cli.h"
 #include "conf/log.h"
@@ -25,8 +24,8 @@ static void print_help(void)
          "  -c, --config FILE   configuration (default " KL_CONFIG_PATH ")\n"
          "  -t, --test          check configuration, certificates, store and HSM, then exit\n"
          "      --help-config   print every configuration key with its meaning and default\n"
-         "      --help          print this help\n"
-         "      --version       print versions\n"
+         "  -h, --help          print this help\n"
+         "  -V, --version       print versions\n"
          "\n"
          "SIGTERM and SIGINT let loads under way finish (at most [limits] drain-timeout), then\n"
          "end the daemon; a second signal ends it at once. SIGHUP reads the certificates and CRLs\n"
@@ -69,44 +68,34 @@ static int serve(const char *path, int test)
 
 int main(int argc, char **argv)
 {
-    enum { OPT_WORKER = 256, OPT_HELP_CONFIG, OPT_HELP, OPT_VERSION };
-    static const struct option options[] = {
-        {KL_WORKER_OPTION, no_argument, NULL, OPT_WORKER},
-        {"help-config", no_argument, NULL, OPT_HELP_CONFIG},
-        {"help", no_argument, NULL, OPT_HELP},
-        {"version", no_argument, NULL, OPT_VERSION},
-        {NULL, 0, NULL, 0},
-    };
     const char *path = KL_CONFIG_PATH;
     struct kl_err err = KL_ERR_INIT;
-    int test = 0, config = 0;
-    int option;
+    int test = 0, config = 0, worker = 0, help = 0, help_config = 0, version = 0;
+    const struct kl_option options[] = {{"--" KL_WORKER_OPTION, .flag = &worker},
+                                        {"--help-config", .flag = &help_config},
+                                        {0}};
 
     if (kl_options_take(&argc, argv, "config", 'c', &path, &config, &err) != KL_OK ||
-        kl_options_take(&argc, argv, "test", 't', NULL, &test, &err) != KL_OK) {
+        kl_options_take(&argc, argv, "test", 't', NULL, &test, &err) != KL_OK ||
+        kl_options_take(&argc, argv, "help", 'h', NULL, &help, &err) != KL_OK ||
+        kl_options_take(&argc, argv, "version", 'V', NULL, &version, &err) != KL_OK ||
+        kl_options_parse(argc, argv, options, "", &err) != KL_OK) {
         return kl_cli_usage(PROGRAM, "%s", err.text);
     }
-    kl_options_begin();
-    while ((option = kl_options_next(argc, argv, options)) != -1) {
-        switch (option) {
-        case OPT_WORKER:
-            return kl_worker_main();
-        case OPT_HELP_CONFIG:
-            kl_config_print_help(stdout);
-            return 0;
-        case OPT_HELP:
-            print_help();
-            return 0;
-        case OPT_VERSION:
-            kl_cli_version(PROGRAM);
-            return 0;
-        default:
-            (void)kl_options_error(option, argv, &err);
-            return kl_cli_usage(PROGRAM, "%s", err.text);
-        }
+    if (worker) {
+        return kl_worker_main();
     }
-    if (optind < argc) {
-        return kl_cli_usage(PROGRAM, "unexpected argument \"%s\"", argv[optind]);
+    if (help) {
+        print_help();
+        return 0;
+    }
+    if (help_config) {
+        kl_config_print_help(stdout);
+        return 0;
+    }
+    if (version) {
+        kl_cli_version(PROGRAM);
+        return 0;
     }
     return serve(path, test);
 }

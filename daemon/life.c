@@ -90,29 +90,10 @@ enum kl_rc kl_life_holder(struct kl_store *store, const char *serial, int others
     return answer(rc, &looked, found, err);
 }
 
-int kl_life_key_whole(const struct kl_stored_key *key)
-{
-    const struct kl_alg_info *info = kl_alg_info(key->alg);
-
-    return info && key->cryptogram_len == kl_alg_wrapped_len(info) &&
-           key->kcv_len >= KL_KCV_LEN_MIN && key->kcv_len <= KL_KCV_LEN_MAX;
-}
-
 int kl_life_same(const struct kl_stored_key *key, const struct kl_tmk *tmk)
 {
     return key->cryptogram_len == tmk->cryptogram_len &&
            memcmp(key->cryptogram, tmk->cryptogram, key->cryptogram_len) == 0;
-}
-
-/* The key of a candidate. */
-static struct kl_stored_key key_of(const struct kl_tmk *tmk)
-{
-    struct kl_stored_key key = {.alg = tmk->alg, .kcv_len = tmk->kcv_len};
-
-    memcpy(key.kcv, tmk->kcv, sizeof(key.kcv));
-    memcpy(key.cryptogram, tmk->cryptogram, sizeof(key.cryptogram));
-    key.cryptogram_len = tmk->cryptogram_len;
-    return key;
 }
 
 /* ---- Before the load ---- */
@@ -246,7 +227,7 @@ static int same_kcv(const struct kl_stored_key *a, const struct kl_stored_key *b
 static enum kl_rc check_candidate(const struct kl_tmk *tmk, const struct kl_admission *admission,
                                   struct kl_err *err)
 {
-    struct kl_stored_key key = key_of(tmk);
+    struct kl_stored_key key = kl_tmk_key(tmk);
 
     if (tmk->version != admission->version) {
         return kl_err_set(err, KL_ERR_BUSY, "terminal %s: another load took TMK version %" PRIu32,
@@ -267,7 +248,7 @@ static enum kl_rc check_candidate(const struct kl_tmk *tmk, const struct kl_admi
         return kl_err_set(err, KL_ERR_REFUSED, "terminal %s: the TMK has not its algorithm",
                           tmk->serial);
     }
-    if (!kl_life_key_whole(&key) || !kl_serial_ok(tmk->pinpad_serial)) {
+    if (!kl_stored_key_whole(&key) || !kl_serial_ok(tmk->pinpad_serial)) {
         return kl_err_set(err, KL_ERR_INTERNAL, "terminal %s: the candidate is incomplete",
                           tmk->serial);
     }
@@ -277,7 +258,7 @@ static enum kl_rc check_candidate(const struct kl_tmk *tmk, const struct kl_admi
 /* A generated key that is there already comes from a generator that repeats itself. */
 static enum kl_rc check_unique(struct kl_store *store, const struct kl_tmk *tmk, struct kl_err *err)
 {
-    struct kl_stored_key key = key_of(tmk);
+    struct kl_stored_key key = kl_tmk_key(tmk);
     struct kl_holder holder;
     int found;
     enum kl_rc rc = kl_life_holder(store, tmk->serial, 1, &key, &holder, &found, err);

@@ -5,6 +5,7 @@
 
 #include "conf/log.h"
 #include "daemon/life.h"
+#include "pkcs11/binding.h"
 
 #define KL_LIFE_BATCH 32
 #define KL_LIFE_SWEEP_MAX 256 /* TMKs that one sweep changes */
@@ -25,8 +26,6 @@ enum kl_rc kl_life_blocked(const struct kl_terminal *terminal, struct kl_err *er
 enum kl_rc kl_life_check_pinpad(const struct kl_terminal *terminal, const char *pinpad_serial,
                                 struct kl_err *err) KL_MUST_CHECK;
 
-/* 1 if it is a key of a known algorithm with a cryptogram and a KCV of the right lengths. */
-int kl_life_key_whole(const struct kl_stored_key *key);
 /* 1 if both cryptograms are the same, and so the keys. */
 int kl_life_same(const struct kl_stored_key *key, const struct kl_tmk *tmk);
 

@@ -90,7 +90,7 @@ enum kl_rc kl_life_signed_in(struct kl_store *store, const struct kl_working *wo
         KL_OK) {
         return rc;
     }
-    if (!kl_life_key_whole(&working->pik) || !kl_life_key_whole(&working->mak)) {
+    if (!kl_stored_key_whole(&working->pik) || !kl_stored_key_whole(&working->mak)) {
         return kl_err_set(err, KL_ERR_INTERNAL, "terminal %s: a working key is incomplete",
                           working->serial);
     }
@@ -166,7 +166,7 @@ static enum kl_rc check_import(const struct kl_import *import, const struct kl_t
                           terminal->serial, info ? info->name : "of an unknown algorithm",
                           kl_alg_info(terminal->alg)->name);
     }
-    if (!kl_life_key_whole(&import->key) || !is_text(import->origin, KL_ORIGIN_MAX)) {
+    if (!kl_stored_key_whole(&import->key) || !is_text(import->origin, KL_ORIGIN_MAX)) {
         return kl_err_set(err, KL_ERR_INTERNAL, "terminal %s: the imported key is incomplete",
                           terminal->serial);
     }

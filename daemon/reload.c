@@ -107,7 +107,9 @@ static void ended(struct kl_reload *reload, const struct kl_err *err)
 {
     if (err != NULL) {
         kl_log(KL_LOG_ERROR, "reload-failed", KL_LOG_ERR(err),
-               KL_STR("consequence", "the certificates in force stay in force"));
+               KL_STR("consequence", err->rc == KL_ERR_REVOKED
+                                         ? "no new load is served until one succeeds"
+                                         : "the certificates in force stay in force"));
     }
     (void)sd_notify(0, "READY=1");
     if (reload->queued) {
@@ -131,6 +133,9 @@ static void on_begin(evutil_socket_t fd, short what, void *arg)
     kl_log(KL_LOG_INFO, "reloading", KL_STR("detail", "certificates and CRLs"));
     notify_reloading();
     if (kl_trust_load(service->config, time(NULL), &reload->next, &err) != KL_OK) {
+        if (err.rc == KL_ERR_REVOKED) { /* all of them: better none than those */
+            kl_trust_withdraw(service->trust);
+        }
         ended(reload, &err);
         return;
     }

@@ -3,8 +3,8 @@
  * Which certificates are in force: read at the start, and again on SIGHUP without a load failing.
  * A reload reads and checks the files, has the pool roll its workers to the new set of keys (the
  * old ones stay open as well, for sessions under way), and only when every worker has them puts the
- * new certificates in force for new sessions. Whatever fails leaves the old ones in force. Loop
- * thread only.
+ * new certificates in force for new sessions. Whatever fails leaves the old ones in force, but for
+ * one thing: if all that is installed is revoked, none is in force. Loop thread only.
  */
 #ifndef KL_DAEMON_RELOAD_H
 #define KL_DAEMON_RELOAD_H

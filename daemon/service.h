@@ -31,8 +31,9 @@ struct kl_service {
     /* Loop thread only: tsearch trees, by serial, of those for whose load or sign-in the HSM works
      */
     void *loading, *signing_in;
-    struct kl_quota log_quota; /* loop thread only: lines about peers */
-    struct kl_trust *trust;    /* loop thread only: in force for new sessions */
+    uint64_t working_keys_sent; /* loop thread only: how many */
+    struct kl_quota log_quota;  /* loop thread only: lines about peers */
+    struct kl_trust *trust;     /* loop thread only: in force for new sessions */
 };
 
 /* One log line about a peer's doing, within a budget; serial "" if it has not said. Loop thread. */

@@ -13,15 +13,16 @@
 #include "daemon/conn_impl.h"
 #include "proto/secret.h"
 
-struct kl_signing {
+struct kl_conn_signin {
     struct kl_sign_in msg;
     struct kl_working working; /* what becomes current */
     uint8_t ack_mac[KL_MAC_LEN], active_mac[KL_MAC_LEN];
+    uint64_t number; /* of the WorkingKeys that were sent */
     size_t der_len;
     uint8_t der[KL_MSG_MAX]; /* of SignIn */
 };
 
-void kl_signing_free(struct kl_signing *signing)
+void kl_conn_signin_free(struct kl_conn_signin *signing)
 {
     if (signing != NULL) {
         kl_wipe(signing, sizeof(*signing));
@@ -29,7 +30,7 @@ void kl_signing_free(struct kl_signing *signing)
     }
 }
 
-/* What peers can cause is an alarm as well. */
+/* What peers can cause is an alarm as well, and a store that somebody else has written. */
 static void report(struct kl_conn *conn, const struct kl_err *err)
 {
     kl_step_report(conn->service, KL_STEP_FAILED, KL_ALARM_SIGN_IN, conn->serial, err);
@@ -40,7 +41,7 @@ static void report(struct kl_conn *conn, const struct kl_err *err)
 static void on_taken(struct kl_step *step, void *owner)
 {
     struct kl_conn *conn = owner;
-    const struct kl_signing *signing = conn->signing;
+    const struct kl_conn_signin *signing = conn->signing;
     struct kl_err err = KL_ERR_INIT;
     struct kl_msg msg = {.type = KL_MSG_DONE};
 
@@ -60,7 +61,7 @@ static void on_taken(struct kl_step *step, void *owner)
     kl_conn_finish(conn);
 }
 
-static enum kl_rc check_loaded(const struct kl_signing *signing, const struct kl_loaded *loaded,
+static enum kl_rc check_loaded(const struct kl_conn_signin *signing, const struct kl_loaded *loaded,
                                struct kl_err *err)
 {
     const struct kl_stored_key *pik = &signing->working.pik;
@@ -75,16 +76,35 @@ static enum kl_rc check_loaded(const struct kl_signing *signing, const struct kl
     return KL_OK;
 }
 
-enum kl_rc kl_signing_loaded(struct kl_conn *conn, const struct kl_loaded *loaded,
-                             struct kl_err *err)
+/* A terminal has one sign-in at a time: this good Loaded says that it has given up those before. A
+ * Loaded of one of them, held back on its way, would make the loader's keys others than the
+ * terminal's. */
+static void end_older(const struct kl_conn *conn)
 {
-    const struct kl_signing *signing = conn->signing;
+    struct kl_err err = KL_ERR_INIT;
+    struct kl_conn *other;
+
+    (void)kl_err_set(&err, KL_ERR_REFUSED, "a later sign-in of this terminal came first");
+    TAILQ_FOREACH(other, &conn->service->conns, link)
+    {
+        if (other->state == KL_CONN_KEYS_SENT && other->signing->number < conn->signing->number &&
+            strcmp(other->serial, conn->serial) == 0) {
+            kl_conn_refuse(other, &err);
+        }
+    }
+}
+
+enum kl_rc kl_conn_signin_loaded(struct kl_conn *conn, const struct kl_loaded *loaded,
+                                 struct kl_err *err)
+{
+    const struct kl_conn_signin *signing = conn->signing;
     struct kl_step *step;
 
     if (check_loaded(signing, loaded, err) != KL_OK) {
         report(conn, err);
         return err->rc;
     }
+    end_older(conn);
     step = kl_step_new(KL_STEP_SIGNED_IN, conn->service, on_taken, conn);
     if (step == NULL) {
         return kl_err_set(err, KL_ERR_MEMORY, "store step");
@@ -99,7 +119,7 @@ enum kl_rc kl_signing_loaded(struct kl_conn *conn, const struct kl_loaded *loade
 static void on_keys(const struct kl_job_result *result, void *arg)
 {
     struct kl_conn *conn = arg;
-    struct kl_signing *signing = conn->signing;
+    struct kl_conn_signin *signing = conn->signing;
     const struct kl_sign_in_out *out = &result->out.keys;
     struct kl_err err = result->err;
 
@@ -112,10 +132,11 @@ static void on_keys(const struct kl_job_result *result, void *arg)
         signing->working.mak = out->mak;
         memcpy(signing->ack_mac, out->ack_mac, KL_MAC_LEN);
         memcpy(signing->active_mac, out->active_mac, KL_MAC_LEN);
+        signing->number = ++conn->service->working_keys_sent;
         kl_conn_enter(conn, KL_CONN_KEYS_SENT);
         return;
     }
-    if (err.rc == KL_ERR_UNSUPPORTED || err.rc == KL_ERR_VERIFY) {
+    if (err.rc == KL_ERR_UNSUPPORTED || err.rc == KL_ERR_VERIFY || err.rc == KL_ERR_STORE) {
         report(conn, &err);
     }
     kl_conn_refuse(conn, &err);
@@ -123,17 +144,15 @@ static void on_keys(const struct kl_job_result *result, void *arg)
 
 static enum kl_rc ask_hsm(struct kl_conn *conn, const struct kl_tmk *tmk, struct kl_err *err)
 {
-    const struct kl_signing *signing = conn->signing;
+    const struct kl_conn_signin *signing = conn->signing;
     struct kl_job job = {.kind = KL_JOB_SIGN_IN};
     struct kl_job_sign_in *in = &job.u.sign_in;
 
-    in->alg = tmk->alg;
     in->tmk_version = tmk->version;
     in->kcv_len = signing->msg.format == KL_FORMAT_FIELD62
                       ? KL_KCV_LEN_MAX
                       : (uint32_t)conn->service->config->kcv_length;
-    in->tmk_len = (uint32_t)tmk->cryptogram_len;
-    memcpy(in->tmk, tmk->cryptogram, sizeof(in->tmk));
+    in->tmk = kl_tmk_key(tmk);
     in->sign_in_len = (uint32_t)signing->der_len;
     memcpy(in->bytes, signing->der, signing->der_len);
     if (!kl_conn_claim_serial(conn)) {
@@ -157,10 +176,10 @@ static void on_admitted(struct kl_step *step, void *owner)
     }
 }
 
-enum kl_rc kl_signing_begin(struct kl_conn *conn, const struct kl_sign_in *msg, const uint8_t *der,
-                            size_t len, struct kl_err *err)
+enum kl_rc kl_conn_signin_begin(struct kl_conn *conn, const struct kl_sign_in *msg,
+                                const uint8_t *der, size_t len, struct kl_err *err)
 {
-    struct kl_signing *signing;
+    struct kl_conn_signin *signing;
     struct kl_step *step;
 
     memcpy(conn->serial, msg->serial, sizeof(conn->serial));

@@ -26,6 +26,8 @@ static int is_refusal(enum kl_step_kind kind, enum kl_rc rc)
     case KL_ERR_CERT:
     case KL_ERR_REVOKED:
     case KL_ERR_BUSY:
+    case KL_ERR_PROTOCOL:
+    case KL_ERR_STORE:
         return kind == KL_STEP_FAILED; /* else it is the store's trouble */
     default:
         return 0;

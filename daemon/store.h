@@ -111,6 +111,7 @@ struct kl_tmk {
     uint8_t kcv[KL_KCV_LEN_MAX];
     size_t cryptogram_len; /* 0 once destroyed, expired or revoked */
     uint8_t cryptogram[KL_CTMK_LEN_MAX];
+    uint8_t binding[KL_MAC_LEN]; /* pkcs11/binding.h; zero without cryptogram */
     uint8_t ack_mac[KL_MAC_LEN], active_mac[KL_MAC_LEN], drop_mac[KL_MAC_LEN];
     int64_t created;
     int64_t expires;    /* of a pending one */
@@ -118,11 +119,15 @@ struct kl_tmk {
     int64_t superseded; /* 0 = never */
 };
 
+/* Its key with what belongs to it. */
+struct kl_stored_key kl_tmk_key(const struct kl_tmk *tmk);
+
 enum kl_rc kl_store_tmk_add(struct kl_store *store, const struct kl_tmk *tmk,
                             struct kl_err *err) KL_MUST_CHECK; /* KL_ERR_EXISTS */
 enum kl_rc kl_store_tmk_get(struct kl_store *store, const char *serial, uint32_t version,
                             struct kl_tmk *out, struct kl_err *err) KL_MUST_CHECK;
-/* Writes state and both times and, for DESTROYED, EXPIRED and REVOKED, wipes the cryptogram. */
+/* Writes state and both times and, for DESTROYED, EXPIRED and REVOKED, wipes cryptogram and
+ * binding. */
 enum kl_rc kl_store_tmk_set_state(struct kl_store *store, const char *serial, uint32_t version,
                                   enum kl_tmk_state state, int64_t activated, int64_t superseded,
                                   struct kl_err *err) KL_MUST_CHECK;
@@ -147,7 +152,7 @@ enum kl_rc kl_store_tmk_superseded(struct kl_store *store, int64_t since, struct
 #define KL_ORIGIN_MAX 96 /* bytes */
 struct kl_import {
     char serial[KL_SERIAL_MAX + 1];
-    struct kl_stored_key key; /* the TMK under the storage key */
+    struct kl_stored_key key; /* the TMK under the storage key, bound as waiting */
     int64_t created;
     char origin[KL_ORIGIN_MAX + 1]; /* for people: "transport:LABEL", "zmk:LABEL", "components" */
 };

@@ -8,16 +8,18 @@
 
 #define WRAPPED_MIN 24 /* bytes of the shortest key under RFC 3394 */
 
-/* ---- A stored key: three columns (alg, cryptogram, kcv) ---- */
+/* ---- A stored key: four columns (alg, cryptogram, kcv, binding) ---- */
 
 static int get_key(sqlite3_stmt *stmt, int column, struct kl_stored_key *out)
 {
     int64_t alg;
+    size_t len;
 
     if (!kl_sql_number(stmt, column, 1, KL_ALG_COUNT, &alg) ||
         !kl_sql_blob(stmt, column + 1, out->cryptogram, WRAPPED_MIN, sizeof(out->cryptogram),
                      &out->cryptogram_len) ||
-        !kl_sql_blob(stmt, column + 2, out->kcv, KL_KCV_LEN_MIN, KL_KCV_LEN_MAX, &out->kcv_len)) {
+        !kl_sql_blob(stmt, column + 2, out->kcv, KL_KCV_LEN_MIN, KL_KCV_LEN_MAX, &out->kcv_len) ||
+        !kl_sql_blob(stmt, column + 3, out->binding, KL_MAC_LEN, KL_MAC_LEN, &len)) {
         return 0;
     }
     out->alg = (enum kl_alg)alg;
@@ -29,11 +31,12 @@ static void bind_key(sqlite3_stmt *stmt, int column, const struct kl_stored_key 
     sqlite3_bind_int64(stmt, column, key->alg);
     kl_sql_bind_blob(stmt, column + 1, key->cryptogram, key->cryptogram_len);
     kl_sql_bind_blob(stmt, column + 2, key->kcv, key->kcv_len);
+    kl_sql_bind_blob(stmt, column + 3, key->binding, sizeof(key->binding));
 }
 
 /* ---- Imported TMKs ---- */
 
-#define IMPORT_COLUMNS "serial, alg, cryptogram, kcv, created, origin"
+#define IMPORT_COLUMNS "serial, alg, cryptogram, kcv, binding, created, origin"
 
 static enum kl_rc read_import(struct kl_store *store, sqlite3_stmt *stmt, void *out,
                               struct kl_err *err)
@@ -41,8 +44,8 @@ static enum kl_rc read_import(struct kl_store *store, sqlite3_stmt *stmt, void *
     struct kl_import import = {0};
 
     if (!kl_sql_text(stmt, 0, import.serial, KL_SERIAL_MAX) || !get_key(stmt, 1, &import.key) ||
-        !kl_sql_number(stmt, 4, INT64_MIN, INT64_MAX, &import.created) ||
-        !kl_sql_text(stmt, 5, import.origin, KL_ORIGIN_MAX)) {
+        !kl_sql_number(stmt, 5, INT64_MIN, INT64_MAX, &import.created) ||
+        !kl_sql_text(stmt, 6, import.origin, KL_ORIGIN_MAX)) {
         return kl_sql_damaged(store, "imported", err);
     }
     *(struct kl_import *)out = import;
@@ -55,9 +58,9 @@ enum kl_rc kl_store_import_put(struct kl_store *store, const struct kl_import *i
     sqlite3_stmt *stmt = NULL;
     enum kl_rc rc = kl_sql_writer(store, KL_SQL_IMPORT_PUT,
                                   "INSERT INTO imported (" IMPORT_COLUMNS ")"
-                                  " VALUES (?1, ?2, ?3, ?4, ?5, ?6)"
+                                  " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)"
                                   " ON CONFLICT (serial) DO UPDATE SET alg = ?2, cryptogram = ?3,"
-                                  " kcv = ?4, created = ?5, origin = ?6",
+                                  " kcv = ?4, binding = ?5, created = ?6, origin = ?7",
                                   &stmt, err);
 
     if (rc != KL_OK) {
@@ -65,8 +68,8 @@ enum kl_rc kl_store_import_put(struct kl_store *store, const struct kl_import *i
     }
     kl_sql_bind_text(stmt, 1, import->serial);
     bind_key(stmt, 2, &import->key);
-    sqlite3_bind_int64(stmt, 5, import->created);
-    kl_sql_bind_text(stmt, 6, import->origin);
+    sqlite3_bind_int64(stmt, 6, import->created);
+    kl_sql_bind_text(stmt, 7, import->origin);
     return kl_sql_write(store, stmt, err);
 }
 
@@ -127,8 +130,8 @@ enum kl_rc kl_store_import_each(struct kl_store *store, kl_import_fn fn, void *a
 /* ---- Working keys ---- */
 
 #define WORKING_COLUMNS \
-    "serial, tmk_version, pik_alg, pik_cryptogram, pik_kcv, mak_alg, mak_cryptogram, mak_kcv, " \
-    "created"
+    "serial, tmk_version, pik_alg, pik_cryptogram, pik_kcv, pik_binding, mak_alg, " \
+    "mak_cryptogram, mak_kcv, mak_binding, created"
 
 static enum kl_rc read_working(struct kl_store *store, sqlite3_stmt *stmt, void *out,
                                struct kl_err *err)
@@ -138,8 +141,8 @@ static enum kl_rc read_working(struct kl_store *store, sqlite3_stmt *stmt, void 
 
     if (!kl_sql_text(stmt, 0, working.serial, KL_SERIAL_MAX) ||
         !kl_sql_number(stmt, 1, 1, KL_VERSION_MAX, &version) || !get_key(stmt, 2, &working.pik) ||
-        !get_key(stmt, 5, &working.mak) ||
-        !kl_sql_number(stmt, 8, INT64_MIN, INT64_MAX, &working.created)) {
+        !get_key(stmt, 6, &working.mak) ||
+        !kl_sql_number(stmt, 10, INT64_MIN, INT64_MAX, &working.created)) {
         return kl_sql_damaged(store, "working", err);
     }
     working.tmk_version = (uint32_t)version;
@@ -154,10 +157,10 @@ enum kl_rc kl_store_working_put(struct kl_store *store, const struct kl_working 
     enum kl_rc rc =
         kl_sql_writer(store, KL_SQL_WORKING_PUT,
                       "INSERT INTO working (" WORKING_COLUMNS ")"
-                      " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"
+                      " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)"
                       " ON CONFLICT (serial) DO UPDATE SET tmk_version = ?2, pik_alg = ?3,"
-                      " pik_cryptogram = ?4, pik_kcv = ?5, mak_alg = ?6, mak_cryptogram = ?7,"
-                      " mak_kcv = ?8, created = ?9",
+                      " pik_cryptogram = ?4, pik_kcv = ?5, pik_binding = ?6, mak_alg = ?7,"
+                      " mak_cryptogram = ?8, mak_kcv = ?9, mak_binding = ?10, created = ?11",
                       &stmt, err);
 
     if (rc != KL_OK) {
@@ -166,8 +169,8 @@ enum kl_rc kl_store_working_put(struct kl_store *store, const struct kl_working 
     kl_sql_bind_text(stmt, 1, working->serial);
     sqlite3_bind_int64(stmt, 2, working->tmk_version);
     bind_key(stmt, 3, &working->pik);
-    bind_key(stmt, 6, &working->mak);
-    sqlite3_bind_int64(stmt, 9, working->created);
+    bind_key(stmt, 7, &working->mak);
+    sqlite3_bind_int64(stmt, 11, working->created);
     return kl_sql_write(store, stmt, err);
 }
 

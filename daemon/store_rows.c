@@ -178,7 +178,7 @@ enum kl_rc kl_store_device_key_owner(struct kl_store *store, const uint8_t devic
 
 #define TMK_COLUMNS \
     "serial, version, state, alg, kcv, cryptogram, ack_mac, active_mac, drop_mac, created, " \
-    "expires, activated, pinpad, imported, device_key, superseded"
+    "expires, activated, pinpad, imported, device_key, superseded, binding"
 
 const char *kl_tmk_state_name(enum kl_tmk_state state)
 {
@@ -197,6 +197,24 @@ const char *kl_tmk_state_name(enum kl_tmk_state state)
         return "revoked";
     }
     return "?";
+}
+
+struct kl_stored_key kl_tmk_key(const struct kl_tmk *tmk)
+{
+    struct kl_stored_key key = {.alg = tmk->alg,
+                                .cryptogram_len = tmk->cryptogram_len,
+                                .kcv_len = tmk->kcv_len};
+
+    memcpy(key.cryptogram, tmk->cryptogram, sizeof(key.cryptogram));
+    memcpy(key.kcv, tmk->kcv, sizeof(key.kcv));
+    memcpy(key.binding, tmk->binding, sizeof(key.binding));
+    return key;
+}
+
+/* With a cryptogram goes a binding, without it none. */
+static size_t binding_len(const struct kl_tmk *tmk)
+{
+    return tmk->cryptogram_len > 0 ? KL_MAC_LEN : 0;
 }
 
 static enum kl_rc read_tmk(struct kl_store *store, sqlite3_stmt *stmt, void *out,
@@ -221,7 +239,8 @@ static enum kl_rc read_tmk(struct kl_store *store, sqlite3_stmt *stmt, void *out
         !kl_sql_text(stmt, 12, t.pinpad_serial, KL_SERIAL_MAX) ||
         !kl_sql_number(stmt, 13, 0, 1, &imported) ||
         !get_device_key(stmt, 14, &t.has_device_key, t.device_key) ||
-        !kl_sql_number(stmt, 15, INT64_MIN, INT64_MAX, &t.superseded)) {
+        !kl_sql_number(stmt, 15, INT64_MIN, INT64_MAX, &t.superseded) ||
+        !kl_sql_blob(stmt, 16, t.binding, binding_len(&t), binding_len(&t), &len)) {
         return kl_sql_damaged(store, "tmk", err);
     }
     t.version = (uint32_t)version;
@@ -237,7 +256,7 @@ enum kl_rc kl_store_tmk_add(struct kl_store *store, const struct kl_tmk *tmk, st
     sqlite3_stmt *stmt = NULL;
     enum kl_rc rc = kl_sql_writer(store, KL_SQL_TMK_ADD,
                                   "INSERT INTO tmk (" TMK_COLUMNS ") VALUES (?1, ?2, ?3, ?4, ?5,"
-                                  " ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
+                                  " ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)",
                                   &stmt, err);
 
     if (rc != KL_OK) {
@@ -259,6 +278,7 @@ enum kl_rc kl_store_tmk_add(struct kl_store *store, const struct kl_tmk *tmk, st
     sqlite3_bind_int64(stmt, 14, tmk->imported != 0);
     bind_device_key(stmt, 15, tmk->has_device_key, tmk->device_key);
     sqlite3_bind_int64(stmt, 16, tmk->superseded);
+    kl_sql_bind_blob(stmt, 17, tmk->binding, binding_len(tmk));
     rc = kl_sql_write(store, stmt, err);
     if (rc == KL_ERR_EXISTS) {
         kl_err_set(err, rc, "terminal %s has a TMK of version %u already", tmk->serial,
@@ -300,7 +320,8 @@ enum kl_rc kl_store_tmk_set_state(struct kl_store *store, const char *serial, ui
     enum kl_rc rc = kl_sql_writer(store, KL_SQL_TMK_SET_STATE,
                                   "UPDATE tmk SET state = ?3, activated = ?4, superseded = ?5,"
                                   " cryptogram = CASE WHEN ?3 IN (4, 5, 6) THEN x'' ELSE cryptogram"
-                                  " END WHERE serial = ?1 AND version = ?2",
+                                  " END, binding = CASE WHEN ?3 IN (4, 5, 6) THEN x''"
+                                  " ELSE binding END WHERE serial = ?1 AND version = ?2",
                                   &stmt, err);
 
     if (rc != KL_OK) {

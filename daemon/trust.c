@@ -181,6 +181,13 @@ enum kl_rc kl_trust_pick(const struct kl_trust *trust, const struct kl_config *c
     return KL_OK;
 }
 
+void kl_trust_withdraw(struct kl_trust *trust)
+{
+    for (size_t i = 0; i < trust->count; i++) {
+        trust->entries[i].until = 0;
+    }
+}
+
 /* ---- Terminals' certificates ---- */
 
 int kl_trust_knows_terminals(const struct kl_trust *trust)

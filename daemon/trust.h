@@ -46,6 +46,9 @@ enum kl_rc kl_trust_load(const struct kl_config *config, time_t now, struct kl_t
 struct kl_trust *kl_trust_ref(struct kl_trust *trust); /* one more reference: returns trust */
 void kl_trust_free(struct kl_trust *trust);            /* one less; takes NULL */
 
+/* No chain of it serves any new session from now on: what there is, is revoked. */
+void kl_trust_withdraw(struct kl_trust *trust);
+
 size_t kl_trust_count(const struct kl_trust *trust);
 const struct kl_trust_entry *kl_trust_at(const struct kl_trust *trust, size_t i); /* borrowed */
 
@@ -61,7 +64,7 @@ enum kl_rc kl_trust_bind(struct kl_trust *trust, const struct kl_config *config,
  * there is a chain that is in force, leads to a root in Hello.anchors (if there are any) and whose
  * key may carry a TMK of that algorithm (unless strength-policy is warn); of several the one with
  * the latest notBefore. *out borrows from trust. KL_ERR_UNSUPPORTED: no suite or no root in common;
- * KL_ERR_STRENGTH; KL_ERR_UNAVAILABLE: what there is has expired meanwhile. */
+ * KL_ERR_STRENGTH; KL_ERR_UNAVAILABLE: what there is has expired meanwhile, or been withdrawn. */
 enum kl_rc kl_trust_pick(const struct kl_trust *trust, const struct kl_config *config,
                          const struct kl_hello *hello, enum kl_alg alg, time_t now,
                          const struct kl_trust_entry **out, struct kl_err *err) KL_MUST_CHECK;
@@ -101,7 +104,8 @@ enum kl_rc kl_trust_crls(const char *path, STACK_OF(X509_CRL) * *out,
 X509_CRL *kl_trust_crl_of(STACK_OF(X509_CRL) * crls, const X509 *issuer);
 /* The root that signed crl; NULL if none did. Borrowed. */
 X509 *kl_trust_crl_issuer(const X509_CRL *crl, STACK_OF(X509) * roots);
-/* Who signed chain's first: its second, or one of roots; NULL if none did. Borrowed. */
+/* The root that signed the chain's one certificate; NULL if none did, or if there is another
+ * between them: CRLs are of roots alone. Borrowed. */
 X509 *kl_trust_issuer(STACK_OF(X509) * chain, STACK_OF(X509) * roots);
 
 #endif

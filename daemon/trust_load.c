@@ -21,7 +21,7 @@
 
 #define SUFFIX ".pem"
 #define CRL_BEGIN "-----BEGIN"
-#define CRL_FILE_MAX (KL_ANCHOR_MAX * 64 * 1024) /* bytes */
+#define CRLS_FILE_MAX (KL_ANCHOR_MAX * KL_CRL_FILE_MAX) /* bytes */
 #define MESSAGE_OVERHEAD 256 /* bytes of a Certificate message besides certificates and CRL */
 
 /* ---- Files ---- */
@@ -144,7 +144,7 @@ enum kl_rc kl_trust_crls(const char *path, STACK_OF(X509_CRL) * *out, struct kl_
         return kl_err_set(err, KL_ERR_MEMORY, "CRLs");
     }
     if (path[0] != '\0') {
-        rc = kl_file_read(path, CRL_FILE_MAX, &text, &len, err);
+        rc = kl_file_read(path, CRLS_FILE_MAX, &text, &len, err);
         if (rc == KL_OK && strlen(text) != len) {
             rc = kl_err_set(err, KL_ERR_CERT, "CRL file %s holds a NUL", path);
         } else if (rc == KL_OK && (rc = parse_crls(text, crls, err)) != KL_OK) {
@@ -194,15 +194,13 @@ static int signed_by(X509 *cert, const X509 *issuer)
            X509_verify(cert, X509_get0_pubkey(issuer)) == 1;
 }
 
+/* With no key of the chain's own: anybody can send one, of whatever size and curve, and it is
+ * measured only later. */
 X509 *kl_trust_issuer(STACK_OF(X509) * chain, STACK_OF(X509) * roots)
 {
     X509 *leaf = sk_X509_value(chain, 0);
 
-    if (sk_X509_num(chain) > 1) {
-        X509 *next = sk_X509_value(chain, 1);
-        return signed_by(leaf, next) ? next : NULL;
-    }
-    for (int i = 0; i < sk_X509_num(roots); i++) {
+    for (int i = 0; sk_X509_num(chain) == 1 && i < sk_X509_num(roots); i++) {
         if (signed_by(leaf, sk_X509_value(roots, i))) {
             return sk_X509_value(roots, i);
         }

@@ -108,6 +108,7 @@ static enum kl_rc station_open(struct station *station, const struct kl_job_setu
     struct kl_loader_config loader = {
         .work_key_count = setup->work_keys.count,
         .storage_key = setup->storage_key,
+        .binding_key = setup->binding_key,
         .strength_enforce = setup->strength_enforce != 0,
         .host_fallback = setup->host_fallback != 0,
     };
@@ -210,7 +211,7 @@ static enum kl_rc load(struct station *station, const struct kl_job_load *job,
         .alg = (enum kl_alg)job->alg,
         .tmk_version = job->tmk_version,
         .kcv_len = job->kcv_len,
-        .tmk = {job->tmk, job->tmk_len},
+        .tmk = job->tmk.cryptogram_len > 0 ? &job->tmk : NULL,
     };
 
     return kl_loader_run(station->loader, &in, out, err);
@@ -221,9 +222,8 @@ static enum kl_rc sign_in(struct station *station, const struct kl_job_sign_in *
 {
     const struct kl_sign_in_in in = {
         .sign_in = {job->bytes, job->sign_in_len},
-        .alg = (enum kl_alg)job->alg,
         .tmk_version = job->tmk_version,
-        .tmk = {job->tmk, job->tmk_len},
+        .tmk = &job->tmk,
         .kcv_len = job->kcv_len,
     };
 
@@ -307,9 +307,10 @@ int kl_worker_main(void)
     struct kl_job *job = NULL, *reply = NULL;
     enum kl_rc rc;
 
-    /* The network process decides when to stop; a SIGINT to the terminal's group is its. */
+    /* The network process decides what to do; a signal to the whole group is its. */
     signal(SIGINT, SIG_IGN);
     signal(SIGTERM, SIG_IGN);
+    signal(SIGHUP, SIG_IGN);
     if (fcntl(KL_WORKER_FD, F_SETFD, FD_CLOEXEC) != 0) {
         return kl_rc_exit_status(KL_ERR_USAGE);
     }

@@ -72,6 +72,13 @@ enum kl_rc kl_storage_key_generate(struct kl_session *session, const char *label
 enum kl_rc kl_storage_key_find(struct kl_session *session, const char *label,
                                CK_OBJECT_HANDLE *handle, struct kl_err *err) KL_MUST_CHECK;
 
+/* The binding key (pkcs11/binding.h): AES-256, MACs only (CKA_SIGN), unextractable token object;
+ * CKA_ALLOWED_MECHANISMS = AES-CMAC. */
+enum kl_rc kl_binding_key_generate(struct kl_session *session, const char *label,
+                                   struct kl_err *err) KL_MUST_CHECK;
+enum kl_rc kl_binding_key_find(struct kl_session *session, const char *label,
+                               CK_OBJECT_HANDLE *handle, struct kl_err *err) KL_MUST_CHECK;
+
 /* A zone key (ZMK), shared with another party, works in one direction: TMKs come in under one
  * (CKA_UNWRAP only, CKA_UNWRAP_TEMPLATE = kl_tmk_demands) or go out under one (CKA_WRAP only).
  * AES of 128, 192 or 256 bits, unextractable token object; CKA_ALLOWED_MECHANISMS = AES key wrap

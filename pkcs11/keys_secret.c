@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Secret token keys: the storage key, drawn on the token and never outside of it, and zone keys,
- * whose values two parties share.
+ * Secret token keys: storage key and binding key, drawn on the token and never outside of it, and
+ * zone keys, whose values two parties share.
  */
 #include <string.h>
 
@@ -12,7 +12,7 @@
 #include "pkcs11/rv.h"
 #include "pkcs11/tmpl.h"
 
-#define STORAGE_KEY_LEN 32 /* bytes */
+#define STORE_KEY_LEN 32 /* bytes */
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
@@ -40,7 +40,7 @@ static void unwraps_tmks(struct kl_tmpl *tmpl, struct kl_tmpl *inner)
     kl_tmpl_nested(tmpl, CKA_UNWRAP_TEMPLATE, inner);
 }
 
-/* An AES token key of ours with these uses, wrapping, unwrapping or both. */
+/* An AES token key of ours with these uses and no others. */
 static enum kl_rc demand_secret(struct kl_session *session, CK_OBJECT_HANDLE handle, unsigned can,
                                 const char *what, struct kl_err *err)
 {
@@ -51,9 +51,9 @@ static enum kl_rc demand_secret(struct kl_session *session, CK_OBJECT_HANDLE han
         KL_DEMAND_BOOL(CKA_EXTRACTABLE, 0),
         KL_DEMAND_BOOL(CKA_WRAP, (can & KL_CAN_WRAP) != 0),
         KL_DEMAND_BOOL(CKA_UNWRAP, (can & KL_CAN_UNWRAP) != 0),
+        KL_DEMAND_BOOL(CKA_SIGN, (can & KL_CAN_SIGN) != 0),
         KL_DEMAND_BOOL(CKA_ENCRYPT, 0),
         KL_DEMAND_BOOL(CKA_DECRYPT, 0),
-        KL_DEMAND_BOOL(CKA_SIGN, 0),
         KL_DEMAND_BOOL(CKA_VERIFY, 0),
         KL_DEMAND_BOOL(CKA_DERIVE, 0),
     };
@@ -61,14 +61,45 @@ static enum kl_rc demand_secret(struct kl_session *session, CK_OBJECT_HANDLE han
     return kl_object_demand(session, handle, demands, COUNT(demands), what, err);
 }
 
-/* ---- The storage key ---- */
+/* ---- The storage key and the binding key: what the store needs ---- */
 
 static const CK_MECHANISM_TYPE storage_list[] = {CKM_AES_KEY_WRAP};
-static const struct kl_mechanisms storage_mechanisms = {storage_list, COUNT(storage_list),
-                                                        "CKM_AES_KEY_WRAP"};
+static const CK_MECHANISM_TYPE binding_list[] = {CKM_AES_CMAC};
 
-enum kl_rc kl_storage_key_generate(struct kl_session *session, const char *label,
-                                   struct kl_err *err)
+struct store_key {
+    const char *name;
+    unsigned can;
+    struct kl_mechanisms mechanisms;
+};
+static const struct store_key storage = {"storage key",
+                                         KL_CAN_WRAP | KL_CAN_UNWRAP,
+                                         {storage_list, 1, "CKM_AES_KEY_WRAP"}};
+static const struct store_key binding = {"binding key",
+                                         KL_CAN_SIGN,
+                                         {binding_list, 1, "CKM_AES_CMAC"}};
+
+static enum kl_rc find_store_key(struct kl_session *session, const struct store_key *key,
+                                 const char *label, CK_OBJECT_HANDLE *handle, struct kl_err *err)
+{
+    static const struct kl_demand length = KL_DEMAND_NUMBER(CKA_VALUE_LEN, STORE_KEY_LEN);
+    CK_OBJECT_HANDLE found = CK_INVALID_HANDLE;
+    char what[KL_KEY_WHAT_MAX];
+    enum kl_rc rc;
+
+    kl_key_what(key->name, label, what);
+    if ((rc = kl_key_find_one(session, CKO_SECRET_KEY, label, what, &found, err)) != KL_OK ||
+        (rc = demand_secret(session, found, key->can, what, err)) != KL_OK ||
+        (rc = kl_object_demand(session, found, &length, 1, what, err)) != KL_OK ||
+        (rc = kl_key_never_outside(session, found, what, err)) != KL_OK ||
+        (rc = kl_key_check_mechanisms(session, found, &key->mechanisms, what, err)) != KL_OK) {
+        return rc;
+    }
+    *handle = found;
+    return KL_OK;
+}
+
+static enum kl_rc generate_store_key(struct kl_session *session, const struct store_key *key,
+                                     const char *label, struct kl_err *err)
 {
     CK_MECHANISM mechanism = {CKM_AES_KEY_GEN, NULL, 0};
     CK_OBJECT_HANDLE handle = CK_INVALID_HANDLE, found;
@@ -82,18 +113,21 @@ enum kl_rc kl_storage_key_generate(struct kl_session *session, const char *label
         return rc;
     }
     secret_template(&tmpl, label, id);
-    kl_tmpl_number(&tmpl, CKA_VALUE_LEN, STORAGE_KEY_LEN);
-    kl_tmpl_can(&tmpl, CKO_SECRET_KEY, KL_CAN_WRAP | KL_CAN_UNWRAP);
-    unwraps_tmks(&tmpl, &unwrap);
-    kl_mechanisms_add(&storage_mechanisms, &tmpl);
+    kl_tmpl_number(&tmpl, CKA_VALUE_LEN, STORE_KEY_LEN);
+    kl_tmpl_can(&tmpl, CKO_SECRET_KEY, key->can);
+    if (key->can & KL_CAN_UNWRAP) {
+        unwraps_tmks(&tmpl, &unwrap);
+    }
+    kl_mechanisms_add(&key->mechanisms, &tmpl);
     do {
         rv = kl_session_functions(session)->C_GenerateKey(kl_session_handle(session), &mechanism,
                                                           tmpl.attrs, tmpl.count, &handle);
     } while (kl_mechanisms_drop(rv, &tmpl));
     if (rv != CKR_OK) {
-        return kl_rv_err(err, rv, "C_GenerateKey", "storage key \"%s\" cannot be generated", label);
+        return kl_rv_err(err, rv, "C_GenerateKey", "%s \"%s\" cannot be generated", key->name,
+                         label);
     }
-    rc = kl_storage_key_find(session, label, &found, err);
+    rc = find_store_key(session, key, label, &found, err);
     if (rc != KL_OK) {
         kl_op_destroy(session, &handle);
         return kl_err_context(err, "the token made a key that is not as asked, removed again");
@@ -101,24 +135,28 @@ enum kl_rc kl_storage_key_generate(struct kl_session *session, const char *label
     return KL_OK;
 }
 
+enum kl_rc kl_storage_key_generate(struct kl_session *session, const char *label,
+                                   struct kl_err *err)
+{
+    return generate_store_key(session, &storage, label, err);
+}
+
 enum kl_rc kl_storage_key_find(struct kl_session *session, const char *label,
                                CK_OBJECT_HANDLE *handle, struct kl_err *err)
 {
-    static const struct kl_demand length = KL_DEMAND_NUMBER(CKA_VALUE_LEN, STORAGE_KEY_LEN);
-    CK_OBJECT_HANDLE found = CK_INVALID_HANDLE;
-    char what[KL_KEY_WHAT_MAX];
-    enum kl_rc rc;
+    return find_store_key(session, &storage, label, handle, err);
+}
 
-    kl_key_what("storage key", label, what);
-    if ((rc = kl_key_find_one(session, CKO_SECRET_KEY, label, what, &found, err)) != KL_OK ||
-        (rc = demand_secret(session, found, KL_CAN_WRAP | KL_CAN_UNWRAP, what, err)) != KL_OK ||
-        (rc = kl_object_demand(session, found, &length, 1, what, err)) != KL_OK ||
-        (rc = kl_key_never_outside(session, found, what, err)) != KL_OK ||
-        (rc = kl_key_check_mechanisms(session, found, &storage_mechanisms, what, err)) != KL_OK) {
-        return rc;
-    }
-    *handle = found;
-    return KL_OK;
+enum kl_rc kl_binding_key_generate(struct kl_session *session, const char *label,
+                                   struct kl_err *err)
+{
+    return generate_store_key(session, &binding, label, err);
+}
+
+enum kl_rc kl_binding_key_find(struct kl_session *session, const char *label,
+                               CK_OBJECT_HANDLE *handle, struct kl_err *err)
+{
+    return find_store_key(session, &binding, label, handle, err);
 }
 
 /* ---- Zone keys ---- */

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "pkcs11/binding.h"
 #include "pkcs11/keys.h"
 #include "pkcs11/object.h"
 #include "pkcs11/ops.h"
@@ -100,9 +101,12 @@ static enum kl_rc open_keys(struct kl_loader *loader, const struct kl_loader_con
     if (rc == KL_OK && loader->work_count == 0) {
         rc = kl_err_set(err, KL_ERR_KEY, "none of the work keys is on the token");
     }
+    if (rc == KL_OK) {
+        rc = kl_storage_key_find(loader->session, config->storage_key, &loader->storage_key, err);
+    }
     return rc != KL_OK ? rc
-                       : kl_storage_key_find(loader->session, config->storage_key,
-                                             &loader->storage_key, err);
+                       : kl_binding_key_find(loader->session, config->binding_key,
+                                             &loader->binding_key, err);
 }
 
 enum kl_rc kl_loader_open(struct kl_token *token, const struct kl_loader_config *config,
@@ -257,6 +261,27 @@ static enum kl_rc check(const struct kl_loader *loader, const struct load *load,
                : KL_OK;
 }
 
+/* Is the imported TMK that terminal's? Before the work key does anything for it. */
+static enum kl_rc check_imported(const struct kl_loader *loader, const struct load *load,
+                                 struct kl_err *err)
+{
+    const struct kl_stored_key *tmk = load->in->tmk;
+    const struct kl_binding_of what = {
+        .kind = KL_BINDING_IMPORT,
+        .serial = load->hello.u.hello.serial,
+        .key = tmk,
+    };
+
+    if (!tmk) {
+        return KL_OK;
+    }
+    if (tmk->alg != load->in->alg) {
+        return kl_err_set(err, KL_ERR_STORE, "the imported TMK is of algorithm %d, not %d",
+                          tmk->alg, load->in->alg);
+    }
+    return kl_binding_verify(loader->session, loader->binding_key, &what, err);
+}
+
 /* Decodes and checks the messages; T0 and T1 from their exact bytes. */
 static enum kl_rc read_messages(const struct kl_loader *loader, struct load *load,
                                 struct kl_err *err)
@@ -328,27 +353,45 @@ static enum kl_rc draw_tmk(struct kl_loader *loader, struct load *load, struct k
 static enum kl_rc fetch_tmk(struct kl_loader *loader, struct load *load, struct kl_load_out *out,
                             struct kl_err *err)
 {
-    const struct kl_bytes *stored = &load->in->tmk;
+    const struct kl_stored_key *stored = load->in->tmk;
     enum kl_rc rc =
-        kl_op_unwrap_stored(loader->session, loader->storage_key, load->in->alg, stored->data,
-                            stored->len, KL_USE_KCV, &load->keys.tmk, err);
+        kl_op_unwrap_stored(loader->session, loader->storage_key, stored->alg, stored->cryptogram,
+                            stored->cryptogram_len, KL_USE_KCV, &load->keys.tmk, err);
 
     if (rc == KL_OK) {
-        memcpy(out->cryptogram, stored->data, stored->len);
-        out->cryptogram_len = stored->len;
+        memcpy(out->cryptogram, stored->cryptogram, sizeof(out->cryptogram));
+        out->cryptogram_len = stored->cryptogram_len;
     }
     return rc;
 }
 
-/* S7, first half: the TMK, its KCV and its two cryptograms. */
+/* To the terminal and the version under which it is about to be stored. */
+static enum kl_rc bind_tmk(struct kl_loader *loader, const struct load *load,
+                           struct kl_load_out *out, struct kl_err *err)
+{
+    struct kl_stored_key key = {.alg = load->in->alg,
+                                .cryptogram_len = out->cryptogram_len,
+                                .kcv_len = out->kcv_len};
+    const struct kl_binding_of what = {
+        .kind = KL_BINDING_TMK,
+        .serial = load->hello.u.hello.serial,
+        .version = load->in->tmk_version,
+        .key = &key,
+    };
+
+    memcpy(key.cryptogram, out->cryptogram, sizeof(key.cryptogram));
+    memcpy(key.kcv, out->kcv, sizeof(key.kcv));
+    return kl_binding_compute(loader->session, loader->binding_key, &what, out->binding, err);
+}
+
+/* S7, first half: the TMK, its KCV, its two cryptograms and its binding. */
 static enum kl_rc provide_tmk(struct kl_loader *loader, struct load *load, struct kl_load_out *out,
                               struct kl_err *err)
 {
     const struct kl_load_in *in = load->in;
     struct kl_load_keys *keys = &load->keys;
     struct kl_tbs *tbs = &load->tbs;
-    enum kl_rc rc =
-        in->tmk.len > 0 ? fetch_tmk(loader, load, out, err) : draw_tmk(loader, load, out, err);
+    enum kl_rc rc = in->tmk ? fetch_tmk(loader, load, out, err) : draw_tmk(loader, load, out, err);
 
     if (rc != KL_OK ||
         (rc = kl_op_kcv(loader->session, keys->tmk, in->alg, in->kcv_len, tbs->kcv, err)) !=
@@ -365,7 +408,7 @@ static enum kl_rc provide_tmk(struct kl_loader *loader, struct load *load, struc
     tbs->kcv_len = in->kcv_len;
     memcpy(out->kcv, tbs->kcv, tbs->kcv_len);
     out->kcv_len = tbs->kcv_len;
-    return KL_OK;
+    return bind_tmk(loader, load, out, err);
 }
 
 /* S7, second half: the MasterKey message. */
@@ -391,6 +434,10 @@ static enum kl_rc seal(struct kl_loader *loader, struct load *load, struct kl_lo
     master_key->tbs_der = (struct kl_bytes){tbs_der, tbs_len};
     rc = suite->sign(loader, load->work, &load->tbs, master_key->tbs_der, master_key->sig,
                      &master_key->sig_len, err);
+    if (rc == KL_OK && suite->mac) {
+        rc = suite->mac(loader, load->keys.rnd1, load->t0, master_key->tbs_der, master_key->mac,
+                        err);
+    }
     if (rc == KL_OK) {
         rc = kl_msg_encode(&msg, out->master_key, &out->master_key_len, err);
     }
@@ -456,6 +503,7 @@ enum kl_rc kl_loader_load(struct kl_loader *loader, const struct kl_load_in *in,
     }
     load->in = in;
     if ((rc = read_messages(loader, load, err)) != KL_OK ||
+        (rc = check_imported(loader, load, err)) != KL_OK ||
         (rc = recover(loader, load, err)) != KL_OK ||
         (rc = provide_tmk(loader, load, result, err)) != KL_OK ||
         (rc = seal(loader, load, result, err)) != KL_OK ||

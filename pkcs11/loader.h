@@ -18,7 +18,7 @@
 #include "proto/message.h"
 #include "proto/suite.h"
 
-struct kl_loader; /* one session and the handles of the work keys and the storage key */
+struct kl_loader; /* one session and the handles of the work keys, storage key and binding key */
 
 #define KL_LOADER_KEYS_MAX 16 /* work keys served at once */
 #define KL_KEY_LABEL_MAX 64   /* bytes of a CKA_LABEL of ours */
@@ -32,6 +32,7 @@ struct kl_loader_config {
     struct kl_loader_want work_keys[KL_LOADER_KEYS_MAX];
     size_t work_key_count;   /* from 1 */
     const char *storage_key; /* CKA_LABEL of the storage key */
+    const char *binding_key; /* and of the binding key */
     int strength_enforce;    /* 1: refuse a TMK stronger than the work key */
     int host_fallback; /* 1: where the token cannot wrap under a TDES TMK, working keys may stand in
                           this process's locked memory while they are enciphered */
@@ -54,6 +55,19 @@ struct kl_loader_key {
 };
 size_t kl_loader_keys(const struct kl_loader *loader, struct kl_loader_key out[KL_LOADER_KEYS_MAX]);
 
+/* ---- A key as it is stored ---- */
+
+struct kl_stored_key {
+    enum kl_alg alg;
+    size_t cryptogram_len;
+    uint8_t cryptogram[KL_CTMK_LEN_MAX]; /* under the storage key, RFC 3394 */
+    size_t kcv_len;
+    uint8_t kcv[KL_KCV_LEN_MAX];
+    uint8_t binding[KL_MAC_LEN]; /* to its owner: pkcs11/binding.h */
+};
+
+/* ---- A load ---- */
+
 struct kl_load_in {
     const char *work_key;        /* its label; what the Certificate's suite is, follows */
     struct kl_bytes hello;       /* exact DER; borrowed */
@@ -62,8 +76,8 @@ struct kl_load_in {
     enum kl_alg alg;             /* of the TMK; must be in the Hello */
     uint32_t tmk_version;
     size_t kcv_len;
-    struct kl_bytes tmk; /* of an imported TMK: its cryptogram under the storage key; borrowed.
-                            len 0: generate one */
+    const struct kl_stored_key *tmk; /* the imported TMK that waits for this terminal, bound as
+                                        such; borrowed. NULL: generate one */
 };
 
 struct kl_load_out {
@@ -73,6 +87,7 @@ struct kl_load_out {
     uint8_t cryptogram[KL_CTMK_LEN_MAX]; /* TMK under the storage key, RFC 3394 */
     size_t kcv_len;
     uint8_t kcv[KL_KCV_LEN_MAX];
+    uint8_t binding[KL_MAC_LEN];    /* of the three, as that version of the Hello's terminal */
     uint8_t ack_mac[KL_MAC_LEN];    /* a good Loaded.mac */
     uint8_t active_mac[KL_MAC_LEN]; /* Done.mac for KL_VERDICT_ACTIVE */
     uint8_t drop_mac[KL_MAC_LEN];   /* Done.mac for KL_VERDICT_DROP */
@@ -80,10 +95,11 @@ struct kl_load_out {
 
 /* Runs one load. KL_ERR_KEY: no such work key here. KL_ERR_VERIFY: the peer's C_rnd1_rnd2 is bad
  * (which part is in err's text for the log, never for the peer). KL_ERR_STORE: an imported TMK's
- * cryptogram is. KL_ERR_UNSUPPORTED: suite or algorithm is not in the Hello. KL_ERR_PROTOCOL: not
- * the messages of a load, or not of the work key's suite. KL_ERR_STRENGTH; HSM trouble by
- * kl_rv_err. A token that refuses a known answer, too (tried at most once a second), is KL_ERR_HSM,
- * neither KL_ERR_VERIFY nor KL_ERR_STORE. *out is written only on success. */
+ * cryptogram is, or it is not bound to this terminal. KL_ERR_UNSUPPORTED: suite or algorithm is not
+ * in the Hello. KL_ERR_PROTOCOL: not the messages of a load, or not of the work key's suite.
+ * KL_ERR_STRENGTH; HSM trouble by kl_rv_err. A token that refuses a known answer, too (tried at
+ * most once a second), is KL_ERR_HSM, neither KL_ERR_VERIFY nor KL_ERR_STORE. *out is written only
+ * on success. */
 enum kl_rc kl_loader_run(struct kl_loader *loader, const struct kl_load_in *in,
                          struct kl_load_out *out, struct kl_err *err) KL_MUST_CHECK;
 
@@ -91,25 +107,16 @@ enum kl_rc kl_loader_run(struct kl_loader *loader, const struct kl_load_in *in,
 
 struct kl_sign_in_in {
     struct kl_bytes sign_in; /* exact DER; borrowed */
-    enum kl_alg alg;         /* of the TMK, and so of PIK and MAK */
     uint32_t tmk_version;
-    struct kl_bytes tmk; /* its cryptogram under the storage key; borrowed */
-    size_t kcv_len;      /* of PIK's and MAK's; in FIELD62 it is 4 */
-};
-
-/* A working key for the store. */
-struct kl_stored_key {
-    enum kl_alg alg;
-    size_t cryptogram_len;
-    uint8_t cryptogram[KL_CTMK_LEN_MAX]; /* under the storage key, RFC 3394 */
-    size_t kcv_len;
-    uint8_t kcv[KL_KCV_LEN_MAX];
+    const struct kl_stored_key *tmk; /* bound as that version of the terminal; its algorithm is that
+                                        of PIK and MAK, too; borrowed */
+    size_t kcv_len;                  /* of PIK's and MAK's; in FIELD62 it is 4 */
 };
 
 struct kl_sign_in_out {
     size_t message_len;
     uint8_t message[KL_KEYS_BODY_MAX + 64]; /* exact DER of the WorkingKeys message */
-    struct kl_stored_key pik, mak;          /* MAK of FIELD62: as the TDES2 key K || K */
+    struct kl_stored_key pik, mak;          /* bound; MAK of FIELD62: as the TDES2 key K || K */
     uint8_t ack_mac[KL_MAC_LEN];            /* a good Loaded.mac, over PIK's KCV */
     uint8_t active_mac[KL_MAC_LEN];         /* Done.mac for KL_VERDICT_ACTIVE */
 };
@@ -117,9 +124,9 @@ struct kl_sign_in_out {
 /* Draws PIK and MAK. FIELD62 has a PIK of double length whatever the TMK's length is, and a MAK
  * that no token can make as a key of its own, so it always needs host_fallback. KL_ERR_UNSUPPORTED:
  * FIELD62 for an AES TMK, or host_fallback is off where it is needed (no trouble of the HSM's: the
- * next job can be served). KL_ERR_STORE: the TMK's cryptogram is bad; a lost token as in
- * kl_loader_run. KL_ERR_PROTOCOL: no SignIn, or not for that TMK; HSM trouble by kl_rv_err. *out is
- * written only on success. */
+ * next job can be served). KL_ERR_STORE: the TMK's cryptogram is bad, or it is not bound
+ * to this terminal and version; a lost token as in kl_loader_run. KL_ERR_PROTOCOL: no SignIn, or
+ * not for that TMK; HSM trouble by kl_rv_err. *out is written only on success. */
 enum kl_rc kl_loader_sign_in(struct kl_loader *loader, const struct kl_sign_in_in *in,
                              struct kl_sign_in_out *out, struct kl_err *err) KL_MUST_CHECK;
 

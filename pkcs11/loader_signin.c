@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "pkcs11/binding.h"
 #include "pkcs11/ops.h"
 #include "pkcs11/suite.h"
 #include "proto/field62.h"
@@ -22,6 +23,7 @@
 
 /* A working key on its way out. */
 struct fresh {
+    enum kl_binding_kind kind;
     enum kl_alg alg;
     CK_OBJECT_HANDLE handle;
     struct kl_wrapped_key wrapped;
@@ -31,6 +33,7 @@ struct fresh {
 struct sign_in {
     const struct kl_sign_in_in *in;
     const struct kl_alg_info *info; /* of the TMK */
+    char serial[KL_SERIAL_MAX + 1];
     int field62, on_host;
     size_t kcv_len;
     struct kl_msg msg; /* SignIn, then WorkingKeys */
@@ -61,6 +64,20 @@ static enum kl_rc check_format(const struct kl_loader *loader, struct sign_in *j
     return KL_OK;
 }
 
+/* Is the TMK that terminal's, and of that version? */
+static enum kl_rc check_binding(const struct kl_loader *loader, const struct sign_in *job,
+                                struct kl_err *err)
+{
+    const struct kl_binding_of what = {
+        .kind = KL_BINDING_TMK,
+        .serial = job->serial,
+        .version = job->in->tmk_version,
+        .key = job->in->tmk,
+    };
+
+    return kl_binding_verify(loader->session, loader->binding_key, &what, err);
+}
+
 static enum kl_rc read_message(const struct kl_loader *loader, struct sign_in *job,
                                struct kl_err *err)
 {
@@ -68,11 +85,11 @@ static enum kl_rc read_message(const struct kl_loader *loader, struct sign_in *j
     const struct kl_sign_in *message = &job->msg.u.sign_in;
     enum kl_rc rc;
 
-    job->info = kl_alg_info(in->alg);
+    job->info = kl_alg_info(in->tmk->alg);
     if (!job->info || in->kcv_len < KL_KCV_LEN_MIN || in->kcv_len > KL_KCV_LEN_MAX) {
         return kl_err_set(err, KL_ERR_INTERNAL,
-                          "sign-in job: algorithm %d or KCV length %zu is out of bounds", in->alg,
-                          in->kcv_len);
+                          "sign-in job: algorithm %d or KCV length %zu is out of bounds",
+                          in->tmk->alg, in->kcv_len);
     }
     if ((rc = kl_loader_decode(in->sign_in, KL_MSG_SIGN_IN, &job->msg, err)) != KL_OK) {
         return rc;
@@ -85,7 +102,9 @@ static enum kl_rc read_message(const struct kl_loader *loader, struct sign_in *j
         return kl_err_set(err, KL_ERR_PROTOCOL, "SignIn names TMK version %lu; the job has %lu",
                           (unsigned long)message->tmk_version, (unsigned long)in->tmk_version);
     }
+    memcpy(job->serial, message->serial, sizeof(job->serial));
     if ((rc = check_format(loader, job, err)) != KL_OK ||
+        (rc = check_binding(loader, job, err)) != KL_OK ||
         (rc = kl_transcript_new(&job->transcript, err)) != KL_OK ||
         (rc = kl_transcript_add(job->transcript, in->sign_in.data, in->sign_in.len, err)) !=
             KL_OK) {
@@ -180,11 +199,17 @@ out:
 
 /* ---- The answer ---- */
 
-/* KCV, and the cryptogram for the store. */
+/* KCV, and for the store the cryptogram and its binding. */
 static enum kl_rc finish_key(struct kl_loader *loader, const struct sign_in *job,
                              struct fresh *fresh, struct kl_err *err)
 {
     struct kl_stored_key *stored = fresh->stored;
+    const struct kl_binding_of what = {
+        .kind = fresh->kind,
+        .serial = job->serial,
+        .version = job->in->tmk_version,
+        .key = stored,
+    };
     enum kl_rc rc =
         kl_op_kcv(loader->session, fresh->handle, fresh->alg, job->kcv_len, stored->kcv, err);
 
@@ -197,6 +222,7 @@ static enum kl_rc finish_key(struct kl_loader *loader, const struct sign_in *job
         stored->kcv_len = job->kcv_len;
         memcpy(fresh->wrapped.kcv, stored->kcv, job->kcv_len);
         fresh->wrapped.kcv_len = job->kcv_len;
+        rc = kl_binding_compute(loader->session, loader->binding_key, &what, stored->binding, err);
     }
     return rc;
 }
@@ -204,15 +230,18 @@ static enum kl_rc finish_key(struct kl_loader *loader, const struct sign_in *job
 static enum kl_rc draw_keys(struct kl_loader *loader, struct sign_in *job,
                             struct kl_working_keys *keys, struct kl_err *err)
 {
-    const struct kl_sign_in_in *in = job->in;
-    enum kl_rc rc = kl_op_unwrap_stored(loader->session, loader->storage_key, in->alg, in->tmk.data,
-                                        in->tmk.len, job->on_host ? KL_USE_ENCRYPT : KL_USE_WRAP,
-                                        &job->tmk, err);
+    const struct kl_stored_key *tmk = job->in->tmk;
+    enum kl_rc rc =
+        kl_op_unwrap_stored(loader->session, loader->storage_key, tmk->alg, tmk->cryptogram,
+                            tmk->cryptogram_len, job->on_host ? KL_USE_ENCRYPT : KL_USE_WRAP,
+                            &job->tmk, err);
 
     if (rc != KL_OK) {
         return rc;
     }
-    job->pik.alg = job->mak.alg = job->field62 ? KL_ALG_TDES2 : in->alg;
+    job->pik.kind = KL_BINDING_PIK;
+    job->mak.kind = KL_BINDING_MAK;
+    job->pik.alg = job->mak.alg = job->field62 ? KL_ALG_TDES2 : tmk->alg;
     job->pik.stored = &job->out.pik;
     job->mak.stored = &job->out.mak;
     rc = job->on_host ? draw_on_host(loader, job, keys->c_session, &keys->c_session_len, err)
@@ -270,7 +299,7 @@ static enum kl_rc make_message(struct kl_loader *loader, struct sign_in *job, st
         return rc;
     }
     keys->tmk_version = job->in->tmk_version;
-    keys->alg = (uint8_t)job->in->alg;
+    keys->alg = (uint8_t)job->in->tmk->alg;
     if (job->field62) {
         format_field62(job, keys);
     } else {

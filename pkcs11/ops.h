@@ -125,13 +125,11 @@ enum kl_rc kl_op_wrap(struct kl_session *session, CK_OBJECT_HANDLE wrapping_key,
                       CK_OBJECT_HANDLE key, uint8_t out[KL_CTMK_LEN_MAX], size_t *len,
                       struct kl_err *err) KL_MUST_CHECK;
 
-/* Its reverse: a TMK with KL_USE_KCV (session object) or KL_USE_UNWRAP. label NULL: a session
- * object; else a private, unextractable token object of that CKA_LABEL and CKA_ID (4 bytes, the
- * version, big-endian). */
+/* Its reverse: a TMK as an unextractable session object, for KL_USE_KCV or KL_USE_UNWRAP. */
 enum kl_rc kl_op_unwrap_tmk(struct kl_session *session, CK_OBJECT_HANDLE unwrapping_key,
                             enum kl_alg alg, const uint8_t *wrapped, size_t len,
-                            enum kl_key_use use, const char *label, uint32_t version,
-                            CK_OBJECT_HANDLE *out, struct kl_err *err) KL_MUST_CHECK;
+                            enum kl_key_use use, CK_OBJECT_HANDLE *out,
+                            struct kl_err *err) KL_MUST_CHECK;
 
 /* A TMK out of the store, by the storage key, as a session key. KL_USE_KCV: extractable, to be
  * wrapped under another key; KL_USE_WRAP, KL_USE_ENCRYPT: to have working keys put under it. What

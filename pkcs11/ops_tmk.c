@@ -39,13 +39,13 @@ static CK_MECHANISM_TYPE generation(enum kl_alg alg, const char **name)
 }
 
 /* The caller adds what is its own, and seals it. */
-static void tmk_template(struct kl_tmpl *tmpl, const struct kl_alg_info *info, int token,
-                         int extractable, enum kl_key_use use)
+static void session_template(struct kl_tmpl *tmpl, const struct kl_alg_info *info, int extractable,
+                             enum kl_key_use use)
 {
     kl_tmpl_init(tmpl);
     kl_tmpl_number(tmpl, CKA_CLASS, CKO_SECRET_KEY);
     kl_tmpl_number(tmpl, CKA_KEY_TYPE, key_type(info->alg));
-    kl_tmpl_bool(tmpl, CKA_TOKEN, token);
+    kl_tmpl_bool(tmpl, CKA_TOKEN, 0);
     kl_tmpl_bool(tmpl, CKA_PRIVATE, 1);
     kl_tmpl_bool(tmpl, CKA_SENSITIVE, 1);
     kl_tmpl_bool(tmpl, CKA_EXTRACTABLE, extractable);
@@ -65,7 +65,7 @@ enum kl_rc kl_op_generate_tmk(struct kl_session *session, enum kl_alg alg, CK_OB
         return kl_err_set(err, KL_ERR_INTERNAL, "unknown TMK algorithm %d", alg);
     }
     /* Extractable, as it is about to be wrapped twice; the storage key is nobody's CKA_TRUSTED. */
-    tmk_template(&tmpl, info, 0, 1, KL_USE_KCV);
+    session_template(&tmpl, info, 1, KL_USE_KCV);
     kl_tmpl_bool(&tmpl, CKA_WRAP_WITH_TRUSTED, 0);
     if (info->is_aes) {
         kl_tmpl_number(&tmpl, CKA_VALUE_LEN, (CK_ULONG)info->key_len);
@@ -138,22 +138,15 @@ static enum kl_rc unwrap(struct kl_session *session, CK_OBJECT_HANDLE unwrapping
 
 enum kl_rc kl_op_unwrap_tmk(struct kl_session *session, CK_OBJECT_HANDLE unwrapping_key,
                             enum kl_alg alg, const uint8_t *wrapped, size_t len,
-                            enum kl_key_use use, const char *label, uint32_t version,
-                            CK_OBJECT_HANDLE *out, struct kl_err *err)
+                            enum kl_key_use use, CK_OBJECT_HANDLE *out, struct kl_err *err)
 {
     const struct kl_alg_info *info = kl_alg_info(alg);
-    const uint8_t id[4] = {(uint8_t)(version >> 24), (uint8_t)(version >> 16),
-                           (uint8_t)(version >> 8), (uint8_t)version};
     struct kl_tmpl tmpl;
 
     if (!info || (use != KL_USE_KCV && use != KL_USE_UNWRAP)) {
         return kl_err_set(err, KL_ERR_INTERNAL, "TMK of algorithm %d for use %d", alg, use);
     }
-    tmk_template(&tmpl, info, label != NULL, 0, use);
-    if (label) {
-        kl_tmpl_bytes(&tmpl, CKA_LABEL, label, strlen(label));
-        kl_tmpl_bytes(&tmpl, CKA_ID, id, sizeof(id));
-    }
+    session_template(&tmpl, info, 0, use);
     kl_tmpl_seal(&tmpl);
     return unwrap(session, unwrapping_key, info, wrapped, len, &tmpl, out, err);
 }
@@ -169,7 +162,7 @@ enum kl_rc kl_op_unwrap_stored(struct kl_session *session, CK_OBJECT_HANDLE stor
     if (!info || (use != KL_USE_KCV && use != KL_USE_WRAP && use != KL_USE_ENCRYPT)) {
         return kl_err_set(err, KL_ERR_INTERNAL, "stored TMK of algorithm %d for use %d", alg, use);
     }
-    tmk_template(&tmpl, info, 0, use == KL_USE_KCV, use);
+    session_template(&tmpl, info, use == KL_USE_KCV, use);
     kl_tmpl_seal(&tmpl);
     rc = unwrap(session, storage_key, info, wrapped, len, &tmpl, out, err);
     if (rc == KL_ERR_VERIFY) {
@@ -188,7 +181,7 @@ enum kl_rc kl_op_import_value(struct kl_session *session, enum kl_alg alg, const
     if (!info) {
         return kl_err_set(err, KL_ERR_INTERNAL, "key of unknown algorithm %d", alg);
     }
-    tmk_template(&tmpl, info, 0, use == KL_USE_KCV, use);
+    session_template(&tmpl, info, use == KL_USE_KCV, use);
     kl_tmpl_bytes(&tmpl, CKA_VALUE, value, info->key_len);
     kl_tmpl_seal(&tmpl);
     rv = kl_session_functions(session)->C_CreateObject(kl_session_handle(session), tmpl.attrs,

@@ -108,7 +108,7 @@ static enum kl_rc check_cryptogram(struct kl_loader *loader, struct self *self,
     enum kl_rc rc;
 
     kl_op_destroy(loader->session, &self->tmk);
-    if ((rc = kl_op_unwrap_tmk(loader->session, key, self->alg, wrapped, len, KL_USE_KCV, NULL, 0,
+    if ((rc = kl_op_unwrap_tmk(loader->session, key, self->alg, wrapped, len, KL_USE_KCV,
                                &self->tmk, err)) != KL_OK ||
         (rc = kl_op_kcv(loader->session, self->tmk, self->alg, self->out.kcv_len, kcv, err)) !=
             KL_OK) {
@@ -119,6 +119,20 @@ static enum kl_rc check_cryptogram(struct kl_loader *loader, struct self *self,
                           "%s: CKM_AES_KEY_WRAP does not give back the key that went in", what);
     }
     return KL_OK;
+}
+
+/* S8 of a suite whose signature does not cover tbs. */
+static enum kl_rc check_tbs_mac(struct kl_loader *loader, struct self *self, struct kl_err *err)
+{
+    const struct kl_master_key *master_key = &self->msg.u.master_key;
+    uint8_t mac[KL_MAC_LEN];
+    enum kl_rc rc =
+        self->work->suite->mac(loader, self->pad.rnd1, self->t0, master_key->tbs_der, mac, err);
+
+    if (rc == KL_OK && CRYPTO_memcmp(mac, master_key->mac, KL_MAC_LEN) != 0) {
+        rc = kl_err_set(err, KL_ERR_HSM_LACKS, "C_Sign(CKM_AES_CMAC) gives another MAC");
+    }
+    return rc;
 }
 
 /* S8 and S9 in the PIN pad, and the store's cryptogram. */
@@ -132,6 +146,9 @@ static enum kl_rc check_master_key(struct kl_loader *loader, struct self *self, 
     if ((rc = kl_msg_decode(out->master_key, out->master_key_len, &self->msg, err)) != KL_OK ||
         (rc = self->work->suite->open(self->work, master_key, err)) != KL_OK) {
         return kl_err_context(err, "C_Sign by the work key");
+    }
+    if (self->work->suite->mac && (rc = check_tbs_mac(loader, self, err)) != KL_OK) {
+        return rc;
     }
     if (CRYPTO_memcmp(tbs->rnd2, self->pad.rnd2, KL_RND2_LEN) != 0 ||
         CRYPTO_memcmp(tbs->t1, self->t1, KL_HASH_LEN) != 0) {

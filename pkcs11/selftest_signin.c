@@ -9,11 +9,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "pkcs11/binding.h"
 #include "pkcs11/ops.h"
 #include "proto/secret.h"
 #include "proto/transcript.h"
 
 #define SESSION_LEN 16
+#define SELF "SELF-TEST" /* serial of terminal and PIN pad */
 
 /* ---- TDES: does C_WrapKey do what the mechanism list says? ---- */
 
@@ -77,14 +79,43 @@ struct self {
     enum kl_alg alg;
     /* TMK in the loader's uses; then the PIN pad's. */
     CK_OBJECT_HANDLE base, wrap, unwrap, tmk, pad_tmk, session, key, mac;
-    uint8_t cryptogram[KL_CTMK_LEN_MAX];
-    size_t cryptogram_len;
+    struct kl_stored_key stored; /* the TMK */
     uint8_t sign_in[KL_MSG_MAX];
     size_t sign_in_len;
     uint8_t t0[KL_HASH_LEN];
     struct kl_msg msg;
     struct kl_sign_in_out out;
 };
+
+/* The TMK for the store, bound to whom the SignIn names. */
+static enum kl_rc store_tmk(struct kl_loader *loader, struct self *self, struct kl_err *err)
+{
+    struct kl_stored_key *stored = &self->stored;
+    const struct kl_binding_of what = {.kind = KL_BINDING_TMK,
+                                       .serial = SELF,
+                                       .version = 1,
+                                       .key = stored};
+    enum kl_rc rc;
+
+    stored->alg = self->alg;
+    stored->kcv_len = KL_KCV_LEN_MAX;
+    if ((rc = kl_op_generate_tmk(loader->session, self->alg, &self->tmk, err)) != KL_OK ||
+        (rc = kl_op_kcv(loader->session, self->tmk, self->alg, stored->kcv_len, stored->kcv,
+                        err)) != KL_OK ||
+        (rc = kl_op_wrap(loader->session, loader->storage_key, self->tmk, stored->cryptogram,
+                         &stored->cryptogram_len, err)) != KL_OK) {
+        return rc;
+    }
+    rc = kl_binding_compute(loader->session, loader->binding_key, &what, stored->binding, err);
+    if (rc == KL_OK) {
+        rc = kl_binding_verify(loader->session, loader->binding_key, &what, err);
+    }
+    if (rc == KL_ERR_STORE) {
+        rc = kl_err_set(err, KL_ERR_HSM_LACKS,
+                        "C_Sign(CKM_AES_CMAC) gives another MAC the second time");
+    }
+    return rc != KL_OK ? kl_err_context(err, "binding key") : KL_OK;
+}
 
 /* One TMK as two objects: one comes by way of the store, the other unwraps, which the storage key's
  * template does not allow; so it goes through a K_wrap, as in a load. */
@@ -95,9 +126,7 @@ static enum kl_rc make_tmk(struct kl_loader *loader, struct self *self, struct k
     size_t len = 0;
     enum kl_rc rc;
 
-    if ((rc = kl_op_generate_tmk(session, self->alg, &self->tmk, err)) != KL_OK ||
-        (rc = kl_op_wrap(session, loader->storage_key, self->tmk, self->cryptogram,
-                         &self->cryptogram_len, err)) != KL_OK ||
+    if ((rc = store_tmk(loader, self, err)) != KL_OK ||
         (rc = kl_op_generate_rnd1(session, &self->base, err)) != KL_OK ||
         (rc = kl_loader_derive(loader, self->base, self->t0, KL_PURPOSE_WRAP, KL_USE_WRAP,
                                &self->wrap, err)) != KL_OK ||
@@ -106,7 +135,7 @@ static enum kl_rc make_tmk(struct kl_loader *loader, struct self *self, struct k
         (rc = kl_op_wrap(session, self->wrap, self->tmk, wrapped, &len, err)) != KL_OK) {
         return rc;
     }
-    return kl_op_unwrap_tmk(session, self->unwrap, self->alg, wrapped, len, KL_USE_UNWRAP, NULL, 0,
+    return kl_op_unwrap_tmk(session, self->unwrap, self->alg, wrapped, len, KL_USE_UNWRAP,
                             &self->pad_tmk, err);
 }
 
@@ -114,8 +143,8 @@ static enum kl_rc make_sign_in(struct kl_loader *loader, struct self *self, stru
 {
     struct kl_sign_in message = {
         .version = KL_PROTOCOL_VERSION,
-        .serial = "SELF-TEST",
-        .pinpad_serial = "SELF-TEST",
+        .serial = SELF,
+        .pinpad_serial = SELF,
         .tmk_version = 1,
         .format = KL_FORMAT_KEYS,
     };
@@ -151,7 +180,7 @@ static enum kl_rc check_key(struct kl_loader *loader, struct self *self,
 
     for (size_t i = 0; rc == KL_OK && i < 2; i++) {
         rc = kl_op_unwrap_tmk(loader->session, ways[i].key, self->alg, ways[i].data, ways[i].len,
-                              KL_USE_KCV, NULL, 0, &self->key, err);
+                              KL_USE_KCV, &self->key, err);
         if (rc == KL_OK) {
             rc = kl_op_kcv(loader->session, self->key, self->alg, KL_KCV_LEN_MAX, kcv, err);
         }
@@ -206,7 +235,7 @@ static enum kl_rc check_working_keys(struct kl_loader *loader, struct self *self
 static enum kl_rc one_sign_in(struct kl_loader *loader, enum kl_alg alg, struct kl_err *err)
 {
     struct self *self = calloc(1, sizeof(*self));
-    struct kl_sign_in_in in = {.alg = alg, .tmk_version = 1, .kcv_len = KL_KCV_LEN_MAX};
+    struct kl_sign_in_in in = {.tmk_version = 1, .kcv_len = KL_KCV_LEN_MAX};
     enum kl_rc rc;
 
     if (!self) {
@@ -216,7 +245,7 @@ static enum kl_rc one_sign_in(struct kl_loader *loader, enum kl_alg alg, struct 
     if ((rc = make_sign_in(loader, self, err)) == KL_OK &&
         (rc = make_tmk(loader, self, err)) == KL_OK) {
         in.sign_in = (struct kl_bytes){self->sign_in, self->sign_in_len};
-        in.tmk = (struct kl_bytes){self->cryptogram, self->cryptogram_len};
+        in.tmk = &self->stored;
         rc = kl_loader_sign_in(loader, &in, &self->out, err);
     }
     if (rc == KL_OK) {

@@ -29,6 +29,7 @@ struct kl_loader {
     struct kl_work work[KL_LOADER_KEYS_MAX];
     size_t work_count;
     CK_OBJECT_HANDLE storage_key; /* wraps TMKs for the store */
+    CK_OBJECT_HANDLE binding_key; /* binds them to their owners there */
     int strength_enforce;
     int host_fallback;
     int wraps_tdes;     /* the token wraps by CKM_DES3_ECB: learnt by the self-test */
@@ -70,6 +71,12 @@ struct kl_suite_loader {
     enum kl_rc (*sign)(struct kl_loader *loader, const struct kl_work *work,
                        const struct kl_tbs *tbs, struct kl_bytes tbs_der, uint8_t sig[KL_SIG_MAX],
                        size_t *sig_len, struct kl_err *err);
+
+    /* Where that does not cover tbs: its MAC, by a key derived from Rnd1'; the terminal's S8
+     * computes the same. NULL in the other suites. */
+    enum kl_rc (*mac)(struct kl_loader *loader, CK_OBJECT_HANDLE rnd1,
+                      const uint8_t t0[KL_HASH_LEN], struct kl_bytes tbs_der,
+                      uint8_t mac[KL_MAC_LEN], struct kl_err *err);
 
     /* The terminal's S5 over randoms that are known, by OpenSSL; and in the token's PIN pad, over
      * fresh ones. Both fill *out. */

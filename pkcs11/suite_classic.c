@@ -2,7 +2,8 @@
 /*
  * classic on the loader's side, the method to the letter: Rnd1 and Rnd2 in one RSA-OAEP block,
  * which is decrypted into locked memory; Rnd1' itself wraps the TMK; and a private-key operation
- * with message recovery over Ctmk and Rnd2'. Rnd1' is imported as two session keys with one use
+ * with message recovery over Ctmk and Rnd2'. What else MasterKey says has a MAC, by a key that is
+ * derived from Rnd1'. Rnd1' is imported as two session keys with one use
  * each, and the copy in memory wiped before anything else is done. See docs/security.md for what
  * this gives up.
  */
@@ -63,6 +64,21 @@ static enum kl_rc sign(struct kl_loader *loader, const struct kl_work *work,
     rc = kl_op_sign_recover(loader->session, work->handle, message, tbs->ctmk_len + KL_RND2_LEN,
                             sig, KL_SIG_MAX, sig_len, err);
     kl_wipe(message, sizeof(message));
+    return rc;
+}
+
+/* K_keys is derived over T0: so the terminal checks Hello and Certificate with it. */
+static enum kl_rc mac_tbs(struct kl_loader *loader, CK_OBJECT_HANDLE rnd1,
+                          const uint8_t t0[KL_HASH_LEN], struct kl_bytes tbs_der,
+                          uint8_t mac[KL_MAC_LEN], struct kl_err *err)
+{
+    CK_OBJECT_HANDLE keys = CK_INVALID_HANDLE;
+    enum kl_rc rc = kl_loader_derive(loader, rnd1, t0, KL_PURPOSE_KEYS, KL_USE_MAC, &keys, err);
+
+    if (rc == KL_OK) {
+        rc = kl_op_cmac(loader->session, keys, tbs_der.data, tbs_der.len, mac, err);
+    }
+    kl_op_destroy(loader->session, &keys);
     return rc;
 }
 
@@ -130,6 +146,7 @@ const struct kl_suite_loader kl_suite_loader_classic = {
     .choose = kl_choose_oaep,
     .recover = recover,
     .sign = sign,
+    .mac = mac_tbs,
     .enclose_known = enclose_known,
     .enclose = enclose,
     .open = open_signature,

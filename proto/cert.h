@@ -42,13 +42,14 @@ enum kl_rc kl_cert_from_pem(const char *text, size_t len, STACK_OF(X509) * *out,
 
 /* Checks chain (AcquireWCRT first, then intermediates; borrowed) as a key loader's: up to one of
  * `roots` (1 to KL_ANCHOR_MAX; borrowed) and no other trust anchor, every signature, validity at
- * `now`, CA flags and path length, no SHA-1 or MD5 signature, keys that kl_pubkey_type takes,
- * keyUsage of the leaf = digitalSignature and keyEncipherment (RSA) or digitalSignature and
- * keyAgreement (EC), its EKU exactly KL_OID_EKU_LOADER; these and basicConstraints critical, as in
- * the root. If the leaf has cRLDistributionPoints, or there is a crl (NULL = none): it must be the
- * leaf's issuer's, signed by it, of scope KL_CRL_SCOPE_LOADER, in force at `now`, and not list the
- * leaf. *anchor, if not NULL, gets the root that it chains to (borrowed from roots). KL_ERR_CERT
- * with a text that says which check failed; KL_ERR_REVOKED if the leaf is listed. */
+ * `now`, CA flags and path length, no SHA-1 or MD5 signature, keys that kl_pubkey_type takes, no
+ * intermediate that has an EKU without this one, keyUsage of the leaf = digitalSignature and
+ * keyEncipherment (RSA) or digitalSignature and keyAgreement (EC), its EKU exactly
+ * KL_OID_EKU_LOADER; these and basicConstraints critical, as in the root. If the leaf has
+ * cRLDistributionPoints, or there is a crl (NULL = none): it must be the leaf's issuer's, signed by
+ * it, of scope KL_CRL_SCOPE_LOADER, in force at `now`, and not list the leaf. *anchor, if not NULL,
+ * gets the root that it chains to (borrowed from roots). KL_ERR_CERT with a text that says which
+ * check failed; KL_ERR_REVOKED if the leaf is listed. */
 enum kl_rc kl_cert_verify_loader(STACK_OF(X509) * chain, STACK_OF(X509) * roots, X509_CRL *crl,
                                  time_t now, X509 **anchor, struct kl_err *err) KL_MUST_CHECK;
 

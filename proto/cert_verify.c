@@ -200,6 +200,32 @@ static enum kl_rc check_eku(X509 *leaf, const struct profile *profile, struct kl
     return rc;
 }
 
+/* A CA below the root that says what it issues for issues for nothing else: one for terminals makes
+ * no key loaders. */
+static enum kl_rc check_ca_eku(X509 *ca, const struct profile *profile, struct kl_err *err)
+{
+    EXTENDED_KEY_USAGE *eku;
+    int found = 0;
+    char oid[80];
+
+    if (X509_get_ext_by_NID(ca, NID_ext_key_usage, -1) < 0) {
+        return KL_OK;
+    }
+    eku = X509_get_ext_d2i(ca, NID_ext_key_usage, NULL, NULL);
+    for (int i = 0; i < sk_ASN1_OBJECT_num(eku) && !found; i++) {
+        const ASN1_OBJECT *usage = sk_ASN1_OBJECT_value(eku, i);
+        int len = OBJ_obj2txt(oid, sizeof(oid), usage, 1);
+
+        found = OBJ_obj2nid(usage) == NID_anyExtendedKeyUsage ||
+                (len > 0 && strcmp(oid, profile->eku) == 0);
+    }
+    EXTENDED_KEY_USAGE_free(eku);
+    ERR_clear_error();
+    return found ? KL_OK
+                 : kl_err_set(err, KL_ERR_CERT, "extendedKeyUsage is without the %s (%s)",
+                              profile->whose, profile->eku);
+}
+
 static enum kl_rc check_leaf(X509 *leaf, const struct profile *profile, STACK_OF(X509) * roots,
                              struct kl_err *err)
 {
@@ -322,6 +348,7 @@ static enum kl_rc find_anchor(STACK_OF(X509) * chain, STACK_OF(X509) * roots, ti
                               X509 **anchor, struct kl_err *err)
 {
     X509 *last = sk_X509_value(chain, sk_X509_num(chain) - 1);
+    struct kl_err told = KL_ERR_INIT;
 
     for (int i = 0; i < sk_X509_num(roots); i++) {
         X509 *root = sk_X509_value(roots, i);
@@ -332,9 +359,10 @@ static enum kl_rc find_anchor(STACK_OF(X509) * chain, STACK_OF(X509) * roots, ti
             return KL_OK;
         }
         if (i == 0 || X509_check_issued(root, last) == X509_V_OK) {
-            *err = finding;
+            told = finding;
         }
     }
+    *err = told;
     return err->rc;
 }
 
@@ -395,7 +423,8 @@ static enum kl_rc verify(STACK_OF(X509) * chain, const struct profile *profile,
         return blame(leaf, err);
     }
     for (int i = 1; i < count; i++) {
-        if (check_strength(sk_X509_value(chain, i), err) != KL_OK) {
+        if (check_strength(sk_X509_value(chain, i), err) != KL_OK ||
+            check_ca_eku(sk_X509_value(chain, i), profile, err) != KL_OK) {
             return blame(sk_X509_value(chain, i), err);
         }
     }

@@ -228,6 +228,7 @@ static void check_master_key(struct kl_check *check, const struct kl_master_key 
         check_rsa_block(check, "signature", master_key->sig_len); /* it gives Ctmk back */
     } else {
         check_signature(check, master_key->sig_len);
+        check_unused(check, "mac", master_key->mac, sizeof(master_key->mac));
     }
 }
 

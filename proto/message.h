@@ -107,7 +107,7 @@ struct kl_randoms {
 
 /* What AcquireWCRT_Prk signs. In classic rnd2 and ctmk are not in here but in the signature, which
  * gives them back (ctmk_len 0, rnd2 zero in the encoding; the terminal fills them in once it has
- * recovered them), and this is not signed at all. */
+ * recovered them), and this is not signed but has a MAC. */
 struct kl_tbs {
     uint8_t t1[KL_HASH_LEN];
     uint8_t rnd2[KL_RND2_LEN];
@@ -131,6 +131,7 @@ struct kl_master_key { /* C_ctmk_rnd2 */
      * hardened-ec: ECDSA with the curve's SHA-2 over tbs_der, as r || s.
      * classic: RSASSA-PKCS1-v1_5 with message recovery of Ctmk || Rnd2' (CKM_RSA_PKCS). */
     uint8_t sig[KL_SIG_MAX];
+    uint8_t mac[KL_MAC_LEN]; /* classic: AES-CMAC(K_keys, tbs_der); else zero, and not sent */
 };
 
 struct kl_loaded {

@@ -83,6 +83,7 @@ ASN1_SEQUENCE(kl_asn1_tbs) = {
 ASN1_SEQUENCE(kl_asn1_master_key) = {
     ASN1_SIMPLE(struct kl_asn1_master_key, tbs, kl_asn1_tbs),
     ASN1_SIMPLE(struct kl_asn1_master_key, sig, ASN1_OCTET_STRING),
+    ASN1_IMP_OPT(struct kl_asn1_master_key, mac, ASN1_OCTET_STRING, 0),
 } ASN1_SEQUENCE_END_name(struct kl_asn1_master_key, kl_asn1_master_key)
 
 ASN1_SEQUENCE(kl_asn1_loaded) = {

@@ -209,8 +209,12 @@ static void take_master_key(struct kl_check *check, const struct kl_asn1_master_
                             const uint8_t *der, size_t len, struct kl_master_key *out)
 {
     take_tbs(check, in->tbs, &out->tbs);
+    if (!in->mac == !in->tbs->ctmk) {
+        kl_check_refuse(check, "mac must be there where ctmk is not, and only there");
+    }
     out->tbs_der = find_first(der, len);
     out->sig_len = take_bytes(check, "signature", in->sig, 1, sizeof(out->sig), out->sig);
+    take_optional(check, "mac", in->mac, sizeof(out->mac), sizeof(out->mac), out->mac);
 }
 
 static void take_loaded(struct kl_check *check, const struct kl_asn1_loaded *in,

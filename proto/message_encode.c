@@ -144,6 +144,12 @@ static int put_tbs(struct kl_asn1_tbs *out, const struct kl_tbs *in)
            put_bytes(out->kcv, in->kcv, in->kcv_len);
 }
 
+static int put_master_key(struct kl_asn1_master_key *out, const struct kl_master_key *in)
+{
+    return put_tbs(out->tbs, &in->tbs) && put_bytes(out->sig, in->sig, in->sig_len) &&
+           put_optional(&out->mac, in->mac, in->tbs.ctmk_len > 0 ? 0 : sizeof(in->mac));
+}
+
 static int put_loaded(struct kl_asn1_loaded *out, const struct kl_loaded *in)
 {
     return put_bytes(out->kcv, in->kcv, in->kcv_len) &&
@@ -217,9 +223,7 @@ static int put_msg(struct kl_asn1_msg *out, const struct kl_msg *in)
     case KL_MSG_RANDOMS:
         return put_randoms(out->u.randoms = body, &in->u.randoms);
     case KL_MSG_MASTER_KEY:
-        out->u.master_key = body;
-        return put_tbs(out->u.master_key->tbs, &in->u.master_key.tbs) &&
-               put_bytes(out->u.master_key->sig, in->u.master_key.sig, in->u.master_key.sig_len);
+        return put_master_key(out->u.master_key = body, &in->u.master_key);
     case KL_MSG_LOADED:
         return put_loaded(out->u.loaded = body, &in->u.loaded);
     case KL_MSG_FAILED:
@@ -307,8 +311,8 @@ enum kl_rc kl_keys_body_encode(const struct kl_working_keys *keys, uint8_t out[K
     return rc;
 }
 
-/* The signature is over tbs_der, the MAC over body_der, but the fields are what gets encoded: both
- * must say the same. */
+/* Signature or MAC is over tbs_der or body_der, but the fields are what gets encoded: both must say
+ * the same. */
 static void check_same(struct kl_check *check, struct kl_bytes given, const uint8_t *der,
                        size_t len)
 {

@@ -56,6 +56,7 @@ struct kl_asn1_tbs {
 struct kl_asn1_master_key {
     struct kl_asn1_tbs *tbs;
     ASN1_OCTET_STRING *sig;
+    ASN1_OCTET_STRING *mac; /* OPTIONAL: just where tbs has no ctmk */
 };
 
 struct kl_asn1_loaded {

@@ -38,9 +38,12 @@ enum kl_purpose {
     KL_PURPOSE_NONCE, /* K_nonce: AES-256-GCM of Rnd2 */
     KL_PURPOSE_ACK,   /* K_ack: AES-CMAC in Loaded (terminal to loader) */
     KL_PURPOSE_DONE,  /* K_done: AES-CMAC in Done (loader to terminal) */
-    KL_PURPOSE_KEYS,  /* K_keys: AES-CMAC in WorkingKeys (loader to terminal); sign-in only */
+    KL_PURPOSE_KEYS,  /* K_keys: AES-CMAC in WorkingKeys, and in MasterKey of classic (loader to
+                         terminal) */
 };
-#define KL_PURPOSE_LOAD_COUNT 4 /* the first four are derived in a load */
+#define KL_PURPOSE_COUNT \
+    5 /* in hardened loads: the first four; in classic and sign-ins: the last \
+         three */
 
 /* label = SHA-256("keyloader/1 " + purpose + NUL + T0), purpose one of "wrap", "nonce", "ack",
  * "done", "keys". The key itself is AES-ECB(Rnd1, label), 32 bytes (CKM_AES_ECB_ENCRYPT_DATA).

@@ -16,14 +16,16 @@
 
 #define LINE_MAX_LEN 160
 #define FIELDS_MAX 7
+/* The short lines (doubt, abandoned, end) count as one. */
 _Static_assert(LINE_MAX_LEN *(KL_CANDIDATES_MAX + 3) <= KL_RECORD_TEXT_MAX, "every line fits");
 
 /* "active" VERSION ALGORITHM KCV
  * "keys" NUMBER TMK-VERSION ALGORITHM PIK-KCV MAK-KCV
+ * "keys-in-doubt"
  * "abandoned" VERSION
  * PROGRESS VERSION ALGORITHM KCV LOADED.MAC ACTIVE-MAC DROP-MAC */
-static const char active_word[] = "active", keys_word[] = "keys", abandoned_word[] = "abandoned",
-                  end_word[] = "end";
+static const char active_word[] = "active", keys_word[] = "keys", doubt_word[] = "keys-in-doubt",
+                  abandoned_word[] = "abandoned", end_word[] = "end";
 static const char *const progress[] = {"writing", "written"}; /* by `whole` */
 
 enum kl_rc kl_candidate_judge(const struct kl_candidate *candidate, const struct kl_done *done,
@@ -48,15 +50,6 @@ enum kl_rc kl_candidate_judge(const struct kl_candidate *candidate, const struct
     }
     *verdict = (enum kl_verdict)done->verdict;
     return KL_OK;
-}
-
-static void to_hex(const uint8_t *in, size_t len, char *out)
-{
-    size_t i;
-
-    for (i = 0; i < len; i++) {
-        snprintf(out + 2 * i, 3, "%02X", in[i]);
-    }
 }
 
 static size_t format_keys(const struct kl_pinpad_pair *keys, char *out, size_t capacity)
@@ -85,6 +78,9 @@ size_t kl_record_format(const struct kl_record *record, char out[KL_RECORD_TEXT_
     if (record->keys.number) {
         len += format_keys(&record->keys, out + len, KL_RECORD_TEXT_MAX - len);
     }
+    if (record->keys_in_doubt) {
+        len += (size_t)snprintf(out + len, KL_RECORD_TEXT_MAX - len, "%s\n", doubt_word);
+    }
     if (record->abandoned) {
         len += (size_t)snprintf(out + len, KL_RECORD_TEXT_MAX - len, "%s %" PRIu32 "\n",
                                 abandoned_word, record->abandoned);
@@ -92,9 +88,9 @@ size_t kl_record_format(const struct kl_record *record, char out[KL_RECORD_TEXT_
     for (i = 0; i < record->count; i++) {
         candidate = &record->candidates[i];
         kl_kcv_format(candidate->loaded.kcv, candidate->loaded.kcv_len, kcv);
-        to_hex(candidate->loaded.mac, KL_MAC_LEN, mac[0]);
-        to_hex(candidate->active_mac, KL_MAC_LEN, mac[1]);
-        to_hex(candidate->drop_mac, KL_MAC_LEN, mac[2]);
+        kl_hex_format(candidate->loaded.mac, KL_MAC_LEN, mac[0]);
+        kl_hex_format(candidate->active_mac, KL_MAC_LEN, mac[1]);
+        kl_hex_format(candidate->drop_mac, KL_MAC_LEN, mac[2]);
         len +=
             (size_t)snprintf(out + len, KL_RECORD_TEXT_MAX - len, "%s %" PRIu32 " %s %s %s %s %s\n",
                              progress[candidate->whole], candidate->version,
@@ -197,9 +193,14 @@ static int parse_line(char *line, struct kl_record *record, uint32_t *last)
         ok = *last == 0 && parse_tmk(field + 1, &record->active);
         version = record->active.version;
     } else if (fields == 6 && strcmp(field[0], keys_word) == 0) {
-        return record->count == 0 && record->abandoned == 0 && record->keys.number == 0 &&
-               parse_keys(field + 1, &record->keys) &&
+        return record->count == 0 && record->abandoned == 0 && !record->keys_in_doubt &&
+               record->keys.number == 0 && parse_keys(field + 1, &record->keys) &&
                record->keys.tmk_version == record->active.version;
+    } else if (fields == 1 && strcmp(field[0], doubt_word) == 0) {
+        ok = record->count == 0 && record->abandoned == 0 && !record->keys_in_doubt &&
+             record->active.version != 0;
+        record->keys_in_doubt = 1;
+        return ok;
     } else if (fields == 2 && strcmp(field[0], abandoned_word) == 0) {
         /* Its own line as a candidate may follow: it is being destroyed then. */
         return record->count == 0 && record->abandoned == 0 &&

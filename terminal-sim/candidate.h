@@ -34,14 +34,17 @@ enum kl_rc kl_candidate_judge(const struct kl_candidate *candidate, const struct
 struct kl_record {
     struct kl_pinpad_tmk active; /* the TMK in use; version 0 = none yet */
     struct kl_pinpad_pair keys;  /* the working keys in use, of that TMK; number 0 = none */
+    int keys_in_doubt;           /* 1: Loaded of a sign-in under that TMK went out, and no Done came
+                                    since: the loader may have other keys, or none, as current */
     uint32_t abandoned; /* the last candidate that was given up without the loader's word, so
                            that the loader may count it as active; 0 = none */
     size_t count;
     struct kl_candidate candidates[KL_CANDIDATES_MAX];
 };
 
-/* File form: a line for the TMK in use, one for its working keys, one for what was given up, one
- * for each candidate, and "end". A record of nothing is no text at all, and no file. */
+/* File form: a line for the TMK in use, one for its working keys, one if they are in doubt, one for
+ * what was given up, one for each candidate, and "end". A record of nothing is no text at all, and
+ * no file. */
 #define KL_RECORD_TEXT_MAX 1024
 size_t kl_record_format(const struct kl_record *record, char out[KL_RECORD_TEXT_MAX]);
 enum kl_rc kl_record_parse(const char *text, struct kl_record *out,

@@ -7,8 +7,6 @@
 #ifndef KL_TERMINAL_SIM_CMD_H
 #define KL_TERMINAL_SIM_CMD_H
 
-#include <getopt.h>
-
 #include "proto/err.h"
 #include "terminal-sim/pinpad.h"
 #include "terminal-sim/terminal.h"
@@ -28,20 +26,8 @@ enum kl_rc kl_terminal_cmd_mac(int argc, char **argv, int *status, struct kl_err
 
 #define KL_TERMINAL_TIMEOUT_DEFAULT 15 /* seconds */
 #define KL_TERMINAL_TIMEOUT_MAX 3600
-
-/* ---- For the commands that are made of smaller ones: "root add --dir DIR FILE" ---- */
-
-struct kl_cmd_value { /* one option */
-    const char *name; /* "--dir" */
-    int required;
-    const char **text; /* where its value goes; NULL if it takes none */
-    int *flag;         /* where it is noted then */
-};
-
-/* Parses a command line of such options (at most 12) and `count` operands, which begin at
- * argv[optind]; what they are is for the message. */
-enum kl_rc kl_cmd_parse(int argc, char **argv, const struct kl_cmd_value *values, int count,
-                        const char *what, struct kl_err *err) KL_MUST_CHECK;
+/* For a table of struct kl_option; seconds is a uint64_t. */
+enum kl_rc kl_cmd_take_timeout(const char *value, void *seconds, struct kl_err *err);
 
 /* A folder and its PIN pad, both or neither; the caller frees both. */
 enum kl_rc kl_cmd_open(const char *dir, int exclusive, struct kl_terminal_home **terminal,

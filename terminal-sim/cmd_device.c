@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* terminal-sim device-key: the key by which a terminal proves who it is, and its certificate. */
-#include <getopt.h>
 #include <jansson.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
@@ -18,24 +17,16 @@
 
 #define KEY_DEFAULT "p-256"
 
-/* A pad that forgets its keys at exit is no place for one that a certificate will name. */
+/* A pad that forgets its keys at exit is no place for one that a certificate will name. The caller
+ * frees both, also if that is refused. */
 static enum kl_rc open_token(const char *dir, int exclusive, struct kl_terminal_home **terminal,
                              struct kl_pinpad **pad, struct kl_err *err)
 {
-    struct kl_terminal_home *opened = NULL;
-    enum kl_rc rc = kl_terminal_open(dir, exclusive, &opened, err);
+    enum kl_rc rc = kl_cmd_open(dir, exclusive, terminal, pad, err);
 
-    if (!rc && kl_terminal_pinpad_kind(opened) == KL_PINPAD_MEMORY) {
+    if (!rc && kl_terminal_pinpad_kind(*terminal) == KL_PINPAD_MEMORY) {
         rc = kl_err_set(err, KL_ERR_UNSUPPORTED,
                         "the PIN pad is in memory: it cannot keep a device key");
-    }
-    if (!rc) {
-        rc = kl_terminal_open_pinpad(opened, pad, err);
-    }
-    if (rc) {
-        kl_terminal_free(opened);
-    } else {
-        *terminal = opened;
     }
     return rc;
 }
@@ -62,17 +53,17 @@ static enum kl_rc generate(int argc, char **argv, int json, struct kl_err *err)
 {
     const char *dir = NULL, *text = KEY_DEFAULT;
     int replace = 0;
-    const struct kl_cmd_value values[] = {{"--dir", 1, &dir, NULL},
-                                          {"--key", 0, &text, NULL},
-                                          {"--replace", 0, NULL, &replace},
-                                          {0}};
+    const struct kl_option options[] = {{"--dir", 1, .text = &dir},
+                                        {"--key", .text = &text},
+                                        {"--replace", .flag = &replace},
+                                        {0}};
     struct kl_terminal_home *terminal = NULL;
     struct kl_pinpad *pad = NULL;
     EVP_PKEY *key = NULL;
     char path[PATH_MAX];
     enum kl_key_type type;
     unsigned bits;
-    enum kl_rc rc = kl_cmd_parse(argc, argv, values, 0, "", err);
+    enum kl_rc rc = kl_options_parse(argc, argv, options, "", err);
 
     if (!rc) {
         rc = kl_key_parse(text, &type, &bits, err);
@@ -118,11 +109,13 @@ static enum kl_rc write_request(const char *path, X509_REQ *req, struct kl_err *
 static enum kl_rc csr(int argc, char **argv, struct kl_err *err)
 {
     const char *dir = NULL, *out = NULL;
-    const struct kl_cmd_value values[] = {{"--dir", 1, &dir, NULL}, {"--out", 1, &out, NULL}, {0}};
+    const struct kl_option options[] = {{"--dir", 1, .text = &dir},
+                                        {"--out", 1, .text = &out},
+                                        {0}};
     struct kl_terminal_home *terminal = NULL;
     struct kl_pinpad *pad = NULL;
     X509_REQ *req = NULL;
-    enum kl_rc rc = kl_cmd_parse(argc, argv, values, 0, "", err);
+    enum kl_rc rc = kl_options_parse(argc, argv, options, "", err);
 
     if (!rc) {
         rc = open_token(dir, 0, &terminal, &pad, err);
@@ -142,12 +135,12 @@ static enum kl_rc csr(int argc, char **argv, struct kl_err *err)
 static enum kl_rc install(int argc, char **argv, struct kl_err *err)
 {
     const char *dir = NULL;
-    const struct kl_cmd_value values[] = {{"--dir", 1, &dir, NULL}, {0}};
+    const struct kl_option options[] = {{"--dir", 1, .text = &dir}, {0}};
     struct kl_terminal_home *terminal = NULL;
     struct kl_pinpad *pad = NULL;
     STACK_OF(X509) *chain = NULL;
     char subject[KL_NAME_MAX];
-    enum kl_rc rc = kl_cmd_parse(argc, argv, values, 1, "FILE", err);
+    enum kl_rc rc = kl_options_parse(argc, argv, options, "FILE", err);
 
     if (!rc) {
         rc = kl_cert_load_pem(argv[optind], &chain, err);

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* terminal-sim init: a terminal's folder and its PIN pad. */
-#include <getopt.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -9,85 +8,55 @@
 #include "terminal-sim/cmd.h"
 #include "terminal-sim/terminal.h"
 
-static const struct option options[] = {
-    {"dir", required_argument, NULL, 'd'},
-    {"serial", required_argument, NULL, 's'},
-    {"pinpad-serial", required_argument, NULL, 'S'},
-    {"root", required_argument, NULL, 'r'},
-    {"pinpad", required_argument, NULL, 'k'},
-    {"module", required_argument, NULL, 'm'},
-    {"pin-source", required_argument, NULL, 'p'},
-    {"so-pin-source", required_argument, NULL, 'o'},
-    {0},
-};
-
-static enum kl_rc take_option(int c, char *const *argv, struct kl_terminal_setup *setup,
-                              const char **kind, struct kl_err *err)
+static enum kl_rc take_root(const char *value, void *out, struct kl_err *err)
 {
-    const char **const place[128] = {
-        ['d'] = &setup->dir,           ['s'] = &setup->serial,
-        ['S'] = &setup->pinpad_serial, ['k'] = kind,
-        ['m'] = &setup->module,        ['p'] = &setup->pin_source,
-        ['o'] = &setup->so_pin_source,
-    };
+    struct kl_terminal_setup *setup = out;
 
-    if (c == 'r') {
-        if (setup->root_count == KL_ANCHOR_MAX) {
-            return kl_err_set(err, KL_ERR_USAGE, "--root at most %d times", KL_ANCHOR_MAX);
-        }
-        setup->roots[setup->root_count++] = optarg;
-        return KL_OK;
+    if (setup->root_count == KL_ANCHOR_MAX) {
+        return kl_err_set(err, KL_ERR_USAGE, "at most %d times", KL_ANCHOR_MAX);
     }
-    if (c < 0 || c > 127 || !place[c]) {
-        return kl_options_error(c, argv, err);
+    setup->roots[setup->root_count++] = value;
+    return KL_OK;
+}
+
+static enum kl_rc take_kind(const char *value, void *out, struct kl_err *err)
+{
+    enum kl_pinpad_kind *kind = out;
+
+    if (strcmp(value, kl_pinpad_kinds[KL_PINPAD_MEMORY]) == 0) {
+        *kind = KL_PINPAD_MEMORY;
+    } else if (strcmp(value, kl_pinpad_kinds[KL_PINPAD_TOKEN]) == 0) {
+        *kind = KL_PINPAD_TOKEN;
+    } else {
+        return kl_err_set(err, KL_ERR_USAGE, "must be token or memory");
     }
-    *place[c] = optarg;
     return KL_OK;
 }
 
 static enum kl_rc parse(int argc, char **argv, struct kl_terminal_setup *setup, struct kl_err *err)
 {
-    const char *kind = NULL;
-    enum kl_rc rc = KL_OK;
-    int c;
+    const struct kl_option options[] = {
+        {"--dir", 1, .text = &setup->dir},
+        {"--serial", 1, .text = &setup->serial},
+        {"--pinpad-serial", 1, .text = &setup->pinpad_serial},
+        {"--root", 1, .take = take_root, .out = setup},
+        {"--pinpad", 1, .take = take_kind, .out = &setup->kind},
+        {"--module", .text = &setup->module},
+        {"--pin-source", .text = &setup->pin_source},
+        {"--so-pin-source", .text = &setup->so_pin_source},
+        {0},
+    };
+    enum kl_rc rc = kl_options_parse(argc, argv, options, "", err);
 
-    kl_options_begin();
-    while (!rc && (c = kl_options_next(argc, argv, options)) != -1) {
-        rc = take_option(c, argv, setup, &kind, err);
-    }
-    if (!rc) {
-        rc = kl_options_operands(argc, argv, 0, "", err);
-    }
-    if (!rc) {
-        rc = kl_options_require("--dir", setup->dir, err);
-    }
-    if (!rc) {
-        rc = kl_options_require("--serial", setup->serial, err);
-    }
-    if (!rc) {
-        rc = kl_options_require("--pinpad-serial", setup->pinpad_serial, err);
-    }
-    if (!rc) {
-        rc = kl_options_require("--root", setup->roots[0], err);
-    }
-    if (!rc) {
-        rc = kl_options_require("--pinpad", kind, err);
-    }
     if (rc) {
         return rc;
     }
-    if (strcmp(kind, kl_pinpad_kinds[KL_PINPAD_MEMORY]) == 0) {
-        setup->kind = KL_PINPAD_MEMORY;
-        if (setup->module || setup->pin_source || setup->so_pin_source) {
-            return kl_err_set(err, KL_ERR_USAGE,
-                              "--pinpad memory takes no --module, --pin-source, --so-pin-source");
-        }
-        return KL_OK;
+    if (setup->kind == KL_PINPAD_MEMORY) {
+        return setup->module || setup->pin_source || setup->so_pin_source
+                   ? kl_err_set(err, KL_ERR_USAGE,
+                                "--pinpad memory takes no --module, --pin-source, --so-pin-source")
+                   : KL_OK;
     }
-    if (strcmp(kind, kl_pinpad_kinds[KL_PINPAD_TOKEN]) != 0) {
-        return kl_err_set(err, KL_ERR_USAGE, "--pinpad is token or memory");
-    }
-    setup->kind = KL_PINPAD_TOKEN;
     rc = kl_options_require("--module", setup->module, err);
     if (!rc) {
         rc = kl_options_require("--pin-source", setup->pin_source, err);

@@ -5,14 +5,12 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "conf/cli.h"
 #include "conf/options.h"
 #include "conf/report.h"
 #include "terminal-sim/cmd.h"
@@ -22,101 +20,40 @@
 struct request { /* the command line */
     const char *dir, *connect, *algorithms, *suites, *record;
     uint64_t seconds;
-    int json, verbose, fresh, abandon;
+    int json, verbose, fresh, abandon, abandon_all;
 };
 
 struct work { /* what a command works with */
     const struct request *request;
     struct kl_terminal_home *terminal;
     struct kl_pinpad *pad;
-    struct kl_terminal_params params;
+    struct kl_terminal_load_params params;
     struct kl_drive drive;
     int unsettled; /* a proven verdict could not be carried out: nothing may go on */
 };
 
 /* ---- Command line ---- */
 
-static const struct option load_options[] = {
-    {"dir", required_argument, NULL, 'd'},
-    {"connect", required_argument, NULL, 'c'},
-    {"timeout", required_argument, NULL, 't'},
-    {"json", no_argument, NULL, 'j'},
-    {"verbose", no_argument, NULL, 'v'},
-    {"fresh", no_argument, NULL, 'f'},
-    {"abandon-candidate", no_argument, NULL, 'x'},
-    {"algorithms", required_argument, NULL, 'a'},
-    {"record", required_argument, NULL, 'r'},
-    {"suites", required_argument, NULL, 's'},
-    {0},
-};
-
-static const struct option confirm_options[] = {
-    {"dir", required_argument, NULL, 'd'},     {"connect", required_argument, NULL, 'c'},
-    {"timeout", required_argument, NULL, 't'}, {"json", no_argument, NULL, 'j'},
-    {"verbose", no_argument, NULL, 'v'},       {0},
-};
-
-static enum kl_rc take_option(int c, char *const *argv, struct request *request, struct kl_err *err)
+static enum kl_rc parse(int argc, char **argv, int loads, struct request *request,
+                        struct kl_err *err)
 {
-    switch (c) {
-    case 'd':
-        request->dir = optarg;
-        return KL_OK;
-    case 'c':
-        request->connect = optarg;
-        return KL_OK;
-    case 'a':
-        request->algorithms = optarg;
-        return KL_OK;
-    case 's':
-        request->suites = optarg;
-        return KL_OK;
-    case 'r':
-        request->record = optarg;
-        return KL_OK;
-    case 't':
-        if (kl_parse_duration(optarg, 1, KL_TERMINAL_TIMEOUT_MAX, &request->seconds, err)) {
-            return kl_err_set(err, KL_ERR_USAGE, "--timeout is 1s to 1h");
-        }
-        return KL_OK;
-    case 'j':
-        request->json = 1;
-        return KL_OK;
-    case 'v':
-        request->verbose = 1;
-        return KL_OK;
-    case 'f':
-        request->fresh = 1;
-        return KL_OK;
-    case 'x':
-        request->abandon = 1;
-        return KL_OK;
-    default:
-        return kl_options_error(c, argv, err);
-    }
-}
+    const struct kl_option options[] = {
+        {"--dir", 1, .text = &request->dir},
+        {"--connect", 1, .text = &request->connect},
+        {"--timeout", .take = kl_cmd_take_timeout, .out = &request->seconds},
+        {"--verbose", .flag = &request->verbose},
+        {"--json", .flag = &request->json},
+        {loads ? "--algorithms" : NULL,
+         .text = &request->algorithms}, /* there it ends for confirm */
+        {"--suites", .text = &request->suites},
+        {"--record", .text = &request->record},
+        {"--fresh", .flag = &request->fresh},
+        {"--abandon-candidate", .flag = &request->abandon},
+        {"--abandon-all", .flag = &request->abandon_all},
+        {0},
+    };
 
-static enum kl_rc parse(int argc, char **argv, const struct option *options,
-                        struct request *request, struct kl_err *err)
-{
-    enum kl_rc rc = KL_OK;
-    int c;
-
-    request->seconds = KL_TERMINAL_TIMEOUT_DEFAULT;
-    kl_options_begin();
-    while (!rc && (c = kl_options_next(argc, argv, options)) != -1) {
-        rc = take_option(c, argv, request, err);
-    }
-    if (!rc) {
-        rc = kl_options_operands(argc, argv, 0, "", err);
-    }
-    if (!rc) {
-        rc = kl_options_require("--dir", request->dir, err);
-    }
-    if (!rc) {
-        rc = kl_options_require("--connect", request->connect, err);
-    }
-    return rc;
+    return kl_options_parse(argc, argv, options, "", err);
 }
 
 static unsigned alg_by_name(const char *name)
@@ -156,7 +93,7 @@ static enum kl_rc parse_list(const char *option, const char *text,
     return KL_OK;
 }
 
-static enum kl_rc parse_offer(const struct request *request, struct kl_terminal_params *params,
+static enum kl_rc parse_offer(const struct request *request, struct kl_terminal_load_params *params,
                               struct kl_err *err)
 {
     const char *algs =
@@ -263,7 +200,7 @@ static void tear_down(struct work *work)
 
 static enum kl_rc report(const struct work *work, const char *result,
                          const struct kl_candidate *candidate,
-                         const struct kl_terminal_facts *facts, struct kl_err *err)
+                         const struct kl_terminal_load_facts *facts, struct kl_err *err)
 {
     char kcv[KL_KCV_TEXT];
     json_t *root;
@@ -327,19 +264,35 @@ static enum kl_rc confirm_all(struct work *work, int *active, struct kl_candidat
     return rc;
 }
 
+static enum kl_rc give_up_oldest(struct work *work, const char *why, struct kl_err *err)
+{
+    uint32_t version;
+    enum kl_rc rc = kl_terminal_abandon(work->terminal, work->pad, &version, err);
+
+    if (!rc) {
+        fprintf(stderr,
+                "terminal-sim: the oldest candidate, TMK version %" PRIu32 ", is destroyed%s\n",
+                version, why);
+    }
+    return rc;
+}
+
 /* Before Hello: a load that finds no room at S9 has cost an attempt. */
 static enum kl_rc find_room(struct work *work, struct kl_err *err)
 {
-    uint32_t version;
-    enum kl_rc rc = kl_terminal_room(work->terminal, work->pad, err);
+    const struct kl_candidate *candidates;
+    enum kl_rc rc = KL_OK;
 
+    while (!rc && work->request->abandon_all &&
+           kl_terminal_candidates(work->terminal, &candidates) > 0) {
+        rc = give_up_oldest(work, "", err);
+    }
+    if (!rc) {
+        rc = kl_terminal_room(work->terminal, work->pad, err);
+    }
     if (rc == KL_ERR_REFUSED && work->request->abandon) {
-        rc = kl_terminal_abandon(work->terminal, work->pad, &version, err);
+        rc = give_up_oldest(work, " to make room", err);
         if (!rc) {
-            fprintf(stderr,
-                    "terminal-sim: the oldest candidate, TMK version %" PRIu32
-                    ", is destroyed to make room\n",
-                    version);
             rc = kl_terminal_room(work->terminal, work->pad, err);
         }
     }
@@ -350,7 +303,7 @@ static enum kl_rc load_once(struct work *work, struct kl_err *err)
 {
     struct kl_candidate candidate;
     enum kl_verdict verdict;
-    struct kl_terminal_facts facts;
+    struct kl_terminal_load_facts facts;
     enum kl_rc rc = open_record(work, err);
 
     if (!rc) {
@@ -392,7 +345,8 @@ static enum kl_rc settle_first(struct work *work, int *over, struct kl_err *err)
 
     *over = 0;
     if (rc && !work->unsettled &&
-        (work->request->abandon || (rc == KL_ERR_KEY && work->request->fresh))) {
+        (work->request->abandon || work->request->abandon_all ||
+         (rc == KL_ERR_KEY && work->request->fresh))) {
         go_on(err);
         return KL_OK;
     }
@@ -411,10 +365,10 @@ static enum kl_rc settle_first(struct work *work, int *over, struct kl_err *err)
 
 enum kl_rc kl_terminal_cmd_load(int argc, char **argv, int *status, struct kl_err *err)
 {
-    struct request request = {0};
+    struct request request = {.seconds = KL_TERMINAL_TIMEOUT_DEFAULT};
     struct work work = {.request = &request};
     int over = 0;
-    enum kl_rc rc = parse(argc, argv, load_options, &request, err);
+    enum kl_rc rc = parse(argc, argv, 1, &request, err);
 
     (void)status;
     if (!rc) {
@@ -432,11 +386,11 @@ enum kl_rc kl_terminal_cmd_load(int argc, char **argv, int *status, struct kl_er
 
 enum kl_rc kl_terminal_cmd_confirm(int argc, char **argv, int *status, struct kl_err *err)
 {
-    struct request request = {0};
+    struct request request = {.seconds = KL_TERMINAL_TIMEOUT_DEFAULT};
     struct work work = {.request = &request};
     struct kl_candidate confirmed;
     int active = 0;
-    enum kl_rc rc = parse(argc, argv, confirm_options, &request, err);
+    enum kl_rc rc = parse(argc, argv, 0, &request, err);
 
     (void)status;
     if (!rc) {

@@ -1,43 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* terminal-sim pinpad show: what the PIN pad holds, and what it should hold. */
-#include <getopt.h>
 #include <inttypes.h>
 #include <jansson.h>
-#include <string.h>
 
 #include "conf/options.h"
 #include "conf/report.h"
 #include "proto/cert.h"
 #include "terminal-sim/cmd.h"
 #include "terminal-sim/terminal.h"
-
-static enum kl_rc parse(int argc, char **argv, const char **dir, int *json, struct kl_err *err)
-{
-    static const struct option options[] = {
-        {"dir", required_argument, NULL, 'd'},
-        {"json", no_argument, NULL, 'j'},
-        {0},
-    };
-    enum kl_rc rc;
-    int c;
-
-    kl_options_begin();
-    while ((c = kl_options_next(argc, argv, options)) != -1) {
-        if (c == 'd') {
-            *dir = optarg;
-        } else if (c == 'j') {
-            *json = 1;
-        } else {
-            return kl_options_error(c, argv, err);
-        }
-    }
-    rc = kl_options_operands(argc, argv, 1, "\"show\"", err);
-    if (!rc && strcmp(argv[optind], "show") != 0) {
-        rc = kl_err_set(err, KL_ERR_USAGE, "\"%s\" is unknown; there is only \"show\"",
-                        argv[optind]);
-    }
-    return rc ? rc : kl_options_require("--dir", *dir, err);
-}
 
 static json_t *describe(const struct kl_terminal_tmk *entry)
 {
@@ -50,9 +20,11 @@ static json_t *describe(const struct kl_terminal_tmk *entry)
                      "kcv", kcv);
 }
 
-/* The working keys in use; null if there are none. */
-static json_t *describe_keys(const struct kl_pinpad_pair *keys, int held)
+/* The working keys on record as in use; null if there are none. */
+static json_t *describe_keys(const struct kl_terminal_home *terminal, int held)
 {
+    const struct kl_pinpad_pair *keys = kl_terminal_keys(terminal);
+    const char *state = kl_terminal_keys_in_doubt(terminal) ? "in-doubt" : "active";
     char pik[KL_KCV_TEXT], mak[KL_KCV_TEXT];
 
     if (keys->number == 0) {
@@ -60,9 +32,9 @@ static json_t *describe_keys(const struct kl_pinpad_pair *keys, int held)
     }
     kl_kcv_format(keys->pik_kcv, keys->kcv_len, pik);
     kl_kcv_format(keys->mak_kcv, keys->kcv_len, mak);
-    return json_pack("{s:s, s:I, s:s, s:s, s:s}", "state", held ? "active" : "missing",
-                     "tmk-version", (json_int_t)keys->tmk_version, "algorithm",
-                     kl_alg_info(keys->alg)->name, "pik-kcv", pik, "mak-kcv", mak);
+    return json_pack("{s:s, s:I, s:s, s:s, s:s}", "state", held ? state : "missing", "tmk-version",
+                     (json_int_t)keys->tmk_version, "algorithm", kl_alg_info(keys->alg)->name,
+                     "pik-kcv", pik, "mak-kcv", mak);
 }
 
 /* The device key, and whether it has a certificate; null if there is none. */
@@ -103,10 +75,10 @@ enum kl_rc kl_terminal_cmd_pinpad(int argc, char **argv, int *status, struct kl_
     struct kl_terminal_tmk tmks[KL_TERMINAL_TMK_MAX];
     const char *dir = NULL;
     json_t *list, *device = NULL;
-    int keys_held = 0;
+    int json = 0, keys_held = 0;
+    const struct kl_option options[] = {{"--dir", 1, .text = &dir}, {"--json", .flag = &json}, {0}};
     size_t i, count = 0;
-    int json = 0;
-    enum kl_rc rc = parse(argc, argv, &dir, &json, err);
+    enum kl_rc rc = kl_options_parse(argc, argv, options, "show", err);
 
     (void)status;
     if (!rc) {
@@ -132,13 +104,13 @@ enum kl_rc kl_terminal_cmd_pinpad(int argc, char **argv, int *status, struct kl_
         }
         uint32_t abandoned = kl_terminal_abandoned(terminal);
 
-        rc = kl_report_print(json_pack("{s:s, s:s, s:s, s:o, s:o, s:o, s:o}", "terminal",
+        rc = kl_report_print(json_pack("{s:s, s:s, s:s, s:o, s:o, s:o, s:b, s:o}", "terminal",
                                        kl_terminal_serial(terminal), "pinpad",
                                        kl_terminal_pinpad_serial(terminal), "kind",
                                        kl_pinpad_kind(pad), "abandoned",
                                        abandoned ? json_integer(abandoned) : json_null(), "tmks",
-                                       list, "working-keys",
-                                       describe_keys(kl_terminal_keys(terminal), keys_held),
+                                       list, "working-keys", describe_keys(terminal, keys_held),
+                                       "keys-in-doubt", kl_terminal_keys_in_doubt(terminal),
                                        "device-key", device),
                              json, err);
     }

@@ -4,13 +4,11 @@
  * byte, each after the loader's answer to the one before, and tells how far that got.
  */
 #include <errno.h>
-#include <getopt.h>
 #include <stdio.h>
 
-#include "conf/cli.h"
 #include "conf/options.h"
 #include "terminal-sim/cmd.h"
-#include "terminal-sim/load.h"
+#include "terminal-sim/refusal.h"
 #include "terminal-sim/transceiver.h"
 
 enum outcome { GOES_ON, REFUSED, ACCEPTED };
@@ -18,27 +16,13 @@ enum outcome { GOES_ON, REFUSED, ACCEPTED };
 static enum kl_rc parse(int argc, char **argv, const char **address, uint64_t *seconds,
                         struct kl_err *err)
 {
-    static const struct option options[] = {
-        {"connect", required_argument, NULL, 'c'},
-        {"timeout", required_argument, NULL, 't'},
+    const struct kl_option options[] = {
+        {"--connect", 1, .text = address},
+        {"--timeout", .take = kl_cmd_take_timeout, .out = seconds},
         {0},
     };
-    enum kl_rc rc;
-    int c;
 
-    kl_options_begin();
-    while ((c = kl_options_next(argc, argv, options)) != -1) {
-        if (c == 'c') {
-            *address = optarg;
-        } else if (c == 't' &&
-                   kl_parse_duration(optarg, 1, KL_TERMINAL_TIMEOUT_MAX, seconds, err)) {
-            return kl_err_set(err, KL_ERR_USAGE, "--timeout is 1s to 1h");
-        } else if (c != 't') {
-            return kl_options_error(c, argv, err);
-        }
-    }
-    rc = kl_options_operands(argc, argv, 1, "FILE", err);
-    return rc ? rc : kl_options_require("--connect", *address, err);
+    return kl_options_parse(argc, argv, options, "FILE", err);
 }
 
 /* The next message of the terminal's in the recording; *len 0: there is none. */
@@ -78,7 +62,7 @@ static enum kl_rc hear(struct kl_transceiver *transceiver, enum outcome *outcome
     printf("< %s (%zu bytes)\n", kl_msg_name(msg.type), len);
     if (msg.type == KL_MSG_ERROR) {
         *outcome = REFUSED;
-        if (kl_terminal_peer_error(&msg.u.error, &peer)) {
+        if (kl_refusal_heard(&msg.u.error, &peer)) {
             printf("%s\n", peer.text);
         }
     } else if (msg.type == KL_MSG_DONE) {

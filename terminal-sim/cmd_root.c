@@ -108,7 +108,7 @@ static enum kl_rc take_off(const char *dir, const char *prefix, struct kl_err *e
 enum kl_rc kl_terminal_cmd_root(int argc, char **argv, int *status, struct kl_err *err)
 {
     const char *dir = NULL, *verb;
-    const struct kl_cmd_value values[] = {{"--dir", 1, &dir, NULL}, {0}};
+    const struct kl_option options[] = {{"--dir", 1, .text = &dir}, {0}};
     int json = 0, lists, adds;
     enum kl_rc rc = kl_options_take(&argc, argv, "json", '\0', NULL, &json, err);
 
@@ -125,7 +125,11 @@ enum kl_rc kl_terminal_cmd_root(int argc, char **argv, int *status, struct kl_er
     if (json && !lists) {
         return kl_err_set(err, KL_ERR_USAGE, "%s takes no --json", verb);
     }
-    rc = kl_cmd_parse(argc - 1, argv + 1, values, !lists, adds ? "FILE" : "FINGERPRINT", err);
+    rc = kl_options_parse(argc - 1, argv + 1, options,
+                          lists  ? ""
+                          : adds ? "FILE"
+                                 : "FINGERPRINT",
+                          err);
     if (rc) {
         return rc;
     }

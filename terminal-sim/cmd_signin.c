@@ -5,53 +5,64 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "conf/cli.h"
+#include "conf/options.h"
 #include "conf/report.h"
 #include "terminal-sim/cmd.h"
 #include "terminal-sim/drive.h"
 
 struct request {
-    const char *dir, *connect, *format, *timeout;
+    const char *dir, *connect;
+    enum kl_key_format format;
     uint64_t seconds;
     int json, verbose;
 };
 
+struct work {
+    const struct request *request;
+    struct kl_terminal_home *terminal;
+};
+
 static void print_trace(void *arg, const char *line)
 {
-    const struct request *request = arg;
+    const struct work *work = arg;
 
-    fprintf(request->json ? stderr : stdout, "%s\n", line);
+    fprintf(work->request->json ? stderr : stdout, "%s\n", line);
 }
 
-static enum kl_rc parse_format(const char *text, enum kl_key_format *format, struct kl_err *err)
+static enum kl_rc doubt(void *arg, struct kl_err *err)
 {
-    if (!text || strcmp(text, "keys") == 0) {
+    const struct work *work = arg;
+
+    return kl_terminal_doubt_keys(work->terminal, err);
+}
+
+static enum kl_rc take_format(const char *value, void *out, struct kl_err *err)
+{
+    enum kl_key_format *format = out;
+
+    if (strcmp(value, "keys") == 0) {
         *format = KL_FORMAT_KEYS;
-    } else if (strcmp(text, "field62") == 0) {
+    } else if (strcmp(value, "field62") == 0) {
         *format = KL_FORMAT_FIELD62;
     } else {
-        return kl_err_set(err, KL_ERR_USAGE, "--format is keys or field62");
+        return kl_err_set(err, KL_ERR_USAGE, "must be keys or field62");
     }
     return KL_OK;
 }
 
 static enum kl_rc parse(int argc, char **argv, struct request *request, struct kl_err *err)
 {
-    const struct kl_cmd_value values[] = {{"--dir", 1, &request->dir, NULL},
-                                          {"--connect", 1, &request->connect, NULL},
-                                          {"--format", 0, &request->format, NULL},
-                                          {"--timeout", 0, &request->timeout, NULL},
-                                          {"--verbose", 0, NULL, &request->verbose},
-                                          {"--json", 0, NULL, &request->json},
-                                          {0}};
-    enum kl_rc rc = kl_cmd_parse(argc, argv, values, 0, "", err);
+    const struct kl_option options[] = {
+        {"--dir", 1, .text = &request->dir},
+        {"--connect", 1, .text = &request->connect},
+        {"--format", .take = take_format, .out = &request->format},
+        {"--timeout", .take = kl_cmd_take_timeout, .out = &request->seconds},
+        {"--verbose", .flag = &request->verbose},
+        {"--json", .flag = &request->json},
+        {0},
+    };
 
-    request->seconds = KL_TERMINAL_TIMEOUT_DEFAULT;
-    if (!rc && request->timeout &&
-        kl_parse_duration(request->timeout, 1, KL_TERMINAL_TIMEOUT_MAX, &request->seconds, err)) {
-        return kl_err_set(err, KL_ERR_USAGE, "--timeout is 1s to 1h");
-    }
-    return rc;
+    return kl_options_parse(argc, argv, options, "", err);
 }
 
 static enum kl_rc report(const struct request *request, const struct kl_terminal_home *terminal,
@@ -68,19 +79,20 @@ static enum kl_rc report(const struct request *request, const struct kl_terminal
                            request->json, err);
 }
 
-static enum kl_rc sign_in(const struct request *request, enum kl_key_format format,
-                          struct kl_terminal_home *terminal, struct kl_pinpad *pad,
-                          struct kl_err *err)
+static enum kl_rc sign_in(const struct request *request, struct kl_terminal_home *terminal,
+                          struct kl_pinpad *pad, struct kl_err *err)
 {
     const struct kl_drive drive = {request->connect, request->seconds, NULL};
+    struct work work = {request, terminal};
     const struct kl_signin_params params = {
         .serial = kl_terminal_serial(terminal),
         .pinpad_serial = kl_terminal_pinpad_serial(terminal),
         .pad = pad,
         .tmk = *kl_terminal_active(terminal),
-        .format = format,
+        .format = request->format,
+        .doubt = doubt,
         .trace = request->verbose ? print_trace : NULL,
-        .arg = (void *)request,
+        .arg = &work,
     };
     struct kl_err ignored = KL_ERR_INIT;
     struct kl_pinpad_pair pair;
@@ -96,21 +108,20 @@ static enum kl_rc sign_in(const struct request *request, enum kl_key_format form
     if (!rc) {
         rc = kl_terminal_take_keys(terminal, pad, &pair, err);
     }
+    if (rc && kl_terminal_keys_in_doubt(terminal)) {
+        kl_err_context(err, "the working keys are in doubt until the next sign-in");
+    }
     return rc ? rc : report(request, terminal, &pair, err);
 }
 
 enum kl_rc kl_terminal_cmd_sign_in(int argc, char **argv, int *status, struct kl_err *err)
 {
-    struct request request = {0};
+    struct request request = {.format = KL_FORMAT_KEYS, .seconds = KL_TERMINAL_TIMEOUT_DEFAULT};
     struct kl_terminal_home *terminal = NULL;
     struct kl_pinpad *pad = NULL;
-    enum kl_key_format format = KL_FORMAT_KEYS;
     enum kl_rc rc = parse(argc, argv, &request, err);
 
     (void)status;
-    if (!rc) {
-        rc = parse_format(request.format, &format, err);
-    }
     if (!rc) {
         rc = kl_cmd_open(request.dir, 1, &terminal, &pad, err);
     }
@@ -118,7 +129,7 @@ enum kl_rc kl_terminal_cmd_sign_in(int argc, char **argv, int *status, struct kl
         rc = kl_terminal_recover(terminal, pad, err);
     }
     if (!rc) {
-        rc = sign_in(&request, format, terminal, pad, err);
+        rc = sign_in(&request, terminal, pad, err);
     }
     kl_pinpad_free(pad);
     kl_terminal_free(terminal);

@@ -4,14 +4,14 @@
 
 #include "terminal-sim/transceiver.h"
 
-/* A machine's step: kl_terminal_step or kl_signin_step. */
+/* A machine's step: kl_terminal_load_step or kl_signin_step. */
 typedef enum kl_rc step_fn(void *machine, const uint8_t *in, size_t in_len, uint8_t out[KL_MSG_MAX],
                            size_t *out_len, struct kl_err *err);
 
 static enum kl_rc step_load(void *machine, const uint8_t *in, size_t in_len,
                             uint8_t out[KL_MSG_MAX], size_t *out_len, struct kl_err *err)
 {
-    return kl_terminal_step(machine, in, in_len, out, out_len, err);
+    return kl_terminal_load_step(machine, in, in_len, out, out_len, err);
 }
 
 static enum kl_rc step_sign_in(void *machine, const uint8_t *in, size_t in_len,
@@ -52,9 +52,9 @@ static enum kl_rc converse(const struct kl_drive *drive, step_fn *step, void *ma
     return rc;
 }
 
-enum kl_rc kl_drive_run(const struct kl_drive *drive, const struct kl_terminal_params *params,
+enum kl_rc kl_drive_run(const struct kl_drive *drive, const struct kl_terminal_load_params *params,
                         const struct kl_candidate *confirm, enum kl_verdict *verdict,
-                        struct kl_candidate *out_candidate, struct kl_terminal_facts *facts,
+                        struct kl_candidate *out_candidate, struct kl_terminal_load_facts *facts,
                         struct kl_err *err)
 {
     struct kl_terminal_load *load = NULL;
@@ -63,24 +63,24 @@ enum kl_rc kl_drive_run(const struct kl_drive *drive, const struct kl_terminal_p
     enum kl_rc rc = kl_terminal_load_new(params, &load, err);
 
     if (!rc && confirm) {
-        rc = kl_terminal_confirm(load, confirm, out, &out_len, err);
+        rc = kl_terminal_load_confirm(load, confirm, out, &out_len, err);
     } else if (!rc) {
-        rc = kl_terminal_hello(load, out, &out_len, err);
+        rc = kl_terminal_load_hello(load, out, &out_len, err);
     }
     if (!rc) {
         rc = converse(drive, step_load, load, out, out_len, err);
     }
     if (!rc) {
-        *verdict = kl_terminal_verdict(load);
+        *verdict = kl_terminal_load_verdict(load);
         if (out_candidate) {
-            *out_candidate = *kl_terminal_candidate(load);
+            *out_candidate = *kl_terminal_load_candidate(load);
         }
         if (facts) {
-            *facts = *kl_terminal_facts(load);
+            *facts = *kl_terminal_load_facts(load);
         }
-    } else if (load && kl_terminal_has_candidate(load)) {
+    } else if (load && kl_terminal_load_has_candidate(load)) {
         kl_err_context(err, "TMK version %u awaits the loader's word and is kept; run 'confirm'",
-                       (unsigned)kl_terminal_candidate(load)->version);
+                       (unsigned)kl_terminal_load_candidate(load)->version);
     }
     kl_terminal_load_free(load);
     return rc;

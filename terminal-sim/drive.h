@@ -20,9 +20,9 @@ struct kl_drive {
 /* Runs the machine to its end: a load, or the Confirm of `confirm` if that is not NULL. KL_OK: a
  * verdict is proven, and is in *verdict; it has yet to be settled. *out_candidate, if not NULL, is
  * the candidate that it is about, *facts what S4 found. */
-enum kl_rc kl_drive_run(const struct kl_drive *drive, const struct kl_terminal_params *params,
+enum kl_rc kl_drive_run(const struct kl_drive *drive, const struct kl_terminal_load_params *params,
                         const struct kl_candidate *confirm, enum kl_verdict *verdict,
-                        struct kl_candidate *out_candidate, struct kl_terminal_facts *facts,
+                        struct kl_candidate *out_candidate, struct kl_terminal_load_facts *facts,
                         struct kl_err *err) KL_MUST_CHECK;
 
 /* Runs a sign-in to its end. KL_OK: *pair is in the PIN pad, and the loader has made it current; it

@@ -14,6 +14,7 @@
 #include "terminal-sim/auth.h"
 #include "terminal-sim/judge.h"
 #include "terminal-sim/random.h"
+#include "terminal-sim/refusal.h"
 #include "terminal-sim/suite.h"
 
 enum state {
@@ -25,12 +26,12 @@ enum state {
 };
 
 struct kl_terminal_load {
-    struct kl_terminal_params params;
+    struct kl_terminal_load_params params;
     enum state state;
     struct kl_transcript *transcript;
     const struct kl_terminal_suite *suite; /* the chosen one */
     struct kl_auth_work work;              /* AcquireWCRT, verified */
-    struct kl_terminal_facts facts;
+    struct kl_terminal_load_facts facts;
     uint8_t rnd2[KL_RND2_LEN];
     uint8_t t1[KL_HASH_LEN];
     uint32_t version_floor;
@@ -88,7 +89,7 @@ static enum kl_rc authenticate(struct kl_terminal_load *load,
                                const struct kl_certificate *certificate, struct kl_err *err)
 {
     struct kl_auth_work *work = &load->work;
-    struct kl_terminal_facts *facts = &load->facts;
+    struct kl_terminal_load_facts *facts = &load->facts;
     char key[KL_KEY_NAME_TEXT];
     enum kl_rc rc = find_suite(load, certificate->suite, err);
 
@@ -191,8 +192,12 @@ static enum kl_rc check_master_key(struct kl_terminal_load *load, struct kl_mast
         .work_bits = load->work.bits,
         .version_floor = load->version_floor,
     };
-    enum kl_rc rc = load->suite->verify(&load->work, msg, err);
+    const struct kl_terminal_suite *suite = load->suite;
+    enum kl_rc rc = suite->check_mac ? suite->check_mac(load->params.pad, msg, err) : KL_OK;
 
+    if (!rc) {
+        rc = suite->verify(&load->work, msg, err);
+    }
     if (!rc) {
         rc = kl_judge_tbs(&judge, &msg->tbs, err);
     }
@@ -324,27 +329,7 @@ static enum kl_rc on_done(struct kl_terminal_load *load, const struct kl_msg *in
 
 /* ---- Public ---- */
 
-enum kl_rc kl_terminal_peer_error(const struct kl_error_msg *msg, struct kl_err *err)
-{
-    const char *name = kl_wire_name(msg->code);
-    int says_more = msg->text[0] && strcmp(msg->text, name) != 0;
-    char retry[48] = "";
-    enum kl_rc rc = KL_ERR_PEER;
-
-    if (msg->code == KL_WIRE_BUSY || msg->code == KL_WIRE_INTERNAL) {
-        rc = KL_ERR_BUSY;
-    } else if (msg->code == KL_WIRE_TIMEOUT) {
-        rc = KL_ERR_TIMEOUT;
-    }
-    if (msg->retry_after) {
-        snprintf(retry, sizeof(retry), "; it says to try again in %" PRIu32 " s", msg->retry_after);
-    }
-    return kl_err_set(err, rc, "the loader answered Error %s%s%s%s%s", name, says_more ? ": " : "",
-                      says_more ? msg->text : "",
-                      rc == KL_ERR_PEER ? "; see the loader's log for the reason" : "", retry);
-}
-
-static enum kl_rc check_suites(const struct kl_terminal_params *params, struct kl_err *err)
+static enum kl_rc check_suites(const struct kl_terminal_load_params *params, struct kl_err *err)
 {
     if (params->suite_count == 0 || params->suite_count > KL_OFFER_MAX) {
         return kl_err_set(err, KL_ERR_INPUT, "offer 1 to %d suites", KL_OFFER_MAX);
@@ -358,7 +343,7 @@ static enum kl_rc check_suites(const struct kl_terminal_params *params, struct k
     return KL_OK;
 }
 
-enum kl_rc kl_terminal_load_new(const struct kl_terminal_params *params,
+enum kl_rc kl_terminal_load_new(const struct kl_terminal_load_params *params,
                                 struct kl_terminal_load **out, struct kl_err *err)
 {
     struct kl_terminal_load *load;
@@ -404,7 +389,7 @@ void kl_terminal_load_free(struct kl_terminal_load *load)
 
 /* Which roots we trust, so that a loader that has certificates under several picks the right one.
  */
-static enum kl_rc name_anchors(const struct kl_terminal_params *params, struct kl_hello *hello,
+static enum kl_rc name_anchors(const struct kl_terminal_load_params *params, struct kl_hello *hello,
                                struct kl_err *err)
 {
     int count = sk_X509_num(params->roots);
@@ -421,7 +406,7 @@ static enum kl_rc name_anchors(const struct kl_terminal_params *params, struct k
     return rc;
 }
 
-static enum kl_rc make_hello(const struct kl_terminal_params *params, struct kl_hello *hello,
+static enum kl_rc make_hello(const struct kl_terminal_load_params *params, struct kl_hello *hello,
                              struct kl_err *err)
 {
     hello->version = KL_PROTOCOL_VERSION;
@@ -438,8 +423,8 @@ static enum kl_rc make_hello(const struct kl_terminal_params *params, struct kl_
     return name_anchors(params, hello, err);
 }
 
-enum kl_rc kl_terminal_hello(struct kl_terminal_load *load, uint8_t out[KL_MSG_MAX],
-                             size_t *out_len, struct kl_err *err)
+enum kl_rc kl_terminal_load_hello(struct kl_terminal_load *load, uint8_t out[KL_MSG_MAX],
+                                  size_t *out_len, struct kl_err *err)
 {
     struct kl_msg msg = {.type = KL_MSG_HELLO};
     struct kl_pinpad_tmk tmks[KL_PINPAD_TMK_MAX];
@@ -488,8 +473,9 @@ static enum kl_rc need_key(struct kl_terminal_load *load, const struct kl_candid
                            candidate->version);
 }
 
-enum kl_rc kl_terminal_confirm(struct kl_terminal_load *load, const struct kl_candidate *candidate,
-                               uint8_t out[KL_MSG_MAX], size_t *out_len, struct kl_err *err)
+enum kl_rc kl_terminal_load_confirm(struct kl_terminal_load *load,
+                                    const struct kl_candidate *candidate, uint8_t out[KL_MSG_MAX],
+                                    size_t *out_len, struct kl_err *err)
 {
     struct kl_msg msg = {.type = KL_MSG_CONFIRM};
     struct kl_confirm *confirm = &msg.u.confirm;
@@ -535,7 +521,7 @@ static enum kl_rc dispatch(struct kl_terminal_load *load, const uint8_t *in, siz
         return rc;
     }
     if (msg.type == KL_MSG_ERROR) {
-        return kl_terminal_peer_error(&msg.u.error, err);
+        return kl_refusal_heard(&msg.u.error, err);
     }
     if (msg.type != rule[load->state].expected) {
         return kl_err_set(err, KL_ERR_PROTOCOL, "the loader sent %s where %s is due",
@@ -556,22 +542,8 @@ static enum kl_rc dispatch(struct kl_terminal_load *load, const uint8_t *in, siz
     return on_done(load, &msg, err);
 }
 
-/* Failed says no more than "malformed" or "refused", whatever the reason. */
-size_t kl_terminal_refusal(enum kl_rc rc, const uint8_t *in, size_t in_len, uint8_t out[KL_MSG_MAX])
-{
-    struct kl_err ignored = KL_ERR_INIT;
-    struct kl_msg msg, failed = {.type = KL_MSG_FAILED};
-    size_t len;
-
-    if (kl_msg_decode(in, in_len, &msg, &ignored) == KL_OK && msg.type == KL_MSG_ERROR) {
-        return 0;
-    }
-    failed.u.failed.reason = rc == KL_ERR_PROTOCOL ? KL_WIRE_PROTOCOL : KL_WIRE_REFUSED;
-    return kl_msg_encode(&failed, out, &len, &ignored) ? 0 : len;
-}
-
-enum kl_rc kl_terminal_step(struct kl_terminal_load *load, const uint8_t *in, size_t in_len,
-                            uint8_t out[KL_MSG_MAX], size_t *out_len, struct kl_err *err)
+enum kl_rc kl_terminal_load_step(struct kl_terminal_load *load, const uint8_t *in, size_t in_len,
+                                 uint8_t out[KL_MSG_MAX], size_t *out_len, struct kl_err *err)
 {
     enum state before = load->state;
     enum kl_rc rc;
@@ -587,26 +559,26 @@ enum kl_rc kl_terminal_step(struct kl_terminal_load *load, const uint8_t *in, si
     load->state = STATE_OVER;
     kl_pinpad_end(load->params.pad);
     /* After Loaded or Confirm there is nothing to refuse any more. */
-    *out_len = before == STATE_WAIT_DONE ? 0 : kl_terminal_refusal(rc, in, in_len, out);
+    *out_len = before == STATE_WAIT_DONE ? 0 : kl_refusal_answer(rc, in, in_len, out);
     return rc;
 }
 
-int kl_terminal_has_candidate(const struct kl_terminal_load *load)
+int kl_terminal_load_has_candidate(const struct kl_terminal_load *load)
 {
     return load->has_candidate;
 }
 
-const struct kl_candidate *kl_terminal_candidate(const struct kl_terminal_load *load)
+const struct kl_candidate *kl_terminal_load_candidate(const struct kl_terminal_load *load)
 {
     return &load->candidate;
 }
 
-enum kl_verdict kl_terminal_verdict(const struct kl_terminal_load *load)
+enum kl_verdict kl_terminal_load_verdict(const struct kl_terminal_load *load)
 {
     return load->verdict;
 }
 
-const struct kl_terminal_facts *kl_terminal_facts(const struct kl_terminal_load *load)
+const struct kl_terminal_load_facts *kl_terminal_load_facts(const struct kl_terminal_load *load)
 {
     return &load->facts;
 }

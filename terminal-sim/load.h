@@ -20,7 +20,7 @@
 #include "terminal-sim/candidate.h"
 #include "terminal-sim/pinpad.h"
 
-struct kl_terminal_params { /* borrowed, with all it points to, until kl_terminal_load_free */
+struct kl_terminal_load_params { /* borrowed, with all it points to, until kl_terminal_load_free */
     const char *serial;
     const char *pinpad_serial;
     STACK_OF(X509) * roots; /* AcquireRCRT, 1 to KL_ANCHOR_MAX */
@@ -49,49 +49,42 @@ struct kl_terminal_params { /* borrowed, with all it points to, until kl_termina
 
 struct kl_terminal_load;
 
-enum kl_rc kl_terminal_load_new(const struct kl_terminal_params *params,
+enum kl_rc kl_terminal_load_new(const struct kl_terminal_load_params *params,
                                 struct kl_terminal_load **out, struct kl_err *err) KL_MUST_CHECK;
 void kl_terminal_load_free(struct kl_terminal_load *load); /* ends the PIN pad's load; takes NULL */
 
 /* Begins a load or a Confirm: the first message's DER. Once for each machine. A candidate that the
  * PIN pad does not hold is never confirmed: KL_ERR_KEY. */
-enum kl_rc kl_terminal_hello(struct kl_terminal_load *load, uint8_t out[KL_MSG_MAX],
-                             size_t *out_len, struct kl_err *err) KL_MUST_CHECK;
-enum kl_rc kl_terminal_confirm(struct kl_terminal_load *load, const struct kl_candidate *candidate,
-                               uint8_t out[KL_MSG_MAX], size_t *out_len,
-                               struct kl_err *err) KL_MUST_CHECK;
+enum kl_rc kl_terminal_load_hello(struct kl_terminal_load *load, uint8_t out[KL_MSG_MAX],
+                                  size_t *out_len, struct kl_err *err) KL_MUST_CHECK;
+enum kl_rc kl_terminal_load_confirm(struct kl_terminal_load *load,
+                                    const struct kl_candidate *candidate, uint8_t out[KL_MSG_MAX],
+                                    size_t *out_len, struct kl_err *err) KL_MUST_CHECK;
 
 /* Takes the loader's next message. *out_len is always written:
  *   KL_OK, *out_len > 0   send out, then wait for the next message;
- *   KL_OK, *out_len == 0  over: kl_terminal_verdict is proven; carry it out
+ *   KL_OK, *out_len == 0  over: kl_terminal_load_verdict is proven; carry it out
  *                         (kl_terminal_settle);
  *   else, *out_len > 0    over: send out (Failed), close;
  *   else                  over: close.
  * The codes: KL_ERR_PEER, KL_ERR_BUSY or KL_ERR_TIMEOUT if the loader answered Error; the rest as
  * the failed check has it. A machine that is over answers KL_ERR_INTERNAL. After Loaded or Confirm
  * went out no failure touches the candidate. */
-enum kl_rc kl_terminal_step(struct kl_terminal_load *load, const uint8_t *in, size_t in_len,
-                            uint8_t out[KL_MSG_MAX], size_t *out_len,
-                            struct kl_err *err) KL_MUST_CHECK;
+enum kl_rc kl_terminal_load_step(struct kl_terminal_load *load, const uint8_t *in, size_t in_len,
+                                 uint8_t out[KL_MSG_MAX], size_t *out_len,
+                                 struct kl_err *err) KL_MUST_CHECK;
 
 /* 1 if the machine has given out Loaded or Confirm, so that a candidate awaits its Done. */
-int kl_terminal_has_candidate(const struct kl_terminal_load *load);
-const struct kl_candidate *kl_terminal_candidate(const struct kl_terminal_load *load);
-enum kl_verdict kl_terminal_verdict(const struct kl_terminal_load *load);
+int kl_terminal_load_has_candidate(const struct kl_terminal_load *load);
+const struct kl_candidate *kl_terminal_load_candidate(const struct kl_terminal_load *load);
+enum kl_verdict kl_terminal_load_verdict(const struct kl_terminal_load *load);
 
-struct kl_terminal_facts { /* of S4, for people; zero before */
+struct kl_terminal_load_facts { /* of S4, for people; zero before */
     unsigned suite;
     char subject[KL_NAME_MAX]; /* of AcquireWCRT */
     char anchor[KL_NAME_MAX];  /* of the AcquireRCRT above it */
     int has_crl;
 };
-const struct kl_terminal_facts *kl_terminal_facts(const struct kl_terminal_load *load);
-
-/* For the sign-in's machine, too. The Failed that answers `in`, which was refused for rc, its
- * length or 0: an Error is not answered. */
-size_t kl_terminal_refusal(enum kl_rc rc, const uint8_t *in, size_t in_len,
-                           uint8_t out[KL_MSG_MAX]);
-/* The rc of an Error that the loader sent, with its text. */
-enum kl_rc kl_terminal_peer_error(const struct kl_error_msg *msg, struct kl_err *err);
+const struct kl_terminal_load_facts *kl_terminal_load_facts(const struct kl_terminal_load *load);
 
 #endif

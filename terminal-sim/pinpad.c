@@ -12,7 +12,7 @@
 
 static enum kl_rc need_load(const struct kl_pinpad *pad, struct kl_err *err)
 {
-    if (pad->busy != KL_PINPAD_LOAD) {
+    if (pad->busy != KL_PINPAD_LOAD && pad->busy != KL_PINPAD_CLASSIC) {
         return kl_err_set(err, KL_ERR_INTERNAL, "no load is under way in the PIN pad");
     }
     return KL_OK;
@@ -92,7 +92,7 @@ enum kl_rc kl_pinpad_make_labels(const uint8_t hash[KL_HASH_LEN], struct kl_pinp
 {
     enum kl_rc rc = KL_OK;
 
-    for (int i = 0; !rc && i < KL_PINPAD_SESSION_KEYS; i++) {
+    for (int i = 0; !rc && i < KL_PURPOSE_COUNT; i++) {
         rc = kl_suite_label((enum kl_purpose)i, hash, out->of[i], err);
     }
     return rc;
@@ -161,7 +161,7 @@ enum kl_rc kl_pinpad_start_classic(struct kl_pinpad *pad, EVP_PKEY *work, enum k
     enum kl_rc rc = prepare(pad, work, KL_KEY_RSA, t0, &labels, &bits, err);
 
     return rc ? rc
-              : started(pad, KL_PINPAD_LOAD,
+              : started(pad, KL_PINPAD_CLASSIC,
                         pad->ops->start_classic(pad, work, hash, &labels, rnd2, c_rnd1, c_rnd1_len,
                                                 err));
 }
@@ -235,7 +235,7 @@ enum kl_rc kl_pinpad_mac(struct kl_pinpad *pad, enum kl_purpose purpose, const u
         return kl_err_set(err, KL_ERR_INTERNAL, "nothing is under way in the PIN pad");
     }
     if (purpose != KL_PURPOSE_ACK && purpose != KL_PURPOSE_DONE &&
-        (purpose != KL_PURPOSE_KEYS || pad->busy != KL_PINPAD_SESSION)) {
+        (purpose != KL_PURPOSE_KEYS || pad->busy == KL_PINPAD_LOAD)) {
         return kl_err_set(err, KL_ERR_INTERNAL, "that key computes no MAC");
     }
     return pad->ops->mac(pad, purpose, in, len, mac, err);

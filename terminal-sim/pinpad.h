@@ -62,7 +62,8 @@ enum kl_rc kl_pinpad_start_ec(struct kl_pinpad *pad, EVP_PKEY *work, const uint8
                               uint8_t point[KL_EC_POINT_MAX], size_t *point_len,
                               uint8_t c_rnd1[KL_C_RND1_EC_LEN], struct kl_err *err) KL_MUST_CHECK;
 
-/* The same by one OAEP block of Rnd1 || rnd2. K_wrap is Rnd1 itself, and there is no K_nonce. */
+/* The same by one OAEP block of Rnd1 || rnd2. K_wrap is Rnd1 itself, and there is no K_nonce; but
+ * K_keys. */
 enum kl_rc kl_pinpad_start_classic(struct kl_pinpad *pad, EVP_PKEY *work, enum kl_oaep_hash hash,
                                    const uint8_t t0[KL_HASH_LEN], const uint8_t rnd2[KL_RND2_LEN],
                                    uint8_t c_rnd1[KL_RSA_MAX], size_t *c_rnd1_len,
@@ -89,7 +90,7 @@ enum kl_rc kl_pinpad_room(struct kl_pinpad *pad, uint32_t version,
 enum kl_rc kl_pinpad_keep(struct kl_pinpad *pad, const struct kl_pinpad_tmk *tmk,
                           const uint8_t *ctmk, size_t ctmk_len, struct kl_err *err) KL_MUST_CHECK;
 
-/* AES-CMAC under K_ack or K_done; in a sign-in also K_keys. */
+/* AES-CMAC under K_ack or K_done; in a load of classic and in a sign-in also K_keys. */
 enum kl_rc kl_pinpad_mac(struct kl_pinpad *pad, enum kl_purpose purpose, const uint8_t *in,
                          size_t len, uint8_t mac[KL_MAC_LEN], struct kl_err *err) KL_MUST_CHECK;
 

@@ -10,9 +10,8 @@
 #include "terminal-sim/pinpad.h"
 
 /* Labels of the keys that are derived from Rnd1 or a session key, by enum kl_purpose. */
-#define KL_PINPAD_SESSION_KEYS (KL_PURPOSE_KEYS + 1)
 struct kl_pinpad_labels {
-    uint8_t of[KL_PINPAD_SESSION_KEYS][KL_HASH_LEN];
+    uint8_t of[KL_PURPOSE_COUNT][KL_HASH_LEN];
 };
 
 struct kl_pinpad_ops {
@@ -76,7 +75,12 @@ struct kl_pinpad_ops {
                               size_t *sig_len, struct kl_err *err);
 };
 
-enum kl_pinpad_busy { KL_PINPAD_IDLE, KL_PINPAD_LOAD, KL_PINPAD_SESSION };
+enum kl_pinpad_busy {
+    KL_PINPAD_IDLE,
+    KL_PINPAD_LOAD,
+    KL_PINPAD_CLASSIC, /* a load of classic */
+    KL_PINPAD_SESSION,
+};
 
 struct kl_pinpad { /* first member of every kind's own struct */
     const struct kl_pinpad_ops *ops;

@@ -12,7 +12,7 @@
 #include "terminal-sim/pinpad_memory.h"
 
 #define KEY_LEN KL_MEMORY_KEY_LEN
-#define SLOTS (KL_PINPAD_SESSION_KEYS + KL_PINPAD_TMK_MAX + 2 * KL_MEMORY_PAIRS)
+#define SLOTS (KL_PURPOSE_COUNT + KL_PINPAD_TMK_MAX + 2 * KL_MEMORY_PAIRS)
 _Static_assert(KL_TMK_LEN_MAX <= KEY_LEN, "a TMK fits its slot");
 
 struct kl_memory_pad *kl_memory_of(struct kl_pinpad *pad)
@@ -32,12 +32,12 @@ uint8_t *kl_memory_session_key(struct kl_memory_pad *self, enum kl_purpose purpo
 
 static uint8_t *tmk_slot(struct kl_memory_pad *self, size_t i)
 {
-    return slot(self, KL_PINPAD_SESSION_KEYS + i);
+    return slot(self, KL_PURPOSE_COUNT + i);
 }
 
 uint8_t *kl_memory_pair_key(struct kl_memory_pad *self, size_t i, int mak)
 {
-    return slot(self, KL_PINPAD_SESSION_KEYS + KL_PINPAD_TMK_MAX + 2 * i + (mak != 0));
+    return slot(self, KL_PURPOSE_COUNT + KL_PINPAD_TMK_MAX + 2 * i + (mak != 0));
 }
 
 static size_t index_of(struct kl_memory_pad *self, const struct kl_pinpad_tmk *tmk)
@@ -173,14 +173,14 @@ static enum kl_rc memory_random(struct kl_pinpad *pad, uint8_t *out, size_t len,
     return KL_OK;
 }
 
-enum kl_rc kl_memory_derive(struct kl_memory_pad *self, enum kl_purpose from, const uint8_t *base,
-                            size_t base_len, const struct kl_pinpad_labels *labels,
-                            struct kl_err *err)
+enum kl_rc kl_memory_derive(struct kl_memory_pad *self, enum kl_purpose from, enum kl_purpose to,
+                            const uint8_t *base, size_t base_len,
+                            const struct kl_pinpad_labels *labels, struct kl_err *err)
 {
     const EVP_CIPHER *cipher = base_len == 16 ? EVP_aes_128_ecb() : EVP_aes_256_ecb();
     enum kl_rc rc = KL_OK;
 
-    for (int i = (int)from; !rc && i < KL_PINPAD_SESSION_KEYS; i++) {
+    for (int i = (int)from; !rc && i <= (int)to; i++) {
         rc = kl_memory_ecb(cipher, 1, base, labels->of[i], KL_HASH_LEN,
                            kl_memory_session_key(self, (enum kl_purpose)i), err);
     }
@@ -217,8 +217,8 @@ static enum kl_rc memory_start_rsa(struct kl_pinpad *pad, EVP_PKEY *work, enum k
     enum kl_rc rc = draw_rnd1(pad, NULL, &rnd1, err);
 
     if (!rc) {
-        rc = kl_memory_derive(kl_memory_of(pad), KL_PURPOSE_WRAP, kl_secret_data(rnd1), KL_RND1_LEN,
-                              labels, err);
+        rc = kl_memory_derive(kl_memory_of(pad), KL_PURPOSE_WRAP, KL_PURPOSE_DONE,
+                              kl_secret_data(rnd1), KL_RND1_LEN, labels, err);
     }
     if (!rc) {
         rc = kl_rsa_oaep_encrypt(work, hash, kl_secret_data(rnd1), kl_secret_len(rnd1), c_rnd1,
@@ -238,7 +238,8 @@ static enum kl_rc memory_start_classic(struct kl_pinpad *pad, EVP_PKEY *work,
     enum kl_rc rc = draw_rnd1(pad, rnd2, &rnd1, err);
 
     if (!rc) {
-        rc = kl_memory_derive(self, KL_PURPOSE_ACK, kl_secret_data(rnd1), KL_RND1_LEN, labels, err);
+        rc = kl_memory_derive(self, KL_PURPOSE_ACK, KL_PURPOSE_KEYS, kl_secret_data(rnd1),
+                              KL_RND1_LEN, labels, err);
     }
     if (!rc) {
         memcpy(kl_memory_session_key(self, KL_PURPOSE_WRAP), kl_secret_data(rnd1), KL_RND1_LEN);
@@ -318,8 +319,8 @@ static enum kl_rc memory_start_ec(struct kl_pinpad *pad, EVP_PKEY *work,
         rc = draw_rnd1(pad, NULL, &rnd1, err);
     }
     if (!rc) {
-        rc = kl_memory_derive(kl_memory_of(pad), KL_PURPOSE_WRAP, kl_secret_data(rnd1), KL_RND1_LEN,
-                              labels, err);
+        rc = kl_memory_derive(kl_memory_of(pad), KL_PURPOSE_WRAP, KL_PURPOSE_DONE,
+                              kl_secret_data(rnd1), KL_RND1_LEN, labels, err);
     }
     if (!rc) {
         rc = wrap_ecies(secret, label, rnd1, c_rnd1, err);
@@ -394,7 +395,7 @@ static enum kl_rc memory_mac(struct kl_pinpad *pad, enum kl_purpose purpose, con
 static void memory_end(struct kl_pinpad *pad)
 {
     kl_wipe(kl_memory_session_key(kl_memory_of(pad), KL_PURPOSE_WRAP),
-            (size_t)KL_PINPAD_SESSION_KEYS * KEY_LEN);
+            (size_t)KL_PURPOSE_COUNT * KEY_LEN);
 }
 
 static enum kl_rc memory_list(struct kl_pinpad *pad, struct kl_pinpad_tmk *out, size_t *count,

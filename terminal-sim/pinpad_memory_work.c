@@ -41,8 +41,8 @@ enum kl_rc kl_memory_start_session(struct kl_pinpad *pad, const struct kl_pinpad
         rc = open_under(self, tmk, c_session, len, kl_secret_data(session), err);
     }
     if (!rc) {
-        rc = kl_memory_derive(self, KL_PURPOSE_ACK, kl_secret_data(session), SESSION_LEN, labels,
-                              err);
+        rc = kl_memory_derive(self, KL_PURPOSE_ACK, KL_PURPOSE_KEYS, kl_secret_data(session),
+                              SESSION_LEN, labels, err);
     }
     kl_secret_free(session);
     return rc;

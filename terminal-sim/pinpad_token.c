@@ -37,7 +37,7 @@ enum kl_rc kl_token_pad_derive(struct kl_token_pad *self, enum kl_purpose from, 
                                CK_OBJECT_HANDLE base, const struct kl_pinpad_labels *labels,
                                struct kl_err *err)
 {
-    static const enum kl_key_use use[KL_PINPAD_SESSION_KEYS] = {
+    static const enum kl_key_use use[KL_PURPOSE_COUNT] = {
         [KL_PURPOSE_WRAP] = KL_USE_UNWRAP, [KL_PURPOSE_NONCE] = KL_USE_ENCRYPT,
         [KL_PURPOSE_ACK] = KL_USE_MAC,     [KL_PURPOSE_DONE] = KL_USE_MAC,
         [KL_PURPOSE_KEYS] = KL_USE_MAC,
@@ -189,7 +189,7 @@ static enum kl_rc token_start_classic(struct kl_pinpad *pad, EVP_PKEY *work, enu
                                 &base, err);
     }
     if (!rc) {
-        rc = kl_token_pad_derive(self, KL_PURPOSE_ACK, KL_PURPOSE_DONE, base, labels, err);
+        rc = kl_token_pad_derive(self, KL_PURPOSE_ACK, KL_PURPOSE_KEYS, base, labels, err);
     }
     kl_secret_free(both);
     kl_op_destroy(self->session, &base);
@@ -213,7 +213,7 @@ static enum kl_rc token_kcv(struct kl_pinpad *pad, enum kl_alg alg, const uint8_
     enum kl_rc rc;
 
     rc = kl_op_unwrap_tmk(self->session, self->keys[KL_PURPOSE_WRAP], alg, ctmk, ctmk_len,
-                          KL_USE_KCV, NULL, 0, &tmk, err);
+                          KL_USE_KCV, &tmk, err);
     if (!rc) {
         rc = kl_op_kcv(self->session, tmk, alg, kcv_len, kcv, err);
     }
@@ -255,7 +255,7 @@ static void token_end(struct kl_pinpad *pad)
 {
     struct kl_token_pad *self = kl_token_pad_of(pad);
 
-    for (int i = 0; i < KL_PINPAD_SESSION_KEYS; i++) {
+    for (int i = 0; i < KL_PURPOSE_COUNT; i++) {
         kl_op_destroy(self->session, &self->keys[i]);
     }
 }

@@ -23,9 +23,9 @@
 struct kl_token_pad {
     struct kl_pinpad base;
     struct kl_hsm *hsm;
-    struct kl_session *session;                    /* hsm's */
-    CK_OBJECT_HANDLE keys[KL_PINPAD_SESSION_KEYS]; /* by enum kl_purpose; 0 = none */
-    int tdes_known, tdes_unwraps;                  /* kl_pad_tdes_unwraps, once asked */
+    struct kl_session *session;              /* hsm's */
+    CK_OBJECT_HANDLE keys[KL_PURPOSE_COUNT]; /* by enum kl_purpose; 0 = none */
+    int tdes_known, tdes_unwraps;            /* kl_pad_tdes_unwraps, once asked */
 };
 
 struct kl_token_pad *kl_token_pad_of(struct kl_pinpad *pad);

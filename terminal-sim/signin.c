@@ -13,7 +13,7 @@
 #include "proto/secret.h"
 #include "proto/transcript.h"
 #include "terminal-sim/ack.h"
-#include "terminal-sim/load.h"
+#include "terminal-sim/refusal.h"
 
 #define DES_LEN 8
 
@@ -132,6 +132,35 @@ static enum kl_rc extract(const struct kl_working_keys *keys, struct kl_wrapped_
     return KL_OK;
 }
 
+/* What is under the TMK does not say what it is for: somebody who knows a working key, and has its
+ * cryptogram, could send it as session key and as PIK, and make the MAC. In TDES-ECB so he could
+ * with a block twice, of a MAK of single length, say, which is soon broken. What the loader sends
+ * is all drawn, and so differs. */
+static enum kl_rc check_blocks(const struct kl_working_keys *keys, const struct kl_wrapped_key *pik,
+                               const struct kl_wrapped_key *mak, struct kl_err *err)
+{
+    const struct kl_bytes parts[] = {
+        {keys->c_session, keys->c_session_len},
+        {pik->data, pik->len},
+        {mak->data, keys->has_field62 ? DES_LEN : mak->len},
+    };
+    uint8_t all[3 * KL_CTMK_LEN_MAX];
+    size_t len = 0;
+
+    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+        memcpy(all + len, parts[i].data, parts[i].len);
+        len += parts[i].len;
+    }
+    for (size_t i = 0; i < len; i += DES_LEN) {
+        for (size_t j = i + DES_LEN; j < len; j += DES_LEN) {
+            if (memcmp(all + i, all + j, DES_LEN) == 0) {
+                return kl_err_set(err, KL_ERR_VERIFY, "WorkingKeys holds the same block twice");
+            }
+        }
+    }
+    return KL_OK;
+}
+
 static enum kl_rc check_kcv(const struct kl_signin *sign_in, const char *name, enum kl_alg alg,
                             const struct kl_wrapped_key *key, struct kl_err *err)
 {
@@ -205,6 +234,9 @@ static enum kl_rc on_keys(struct kl_signin *sign_in, const struct kl_working_key
         rc = extract(keys, &pik, &mak, &alg, err);
     }
     if (!rc) {
+        rc = check_blocks(keys, &pik, &mak, err);
+    }
+    if (!rc) {
         rc = check_kcv(sign_in, "PIK", alg, &pik, err);
     }
     if (!rc) {
@@ -218,6 +250,9 @@ static enum kl_rc on_keys(struct kl_signin *sign_in, const struct kl_working_key
     }
     if (!rc) {
         rc = keep(sign_in, alg, &pik, &mak, err);
+    }
+    if (!rc && sign_in->params.doubt) {
+        rc = sign_in->params.doubt(sign_in->params.arg, err);
     }
     if (rc) {
         return rc;
@@ -237,7 +272,7 @@ static enum kl_rc on_done(struct kl_signin *sign_in, const struct kl_done *done,
     if (done->verdict != KL_VERDICT_ACTIVE || done->tmk_version != sign_in->params.tmk.version ||
         CRYPTO_memcmp(done->mac, sign_in->active_mac, KL_MAC_LEN) != 0) {
         return kl_err_set(err, KL_ERR_VERIFY,
-                          "Done is not the loader's word on these working keys; the old ones stay");
+                          "Done is not the loader's word on these working keys");
     }
     trace(sign_in, "Done: the working keys are current");
     sign_in->state = STATE_OVER;
@@ -327,7 +362,7 @@ static enum kl_rc dispatch(struct kl_signin *sign_in, const uint8_t *in, size_t 
         return rc;
     }
     if (msg.type == KL_MSG_ERROR) {
-        return kl_terminal_peer_error(&msg.u.error, err);
+        return kl_refusal_heard(&msg.u.error, err);
     }
     if (msg.type != due) {
         return kl_err_set(err, KL_ERR_PROTOCOL, "the loader sent %s where %s is due",
@@ -354,7 +389,7 @@ enum kl_rc kl_signin_step(struct kl_signin *sign_in, const uint8_t *in, size_t i
     }
     sign_in->state = STATE_OVER;
     kl_pinpad_end(sign_in->params.pad);
-    *out_len = before == STATE_WAIT_KEYS ? kl_terminal_refusal(rc, in, in_len, out) : 0;
+    *out_len = before == STATE_WAIT_KEYS ? kl_refusal_answer(rc, in, in_len, out) : 0;
     return rc;
 }
 

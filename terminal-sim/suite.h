@@ -26,6 +26,11 @@ struct kl_terminal_suite {
                           const uint8_t rnd2[KL_RND2_LEN], struct kl_randoms *out,
                           struct kl_err *err);
 
+    /* S8, first of all, where the signature does not cover tbs: its MAC, by the PIN pad's key of
+     * this load. KL_ERR_VERIFY. NULL in the other suites. */
+    enum kl_rc (*check_mac)(struct kl_pinpad *pad, const struct kl_master_key *msg,
+                            struct kl_err *err);
+
     /* S8: the signature, before anything in msg->tbs is believed. Where it gives Ctmk and Rnd2'
      * back, puts them into msg->tbs. KL_ERR_VERIFY. */
     enum kl_rc (*verify)(const struct kl_auth_work *work, struct kl_master_key *msg,

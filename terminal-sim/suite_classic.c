@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * classic on the terminal's side, the method to the letter: one OAEP block of Rnd1 || Rnd2, and a
- * signature that gives Ctmk || Rnd2' back. What else MasterKey says is not signed here; it is
- * believed only as far as the recovered block and the KCV bear it out. docs/security.md, "classic".
+ * signature that gives Ctmk || Rnd2' back. What else MasterKey says is not signed; a MAC by a key
+ * of Rnd1, which who made the signature has, stands for that. docs/security.md, "classic".
  */
+#include <openssl/crypto.h>
 #include <string.h>
 
 #include "proto/pubkey.h"
@@ -21,6 +22,23 @@ static enum kl_rc randoms(struct kl_pinpad *pad, const struct kl_auth_work *work
     return rc ? rc
               : kl_pinpad_start_classic(pad, work->key, hash, t0, rnd2, out->c_rnd1,
                                         &out->c_rnd1_len, err);
+}
+
+/* K_keys is derived over T0: so Hello and Certificate are checked with it. */
+static enum kl_rc check_mac(struct kl_pinpad *pad, const struct kl_master_key *msg,
+                            struct kl_err *err)
+{
+    uint8_t mac[KL_MAC_LEN];
+    enum kl_rc rc =
+        kl_pinpad_mac(pad, KL_PURPOSE_KEYS, msg->tbs_der.data, msg->tbs_der.len, mac, err);
+
+    if (!rc && CRYPTO_memcmp(mac, msg->mac, KL_MAC_LEN) != 0) {
+        rc = kl_err_set(err, KL_ERR_VERIFY,
+                        "S8: MasterKey's MAC is wrong: it was changed on its way, or Hello or "
+                        "Certificate was");
+    }
+    kl_wipe(mac, sizeof(mac));
+    return rc;
 }
 
 /* Exactly Ctmk || Rnd2': where the one ends shows in the lengths alone. */
@@ -55,5 +73,6 @@ static enum kl_rc verify(const struct kl_auth_work *work, struct kl_master_key *
 const struct kl_terminal_suite kl_terminal_suite_classic = {
     .id = KL_SUITE_CLASSIC,
     .randoms = randoms,
+    .check_mac = check_mac,
     .verify = verify,
 };

@@ -37,6 +37,8 @@ static const struct command {
      "    --abandon-candidate  go on with a load even if the loader settles nothing; the\n"
      "                         candidate stays until a later Done proves it superseded, but\n"
      "                         where there is no room the oldest one is destroyed\n"
+     "    --abandon-all        the same, and every candidate that the loader has not settled is\n"
+     "                         destroyed: where one keeps loads out by too high a version\n"
      "    --record FILE        write every message of the load to FILE, for 'replay'\n"
      "    --verbose            a line for each step of the method\n"
      "    --json               the result as JSON; --verbose goes to stderr then\n"},
@@ -46,8 +48,9 @@ static const struct command {
     {"pinpad", kl_terminal_cmd_pinpad, "show --dir DIR [--json]",
      "    What the PIN pad holds: version, algorithm, KCV and state of each TMK: active,\n"
      "    unconfirmed (not yet settled with the loader), stray (never used), missing or lost\n"
-     "    (an active TMK or a candidate that it should hold); the working keys in use and the\n"
-     "    device key. No command can read a key.\n"},
+     "    (an active TMK or a candidate that it should hold); the working keys: active, in-doubt\n"
+     "    (after a sign-in that got no answer) or missing; the device key. No command can read a\n"
+     "    key.\n"},
     {"root", kl_terminal_cmd_root,
      "add --dir DIR FILE | list --dir DIR [--json] | remove --dir DIR FINGERPRINT",
      "    Which AcquireRCRTs the terminal trusts, at most 4, so that the next one is there before\n"
@@ -64,7 +67,8 @@ static const struct command {
      "    install FILE         the certificate (PEM), and what is above it but the root\n"},
     {"sign-in", kl_terminal_cmd_sign_in, "--dir DIR --connect HOST:PORT [OPTIONS]",
      "    Get fresh working keys, PIK and MAK, under the TMK in use; the old ones go once the\n"
-     "    loader has said that the new ones count.\n"
+     "    loader has said that the new ones count. Where its word does not come, neither are used\n"
+     "    until a sign-in ends well: pin-block and mac end with status 75.\n"
      "    --format keys        of the TMK's algorithm (default)\n"
      "    --format field62     TDES: the 40 bytes of field 62, with a MAK of single length\n"
      "    --timeout T, --verbose, --json   as for 'load'\n"},

@@ -169,6 +169,26 @@ const struct kl_pinpad_pair *kl_terminal_keys(const struct kl_terminal_home *t)
     return &t->record.keys;
 }
 
+int kl_terminal_keys_in_doubt(const struct kl_terminal_home *t)
+{
+    return t->record.keys_in_doubt;
+}
+
+enum kl_rc kl_terminal_usable_keys(const struct kl_terminal_home *t,
+                                   const struct kl_pinpad_pair **out, struct kl_err *err)
+{
+    if (t->record.keys_in_doubt) {
+        return kl_err_set(err, KL_ERR_BUSY,
+                          "the last sign-in did not end: sign in again, since the loader may have "
+                          "other working keys as current");
+    }
+    if (t->record.keys.number == 0) {
+        return kl_err_set(err, KL_ERR_KEY, "the terminal has no working keys: run 'sign-in' first");
+    }
+    *out = &t->record.keys;
+    return KL_OK;
+}
+
 enum kl_rc kl_terminal_open_pinpad(const struct kl_terminal_home *t, struct kl_pinpad **out,
                                    struct kl_err *err)
 {
@@ -538,13 +558,12 @@ enum kl_rc kl_terminal_list(const struct kl_terminal_home *t, struct kl_pinpad *
     return KL_OK;
 }
 
-/* The highest version that was ever on record; 0 if none was. */
+/* The highest version of a TMK on record; 0 if there is none. Not that of one that was given up:
+ * the loader may have been set back to a store that never goes so far. */
 static uint32_t highest(const struct kl_record *record)
 {
-    if (record->count > 0) {
-        return record->candidates[record->count - 1].version;
-    }
-    return record->abandoned ? record->abandoned : record->active.version;
+    return record->count > 0 ? record->candidates[record->count - 1].version
+                             : record->active.version;
 }
 
 enum kl_rc kl_terminal_record(struct kl_terminal_home *t, const struct kl_candidate *candidate,
@@ -601,6 +620,7 @@ static enum kl_rc activate(struct kl_terminal_home *t, struct kl_pinpad *pad, ui
     }
     if (version != t->record.active.version) { /* working keys are the old one's */
         memset(&record.keys, 0, sizeof(record.keys));
+        record.keys_in_doubt = 0;
     }
     record.abandoned = 0; /* older than any candidate: superseded, if it ever was active */
     rc = replace_record(t, &record, err);
@@ -612,6 +632,14 @@ enum kl_rc kl_terminal_settle(struct kl_terminal_home *t, struct kl_pinpad *pad,
 {
     return verdict == KL_VERDICT_ACTIVE ? activate(t, pad, version, err)
                                         : discard(t, pad, version, t->record.abandoned, err);
+}
+
+enum kl_rc kl_terminal_doubt_keys(struct kl_terminal_home *t, struct kl_err *err)
+{
+    struct kl_record record = t->record;
+
+    record.keys_in_doubt = 1;
+    return replace_record(t, &record, err);
 }
 
 enum kl_rc kl_terminal_take_keys(struct kl_terminal_home *t, struct kl_pinpad *pad,
@@ -633,6 +661,7 @@ enum kl_rc kl_terminal_take_keys(struct kl_terminal_home *t, struct kl_pinpad *p
         return rc;
     }
     record.keys = *pair;
+    record.keys_in_doubt = 0;
     rc = replace_record(t, &record, err);
     return rc ? rc : kl_pinpad_prune(pad, pair->number, err);
 }

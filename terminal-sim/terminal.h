@@ -12,7 +12,9 @@
  * and strays are destroyed after that. Done, drop, first says on record that the TMK is to go.
  *
  * Working keys likewise: the pair that the record names is in use, any other in the pad is a stray.
- * They belong to one TMK, and go when another becomes active.
+ * They belong to one TMK, and go when another becomes active. Before Loaded of a sign-in goes out
+ * the record says that they are in doubt, and until a Done takes the new pair into use none is
+ * used.
  */
 #ifndef KL_TERMINAL_SIM_TERMINAL_H
 #define KL_TERMINAL_SIM_TERMINAL_H
@@ -58,8 +60,14 @@ STACK_OF(X509) * kl_terminal_roots(const struct kl_terminal_home *); /* AcquireR
 size_t kl_terminal_chain(const struct kl_terminal_home *, struct kl_bytes out[KL_CHAIN_MAX]);
 /* In use; version 0 = none yet. Borrowed until the record changes. */
 const struct kl_pinpad_tmk *kl_terminal_active(const struct kl_terminal_home *);
-/* In use; number 0 = none. Borrowed likewise. */
+/* On record as in use; number 0 = none. Borrowed likewise. */
 const struct kl_pinpad_pair *kl_terminal_keys(const struct kl_terminal_home *);
+/* 1: the last sign-in got no Done, so that they must not be used before the next. */
+int kl_terminal_keys_in_doubt(const struct kl_terminal_home *);
+/* Those keys, to be used: KL_ERR_KEY if there are none, KL_ERR_BUSY if they are in doubt. */
+enum kl_rc kl_terminal_usable_keys(const struct kl_terminal_home *terminal,
+                                   const struct kl_pinpad_pair **out,
+                                   struct kl_err *err) KL_MUST_CHECK;
 
 /* The folder's PIN pad; the caller frees it. */
 enum kl_rc kl_terminal_open_pinpad(const struct kl_terminal_home *terminal, struct kl_pinpad **out,
@@ -97,7 +105,7 @@ enum kl_rc kl_terminal_room(const struct kl_terminal_home *terminal, struct kl_p
                             struct kl_err *err) KL_MUST_CHECK;
 
 /* Gives up the oldest candidate, TMK and record, without the loader's word; that it did is on
- * record until a younger one is active. *version: which. KL_ERR_NOT_FOUND if there is none. */
+ * record until the next one is active. *version: which. KL_ERR_NOT_FOUND if there is none. */
 enum kl_rc kl_terminal_abandon(struct kl_terminal_home *terminal, struct kl_pinpad *pad,
                                uint32_t *version, struct kl_err *err) KL_MUST_CHECK;
 
@@ -124,7 +132,7 @@ enum kl_rc kl_terminal_list(const struct kl_terminal_home *terminal, struct kl_p
                             struct kl_err *err) KL_MUST_CHECK;
 
 /* Puts a candidate on record, durably, or says of the one put there last that it is whole; see
- * kl_terminal_params.record. Should it fail, the file may have either list. */
+ * kl_terminal_load_params.record. Should it fail, the file may have either list. */
 enum kl_rc kl_terminal_record(struct kl_terminal_home *terminal,
                               const struct kl_candidate *candidate,
                               struct kl_err *err) KL_MUST_CHECK;
@@ -137,9 +145,13 @@ enum kl_rc kl_terminal_settle(struct kl_terminal_home *terminal, struct kl_pinpa
                               uint32_t version, enum kl_verdict verdict,
                               struct kl_err *err) KL_MUST_CHECK;
 
-/* Takes working keys into use that an authentic Done has made current: on record first, then every
- * other pair is destroyed. May be repeated after a failure or a crash. KL_ERR_KEY if the pad lacks
- * them, KL_ERR_VERIFY if they are not of the TMK in use. */
+/* Says on record, durably, that the working keys are in doubt: as kl_signin_params.doubt has to. */
+enum kl_rc kl_terminal_doubt_keys(struct kl_terminal_home *terminal,
+                                  struct kl_err *err) KL_MUST_CHECK;
+
+/* Takes working keys into use that an authentic Done has made current: on record first, which ends
+ * all doubt, then every other pair is destroyed. May be repeated after a failure or a crash.
+ * KL_ERR_KEY if the pad lacks them, KL_ERR_VERIFY if they are not of the TMK in use. */
 enum kl_rc kl_terminal_take_keys(struct kl_terminal_home *terminal, struct kl_pinpad *pad,
                                  const struct kl_pinpad_pair *pair,
                                  struct kl_err *err) KL_MUST_CHECK;

@@ -307,7 +307,7 @@ END_TEST
 
 /* A terminal T1 in this process, so that the test has every byte of its in hand. */
 struct own {
-    struct kl_terminal_params params;
+    struct kl_terminal_load_params params;
     struct kl_pinpad *pad;
     STACK_OF(X509) * roots;
     struct kl_terminal_load *load;
@@ -325,15 +325,15 @@ static void own_init(struct own *own)
     ck_assert_int_eq(kl_pinpad_memory_new(&own->pad, &err), KL_OK);
     ck_assert_int_eq(kl_cert_load_pem(file_path(path, lab.dir, "root.pem"), &own->roots, &err),
                      KL_OK);
-    own->params = (struct kl_terminal_params){.serial = "T1",
-                                              .pinpad_serial = "PT1",
-                                              .roots = own->roots,
-                                              .pad = own->pad,
-                                              .suites = {KL_SUITE_HARDENED_RSA},
-                                              .suite_count = 1,
-                                              .algs = {KL_ALG_TDES2},
-                                              .alg_count = 1,
-                                              .now = time(NULL)};
+    own->params = (struct kl_terminal_load_params){.serial = "T1",
+                                                   .pinpad_serial = "PT1",
+                                                   .roots = own->roots,
+                                                   .pad = own->pad,
+                                                   .suites = {KL_SUITE_HARDENED_RSA},
+                                                   .suite_count = 1,
+                                                   .algs = {KL_ALG_TDES2},
+                                                   .alg_count = 1,
+                                                   .now = time(NULL)};
 }
 
 static void own_free(struct own *own)
@@ -352,7 +352,7 @@ static void own_begin(struct own *own)
     kl_terminal_load_free(own->load);
     own->load = NULL;
     ck_assert_int_eq(kl_terminal_load_new(&own->params, &own->load, &err), KL_OK);
-    ck_assert_int_eq(kl_terminal_hello(own->load, own->der, &own->len, &err), KL_OK);
+    ck_assert_int_eq(kl_terminal_load_hello(own->load, own->der, &own->len, &err), KL_OK);
     own->fd = dial();
 }
 
@@ -378,8 +378,8 @@ static void own_step(struct own *own, int type)
     ck_assert(peer_hear_bytes(own->fd, in, len));
     ck_assert_int_eq(kl_msg_decode(in, len, &msg, &err), KL_OK);
     ck_assert_int_eq(msg.type, type);
-    ck_assert_msg(kl_terminal_step(own->load, in, len, own->der, &own->len, &err) == KL_OK, "%s",
-                  err.text);
+    ck_assert_msg(kl_terminal_load_step(own->load, in, len, own->der, &own->len, &err) == KL_OK,
+                  "%s", err.text);
 }
 
 /* Up to Randoms, which are ready. */
@@ -474,8 +474,8 @@ START_TEST(test_early_byte_while_pending)
 }
 END_TEST
 
-/* While the HSM works on a load of a serial it works on no other; before and after, a second
- * connection neither disturbs the first nor is disturbed. */
+/* While the HSM works on a load of a serial it works on no other; a second connection does not
+ * disturb the first, neither before nor after. */
 START_TEST(test_second_connection)
 {
     struct kl_msg hello = hello_of("T1"), garbage = randoms_of(256), msg;
@@ -507,7 +507,7 @@ START_TEST(test_second_connection)
     own_say(&own, 0);
     own_step(&own, KL_MSG_DONE);
     ck_assert_uint_eq(own.len, 0);
-    ck_assert_int_eq(kl_terminal_verdict(own.load), KL_VERDICT_ACTIVE);
+    ck_assert_int_eq(kl_terminal_load_verdict(own.load), KL_VERDICT_ACTIVE);
     own_free(&own);
     lab_arm(&lab, "T1", 5);
     end();
@@ -548,6 +548,34 @@ START_TEST(test_bad_randoms_spend)
     expect_refused(fd, text);
     ck_assert(lab_logged(&lab, "its attempts are used up", 5));
     ck_assert_uint_eq(lab_store(&lab, "T1", store), 0);
+    lab_arm(&lab, "T1", 5);
+    end();
+}
+END_TEST
+
+/* Connections that were admitted while there was an attempt left do not each have one: once it is
+ * spent the HSM works for none of them. */
+START_TEST(test_one_attempt_for_many)
+{
+    enum { MANY = 3 };
+    char text[KL_ERROR_TEXT_MAX + 1] = "";
+    struct kl_msg msg, hello = hello_of("T1"), garbage = randoms_of(256);
+    int fds[MANY];
+
+    begin("many-admitted");
+    lab_arm(&lab, "T1", 1);
+    for (int i = 0; i < MANY; i++) {
+        peer_say_msg(fds[i] = dial(), &hello);
+        ck_assert_int_eq(peer_hear(fds[i], &msg), KL_MSG_CERTIFICATE);
+    }
+    peer_say_msg(fds[0], &garbage);
+    expect_refused(fds[0], text);
+    for (int i = 1; i < MANY; i++) {
+        peer_expect_error(fds[i], KL_WIRE_BUSY);
+    }
+    peer_say_msg(fds[0] = dial(), &hello);
+    expect_refused(fds[0], text);
+    ck_assert_int_eq(attempts_left(), 0);
     lab_arm(&lab, "T1", 5);
     end();
 }
@@ -643,6 +671,7 @@ int main(void)
     tcase_add_test(tcase, test_early_byte_while_pending);
     tcase_add_test(tcase, test_second_connection);
     tcase_add_test(tcase, test_bad_randoms_spend);
+    tcase_add_test(tcase, test_one_attempt_for_many);
     tcase_add_test(tcase, test_silent_peer);
     tcase_add_test(tcase, test_dripping_peer);
     tcase_add_test(tcase, test_slow_load);

@@ -102,6 +102,7 @@ START_TEST(keys_are_shown)
     ck_assert_str_eq(text_at(work, "key"), "RSA-2048");
     ck_assert_str_eq(text_at(work, "suite"), "hardened-rsa");
     ck_assert_str_eq(text_at(json_object_get(shown, "storage_key"), "attributes"), "ok");
+    ck_assert_str_eq(text_at(json_object_get(shown, "binding_key"), "attributes"), "ok");
     json_decref(shown);
     X509_free(cert);
 
@@ -124,6 +125,7 @@ START_TEST(replace)
     json_t *first = last_json();
     ck_assert_str_eq(text_at(first, "destroyed"), "none");
     ck_assert(json_is_true(json_object_get(first, "storage_key_made")));
+    ck_assert(json_is_true(json_object_get(first, "binding_key_made")));
 
     CTL(0, NULL, conf, "key", "csr", "--subject", "/CN=R", "--out",
         ceremony_path(request, "r.csr"));
@@ -145,6 +147,7 @@ START_TEST(replace)
     json_t *second = last_json();
     ck_assert_str_eq(text_at(second, "destroyed"), text_at(first, "spki_sha256"));
     ck_assert(json_is_false(json_object_get(second, "storage_key_made")));
+    ck_assert(json_is_false(json_object_get(second, "binding_key_made")));
     ck_assert_str_ne(text_at(second, "spki_sha256"), text_at(first, "spki_sha256"));
     /* The old certificate is of another key now. */
     CTL(76, "no work key in the HSM", conf, "cert", "install", cert, "--force");

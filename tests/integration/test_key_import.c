@@ -75,6 +75,7 @@ START_TEST(work_keys_of_every_suite)
         ck_assert_str_eq(text_at(made, "suite"), keys[i].suite);
         ck_assert_str_eq(text_at(made, "key"), keys[i].key);
         ck_assert_int_eq(json_is_true(json_object_get(made, "storage_key_made")), i == 0);
+        ck_assert_int_eq(json_is_true(json_object_get(made, "binding_key_made")), i == 0);
         json_decref(made);
         CTL(0, NULL, conf, "key", "show", "--label", keys[i].label);
         CTL(0, NULL, conf, "key", "csr", "--label", keys[i].label, "--subject", "CN=x", "--out",
@@ -264,7 +265,7 @@ START_TEST(zone_keys_from_files)
         "--expect-kcv", kcvs[2]);
     ZMK(0, NULL, "zout", "export", "--component-kcv", kcvs[0], "--component-kcv", kcvs[1],
         "--expect-kcv", kcvs[2]);
-    CTL(0, NULL, conf, "key", "generate", "--key", "rsa-2048"); /* a storage key, too */
+    CTL(0, NULL, conf, "key", "generate", "--key", "rsa-2048"); /* the store's keys, too */
     CTL(0, NULL, conf, "--json", "zmk", "list");
     json_t *list = last_json();
     ck_assert_uint_eq(json_array_size(list), 2);

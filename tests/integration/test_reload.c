@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "tests/support/lab.h"
+#include "tests/support/lab_trust.h"
 #include "tests/support/suite.h"
 
 #define TERMINALS 3
@@ -99,12 +100,18 @@ static unsigned count_log(const char *text)
     return count;
 }
 
-/* SIGHUP, and loads that go on until the log has `event` once more, and a little longer. */
+/* SIGHUP, to the workers as well, as a shell sends it to a job; and loads that go on until the log
+ * has `event` once more, and a little longer. */
 static void reload(const char *event, int loads)
 {
     unsigned before = count_log(event);
+    pid_t workers[8];
+    size_t count = proc_children(lab.daemon.pid, workers, 8);
     int ms = 0;
 
+    for (size_t i = 0; i < count; i++) {
+        kill(workers[i], SIGHUP);
+    }
     kill(lab.daemon.pid, SIGHUP);
     for (; count_log(event) == before && ms < proc_seconds(30) * 1000; ms += 20) {
         proc_sleep_ms(20);
@@ -113,6 +120,7 @@ static void reload(const char *event, int loads)
         }
     }
     ck_assert_msg(count_log(event) > before, "no %s: %s", event, file_read(lab.daemon.err, NULL));
+    ck_assert_uint_eq(count_log("event=worker-lost"), 0);
     for (ms = 0; loads && ms < 1000; ms += 20) {
         proc_sleep_ms(20);
         go_on(1);
@@ -189,6 +197,31 @@ START_TEST(root_rollover)
     ck_assert(lab_logged(&lab, "the terminal trusts none of the roots", 5));
     end_loads();
     lab_agree(&lab, "OLD");
+}
+END_TEST
+
+/* When all that is installed is revoked, nothing is served until there is another. */
+START_TEST(all_revoked)
+{
+    char work[PATH_MAX], path[PATH_MAX];
+
+    lab_begin(&lab, "all-revoked");
+    lab_start(&lab);
+    lab_terminal(&lab, "T", "tdes2");
+    X509 *cert =
+        lab_read_cert(file_path(path, file_path(work, lab.dir, "work"), LAB_WORK_KEY ".pem"));
+    lab_revoke(&lab, "ca", cert);
+    X509_free(cert);
+    lab_publish_crl(&lab, "ca", "loader");
+    reload("event=reload-failed", 0);
+    ck_assert(lab_logged(&lab, "no new load is served", 1));
+    lab_arm(&lab, "T", 2);
+    ck_assert_int_ne(lab_load(&lab, "T", lab.port), 0);
+    ck_assert(lab_logged(&lab, "rc=unavailable", 5));
+    lab_certify(&lab, "acquire-work-2", "hardened-rsa", "rsa-2048", "ca");
+    reload("event=reloaded chains=1", 0);
+    ck_assert_int_eq(lab_load(&lab, "T", lab.port), 0);
+    lab_settled(&lab, "T", 1);
 }
 END_TEST
 
@@ -288,6 +321,12 @@ END_TEST
 
 int main(void)
 {
+    const struct {
+        const char *name;
+        const TTest *test;
+    } changing[] = {{"rotation", rotation},
+                    {"rollover", root_rollover},
+                    {"all-revoked", all_revoked}};
     Suite *suite = suite_create("reload");
     TCase *tc = tcase_create("reload");
 
@@ -299,12 +338,12 @@ int main(void)
     tcase_add_test(tc, test_option);
     suite_add_tcase(suite, tc);
     /* These change what is installed: each has a centre of its own. */
-    for (int i = 0; i < 2; i++) {
-        tc = tcase_create(i == 0 ? "rotation" : "rollover");
+    for (size_t i = 0; i < sizeof changing / sizeof changing[0]; i++) {
+        tc = tcase_create(changing[i].name);
         tcase_set_timeout(tc, 180);
         tcase_add_unchecked_fixture(tc, found, abandon);
         tcase_add_checked_fixture(tc, NULL, end);
-        tcase_add_test(tc, i == 0 ? rotation : root_rollover);
+        tcase_add_test(tc, changing[i].test);
         suite_add_tcase(suite, tc);
     }
     return test_run(suite);

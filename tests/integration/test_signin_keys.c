@@ -273,15 +273,32 @@ static size_t place(const struct recording *was, const uint8_t *field, size_t le
     return (size_t)(at - was->der[1]) + 2; /* a frame's header has 2 bytes */
 }
 
-/* Each bit pattern once in each field; nothing of it may be kept, by nobody. */
-static void flip(const char *serial, const char *format, const size_t *places, size_t count)
+/* A byte of WorkingKeys, and what the terminal says once it has been changed. */
+struct spot {
+    size_t at;
+    const char *says;
+};
+
+/* One bit at each spot; the terminal itself must see to it, and nobody keep anything. */
+static void flip(const char *serial, const char *format, const struct spot *spots, size_t count)
 {
     const struct lab_pair before = lab_store_pair(&lab, serial);
 
     for (size_t i = 0; i < count; i++) {
-        const struct relay_plan plan = {
-            .act = RELAY_FLIP, .message = 1, .byte = places[i], .bit = i % 8};
-        through(&plan, serial, format, 76, NULL);
+        const struct relay_plan plan = {.act = RELAY_FLIP,
+                                        .message = 1,
+                                        .byte = spots[i].at,
+                                        .bit = 1};
+        struct relay *relay = relay_start(0, lab.port, &plan);
+        struct proc proc;
+
+        ck_assert_ptr_nonnull(relay);
+        ck_assert_int_eq(lab_sign_in(&lab, serial, relay_port(relay), format, &proc), 76);
+        relay_stop(relay);
+        char *said = file_read(proc.err, NULL);
+        ck_assert_msg(strstr(said, spots[i].says) != NULL, "%zu: not \"%s\": %s", i, spots[i].says,
+                      said);
+        free(said);
     }
     const struct lab_pair ours = lab_store_pair(&lab, serial), theirs = lab_pad_pair(&lab, serial);
     ck_assert(lab_same_pair(&before, &ours) && lab_same_pair(&before, &theirs));
@@ -296,28 +313,28 @@ START_TEST(working_keys_are_tampered_with)
     loaded_terminal("A", "aes128");
     record("A", "keys", &was);
     const struct kl_working_keys *keys = &was.keys;
-    const size_t places[] = {
-        place(&was, keys->c_session, keys->c_session_len) + 5,
-        place(&was, keys->pik.data, keys->pik.len),
-        place(&was, keys->pik.kcv, keys->pik.kcv_len),
-        place(&was, keys->mak.data, keys->mak.len) + 7,
-        place(&was, keys->mak.kcv, keys->mak.kcv_len) + 1,
-        place(&was, keys->mac, KL_MAC_LEN) + KL_MAC_LEN - 1,
-        place(&was, keys->body_der.data, keys->body_der.len) + 4, /* version */
-        place(&was, keys->body_der.data, keys->body_der.len) + 7, /* algorithm */
-        5,                                                        /* the message's own framing */
+    const struct spot spots[] = {
+        {place(&was, keys->c_session, keys->c_session_len) + 5, ""}, /* it does not unwrap */
+        {place(&was, keys->pik.data, keys->pik.len), "MAC is wrong"},
+        {place(&was, keys->pik.kcv, keys->pik.kcv_len), "MAC is wrong"},
+        {place(&was, keys->mak.data, keys->mak.len) + 7, "MAC is wrong"},
+        {place(&was, keys->mak.kcv, keys->mak.kcv_len) + 1, "MAC is wrong"},
+        {place(&was, keys->mac, KL_MAC_LEN) + KL_MAC_LEN - 1, "MAC is wrong"},
+        {place(&was, keys->body_der.data, keys->body_der.len) + 4, "for a TMK version"},
+        {place(&was, keys->body_der.data, keys->body_der.len) + 7, "WorkingKeys"},
+        {5, "WorkingKeys"}, /* the message's own framing */
     };
-    flip("A", "keys", places, sizeof(places) / sizeof(places[0]));
+    flip("A", "keys", spots, sizeof(spots) / sizeof(spots[0]));
     free(was.data);
 
     loaded_terminal("D", "tdes2");
     record("D", "field62", &was);
     const size_t start = place(&was, was.keys.field62, KL_FIELD62_LEN);
-    const size_t in_field[] = {
-        place(&was, was.keys.c_session, was.keys.c_session_len),
-        start,
-        start + KL_FIELD62_LEN / 2,
-        start + KL_FIELD62_LEN - 1,
+    const struct spot in_field[] = {
+        {place(&was, was.keys.c_session, was.keys.c_session_len), "MAC is wrong"},
+        {start, "MAC is wrong"},
+        {start + KL_FIELD62_LEN / 2, "MAC is wrong"},
+        {start + KL_FIELD62_LEN - 1, "MAC is wrong"},
     };
     flip("D", "field62", in_field, sizeof(in_field) / sizeof(in_field[0]));
     free(was.data);
@@ -329,8 +346,10 @@ static void replay(const struct recording *was, unsigned number, const char *say
 {
     uint8_t frame[KL_MSG_MAX + 2];
     const size_t len = was->len[number];
-    const struct relay_plan plan = {
-        .act = RELAY_REPLACE, .message = number, .data = frame, .len = len + 2};
+    const struct relay_plan plan = {.act = RELAY_REPLACE,
+                                    .message = number,
+                                    .data = frame,
+                                    .len = len + 2};
 
     frame[0] = (uint8_t)(len >> 8);
     frame[1] = (uint8_t)len;
@@ -376,6 +395,32 @@ START_TEST(replays_and_forgeries)
     ck_assert_msg(strstr(audit, "alarm") != NULL, "%s", audit);
     free(audit);
     free(was.data);
+}
+END_TEST
+
+/* The terminal gives up waiting and signs in anew; then the first Loaded, held back, comes too. */
+START_TEST(loaded_is_held_back)
+{
+    const struct relay_plan plan = {.act = RELAY_HOLD_BEFORE, .message = 2};
+    struct relay *relay;
+    struct proc terminal;
+    char to[32];
+
+    begin("held-back", "no");
+    loaded_terminal("T", "aes128");
+    relay = relay_start(0, lab.port, &plan);
+    ck_assert_ptr_nonnull(relay);
+    snprintf(to, sizeof(to), "127.0.0.1:%u", relay_port(relay));
+    lab_sim_start(&lab, "T", &terminal, "sign-in", "--connect", to, NULL);
+    ck_assert(relay_wait_hold(relay, proc_seconds(20) * 1000));
+    proc_kill(&terminal);
+    sign_in_well("T", "keys");
+    relay_release(relay);
+    proc_sleep_ms(200); /* what the relay passes on arrives */
+    relay_stop(relay);
+    lab_pairs_agree(&lab, "T");
+    lab_keys_work(&lab, "T");
+    ck_assert(lab_logged(&lab, "a later sign-in of this terminal came first", 5));
 }
 END_TEST
 
@@ -456,6 +501,7 @@ int main(void)
     tcase_add_test(tc, not_for_everyone);
     tcase_add_test(tc, working_keys_are_tampered_with);
     tcase_add_test(tc, replays_and_forgeries);
+    tcase_add_test(tc, loaded_is_held_back);
     tcase_add_loop_test(tc, killed_in_a_sign_in, 0, 2);
     suite_add_tcase(suite, tc);
     return test_run(suite);

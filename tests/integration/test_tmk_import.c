@@ -16,7 +16,10 @@
 #include <unistd.h>
 
 #include "conf/report.h"
+#include "daemon/config.h"
 #include "daemon/store.h"
+#include "pkcs11/binding.h"
+#include "pkcs11/keys.h"
 #include "proto/alg.h"
 #include "proto/pubkey.h"
 #include "tests/support/ceremony.h"
@@ -441,6 +444,26 @@ END_TEST
 
 /* ---- Out ---- */
 
+#define OK(call) ck_assert_msg((call) == KL_OK, "%s", err.text)
+
+/* Binds a key to T1, as a load or a sign-in would. */
+static void bind(struct kl_stored_key *key, enum kl_binding_kind kind, uint32_t version)
+{
+    const struct kl_binding_of what = {kind, "T1", version, key};
+    CK_OBJECT_HANDLE binding;
+    struct kl_config config;
+    struct kl_hsm *hsm = NULL;
+
+    ck_assert_int_eq(setenv("SOFTHSM2_CONF", strchr(ceremony.loader_env, '=') + 1, 1), 0);
+    OK(kl_config_load(conf, &config, &err));
+    const struct kl_hsm_where where = kl_config_hsm(&config);
+    OK(kl_hsm_open(&where, 0, &hsm, &err));
+    OK(kl_binding_key_find(kl_hsm_session(hsm), config.binding_key, &binding, &err));
+    OK(kl_binding_compute(kl_hsm_session(hsm), binding, &what, key->binding, &err));
+    kl_hsm_free(hsm);
+    kl_config_wipe(&config);
+}
+
 /* Makes T1's waiting TMK its TMK of that version and state, as a load would. */
 static void loaded(uint32_t version, enum kl_tmk_state state)
 {
@@ -455,7 +478,6 @@ static void loaded(uint32_t version, enum kl_tmk_state state)
                          .created = 1000,
                          .expires = 2000};
 
-#define OK(call) ck_assert_msg((call) == KL_OK, "%s", err.text)
     OK(kl_store_open(ceremony_path(path, "loader.db"), KL_STORE_WRITE, &store, &err));
     OK(kl_store_begin(store, &err));
     OK(kl_store_import_get(store, "T1", &import, &err));
@@ -463,6 +485,8 @@ static void loaded(uint32_t version, enum kl_tmk_state state)
     memcpy(row.cryptogram, import.key.cryptogram, row.cryptogram_len);
     row.kcv_len = import.key.kcv_len;
     memcpy(row.kcv, import.key.kcv, row.kcv_len);
+    bind(&import.key, KL_BINDING_TMK, version);
+    memcpy(row.binding, import.key.binding, sizeof(row.binding));
     OK(kl_store_tmk_add(store, &row, &err));
     if (state != KL_TMK_PENDING) {
         OK(kl_store_tmk_set_state(store, "T1", version, state, 1500, 0, &err));
@@ -535,6 +559,8 @@ START_TEST(working_keys_go_out)
     OK(kl_store_begin(store, &err));
     OK(kl_store_import_get(store, "T2", &import, &err));
     working.pik = working.mak = import.key;
+    bind(&working.pik, KL_BINDING_PIK, 1);
+    bind(&working.mak, KL_BINDING_MAK, 1);
     OK(kl_store_working_put(store, &working, &err));
     OK(kl_store_commit(store, &err));
     kl_store_free(store);

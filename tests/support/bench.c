@@ -177,7 +177,7 @@ enum kl_rc bench_step(struct bench *b)
     size_t len = b->len;
 
     memcpy(in, b->buf, len);
-    return kl_terminal_step(b->load, in, len, b->buf, &b->len, &b->err);
+    return kl_terminal_load_step(b->load, in, len, b->buf, &b->len, &b->err);
 }
 
 void bench_begin(struct bench *b)
@@ -188,7 +188,7 @@ void bench_begin(struct bench *b)
     b->loader.session_len = 0;
     b->traced[0] = '\0';
     ok(b, kl_terminal_load_new(&b->params, &b->load, &b->err));
-    ok(b, kl_terminal_hello(b->load, b->buf, &b->len, &b->err));
+    ok(b, kl_terminal_load_hello(b->load, b->buf, &b->len, &b->err));
 }
 
 void bench_to_certificate(struct bench *b)
@@ -238,8 +238,8 @@ enum kl_rc bench_give(struct bench *b, const struct kl_msg *msg)
 
 void bench_settle(struct bench *b)
 {
-    ok(b, kl_terminal_settle(b->home_open, b->pad, kl_terminal_candidate(b->load)->version,
-                             kl_terminal_verdict(b->load), &b->err));
+    ok(b, kl_terminal_settle(b->home_open, b->pad, kl_terminal_load_candidate(b->load)->version,
+                             kl_terminal_load_verdict(b->load), &b->err));
 }
 
 void bench_whole_load(struct bench *b)
@@ -264,7 +264,7 @@ void bench_confirm(struct bench *b, enum kl_verdict verdict)
     kl_terminal_load_free(b->load);
     b->load = NULL;
     ok(b, kl_terminal_load_new(&b->params, &b->load, &b->err));
-    ok(b, kl_terminal_confirm(b->load, &list[0], b->buf, &b->len, &b->err));
+    ok(b, kl_terminal_load_confirm(b->load, &list[0], b->buf, &b->len, &b->err));
     ok(b, kl_msg_decode(b->buf, b->len, &msg, &b->err));
     ck_assert_int_eq(msg.type, KL_MSG_CONFIRM);
     ck_assert_str_eq(msg.u.confirm.serial, FAKE_SERIAL);
@@ -290,8 +290,8 @@ void bench_expect_refusal(struct bench *b, enum kl_rc want, uint32_t reason)
     ck_assert_int_eq(kl_msg_decode(b->buf, b->len, &msg, &err), KL_OK);
     ck_assert_int_eq(msg.type, KL_MSG_FAILED);
     ck_assert_uint_eq(msg.u.failed.reason, reason);
-    ck_assert_int_eq(kl_terminal_step(b->load, b->buf, b->len, b->buf, &len, &err),
+    ck_assert_int_eq(kl_terminal_load_step(b->load, b->buf, b->len, b->buf, &len, &err),
                      KL_ERR_INTERNAL);
     ck_assert_uint_eq(len, 0);
-    ck_assert_int_eq(kl_terminal_has_candidate(b->load), 0);
+    ck_assert_int_eq(kl_terminal_load_has_candidate(b->load), 0);
 }

@@ -28,7 +28,7 @@ struct bench {
     char home[PATH_MAX + 8];
     struct kl_terminal_home *home_open;
     struct kl_pinpad *pad;
-    struct kl_terminal_params params;
+    struct kl_terminal_load_params params;
     struct kl_terminal_load *load;
     struct fake_loader loader;
     uint8_t buf[KL_MSG_MAX]; /* what goes back and forth */

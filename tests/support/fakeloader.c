@@ -478,7 +478,7 @@ void fake_say_master_key(struct fake_loader *loader, const uint8_t *in, size_t i
     struct kl_err err = KL_ERR_INIT;
     struct kl_msg randoms, msg = {.type = KL_MSG_MASTER_KEY};
     struct kl_tbs *tbs = &msg.u.master_key.tbs;
-    uint8_t der[KL_TBS_MAX];
+    uint8_t der[KL_TBS_MAX], key[32];
     size_t len;
 
     ck_assert_msg(kl_msg_decode(in, in_len, &randoms, &err) == KL_OK, "%s", err.text);
@@ -505,7 +505,10 @@ void fake_say_master_key(struct fake_loader *loader, const uint8_t *in, size_t i
     }
     ck_assert_msg(kl_tbs_encode(tbs, der, &len, &err) == KL_OK, "%s", err.text);
     msg.u.master_key.tbs_der = (struct kl_bytes){der, len};
-    if (loader->suite != KL_SUITE_CLASSIC) {
+    if (loader->suite == KL_SUITE_CLASSIC) {
+        fake_derive(loader, "keys", key);
+        fake_cmac(key, 32, der, len, msg.u.master_key.mac);
+    } else {
         fake_sign(loader->sign_key, der, len, 32, &msg.u.master_key);
     }
     if (loader->spoil_master_key) {

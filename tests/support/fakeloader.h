@@ -51,7 +51,7 @@ struct fake_loader {
     size_t kcv_len;
     uint8_t kcv[4];
     void (*spoil_certificate)(struct kl_certificate *);
-    void (*spoil_tbs)(struct fake_loader *, struct kl_tbs *); /* before it is signed */
+    void (*spoil_tbs)(struct fake_loader *, struct kl_tbs *); /* before signature and MAC */
     void (*spoil_master_key)(struct fake_loader *, struct kl_master_key *); /* after */
 
     /* ---- Sign-in: the session key is in rnd1, what it is derived by in t0 ---- */

@@ -290,7 +290,7 @@ void ht_setup(struct ht_key key)
 {
     p11_open();
     ht_make_key("work", key);
-    ck_ok(kl_storage_key_generate(hsm.session, p11_config.storage_key, &err));
+    p11_make_store_keys();
     ht_open(&p11_config);
     term = calloc(1, sizeof(*term));
     ht_choose("work");
@@ -383,6 +383,18 @@ static void recover(struct kl_master_key *mk, enum kl_alg alg)
     memcpy(mk->tbs.rnd2, message + len - 32, 32);
 }
 
+/* AES-CMAC(K_keys, tbs) in classic, and nothing otherwise. */
+static void check_tbs_mac(const struct kl_master_key *mk)
+{
+    uint8_t key[32], mac[16] = {0};
+
+    if (term->suite == KL_SUITE_CLASSIC) {
+        derive("keys", key);
+        ht_cmac(key, 32, mk->tbs_der.data, mk->tbs_der.len, mac);
+    }
+    ck_assert_mem_eq(mk->mac, mac, 16);
+}
+
 static size_t unwrap_tmk(const struct kl_tbs *tbs, uint8_t tmk[KL_CTMK_LEN_MAX])
 {
     uint8_t key[32];
@@ -418,10 +430,24 @@ static void check_storage(enum kl_alg alg)
 
     ck_ok(kl_storage_key_find(hsm.session, "storage", &storage, &err));
     ck_ok(kl_op_unwrap_tmk(hsm.session, storage, alg, term->out.cryptogram,
-                           term->out.cryptogram_len, KL_USE_KCV, NULL, 0, &tmk, &err));
+                           term->out.cryptogram_len, KL_USE_KCV, &tmk, &err));
     ck_ok(kl_op_kcv(hsm.session, tmk, alg, 4, kcv, &err));
     ck_assert_mem_eq(kcv, term->out.kcv, 4);
     kl_op_destroy(hsm.session, &tmk);
+}
+
+/* As the version of the job, of the terminal that said Hello. */
+static void check_binding(enum kl_alg alg)
+{
+    const struct kl_load_out *out = &term->out;
+    struct kl_stored_key key = {.alg = alg,
+                                .cryptogram_len = out->cryptogram_len,
+                                .kcv_len = out->kcv_len};
+
+    memcpy(key.cryptogram, out->cryptogram, sizeof(key.cryptogram));
+    memcpy(key.kcv, out->kcv, sizeof(key.kcv));
+    p11_bind(&key, KL_BINDING_TMK, "T-0001", term->in.tmk_version);
+    ck_assert_mem_eq(out->binding, key.binding, sizeof(key.binding));
 }
 
 void ht_check_load(enum kl_alg alg)
@@ -448,6 +474,7 @@ void ht_check_load(enum kl_alg alg)
     } else {
         verify_pss(mk);
     }
+    check_tbs_mac(mk);
     ck_assert_mem_eq(tbs->t1, term->t1, 32);
     ck_assert_mem_eq(tbs->rnd2, term->rnd2, 32);
     ck_assert_str_eq(tbs->serial, "T-0001");
@@ -465,5 +492,6 @@ void ht_check_load(enum kl_alg alg)
     check_mac("done", KL_VERDICT_ACTIVE, NULL, 0, out->active_mac);
     check_mac("done", KL_VERDICT_DROP, NULL, 0, out->drop_mac);
     check_storage(alg);
+    check_binding(alg);
     ck_assert_uint_eq(test_session_objects(hsm.session), 0);
 }

@@ -59,7 +59,7 @@ void ht_encode_randoms(void);
 void ht_encode_hello(void);
 
 enum kl_rc ht_run(void);
-/* S8 and S9 over the result, its MACs, and the store's cryptogram. */
+/* S8 and S9 over the result, its MACs, and the store's cryptogram with its binding. */
 void ht_check_load(enum kl_alg alg);
 /* ht_run() ends with rc; nothing is written, nothing left behind, and the HSM not blamed. */
 void ht_refused(enum kl_rc rc);

@@ -54,6 +54,21 @@ size_t keywrap_aes(const uint8_t *kek, size_t kek_len, int padded, const uint8_t
     return (size_t)n;
 }
 
+void keywrap_aes_open(const uint8_t *kek, size_t kek_len, const uint8_t *wrapped, size_t len,
+                      uint8_t *out)
+{
+    static const EVP_CIPHER *(*const ciphers[])(void) = {EVP_aes_128_wrap, EVP_aes_192_wrap,
+                                                         EVP_aes_256_wrap};
+    EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
+    int n = 0;
+
+    EVP_CIPHER_CTX_set_flags(ctx, EVP_CIPHER_CTX_FLAG_WRAP_ALLOW);
+    ck_assert_int_eq(EVP_DecryptInit_ex(ctx, ciphers[(kek_len - 16) / 8](), NULL, kek, NULL), 1);
+    ck_assert_int_eq(EVP_DecryptUpdate(ctx, out, &n, wrapped, (int)len), 1);
+    ck_assert_int_eq(n, (int)len - 8);
+    EVP_CIPHER_CTX_free(ctx);
+}
+
 char *keywrap_hex(const uint8_t *data, size_t len, char *out)
 {
     for (size_t i = 0; i < len; i++) {

@@ -18,6 +18,11 @@ void keywrap_kcv_text(const struct kl_alg_info *info, const uint8_t *key, char o
 size_t keywrap_aes(const uint8_t *kek, size_t kek_len, int padded, const uint8_t *key, size_t len,
                    uint8_t *out);
 
+/* Its reverse, without padding (RFC 3394): out gets len - 8 bytes. Fails the test if it does not
+ * unwrap. */
+void keywrap_aes_open(const uint8_t *kek, size_t kek_len, const uint8_t *wrapped, size_t len,
+                      uint8_t *out);
+
 /* Upper-case hex; out has room for 2 * len + 1. Returns out. */
 char *keywrap_hex(const uint8_t *data, size_t len, char *out);
 

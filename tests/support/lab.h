@@ -51,12 +51,15 @@ const char *lab_built(const char *name);
 void lab_found(struct lab *lab, unsigned bits);
 /* The parts of it, for more of the same: the directory, PINs and the loader's token; another CA, in
  * DIR/NAME, whose root is added to DIR/root.pem; that CA's next CRL of a scope, installed; another
- * work key of that label, suite and kind, with a certificate of that CA, installed. */
+ * work key of that label, suite and kind, with a certificate of that CA, installed; or only that
+ * certificate, for a work key that is there. */
 void lab_lay_out(struct lab *lab);
 void lab_found_ca(struct lab *lab, const char *name);
 void lab_publish_crl(struct lab *lab, const char *ca, const char *scope);
 void lab_certify(struct lab *lab, const char *label, const char *suite, const char *key,
                  const char *ca);
+/* lab_certify without making the key, which is there. */
+void lab_certify_key(struct lab *lab, const char *label, const char *ca_name);
 void lab_abandon(struct lab *lab); /* removes everything */
 
 /* A store and configuration of this test's own; the name is a directory name. */

@@ -4,7 +4,6 @@
 
 #include <check.h>
 #include <openssl/crypto.h>
-#include <openssl/evp.h>
 #include <sqlite3.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -87,6 +86,16 @@ static int run_ctl(struct lab *lab, int json, struct proc *proc, va_list ap)
     return proc_wait(proc, RUN_SECONDS);
 }
 
+int lab_ctl_run(struct lab *lab, struct proc *proc, ...)
+{
+    va_list ap;
+
+    va_start(ap, proc);
+    int status = run_ctl(lab, 0, proc, ap);
+    va_end(ap);
+    return status;
+}
+
 void lab_ctl_ends(struct lab *lab, int status, const char *words, ...)
 {
     struct proc proc;
@@ -162,8 +171,8 @@ static struct lab_pair pair_of(const json_t *at, const char *version, const char
 struct lab_pair lab_store_pair(struct lab *lab, const char *serial)
 {
     json_t *report = lab_ctl_json(lab, "terminal", "show", serial, NULL);
-    struct lab_pair pair = pair_of(json_object_get(report, "working_keys"), "tmk_version",
-                                   "pik_kcv", "mak_kcv");
+    struct lab_pair pair =
+        pair_of(json_object_get(report, "working_keys"), "tmk_version", "pik_kcv", "mak_kcv");
 
     json_decref(report);
     return pair;
@@ -199,11 +208,37 @@ void lab_pairs_agree(struct lab *lab, const char *serial)
     ck_assert_msg(ours.tmk_version != 0, "%s has no working keys", serial);
     ck_assert_msg(lab_same_pair(&ours, &theirs),
                   "%s: store: TMK %u, PIK %s, MAK %s; PIN pad: TMK %u, PIK %s, MAK %s", serial,
-                  ours.tmk_version, ours.pik, ours.mak, theirs.tmk_version, theirs.pik,
-                  theirs.mak);
+                  ours.tmk_version, ours.pik, ours.mak, theirs.tmk_version, theirs.pik, theirs.mak);
 }
 
 /* ---- Keys in clear ---- */
+
+uint8_t lab_odd(uint8_t byte)
+{
+    return (uint8_t)((byte & 0xfe) | !__builtin_parity(byte & 0xfe));
+}
+
+void lab_components(struct lab *lab, const struct kl_alg_info *info, const uint8_t *value,
+                    struct lab_components *out)
+{
+    static const char *const names[] = {"first.pin", "second.pin"};
+    uint8_t *one = out->values[0], *other = out->values[1];
+    char path[PATH_MAX], text[2 * KL_TMK_LEN_MAX + 2];
+
+    ck_assert_int_eq(getrandom(one, KL_TMK_LEN_MAX, 0), KL_TMK_LEN_MAX);
+    for (size_t i = 0; i < info->key_len; i++) {
+        one[i] = info->is_aes ? one[i] : lab_odd(one[i]);
+        other[i] = one[i] ^ value[i];
+        other[i] = info->is_aes ? other[i] : lab_odd(other[i]);
+    }
+    for (int i = 0; i < 2; i++) {
+        strcat(keywrap_hex(out->values[i], info->key_len, text), "\n");
+        file_write(file_path(path, lab->dir, names[i]), text, strlen(text), 0600);
+        snprintf(out->sources[i], sizeof(out->sources[i]), "file:%s", path);
+        keywrap_kcv_text(info, out->values[i], out->kcvs[i]);
+    }
+    keywrap_kcv_text(info, value, out->kcv);
+}
 
 struct kl_working lab_working(struct lab *lab, const char *serial)
 {
@@ -227,26 +262,13 @@ struct kl_tmk lab_tmk_row(struct lab *lab, const char *serial, unsigned version)
     return row;
 }
 
-/* RFC 3394 back, by OpenSSL. */
-static void unwrap(const uint8_t kek[KL_TMK_LEN_MAX], const uint8_t *wrapped, size_t len,
-                   uint8_t *out)
-{
-    EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
-    int n = 0;
-
-    EVP_CIPHER_CTX_set_flags(ctx, EVP_CIPHER_CTX_FLAG_WRAP_ALLOW);
-    ck_assert_int_eq(EVP_DecryptInit_ex(ctx, EVP_aes_256_wrap(), NULL, kek, NULL), 1);
-    ck_assert_int_eq(EVP_DecryptUpdate(ctx, out, &n, wrapped, (int)len), 1);
-    ck_assert_int_eq(n, (int)len - 8);
-    EVP_CIPHER_CTX_free(ctx);
-}
-
 void lab_clear_key(struct lab *lab, enum kl_alg alg, const uint8_t *cryptogram, size_t len,
                    uint8_t out[KL_TMK_LEN_MAX])
 {
     char role[PATH_MAX], conf[PATH_MAX + 32], pin[PATH_MAX + 32];
-    const struct kl_hsm_where where = {
-        .module = lab->module, .token = "pkcs11:token=loader", .pin_source = pin};
+    const struct kl_hsm_where where = {.module = lab->module,
+                                       .token = "pkcs11:token=loader",
+                                       .pin_source = pin};
     CK_OBJECT_HANDLE storage, kek = CK_INVALID_HANDLE, key = CK_INVALID_HANDLE;
     struct kl_hsm *hsm = NULL;
     struct kl_secret *value = NULL;
@@ -266,7 +288,7 @@ void lab_clear_key(struct lab *lab, enum kl_alg alg, const uint8_t *cryptogram, 
     OK(kl_op_import_value(session, KL_ALG_AES256, kl_secret_data(value), KL_USE_WRAP, &kek, &err));
     OK(kl_op_wrap(session, kek, key, wrapped, &wrapped_len, &err));
     ck_assert_uint_eq(wrapped_len, kl_alg_info(alg)->key_len + 8);
-    unwrap(kl_secret_data(value), wrapped, wrapped_len, out);
+    keywrap_aes_open(kl_secret_data(value), KL_TMK_LEN_MAX, wrapped, wrapped_len, out);
     kl_secret_free(value);
     kl_hsm_free(hsm);
 }
@@ -395,10 +417,8 @@ void lab_keys_work(struct lab *lab, const char *serial)
 char *lab_store_dump(struct lab *lab)
 {
     static const char *const queries[] = {
-        "SELECT * FROM terminal ORDER BY 1",
-        "SELECT * FROM tmk ORDER BY 1, 2",
-        "SELECT * FROM imported ORDER BY 1",
-        "SELECT * FROM working ORDER BY 1",
+        "SELECT * FROM terminal ORDER BY 1", "SELECT * FROM tmk ORDER BY 1, 2",
+        "SELECT * FROM imported ORDER BY 1", "SELECT * FROM working ORDER BY 1",
         "SELECT * FROM audit ORDER BY 1",
     };
     sqlite3 *db = NULL;

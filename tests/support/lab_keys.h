@@ -21,11 +21,14 @@ void lab_sim_start(struct lab *lab, const char *serial, struct proc *proc, ...)
     __attribute__((sentinel));
 int lab_sim(struct lab *lab, const char *serial, struct proc *proc, ...) __attribute__((sentinel));
 
+/* `keyloaderctl ARGS...`: its exit status, whatever it is. */
+int lab_ctl_run(struct lab *lab, struct proc *proc, ...) __attribute__((sentinel));
 /* keyloaderctl must end with that status and, unless words is NULL, say them on stderr. */
 void lab_ctl_ends(struct lab *lab, int status, const char *words, ...) __attribute__((sentinel));
 /* The JSON that `keyloaderctl --json ARGS...` prints; the caller releases it. */
 json_t *lab_ctl_json(struct lab *lab, ...) __attribute__((sentinel));
-/* A string or number of an object, as text; fails the test if there is none. Borrowed, or static. */
+/* A string or number of an object, as text; fails the test if there is none. Borrowed, or static.
+ */
 const char *lab_text(const json_t *object, const char *key);
 
 /* ---- Sign-in ---- */
@@ -46,6 +49,18 @@ int lab_same_pair(const struct lab_pair *a, const struct lab_pair *b);
 void lab_pairs_agree(struct lab *lab, const char *serial);
 
 /* ---- Keys in clear ---- */
+
+/* Two values whose sum is a key of info's length, as custodians have them: in files DIR/first.pin
+ * and DIR/second.pin, whose SRCs are `sources`, with the KCVs of each and of the key. DES keys have
+ * odd parity, so that a byte of the second differs from the sum where that would have it even. */
+struct lab_components {
+    char sources[2][PATH_MAX + 8];
+    uint8_t values[2][KL_TMK_LEN_MAX];
+    char kcvs[2][KL_KCV_TEXT], kcv[KL_KCV_TEXT];
+};
+void lab_components(struct lab *lab, const struct kl_alg_info *info, const uint8_t *value,
+                    struct lab_components *out);
+uint8_t lab_odd(uint8_t byte); /* with its parity bit set so */
 
 /* Rows of the store. */
 struct kl_working lab_working(struct lab *lab, const char *serial);

@@ -73,6 +73,21 @@ char *lab_ca_root(const struct lab *lab, const char *name, char path[PATH_MAX])
     return file_path(path, ca_home(lab, name, home), "root.pem");
 }
 
+void lab_found_trust(struct lab *lab, const char *ca_key, const char *suite, const char *key)
+{
+    char from[PATH_MAX], to[PATH_MAX];
+
+    lab_lay_out(lab);
+    lab_found_file_ca(lab, "ca", ca_key);
+    lab_copy_file(lab_ca_root(lab, "ca", from), file_path(to, lab->dir, "root.pem"));
+    lab_set(lab, "policy", "terminal-auth", "certificate");
+    lab_set(lab, "certificates", "terminal-root", to);
+    lab_set(lab, "certificates", "terminal-crl", file_path(to, lab->dir, "terminal-crl.pem"));
+    lab_publish_crl(lab, "ca", "loader");
+    lab_publish_crl(lab, "ca", "terminal");
+    lab_certify(lab, LAB_WORK_KEY, suite, key, "ca");
+}
+
 void lab_ca(struct lab *lab, const char *name, ...)
 {
     const char *argv[PROC_ARGS] = {lab_built("bin/acquire-ca")};
@@ -308,7 +323,7 @@ unsigned lab_alarms(struct lab *lab, const char *serial, const char *reason)
     {
         const char *name = NULL, *whose = NULL, *detail = NULL;
 
-        ck_assert_int_eq(json_unpack(event, "{s:s, s:s?, s:s?}", "event", &name, "serial", &whose,
+        ck_assert_int_eq(json_unpack(event, "{s:s, s?s, s?s}", "event", &name, "serial", &whose,
                                      "detail", &detail),
                          0);
         count += strcmp(name, "alarm") == 0 && whose != NULL && strcmp(whose, serial) == 0 &&

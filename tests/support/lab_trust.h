@@ -22,6 +22,9 @@ struct fake_profile; /* fakeloader.h */
 void lab_found_file_ca(struct lab *lab, const char *name, const char *key);
 /* DIR/NAME's root.pem into path; returns it. */
 char *lab_ca_root(const struct lab *lab, const char *name, char path[PATH_MAX]);
+/* A whole centre: a file CA "ca", with CRLs of both scopes, is the root of both sides; work key
+ * LAB_WORK_KEY of that suite and kind; the loader wants terminals' certificates. */
+void lab_found_trust(struct lab *lab, const char *ca_key, const char *suite, const char *key);
 /* Runs `acquire-ca ARGS... --dir HOME` (NULL-terminated); which must end with status 0. */
 void lab_ca(struct lab *lab, const char *name, ...) __attribute__((sentinel));
 void lab_revoke(struct lab *lab, const char *ca, const X509 *cert);

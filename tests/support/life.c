@@ -61,6 +61,7 @@ struct kl_tmk life_candidate(const char *serial, uint32_t version)
     memset(tmk.cryptogram, 0x55, 24);
     memcpy(tmk.cryptogram, &version, sizeof(version));
     memcpy(tmk.cryptogram + sizeof(version), tmk.serial, 16);
+    memset(tmk.binding, (int)(version + 4), KL_MAC_LEN);
     memset(tmk.ack_mac, (int)(version + 1), KL_MAC_LEN);
     memset(tmk.active_mac, (int)(version + 2), KL_MAC_LEN);
     memset(tmk.drop_mac, (int)(version + 3), KL_MAC_LEN);

@@ -110,6 +110,9 @@ static void sample_master_key(unsigned sample, struct kl_master_key *out)
     fill(out->tbs.kcv, out->tbs.kcv_len, 0x90);
     out->sig_len = sample == TEST_MASTER_KEY_EC ? 132 : 256;
     fill(out->sig, out->sig_len, 0);
+    if (sample == TEST_MASTER_KEY_CLASSIC) {
+        fill(out->mac, sizeof(out->mac), 0xd0);
+    }
 }
 
 static void sample_sign_in(struct kl_sign_in *out)

@@ -6,6 +6,7 @@
 #include <check.h>
 #include <string.h>
 
+#include "pkcs11/binding.h"
 #include "pkcs11/loader.h"
 #include "tests/support/hsm.h"
 
@@ -30,6 +31,17 @@ void p11_close(void);
 /* A loader's keys on that token, the work key of so many bits, and the loader that uses them. */
 extern const struct kl_loader_config p11_config;
 void p11_make_keys(unsigned bits);
+
+/* Its storage key and binding key only. */
+void p11_make_store_keys(void);
+
+/* A key under the storage key, with a KCV of 4 bytes, and bound; value NULL: a fresh one. And the
+ * binding alone, for who changed something. */
+struct kl_stored_key p11_stored_key(enum kl_alg alg, const uint8_t *value,
+                                    enum kl_binding_kind kind, const char *serial,
+                                    uint32_t version);
+void p11_bind(struct kl_stored_key *key, enum kl_binding_kind kind, const char *serial,
+              uint32_t version);
 
 /* An object's boolean attribute, and which usage flags a secret key has, as KL_CAN_ bits. */
 int p11_flag(CK_OBJECT_HANDLE object, CK_ATTRIBUTE_TYPE type);

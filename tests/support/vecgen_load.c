@@ -160,7 +160,7 @@ struct load {
     struct kl_transcript *transcript;
     uint8_t rnd1[KL_RND1_LEN], rnd2[KL_RND2_LEN];
     uint8_t t0[KL_HASH_LEN], t1[KL_HASH_LEN], t2[KL_HASH_LEN];
-    uint8_t keys[KL_PURPOSE_LOAD_COUNT][KL_HASH_LEN], tmk[KL_TMK_LEN_MAX];
+    uint8_t keys[KL_PURPOSE_COUNT][KL_HASH_LEN], tmk[KL_TMK_LEN_MAX];
     struct kl_loaded loaded;
 };
 
@@ -264,7 +264,8 @@ static void do_keys(struct load *load)
     choose(load, 0x20, load->rnd2, KL_RND2_LEN);
     vg_print(load->out, "rnd1", load->rnd1, KL_RND1_LEN);
     vg_print(load->out, "rnd2", load->rnd2, KL_RND2_LEN);
-    for (int i = is_classic(load) ? KL_PURPOSE_ACK : 0; i < KL_PURPOSE_LOAD_COUNT; i++) {
+    for (int i = is_classic(load) ? KL_PURPOSE_ACK : KL_PURPOSE_WRAP;
+         i <= (is_classic(load) ? KL_PURPOSE_KEYS : KL_PURPOSE_DONE); i++) {
         vg_derive(load->out, (enum kl_purpose)i, load->rnd1, KL_RND1_LEN, load->t0, load->keys[i]);
     }
 }
@@ -371,7 +372,7 @@ static void fill_tbs(struct load *load, const uint8_t *ctmk, size_t ctmk_len, st
     memcpy(tbs->kcv, block, spec->kcv_len);
 }
 
-/* What the private key signs, and with which chosen value. */
+/* What the private key signs, and with which chosen value; and the MAC of classic. */
 static void do_signature(struct load *load, const uint8_t *ctmk, size_t ctmk_len,
                          struct kl_master_key *msg)
 {
@@ -395,6 +396,10 @@ static void do_signature(struct load *load, const uint8_t *ctmk, size_t ctmk_len
         vg_print(load->out, "pss_salt", chosen, KL_HASH_LEN);
     }
     vg_print(load->out, "signature", msg->sig, msg->sig_len);
+    if (is_classic(load)) {
+        vg_cmac(load->keys[KL_PURPOSE_KEYS], KL_HASH_LEN, tbs.data, tbs.len, msg->mac);
+        vg_print(load->out, "tbs_mac", msg->mac, KL_MAC_LEN);
+    }
 }
 
 static void do_master_key(struct load *load)

@@ -64,6 +64,7 @@ static inline struct kl_tmk a_tmk(const char *serial, uint32_t version)
     snprintf(t.pinpad_serial, sizeof(t.pinpad_serial), "Q-%.20s", serial);
     memset(t.kcv, 0xa1, 4);
     memset(t.cryptogram, 0xc7, 32);
+    memset(t.binding, 0xb1, KL_MAC_LEN);
     memset(t.ack_mac, 0xa2, KL_MAC_LEN);
     memset(t.active_mac, 0xa3, KL_MAC_LEN);
     memset(t.drop_mac, 0xa4, KL_MAC_LEN);

@@ -194,6 +194,11 @@ static const struct bound {
     {TEST_MASTER_KEY_CLASSIC, "1", LEN, 64, NULL, "signature has 64 bytes: must have 256, 384"},
     {TEST_MASTER_KEY_CLASSIC, "1", LEN, 132, NULL, "signature has 132 bytes: must have 256, 384"},
     {TEST_MASTER_KEY_CLASSIC, "1", LEN, 384, NULL, NULL},
+    {TEST_MASTER_KEY_CLASSIC, "2", LEN, 0, NULL, "MasterKey: mac has 0 bytes: must have 16"},
+    {TEST_MASTER_KEY_CLASSIC, "2", LEN, 15, NULL, "MasterKey: mac has 15 bytes: must have 16"},
+    {TEST_MASTER_KEY_CLASSIC, "2", LEN, 17, NULL, "MasterKey: mac has 17 bytes: must have 16"},
+    {TEST_MASTER_KEY_CLASSIC, "2", TAG, 0x04, NULL, "MasterKey: malformed"},
+    {TEST_MASTER_KEY_CLASSIC, "2", TAG, 0x81, NULL, "MasterKey: malformed"},
 
     {KL_MSG_LOADED, "0", LEN, 2, NULL, "Loaded: kcv has 2 bytes"},
     {KL_MSG_LOADED, "0", LEN, 4, NULL, NULL},
@@ -436,11 +441,16 @@ static const struct {
     {TEST_RANDOMS_EC_SIGNED, "", "04", "Randoms: cRnd1 has 40 bytes: must have 256, 384 or 512"},
     {TEST_RANDOMS_EC_SIGNED, "", "02134", "Randoms: malformed"},
 
-    {KL_MSG_MASTER_KEY, "0", "0345678", NULL}, /* classic */
+    {KL_MSG_MASTER_KEY, "0", "0345678", "MasterKey: mac must be there where ctmk is not"},
+    {TEST_MASTER_KEY_EC, "0", "0345678", "MasterKey: mac must be there where ctmk is not"},
+    {TEST_MASTER_KEY_CLASSIC, "", "012", NULL},
+    {TEST_MASTER_KEY_CLASSIC, "", "01", "MasterKey: mac must be there where ctmk is not"},
+    {TEST_MASTER_KEY_CLASSIC, "", "021", "MasterKey: malformed"},
+    {TEST_MASTER_KEY_CLASSIC, "", "02", "MasterKey: malformed"},
+    {TEST_MASTER_KEY_CLASSIC, "", "0122", "MasterKey: malformed"},
     {KL_MSG_MASTER_KEY, "0", "01345678", "MasterKey: rnd2 and ctmk must both be there, or neither"},
     {KL_MSG_MASTER_KEY, "0", "02345678", "MasterKey: rnd2 and ctmk must both be there, or neither"},
     {KL_MSG_MASTER_KEY, "0", "021345678", "MasterKey: malformed"},
-    {TEST_MASTER_KEY_EC, "0", "0345678", "MasterKey: signature has 132 bytes: must have 256"},
 
     {KL_MSG_WORKING_KEYS, "0", "012", "WorkingKeys: either pik and mak must be there, or field62"},
     {KL_MSG_WORKING_KEYS, "0", "0123", "WorkingKeys: either pik and mak must be there"},
@@ -496,6 +506,23 @@ START_TEST(test_both_formats)
 }
 END_TEST
 
+/* A hardened MasterKey is signed whole and has no MAC. */
+START_TEST(test_mac_of_hardened)
+{
+    static const unsigned samples[] = {KL_MSG_MASTER_KEY, TEST_MASTER_KEY_EC};
+    uint8_t der[KL_MSG_MAX], *out = malloc(DER_OUT_MAX);
+    struct der_node *root;
+    size_t len;
+
+    ck_assert_ptr_nonnull(out);
+    root = der_open_sample(samples[_i], der, &len);
+    root->child[root->children++] = der_new(0x80, der, KL_MAC_LEN);
+    der_assert_refused(out, der_put(root, out), "mac must be there where ctmk is not, and only");
+    der_free(root);
+    free(out);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("bounds");
@@ -505,6 +532,7 @@ int main(void)
     tcase_add_loop_test(tcase, test_combinations, 0,
                         sizeof(combinations) / sizeof(combinations[0]));
     tcase_add_loop_test(tcase, test_both_formats, 0, 3);
+    tcase_add_loop_test(tcase, test_mac_of_hardened, 0, 2);
     suite_add_tcase(suite, tcase);
     return test_run(suite);
 }

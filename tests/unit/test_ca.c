@@ -346,7 +346,7 @@ START_TEST(key_file)
     file_write(pass, "twelve-bytes2\n", 14, 0600);
     ck_assert_int_eq(kl_cakey_open(&conf, ca_top, certified, &key, &err), KL_ERR_PIN);
     file_write(path, "x\n", 2, 0600);
-    ck_assert_int_eq(kl_cakey_open(&conf, ca_top, certified, &key, &err), KL_ERR_KEY);
+    ck_assert_int_eq(kl_cakey_open(&conf, ca_top, certified, &key, &err), KL_ERR_INPUT);
     ck_assert_ptr_null(key);
     X509_free(certified);
 }

@@ -202,10 +202,10 @@ END_TEST
 START_TEST(crl_times)
 {
     struct kl_err err = KL_ERR_INIT;
-    int64_t now = (int64_t)time(NULL);
     X509_CRL *crl = NULL;
 
     ca_found("p-256", 0);
+    int64_t now = (int64_t)time(NULL);                     /* when the root is valid */
     X509 *root = load_root(), *leaf = leaf_of(NULL, NULL); /* of 10 days */
     REVOKE(KL_OK, NULL, ca_serial(leaf));
     static const struct {

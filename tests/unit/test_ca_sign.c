@@ -238,7 +238,7 @@ START_TEST(terminal_refused)
            "SN-1");
     CA_RUN(KL_ERR_USAGE, "sign is missing", "terminal", "--dir", ca_home);
     CA_RUN(KL_ERR_USAGE, "REQUEST is missing", "terminal", "sign", "--dir", ca_home);
-    CA_RUN(KL_ERR_USAGE, "terminal arm", "terminal", "arm", csr);
+    CA_RUN(KL_ERR_USAGE, "\"arm\" is unknown", "terminal", "arm", csr);
     TERMINAL(KL_ERR_USAGE, "unknown option --csr", csr, "SN-1", out, "--csr", csr);
     ck_assert_int_eq(issued(), 0);
     ck_assert_int_ne(access(out, F_OK), 0);

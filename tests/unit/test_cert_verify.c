@@ -213,6 +213,16 @@ static void flaw_inter_usage(struct pki *pki)
     pki_use_inter(pki);
     pki->inter.key_usage = "critical,digitalSignature";
 }
+static void flaw_inter_for_terminals(struct pki *pki)
+{
+    pki_use_inter(pki);
+    pki->inter.eku = KL_OID_EKU_TERMINAL;
+}
+static void flaw_inter_odd_eku(struct pki *pki)
+{
+    pki_use_inter(pki);
+    pki->inter.eku = "DER:0500";
+}
 static void flaw_path_length(struct pki *pki)
 {
     pki_use_inter(pki);
@@ -264,6 +274,17 @@ static void good_ecdsa_sha256(struct pki *pki)
     pki->leaf.md = EVP_sha512();
 }
 
+static void good_inter_for_both(struct pki *pki)
+{
+    pki_use_inter(pki);
+    pki->inter.eku = KL_OID_EKU_TERMINAL "," KL_OID_EKU_LOADER;
+}
+static void good_inter_for_any(struct pki *pki)
+{
+    pki_use_inter(pki);
+    pki->inter.eku = "anyExtendedKeyUsage";
+}
+
 /* ---- Key usages of EC ---- */
 
 static void flaw_ec_usage_of_rsa(struct pki *pki)
@@ -292,6 +313,10 @@ static const struct {
 } flaws[] = {
     {flaw_none, NULL},
     {pki_use_inter, NULL},
+    {good_inter_for_both, NULL},
+    {good_inter_for_any, NULL},
+    {flaw_inter_for_terminals, "extendedKeyUsage is without the key loader's"},
+    {flaw_inter_odd_eku, "extendedKeyUsage is without the key loader's"},
     {good_ec256, NULL},
     {good_ec384_inter, NULL},
     {good_ec521_under_rsa, NULL},
@@ -514,6 +539,7 @@ static const struct {
 } terminals[] = {
     {flaw_none, NULL},
     {pki_use_inter, NULL},
+    {flaw_inter_for_terminals, NULL},
     {terminal_ec, NULL},
     {terminal_usage_of_loader, "keyUsage is not exactly digitalSignature"},
     {terminal_ec_usage_of_loader, "keyUsage is not exactly digitalSignature"},

@@ -312,6 +312,17 @@ START_TEST(json_first)
 }
 END_TEST
 
+START_TEST(hex)
+{
+    char text[7] = "------";
+
+    kl_hex_format((const uint8_t *)"\x00\x9a\xff", 3, text);
+    ck_assert_str_eq(text, "009aff");
+    kl_hex_format(NULL, 0, text);
+    ck_assert_str_eq(text, "");
+}
+END_TEST
+
 START_TEST(messages)
 {
     char out[400];
@@ -341,6 +352,7 @@ int main(void)
     tcase_add_test(tcase, remove_file);
     tcase_add_test(tcase, report_lines);
     tcase_add_test(tcase, json_first);
+    tcase_add_test(tcase, hex);
     tcase_add_test(tcase, messages);
     suite_add_tcase(suite, tcase);
     return test_run(suite);

@@ -32,6 +32,26 @@ static void teardown(void)
     free(in);
 }
 
+static struct kl_stored_key a_key(void)
+{
+    struct kl_stored_key key = {.alg = KL_ALG_TDES2, .cryptogram_len = 24, .kcv_len = 4};
+
+    memset(key.cryptogram, 0x31, sizeof(key.cryptogram));
+    memset(key.kcv, 0x32, sizeof(key.kcv));
+    memset(key.binding, 0x33, sizeof(key.binding));
+    return key;
+}
+
+static void same_key(const struct kl_stored_key *got, const struct kl_stored_key *want)
+{
+    ck_assert_int_eq(got->alg, want->alg);
+    ck_assert_uint_eq(got->cryptogram_len, want->cryptogram_len);
+    ck_assert_mem_eq(got->cryptogram, want->cryptogram, want->cryptogram_len);
+    ck_assert_uint_eq(got->kcv_len, want->kcv_len);
+    ck_assert_mem_eq(got->kcv, want->kcv, want->kcv_len);
+    ck_assert_mem_eq(got->binding, want->binding, sizeof(want->binding));
+}
+
 static void fill_load(struct kl_job *job)
 {
     job->kind = KL_JOB_LOAD;
@@ -59,6 +79,25 @@ START_TEST(load_round_trip)
 }
 END_TEST
 
+static void fill_import(struct kl_job *job)
+{
+    fill_load(job);
+    job->u.load.tmk = a_key();
+}
+
+/* The imported TMK comes with its KCV and binding. */
+START_TEST(import_round_trip)
+{
+    struct kl_err err = KL_ERR_INIT;
+    struct kl_stored_key key = a_key();
+
+    fill_import(out);
+    ck_assert_int_eq(kl_job_send(fds[0], out, &err), KL_OK);
+    ck_assert_int_eq(kl_job_receive(fds[1], in, &err), KL_OK);
+    same_key(&in->u.load.tmk, &key);
+}
+END_TEST
+
 START_TEST(largest_load_round_trip)
 {
     struct kl_err err = KL_ERR_INIT;
@@ -80,10 +119,12 @@ START_TEST(result_round_trip)
     out->u.result.id = 9;
     out->u.result.out.load.kcv_len = 3;
     out->u.result.out.load.master_key_len = KL_MSG_MAX;
+    memset(out->u.result.out.load.binding, 0x44, KL_MAC_LEN);
     ck_assert_int_eq(kl_job_send(fds[0], out, &err), KL_OK);
     ck_assert_int_eq(kl_job_receive(fds[1], in, &err), KL_OK);
     ck_assert_uint_eq(in->u.result.id, 9);
     ck_assert_uint_eq(in->u.result.out.load.master_key_len, KL_MSG_MAX);
+    ck_assert_mem_eq(in->u.result.out.load.binding, out->u.result.out.load.binding, KL_MAC_LEN);
 }
 END_TEST
 
@@ -92,10 +133,9 @@ static void fill_sign_in(struct kl_job *job)
     job->kind = KL_JOB_SIGN_IN;
     memset(&job->u.sign_in, 0, sizeof(job->u.sign_in));
     job->u.sign_in.id = 8;
-    job->u.sign_in.alg = KL_ALG_TDES2;
+    job->u.sign_in.tmk = a_key();
     job->u.sign_in.tmk_version = KL_VERSION_MAX;
     job->u.sign_in.kcv_len = 4;
-    job->u.sign_in.tmk_len = 24;
     job->u.sign_in.sign_in_len = 5;
     memcpy(job->u.sign_in.bytes, "abcde", 5);
 }
@@ -103,6 +143,7 @@ static void fill_sign_in(struct kl_job *job)
 START_TEST(sign_in_round_trip)
 {
     struct kl_err err = KL_ERR_INIT;
+    struct kl_stored_key key = a_key();
 
     fill_sign_in(out);
     ck_assert_uint_eq(kl_job_size(out),
@@ -112,14 +153,17 @@ START_TEST(sign_in_round_trip)
     ck_assert_int_eq(in->kind, KL_JOB_SIGN_IN);
     ck_assert_uint_eq(in->u.sign_in.id, 8);
     ck_assert_mem_eq(in->u.sign_in.bytes, "abcde", 5);
+    same_key(&in->u.sign_in.tmk, &key);
     memset(out, 0, sizeof(*out));
     out->kind = KL_JOB_KEYS;
     out->u.result.id = 8;
     out->u.result.out.keys.message_len = 300;
+    out->u.result.out.keys.mak = key;
     ck_assert_int_eq(kl_job_send(fds[0], out, &err), KL_OK);
     ck_assert_int_eq(kl_job_receive(fds[1], in, &err), KL_OK);
     ck_assert_int_eq(in->kind, KL_JOB_KEYS);
     ck_assert_uint_eq(in->u.result.out.keys.message_len, 300);
+    same_key(&in->u.result.out.keys.mak, &key);
 }
 END_TEST
 
@@ -266,9 +310,18 @@ DAMAGE(version_zero, fill_load, load.tmk_version, = 0)
 DAMAGE(version_over, fill_load, load.tmk_version, = KL_VERSION_MAX + 1u)
 DAMAGE(short_kcv, fill_load, load.kcv_len, = KL_KCV_LEN_MIN - 1)
 DAMAGE(long_kcv, fill_load, load.kcv_len, = KL_KCV_LEN_MAX + 1)
-DAMAGE(long_tmk, fill_load, load.tmk_len, = KL_CTMK_LEN_MAX + 1)
-DAMAGE(no_tmk, fill_sign_in, sign_in.tmk_len, = 0)
-DAMAGE(long_sign_in_tmk, fill_sign_in, sign_in.tmk_len, = KL_CTMK_LEN_MAX + 1)
+DAMAGE(long_tmk, fill_import, load.tmk.cryptogram_len, = 32)
+DAMAGE(tmk_without_cryptogram, fill_import, load.tmk.cryptogram_len, = 0)
+DAMAGE(tmk_without_kcv, fill_import, load.tmk.kcv_len, = 0)
+DAMAGE(tmk_of_long_kcv, fill_import, load.tmk.kcv_len, = KL_KCV_LEN_MAX + 1)
+DAMAGE(tmk_of_no_alg, fill_import, load.tmk.alg, = 0)
+DAMAGE(tmk_of_unknown_alg, fill_import, load.tmk.alg, = KL_ALG_COUNT + 1)
+DAMAGE(alg_without_tmk, fill_load, load.tmk.alg, = KL_ALG_TDES2)
+DAMAGE(kcv_without_tmk, fill_load, load.tmk.kcv_len, = 3)
+DAMAGE(no_tmk, fill_sign_in, sign_in.tmk, = (struct kl_stored_key){0})
+DAMAGE(long_sign_in_tmk, fill_sign_in, sign_in.tmk.cryptogram_len, = KL_CTMK_LEN_MAX + 1)
+DAMAGE(short_sign_in_kcv, fill_sign_in, sign_in.tmk.kcv_len, = KL_KCV_LEN_MIN - 1)
+DAMAGE(unknown_sign_in_alg, fill_sign_in, sign_in.tmk.alg, = KL_ALG_COUNT + 1)
 DAMAGE(long_sign_in, fill_sign_in, sign_in.sign_in_len, = KL_MSG_MAX + 1)
 DAMAGE(long_master_key, fill_result, result.out.load.master_key_len, = KL_MSG_MAX + 1)
 DAMAGE(long_cryptogram, fill_result, result.out.load.cryptogram_len, = KL_CTMK_LEN_MAX + 1)
@@ -282,6 +335,12 @@ static void endless_label(struct kl_job *job, size_t *size)
 {
     fill_setup(job);
     memset(job->u.setup.work_keys.want[0].label, 'x', KL_KEY_LABEL_MAX + 1);
+    *size = kl_job_size(job);
+}
+static void endless_binding_key(struct kl_job *job, size_t *size)
+{
+    fill_setup(job);
+    memset(job->u.setup.binding_key, 'x', KL_JOB_TEXT_MAX);
     *size = kl_job_size(job);
 }
 static void cut_sign_in(struct kl_job *job, size_t *size)
@@ -321,8 +380,18 @@ static const struct damage damages[] = {
     {"KCV under its bound", short_kcv},
     {"KCV over its bound", long_kcv},
     {"TMK over its bound", long_tmk},
+    {"TMK without cryptogram", tmk_without_cryptogram},
+    {"TMK without KCV", tmk_without_kcv},
+    {"TMK's KCV over its bound", tmk_of_long_kcv},
+    {"TMK of no algorithm", tmk_of_no_alg},
+    {"TMK of an unknown algorithm", tmk_of_unknown_alg},
+    {"algorithm of no TMK", alg_without_tmk},
+    {"KCV of no TMK", kcv_without_tmk},
     {"sign-in without a TMK", no_tmk},
     {"sign-in's TMK over its bound", long_sign_in_tmk},
+    {"sign-in's TMK's KCV under its bound", short_sign_in_kcv},
+    {"sign-in's TMK of an unknown algorithm", unknown_sign_in_alg},
+    {"binding key's label without end", endless_binding_key},
     {"SignIn over its bound", long_sign_in},
     {"sign-in cut short", cut_sign_in},
     {"cryptogram over its bound", long_cryptogram},
@@ -353,18 +422,20 @@ END_TEST
 START_TEST(setup_from_config_is_bounded)
 {
     struct kl_err err = KL_ERR_INIT;
-    char empty[] = "";
+    char empty[] = "", binding[] = "b";
     const struct kl_job_wants wants = {1, {{"work", 0}}};
     char *longest = malloc(KL_JOB_TEXT_MAX + 1);
     struct kl_config config = {.module = empty,
                                .init_reserved = empty,
                                .token = empty,
                                .pin_source = empty,
-                               .storage_key = empty};
+                               .storage_key = empty,
+                               .binding_key = binding};
 
     config.host_fallback = 1;
     ck_assert_int_eq(kl_job_from_config(&config, &wants, out, &err), KL_OK);
     ck_assert_str_eq(out->u.setup.work_keys.want[0].label, "work");
+    ck_assert_str_eq(out->u.setup.binding_key, "b");
     ck_assert_uint_eq(out->u.setup.host_fallback, 1);
     memset(longest, 'a', KL_JOB_TEXT_MAX);
     longest[KL_JOB_TEXT_MAX] = '\0';
@@ -383,6 +454,7 @@ int main(void)
 
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_add_test(tc, load_round_trip);
+    tcase_add_test(tc, import_round_trip);
     tcase_add_test(tc, largest_load_round_trip);
     tcase_add_test(tc, result_round_trip);
     tcase_add_test(tc, sign_in_round_trip);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* pkcs11/keys: the storage key and zone keys, how they are made, and which are refused. */
+/* pkcs11/keys: storage key, binding key and zone keys, how they are made, and which are refused. */
 #include <check.h>
 #include <string.h>
 
@@ -160,6 +160,75 @@ START_TEST(a_failed_generation_leaves_nothing)
 }
 END_TEST
 
+/* ---- The binding key ---- */
+
+/* As ours, but for one attribute; the last one has nothing wrong but CKA_ALLOWED_MECHANISMS. */
+START_TEST(binding_keys_made_wrong)
+{
+    static const char *const says[] = {
+        "CKA_VALUE_LEN is 16",    "CKA_ENCRYPT is true",
+        "CKA_DECRYPT is true",    "CKA_SIGN is false",
+        "CKA_VERIFY is true",     "CKA_DERIVE is true",
+        "CKA_WRAP is true",       "CKA_UNWRAP is true",
+        "CKA_SENSITIVE is false", "CKA_EXTRACTABLE is true",
+        "CKA_PRIVATE is false",   "CKA_ALLOWED_MECHANISMS must be exactly CKM_AES_CMAC"};
+    CK_MECHANISM_TYPE list[] = {CKM_AES_CMAC, CKM_AES_MAC};
+    CK_MECHANISM mechanism = {CKM_AES_KEY_GEN, NULL, 0};
+    CK_ULONG len = _i == 0 ? 16 : 32;
+    CK_BBOOL values[] = {0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 1, 0};
+    CK_ATTRIBUTE attrs[] = {
+        {CKA_VALUE_LEN, &len, sizeof(len)}, {CKA_ENCRYPT, &values[1], 1},
+        {CKA_DECRYPT, &values[2], 1},       {CKA_SIGN, &values[3], 1},
+        {CKA_VERIFY, &values[4], 1},        {CKA_DERIVE, &values[5], 1},
+        {CKA_WRAP, &values[6], 1},          {CKA_UNWRAP, &values[7], 1},
+        {CKA_SENSITIVE, &values[8], 1},     {CKA_EXTRACTABLE, &values[9], 1},
+        {CKA_PRIVATE, &values[10], 1},      {CKA_TOKEN, (void *)&yes, 1},
+        {CKA_LABEL, (char[]){"b"}, 1},      {CKA_ALLOWED_MECHANISMS, list, sizeof(list[0])},
+    };
+    CK_OBJECT_HANDLE handle;
+
+    values[_i] ^= 1;
+    attrs[13].ulValueLen *= _i == 11 ? 2 : 1;
+    ck_assert_uint_eq(hsm.f->C_GenerateKey(hsm.s, &mechanism, attrs, 14, &handle), CKR_OK);
+    ck_rc(kl_binding_key_find(hsm.session, "b", &handle, &err), KL_ERR_KEY);
+    ck_says(says[_i]);
+    ck_says("binding key \"b\"");
+}
+END_TEST
+
+START_TEST(binding_key)
+{
+    CK_MECHANISM ecb = {CKM_AES_ECB_ENCRYPT_DATA, NULL, 0}, mac = {CKM_AES_MAC, NULL, 0};
+    CK_OBJECT_HANDLE handle = CK_INVALID_HANDLE;
+    uint8_t first[KL_MAC_LEN], again[KL_MAC_LEN];
+
+    ck_rc(kl_binding_key_find(hsm.session, "b", &handle, &err), KL_ERR_KEY);
+    ck_ok(kl_binding_key_generate(hsm.session, "b", &err));
+    ck_ok(kl_binding_key_find(hsm.session, "b", &handle, &err));
+    ck_assert_uint_eq(p11_uses(handle), KL_CAN_SIGN);
+    ck_assert(p11_flag(handle, CKA_TOKEN) && p11_flag(handle, CKA_SENSITIVE));
+    ck_assert(!p11_flag(handle, CKA_MODIFIABLE) && !p11_flag(handle, CKA_EXTRACTABLE));
+    ck_ok(kl_op_cmac(hsm.session, handle, (const uint8_t *)"x", 1, first, &err));
+    ck_ok(kl_op_cmac(hsm.session, handle, (const uint8_t *)"x", 1, again, &err));
+    ck_assert_mem_eq(first, again, sizeof(first));
+    ck_assert_uint_ne(hsm.f->C_SignInit(hsm.s, &mac, handle), CKR_OK);
+    ck_assert_uint_ne(hsm.f->C_EncryptInit(hsm.s, &ecb, handle), CKR_OK);
+    ck_rc(kl_binding_key_generate(hsm.session, "b", &err), KL_ERR_EXISTS);
+}
+END_TEST
+
+/* Neither stands in for the other. */
+START_TEST(binding_key_is_no_storage_key)
+{
+    CK_OBJECT_HANDLE handle;
+
+    ck_ok(kl_storage_key_generate(hsm.session, "s", &err));
+    ck_ok(kl_binding_key_generate(hsm.session, "b", &err));
+    ck_rc(kl_storage_key_find(hsm.session, "b", &handle, &err), KL_ERR_KEY);
+    ck_rc(kl_binding_key_find(hsm.session, "s", &handle, &err), KL_ERR_KEY);
+}
+END_TEST
+
 /* ---- Zone keys ---- */
 
 static struct kl_secret *value_of(size_t len, uint8_t first)
@@ -289,6 +358,9 @@ static Suite *keys_suite(void)
     tcase_add_test(keys, storage_key_without_allowed_mechanisms);
     tcase_add_test(keys, storage_key_with_other_mechanisms);
     tcase_add_loop_test(keys, a_failed_generation_leaves_nothing, 0, 5);
+    tcase_add_loop_test(keys, binding_keys_made_wrong, 0, 12);
+    tcase_add_test(keys, binding_key);
+    tcase_add_test(keys, binding_key_is_no_storage_key);
     tcase_add_loop_test(keys, zone_keys_have_one_direction, 0, 6);
     tcase_add_loop_test(keys, zone_keys_of_other_lengths, 0, 6);
     tcase_add_test(keys, storage_key_is_no_zone_key);

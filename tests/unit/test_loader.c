@@ -90,9 +90,9 @@ START_TEST(a_load_costs_two_private_operations)
     static const struct {
         unsigned unwraps, decrypts, derives, signs, creates;
     } costs[] = {
-        {1, 1, 4, 4, 0}, /* OAEP; GCM; four purposes; PSS and three CMACs */
-        {0, 1, 2, 4, 2}, /* OAEP by C_Decrypt; two purposes; Rnd1' twice */
-        {1, 1, 6, 4, 0}, /* AES key wrap; GCM; ECDH, K_ecies and four purposes; ECDSA, CMACs */
+        {1, 1, 4, 5, 0}, /* OAEP; GCM; four purposes; PSS and four CMACs, one of them the binding */
+        {0, 1, 3, 6, 2}, /* OAEP by C_Decrypt; three purposes; a MAC more; Rnd1' twice */
+        {1, 1, 6, 5, 0}, /* AES key wrap; GCM; ECDH, K_ecies and four purposes; ECDSA, CMACs */
     };
 
     ht_setup(one_of_each[_i]);
@@ -177,9 +177,9 @@ END_TEST
 /* With a TMK of either kind, generated and imported. */
 START_TEST(every_key_of_a_load_has_one_use)
 {
-    static const unsigned keys_made[] = {6, 5,
-                                         8}; /* Rnd1', four purposes or three, TMK; EC's two */
-    uint8_t cryptogram[KL_CTMK_LEN_MAX];
+    /* Rnd1', four purposes, TMK; Rnd1' twice, three purposes, TMK; EC's two besides. */
+    static const unsigned keys_made[] = {6, 6, 8};
+    struct kl_stored_key tmk;
 
     ht_setup((struct ht_key){one_of_each[_i].suite,
                              one_of_each[_i].suite == KL_SUITE_HARDENED_EC ? 256 : 3072});
@@ -188,13 +188,13 @@ START_TEST(every_key_of_a_load_has_one_use)
         for (int imported = 0; imported < 2; imported++) {
             ht_messages(alg);
             if (imported) {
-                memcpy(cryptogram, term->out.cryptogram, sizeof(cryptogram));
-                term->in.tmk = (struct kl_bytes){cryptogram, term->out.cryptogram_len};
+                tmk = p11_stored_key(alg, NULL, KL_BINDING_IMPORT, "T-0001", 0);
+                term->in.tmk = &tmk;
             }
             watch_seen = 0;
             ck_ok(ht_run());
             ck_assert_uint_eq(watch_seen, keys_made[_i]);
-            term->in.tmk.len = 0;
+            term->in.tmk = NULL;
         }
     }
 }
@@ -206,6 +206,7 @@ static const struct kl_loader_config several = {
     .work_keys = {{"work", 0}, {"gone", 1}, {"ec", 0}, {"classic", 1}},
     .work_key_count = 4,
     .storage_key = "storage",
+    .binding_key = "binding",
     .strength_enforce = 1,
 };
 
@@ -365,17 +366,10 @@ END_TEST
 
 /* ---- Imported TMKs ---- */
 
-/* What an import leaves in the store: a TMK's cryptogram under the storage key. */
-static void store_tmk(enum kl_alg alg, uint8_t cryptogram[KL_CTMK_LEN_MAX], size_t *len,
-                      uint8_t kcv[4])
+/* What an import leaves in the store for the terminal. */
+static struct kl_stored_key waiting(enum kl_alg alg)
 {
-    CK_OBJECT_HANDLE storage, tmk;
-
-    ck_ok(kl_storage_key_find(hsm.session, "storage", &storage, &err));
-    ck_ok(kl_op_generate_tmk(hsm.session, alg, &tmk, &err));
-    ck_ok(kl_op_kcv(hsm.session, tmk, alg, 4, kcv, &err));
-    ck_ok(kl_op_wrap(hsm.session, storage, tmk, cryptogram, len, &err));
-    kl_op_destroy(hsm.session, &tmk);
+    return p11_stored_key(alg, NULL, KL_BINDING_IMPORT, "T-0001", 0);
 }
 
 /* It arrives as it is, attempt after attempt; the KCV is computed, not believed. */
@@ -384,35 +378,33 @@ START_TEST(an_imported_tmk_arrives)
     static const struct ht_key keys[] = {{KL_SUITE_HARDENED_RSA, 2048},
                                          {KL_SUITE_CLASSIC, 2048},
                                          {KL_SUITE_HARDENED_EC, 521}};
-    uint8_t cryptogram[KL_CTMK_LEN_MAX], kcv[4];
-    size_t len = 0;
 
     ht_setup(keys[_i]);
     for (enum kl_alg alg = 1; alg <= (_i == 2 ? KL_ALG_AES256 : KL_ALG_TDES3); alg++) {
-        store_tmk(alg, cryptogram, &len, kcv);
+        struct kl_stored_key tmk = waiting(alg);
+
         ht_messages(alg);
-        term->in.tmk = (struct kl_bytes){cryptogram, len};
+        term->in.tmk = &tmk;
         for (int attempt = 0; attempt < 2; attempt++) {
             ck_ok(ht_run());
             ht_check_load(alg);
-            ck_assert_mem_eq(term->out.kcv, kcv, 4);
-            ck_assert_uint_eq(term->out.cryptogram_len, len);
-            ck_assert_mem_eq(term->out.cryptogram, cryptogram, len);
+            ck_assert_mem_eq(term->out.kcv, tmk.kcv, 4);
+            ck_assert_uint_eq(term->out.cryptogram_len, tmk.cryptogram_len);
+            ck_assert_mem_eq(term->out.cryptogram, tmk.cryptogram, tmk.cryptogram_len);
         }
-        term->in.tmk.len = 0;
+        term->in.tmk = NULL;
     }
 }
 END_TEST
 
 START_TEST(an_imported_tmk_is_held_to_its_strength)
 {
-    uint8_t cryptogram[KL_CTMK_LEN_MAX], kcv[4];
-    size_t len = 0;
+    struct kl_stored_key tmk;
 
     ht_setup(one_of_each[_i]);
-    store_tmk(KL_ALG_AES192, cryptogram, &len, kcv);
+    tmk = waiting(KL_ALG_AES192);
     ht_messages(KL_ALG_AES192);
-    term->in.tmk = (struct kl_bytes){cryptogram, len};
+    term->in.tmk = &tmk;
     ht_refused(KL_ERR_STRENGTH);
 }
 END_TEST
@@ -420,24 +412,75 @@ END_TEST
 /* The store's fault, not the peer's. */
 START_TEST(a_bad_cryptogram_is_the_stores)
 {
-    uint8_t cryptogram[KL_CTMK_LEN_MAX + 8], kcv[4];
-    size_t len = 0;
+    struct kl_stored_key tmk;
 
     ht_setup(one_of_each[0]);
-    store_tmk(KL_ALG_TDES2, cryptogram, &len, kcv);
-    term->in.tmk = (struct kl_bytes){cryptogram, len};
-    cryptogram[3] ^= 1;
+    tmk = waiting(KL_ALG_TDES2);
+    term->in.tmk = &tmk;
+    tmk.cryptogram[3] ^= 1;
+    ht_refused(KL_ERR_STORE);
+    ck_says("changed from outside");
+    p11_bind(&tmk, KL_BINDING_IMPORT, "T-0001", 0); /* as if our own import had gone wrong */
     ht_refused(KL_ERR_STORE);
     ck_says("store's cryptogram");
-    cryptogram[3] ^= 1;
-    term->in.tmk.len = len - 8;
+    tmk = waiting(KL_ALG_TDES2);
+    tmk.cryptogram_len -= 8;
+    p11_bind(&tmk, KL_BINDING_IMPORT, "T-0001", 0);
     ht_refused(KL_ERR_STORE);
-    term->in.tmk.len = sizeof(cryptogram);
+    tmk = waiting(KL_ALG_TDES3); /* another algorithm than the job's */
     ht_refused(KL_ERR_STORE);
-    store_tmk(KL_ALG_TDES3, cryptogram, &len, kcv); /* another algorithm than the job's */
-    term->in.tmk.len = len;
+    tmk.alg = KL_ALG_TDES2;
+    p11_bind(&tmk, KL_BINDING_IMPORT, "T-0001", 0);
     ht_refused(KL_ERR_STORE);
     ck_says("32 bytes instead of 24");
+}
+END_TEST
+
+/* A whole key, and a binding of ours; but to something else. The work key is not even asked. */
+START_TEST(a_key_of_another_is_not_loaded)
+{
+    static const struct {
+        enum kl_binding_kind kind;
+        const char *serial;
+        uint32_t version;
+    } table[] = {
+        {KL_BINDING_IMPORT, "T-0002", 0}, {KL_BINDING_TMK, "T-0001", 1},
+        {KL_BINDING_TMK, "T-0002", 1},    {KL_BINDING_PIK, "T-0001", 1},
+        {KL_BINDING_MAK, "T-0001", 1},    {KL_BINDING_IMPORT, "T-00010", 0},
+    };
+    struct kl_stored_key tmk, good;
+
+    ht_setup(one_of_each[0]);
+    tmk = p11_stored_key(KL_ALG_TDES2, NULL, table[_i].kind, table[_i].serial, table[_i].version);
+    term->in.tmk = &tmk;
+    fake_p11_reset();
+    ht_refused(KL_ERR_STORE);
+    ck_assert_str_eq(err.text, "the imported key that waits for terminal T-0001 is not as "
+                               "keyloader wrote it: the store was changed from outside");
+    good = waiting(KL_ALG_TDES2); /* both are whole, but neither is the other */
+    memcpy(tmk.binding, good.binding, sizeof(tmk.binding));
+    ht_refused(KL_ERR_STORE);
+    tmk = good;
+    tmk.kcv[0] ^= 1; /* a KCV of another key */
+    ht_refused(KL_ERR_STORE);
+    tmk.kcv[0] ^= 1;
+    ck_ok(ht_run());
+    ht_check_load(KL_ALG_TDES2);
+}
+END_TEST
+
+START_TEST(the_work_key_does_nothing_for_a_changed_store)
+{
+    struct kl_stored_key tmk;
+
+    ht_setup(one_of_each[1]);
+    tmk = p11_stored_key(KL_ALG_TDES2, NULL, KL_BINDING_IMPORT, "T-0002", 0);
+    term->in.tmk = &tmk;
+    ht_refused(KL_ERR_STORE); /* with it goes the known answer, once a second */
+    fake_p11_reset();
+    ht_refused(KL_ERR_STORE);
+    ck_assert_uint_eq(fake_p11_calls(FAKE_C_DecryptInit), 0);
+    ck_assert_uint_eq(fake_p11_calls(FAKE_C_UnwrapKey), 0);
 }
 END_TEST
 
@@ -470,6 +513,8 @@ static Suite *loader_suite(void)
     tcase_add_loop_test(imported, an_imported_tmk_arrives, 0, 3);
     tcase_add_loop_test(imported, an_imported_tmk_is_held_to_its_strength, 0, 3);
     tcase_add_test(imported, a_bad_cryptogram_is_the_stores);
+    tcase_add_loop_test(imported, a_key_of_another_is_not_loaded, 0, 6);
+    tcase_add_test(imported, the_work_key_does_nothing_for_a_changed_store);
     return suite;
 }
 

@@ -34,7 +34,7 @@ static const uint8_t published_field[KL_FIELD62_LEN] = {0x67, 0x01, 0xEA, 0xD6, 
                                                         0x00, 0xAB, 0x71, 0x53, 0xCA};
 
 static uint8_t tmk_value[32];
-static uint8_t cryptogram[KL_CTMK_LEN_MAX];
+static struct kl_stored_key tmk;
 static uint8_t sign_in[KL_MSG_MAX];
 static size_t sign_in_len;
 static struct kl_sign_in_in in;
@@ -58,15 +58,9 @@ static void open_with(int host_fallback)
 /* A TMK that the terminal knows, as the store has it. */
 static void make_tmk(enum kl_alg alg, const uint8_t *value)
 {
-    CK_OBJECT_HANDLE storage, tmk;
-
     memcpy(tmk_value, value, kl_alg_info(alg)->key_len);
-    ck_ok(kl_storage_key_find(hsm.session, "storage", &storage, &err));
-    ck_ok(kl_op_import_value(hsm.session, alg, value, KL_USE_KCV, &tmk, &err));
-    ck_ok(kl_op_wrap(hsm.session, storage, tmk, cryptogram, &in.tmk.len, &err));
-    kl_op_destroy(hsm.session, &tmk);
-    in.alg = alg;
-    in.tmk.data = cryptogram;
+    tmk = p11_stored_key(alg, value, KL_BINDING_TMK, "T-0001", 7);
+    in.tmk = &tmk;
     in.tmk_version = 7;
     in.kcv_len = 4;
 }
@@ -127,14 +121,15 @@ static void open_key(const uint8_t *data, size_t len, size_t want_len, uint8_t *
                                         "AES-192-WRAP", "AES-256-WRAP"};
     uint8_t opened[KL_CTMK_LEN_MAX];
 
-    ck_assert_uint_eq(len, want_len + (kl_alg_info(in.alg)->is_aes ? 8 : 0));
-    ck_assert_uint_eq(ht_pass(names[in.alg - 1], 0, tmk_value, data, len, opened), want_len);
+    ck_assert_uint_eq(len, want_len + (kl_alg_info(tmk.alg)->is_aes ? 8 : 0));
+    ck_assert_uint_eq(ht_pass(names[tmk.alg - 1], 0, tmk_value, data, len, opened), want_len);
     memcpy(key, opened, want_len);
 }
 
-static void check_stored(const struct kl_stored_key *stored, enum kl_alg alg, const uint8_t *key,
-                         size_t kcv_len)
+static void check_stored(const struct kl_stored_key *stored, enum kl_binding_kind kind,
+                         enum kl_alg alg, const uint8_t *key, size_t kcv_len)
 {
+    struct kl_stored_key bound = *stored;
     CK_OBJECT_HANDLE storage, handle;
     uint8_t expected[4], kcv[4];
 
@@ -144,10 +139,12 @@ static void check_stored(const struct kl_stored_key *stored, enum kl_alg alg, co
     ck_assert_mem_eq(stored->kcv, expected, kcv_len);
     ck_ok(kl_storage_key_find(hsm.session, "storage", &storage, &err));
     ck_ok(kl_op_unwrap_tmk(hsm.session, storage, alg, stored->cryptogram, stored->cryptogram_len,
-                           KL_USE_KCV, NULL, 0, &handle, &err));
+                           KL_USE_KCV, &handle, &err));
     ck_ok(kl_op_kcv(hsm.session, handle, alg, 4, kcv, &err));
     ck_assert_mem_eq(kcv, expected, 4);
     kl_op_destroy(hsm.session, &handle);
+    p11_bind(&bound, kind, "T-0001", 7);
+    ck_assert_mem_eq(stored->binding, bound.binding, sizeof(bound.binding));
 }
 
 static void check_macs(const struct kl_working_keys *keys, const uint8_t session[16],
@@ -180,13 +177,13 @@ static void decode_keys(struct kl_msg *msg)
     ck_ok(kl_msg_decode(out.message, out.message_len, msg, &err));
     ck_assert_int_eq(msg->type, KL_MSG_WORKING_KEYS);
     ck_assert_uint_eq(keys->tmk_version, 7);
-    ck_assert_uint_eq(keys->alg, in.alg);
+    ck_assert_uint_eq(keys->alg, tmk.alg);
 }
 
 /* KL_FORMAT_KEYS: everything there is; the values of both keys. */
 static void check_keys(uint8_t pik[32], uint8_t mak[32])
 {
-    size_t key_len = kl_alg_info(in.alg)->key_len;
+    size_t key_len = kl_alg_info(tmk.alg)->key_len;
     struct kl_msg msg;
     const struct kl_working_keys *keys = &msg.u.working_keys;
     uint8_t session[16];
@@ -201,8 +198,8 @@ static void check_keys(uint8_t pik[32], uint8_t mak[32])
     ck_assert_uint_eq(keys->mak.kcv_len, in.kcv_len);
     ck_assert_mem_eq(keys->pik.kcv, out.pik.kcv, in.kcv_len);
     ck_assert_mem_eq(keys->mak.kcv, out.mak.kcv, in.kcv_len);
-    check_stored(&out.pik, in.alg, pik, in.kcv_len);
-    check_stored(&out.mak, in.alg, mak, in.kcv_len);
+    check_stored(&out.pik, KL_BINDING_PIK, tmk.alg, pik, in.kcv_len);
+    check_stored(&out.mak, KL_BINDING_MAK, tmk.alg, mak, in.kcv_len);
     check_macs(keys, session, in.kcv_len);
     ck_assert_uint_eq(test_session_objects(hsm.session), 0);
 }
@@ -253,7 +250,7 @@ START_TEST(tdes_keys_with_the_hosts_help)
     prepare(KL_ALG_TDES2 + (enum kl_alg)_i, KL_FORMAT_KEYS);
     ck_ok(run());
     check_keys(pik, mak);
-    len = kl_alg_info(in.alg)->key_len;
+    len = kl_alg_info(tmk.alg)->key_len;
     check_parity(pik, len);
     check_parity(mak, len);
 }
@@ -299,8 +296,8 @@ START_TEST(field_62_as_published)
     ck_assert_mem_eq(msg.u.working_keys.field62, published_field, KL_FIELD62_LEN);
     memcpy(mak, published_mak, 8);
     memcpy(mak + 8, published_mak, 8);
-    check_stored(&out.pik, KL_ALG_TDES2, published_pik, 4);
-    check_stored(&out.mak, KL_ALG_TDES2, mak, 4);
+    check_stored(&out.pik, KL_BINDING_PIK, KL_ALG_TDES2, published_pik, 4);
+    check_stored(&out.mak, KL_BINDING_MAK, KL_ALG_TDES2, mak, 4);
     memset(drawn, 0x3c, 16);
     open_key(msg.u.working_keys.c_session, msg.u.working_keys.c_session_len, 16, session);
     ck_assert_mem_eq(session, drawn, 16);
@@ -331,8 +328,8 @@ START_TEST(field_62_under_any_tdes_tmk)
     ck_assert_mem_eq(field + 28, zeros, 8);
     ht_kcv(KL_ALG_TDES2, mak, kcv);
     ck_assert_mem_eq(field + 36, kcv, 4);
-    check_stored(&out.pik, KL_ALG_TDES2, pik, 4);
-    check_stored(&out.mak, KL_ALG_TDES2, mak, 4);
+    check_stored(&out.pik, KL_BINDING_PIK, KL_ALG_TDES2, pik, 4);
+    check_stored(&out.mak, KL_BINDING_MAK, KL_ALG_TDES2, mak, 4);
     open_key(msg.u.working_keys.c_session, msg.u.working_keys.c_session_len, 16, session);
     check_macs(&msg.u.working_keys, session, 4);
 }
@@ -428,8 +425,8 @@ static CK_RV unwraps(CK_SESSION_HANDLE s, CK_MECHANISM *mechanism, CK_OBJECT_HAN
 {
     CK_RV rv = before.C_UnwrapKey(s, mechanism, unwrapping, wrapped, len, attrs, count, handle);
 
-    if (rv == CKR_OK && len == in.tmk.len && memcmp(wrapped, cryptogram, len) == 0) {
-        remember(*handle, type_of(attrs, count), tmk_value, kl_alg_info(in.alg)->key_len);
+    if (rv == CKR_OK && len == tmk.cryptogram_len && memcmp(wrapped, tmk.cryptogram, len) == 0) {
+        remember(*handle, type_of(attrs, count), tmk_value, kl_alg_info(tmk.alg)->key_len);
     }
     return rv;
 }
@@ -534,9 +531,9 @@ START_TEST(bad_jobs_are_refused)
     in.kcv_len = 5;
     refused(KL_ERR_INTERNAL);
     in = good;
-    in.alg = 6;
+    tmk.alg = 6;
     refused(KL_ERR_INTERNAL);
-    in = good;
+    tmk.alg = KL_ALG_AES128;
     in.tmk_version = 8; /* SignIn names another */
     refused(KL_ERR_PROTOCOL);
     in = good;
@@ -553,17 +550,54 @@ END_TEST
 START_TEST(a_bad_cryptogram_is_the_stores)
 {
     enum kl_alg alg = _i ? KL_ALG_TDES3 : KL_ALG_AES256;
+    struct kl_stored_key good;
 
     open_with(1);
     prepare(alg, KL_FORMAT_KEYS);
-    cryptogram[9] ^= 0x80;
+    good = tmk;
+    tmk.cryptogram[9] ^= 0x80;
     refused(KL_ERR_STORE);
-    cryptogram[9] ^= 0x80;
-    in.tmk.len -= 8;
+    ck_says("changed from outside");
+    p11_bind(&tmk, KL_BINDING_TMK, "T-0001", 7); /* as if our own load had gone wrong */
     refused(KL_ERR_STORE);
-    in.tmk.len = 0;
+    ck_says("store's cryptogram");
+    tmk = good;
+    tmk.cryptogram_len -= 8;
     refused(KL_ERR_STORE);
-    in.tmk.len = kl_alg_wrapped_len(kl_alg_info(alg));
+    p11_bind(&tmk, KL_BINDING_TMK, "T-0001", 7);
+    refused(KL_ERR_STORE);
+    tmk = good;
+    ck_ok(run());
+}
+END_TEST
+
+/* A whole key, and a binding of ours; but to another terminal, version or role. */
+START_TEST(a_key_of_another_is_not_used)
+{
+    static const struct {
+        enum kl_binding_kind kind;
+        const char *serial;
+        uint32_t version;
+    } table[] = {
+        {KL_BINDING_TMK, "T-0002", 7}, {KL_BINDING_TMK, "T-0001", 6},
+        {KL_BINDING_TMK, "T-0001", 8}, {KL_BINDING_PIK, "T-0001", 7},
+        {KL_BINDING_MAK, "T-0001", 7}, {KL_BINDING_IMPORT, "T-0001", 0},
+        {KL_BINDING_TMK, "T-000", 7},
+    };
+    struct kl_stored_key good;
+
+    prepare(KL_ALG_AES128, KL_FORMAT_KEYS);
+    good = tmk;
+    tmk = p11_stored_key(KL_ALG_AES128, NULL, table[_i].kind, table[_i].serial, table[_i].version);
+    refused(KL_ERR_STORE);
+    ck_assert_str_eq(err.text, "the stored key of terminal T-0001, version 7, is not as keyloader "
+                               "wrote it: the store was changed from outside");
+    memcpy(tmk.binding, good.binding, sizeof(tmk.binding));
+    refused(KL_ERR_STORE);
+    tmk = good;
+    tmk.kcv[3] ^= 1;
+    refused(KL_ERR_STORE);
+    tmk = good;
     ck_ok(run());
 }
 END_TEST
@@ -631,6 +665,7 @@ static Suite *sign_in_suite(void)
     tcase_add_test(bad, a_token_that_wraps_wrongly_does_not_wrap);
     tcase_add_test(bad, bad_jobs_are_refused);
     tcase_add_loop_test(bad, a_bad_cryptogram_is_the_stores, 0, 2);
+    tcase_add_loop_test(bad, a_key_of_another_is_not_used, 0, 7);
     tcase_add_test(bad, a_token_that_refuses_everything);
     tcase_add_loop_test(bad, every_failing_call_is_cleaned_up, 0, 22);
     return suite;

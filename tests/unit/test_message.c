@@ -56,11 +56,11 @@ static const struct {
      "8b 8c 8d 8e 8f"},
     {TEST_RANDOMS_EC_SIGNED, 275, "a2 82 01 0f  04 28 00 01 02", "4d 4e 4f 50"},
     {KL_MSG_MASTER_KEY, 388, "a3 82 01 80  30 7a  04 20 10 11 12", NULL},
-    {TEST_MASTER_KEY_CLASSIC, 328,
-     "a3 82 01 44  30 3e  04 20 10 11 12 13 14 15 16 17 18 19 1a 1b 1c 1d 1e 1f 20 21 22 23 24 25"
+    {TEST_MASTER_KEY_CLASSIC, 346,
+     "a3 82 01 56  30 3e  04 20 10 11 12 13 14 15 16 17 18 19 1a 1b 1c 1d 1e 1f 20 21 22 23 24 25"
      "26 27 28 29 2a 2b 2c 2d 2e 2f  16 08 50 4f 53 2d 30 30 30 31  02 01 01  02 01 01  02 01 07"
      "02 01 01  04 04 90 91 92 93  04 82 01 00 00 01",
-     "fe ff"},
+     "fe ff  80 10 d0 d1 d2 d3 d4 d5 d6 d7 d8 d9 da db dc dd de df"},
     {TEST_MASTER_KEY_EC, 263, "a3 82 01 03  30 7a  04 20 10 11 12", "81 82 83"},
     {KL_MSG_LOADED, 25,
      "a4 17 04 03 a0 a1 a2  04 10 b0 b1 b2 b3 b4 b5 b6 b7 b8 b9 ba bb bc bd be bf", NULL},
@@ -448,6 +448,10 @@ static const char *spoil_optional(int number, struct kl_msg *msg)
         test_sample(TEST_MASTER_KEY_CLASSIC, msg);
         msg->u.master_key.sig_len = 64;
         return "MasterKey: signature has 64 bytes: must have 256, 384 or 512";
+    case 27:
+        test_sample(KL_MSG_MASTER_KEY, msg);
+        msg->u.master_key.mac[15] = 1;
+        return "MasterKey: mac is not sent here and must be empty";
     case 15:
         test_sample(KL_MSG_SIGN_IN, msg);
         msg->u.sign_in.format = 0;
@@ -509,7 +513,7 @@ static const char *spoil_optional(int number, struct kl_msg *msg)
         return "Certificate: takes 20532 bytes: at most 16384 may be sent";
     }
 }
-#define SPOIL_OPTIONAL_COUNT 28
+#define SPOIL_OPTIONAL_COUNT 29
 
 START_TEST(test_encode_refuses)
 {

@@ -8,13 +8,6 @@
 #include "conf/options.h"
 #include "tests/support/suite.h"
 
-static const struct option options[] = {
-    {"pin-source", required_argument, NULL, 's'},
-    {"pinpad", required_argument, NULL, 'p'},
-    {"force", no_argument, NULL, 'f'},
-    {0},
-};
-
 static struct kl_err err;
 static char copy[200], *argv[16];
 static int argc;
@@ -29,27 +22,48 @@ static void split(const char *line)
     }
 }
 
-/* The command line as it was understood: "p=value f | operand operand", or what is wrong. */
-static const char *understood(const char *line)
+static enum kl_rc take(const char *value, void *out, struct kl_err *error)
 {
-    static char out[200];
-    size_t used = 0;
-    int c;
+    char *all = out;
+
+    if (value[0] == '!') {
+        return kl_err_set(error, KL_ERR_CERT, "not %s", value);
+    }
+    strncat(all, value, 20);
+    return KL_OK;
+}
+
+/* The command line as it was understood: "p=value f | operand operand", or what is wrong. */
+static const char *understood(const char *line, int required, const char *operands)
+{
+    static char out[400];
+    const char *source = NULL, *pinpad = NULL;
+    char all[100] = "";
+    unsigned number = 7;
+    int force = 0;
+    const struct kl_option options[] = {
+        {"--pin-source", .text = &source},
+        {"--pinpad", .text = &pinpad},
+        {"--force", .flag = &force},
+        {"--days", required, .number = &number, .min = 1, .max = 366},
+        {"--root", required, .take = take, .out = all},
+        {0},
+    };
 
     split(line);
-    out[0] = '\0';
-    kl_options_begin();
-    while ((c = kl_options_next(argc, argv, options)) != -1) {
-        if (c != 's' && c != 'p' && c != 'f') {
-            ck_assert_int_eq(kl_options_error(c, argv, &err), KL_ERR_USAGE);
-            return err.text;
-        }
-        used += (size_t)snprintf(out + used, sizeof(out) - used, "%c%s%s ", c, c == 'f' ? "" : "=",
-                                 c == 'f' ? "" : optarg);
+    if (kl_options_parse(argc, argv, options, operands, &err) != KL_OK) {
+        ck_assert_int_eq(err.rc, KL_ERR_USAGE);
+        return err.text;
     }
-    used += (size_t)snprintf(out + used, sizeof(out) - used, "|");
+    snprintf(out, sizeof(out), "%s%s%s%s%s%s%s%s", source ? "s=" : "", source ? source : "",
+             pinpad ? "p=" : "", pinpad ? pinpad : "", pinpad ? " " : "", force ? "f " : "",
+             all[0] ? all : "", all[0] ? " " : "");
+    if (number != 7) {
+        snprintf(out + strlen(out), sizeof(out) - strlen(out), "%u ", number);
+    }
+    strcat(out, "|");
     for (int i = optind; i < argc; i++) {
-        used += (size_t)snprintf(out + used, sizeof(out) - used, " %s", argv[i]);
+        snprintf(out + strlen(out), sizeof(out) - strlen(out), " %s", argv[i]);
     }
     return out;
 }
@@ -80,11 +94,60 @@ static const struct {
     {"c a --force= b", "option --force takes no value"},
     {"c --pinpad", "option --pinpad needs a value"},
     {"c a --pinpad", "option --pinpad needs a value"},
+    {"c --pinpad P --pinpad Q", "p=Q |"},
+    {"c --days 366", "366 |"},
+    {"c --days 1 --days=2", "2 |"},
+    {"c --days 0", "--days: '0' must be a number from 1 to 366"},
+    {"c --days 367", "--days: '367' must be a number from 1 to 366"},
+    {"c --days 3x", "--days: '3x' must be a number from 1 to 366"},
+    {"c --root a x --root b", "ab | x"}, /* is told each */
+    {"c --root a --root !b", "--root: not !b"},
 };
 
-START_TEST(next)
+START_TEST(parse)
 {
-    ck_assert_str_eq(understood(lines[_i].line), lines[_i].want);
+    static const char *const names[] = {"", "A", "A B", "A B C"};
+    const char *operand = strchr(lines[_i].want, '|');
+    size_t count = 0;
+
+    while (operand && (operand = strchr(operand + 1, ' ')) != NULL) {
+        count++;
+    }
+    ck_assert_str_eq(understood(lines[_i].line, 0, names[count]), lines[_i].want);
+}
+END_TEST
+
+static const struct {
+    const char *line, *operands, *want;
+} demands[] = {
+    {"c --days 1 --root r", "", "r 1 |"},
+    {"c --root r f --days 1", "FILE", "r 1 | f"},
+    {"c --root r --days 1 f g", "FILE OTHER", "r 1 | f g"},
+    {"c --root r --days 1 f", "FILE...", "r 1 | f"},
+    {"c f --root r g --days 1 h", "FILE...", "r 1 | f g h"},
+    {"c f g h --root r --days 1", "FILE OTHER...", "r 1 | f g h"},
+    {"c f --root r --days 1 show", "show FILE", "\"f\" is unknown; there is only \"show\""},
+    {"c sho", "show", "\"sho\" is unknown; there is only \"show\""},
+    {"c shows", "show", "\"shows\" is unknown; there is only \"show\""},
+    {"c", "show FILE", "show is missing"},
+    {"c show", "show FILE", "FILE is missing"},
+    {"c --days 1 show --root r f", "show FILE", "r 1 | show f"},
+    {"c --root r", "", "--days is missing"},
+    {"c --days 1", "", "--root is missing"},
+    {"c --days 1 --root r", "FILE", "FILE is missing"},
+    {"c", "FILE", "FILE is missing"},
+    {"c", "FILE OTHER", "FILE is missing"},
+    {"c f", "FILE OTHER", "OTHER is missing"},
+    {"c", "FILE...", "FILE is missing"},
+    {"c f", "FILE OTHER...", "OTHER is missing"},
+    {"c a b", "FILE", "\"b\" is one operand too many"},
+    {"c a b c", "FILE OTHER", "\"c\" is one operand too many"},
+    {"c a", "", "\"a\" is one operand too many"},
+};
+
+START_TEST(demand)
+{
+    ck_assert_str_eq(understood(demands[_i].line, 1, demands[_i].operands), demands[_i].want);
 }
 END_TEST
 
@@ -106,7 +169,7 @@ static const struct {
     {"c a --config", NULL, NULL, KL_ERR_USAGE},
 };
 
-START_TEST(take)
+START_TEST(take_out)
 {
     const char *value = NULL;
     char left[100] = "";
@@ -163,8 +226,9 @@ int main(void)
     Suite *suite = suite_create("options");
     TCase *tcase = tcase_create("options");
 
-    tcase_add_loop_test(tcase, next, 0, (int)(sizeof(lines) / sizeof(lines[0])));
-    tcase_add_loop_test(tcase, take, 0, (int)(sizeof(taken) / sizeof(taken[0])));
+    tcase_add_loop_test(tcase, parse, 0, (int)(sizeof(lines) / sizeof(lines[0])));
+    tcase_add_loop_test(tcase, demand, 0, (int)(sizeof(demands) / sizeof(demands[0])));
+    tcase_add_loop_test(tcase, take_out, 0, (int)(sizeof(taken) / sizeof(taken[0])));
     tcase_add_test(tcase, take_flag);
     tcase_add_test(tcase, key_type);
     suite_add_tcase(suite, tcase);

@@ -78,8 +78,8 @@ static size_t wrap(const uint8_t *tmk, size_t len, uint8_t out[KL_CTMK_LEN_MAX])
     return (size_t)n;
 }
 
-/* S6: Rnd1 out of C_rnd1, so that the rest can be checked. */
-static void open_rnd1(const uint8_t *c_rnd1, size_t len, const EVP_MD *hash)
+/* S6: Rnd1 out of C_rnd1, of so many bytes, so that the rest can be checked. */
+static void open_block(const uint8_t *c_rnd1, size_t len, const EVP_MD *hash, size_t want)
 {
     EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new(work, NULL);
     uint8_t plain[256];
@@ -90,7 +90,7 @@ static void open_rnd1(const uint8_t *c_rnd1, size_t len, const EVP_MD *hash)
     EVP_PKEY_CTX_set_rsa_oaep_md(ctx, hash);
     EVP_PKEY_CTX_set_rsa_mgf1_md(ctx, hash);
     ck_assert_int_eq(EVP_PKEY_decrypt(ctx, plain, &n, c_rnd1, len), 1);
-    ck_assert_uint_eq(n, 32);
+    ck_assert_uint_eq(n, want);
     memcpy(rnd1, plain, 32);
     EVP_PKEY_CTX_free(ctx);
 }
@@ -141,7 +141,7 @@ static void start(struct kl_pinpad *pad)
 
     ok(kl_pinpad_start_rsa(pad, work, KL_OAEP_SHA1, t0, c_rnd1, &len, &err));
     ck_assert_uint_eq(len, 256);
-    open_rnd1(c_rnd1, len, EVP_sha1());
+    open_block(c_rnd1, len, EVP_sha1(), 32);
 }
 
 /* Fixed TMKs with their KCVs. TDES: CA5D92598DCA48CE8A4C76361A9269E9 is the design's vector key.
@@ -228,6 +228,29 @@ START_TEST(test_mac)
         ck_assert_mem_eq(mac, want, 16);
     }
     ck_assert_int_eq(kl_pinpad_mac(pad, KL_PURPOSE_WRAP, in, sizeof(in), mac, &err),
+                     KL_ERR_INTERNAL);
+    kl_pinpad_free(pad);
+}
+END_TEST
+
+/* In a load K_keys is classic's alone. */
+START_TEST(test_keys_mac)
+{
+    struct kl_pinpad *pad = open_pad(_i);
+    uint8_t in[200] = {7}, rnd2[32] = {3}, c_rnd1[KL_RSA_MAX], mac[16], want[16], key[32];
+    size_t len;
+
+    start(pad);
+    ck_assert_int_eq(kl_pinpad_mac(pad, KL_PURPOSE_KEYS, in, sizeof(in), mac, &err),
+                     KL_ERR_INTERNAL);
+    ok(kl_pinpad_start_classic(pad, work, KL_OAEP_SHA1, t0, rnd2, c_rnd1, &len, &err));
+    open_block(c_rnd1, len, EVP_sha1(), 64);
+    ok(kl_pinpad_mac(pad, KL_PURPOSE_KEYS, in, sizeof(in), mac, &err));
+    derived(KL_PURPOSE_KEYS, key);
+    cmac("AES-256-CBC", key, 32, in, sizeof(in), want);
+    ck_assert_mem_eq(mac, want, 16);
+    kl_pinpad_end(pad);
+    ck_assert_int_eq(kl_pinpad_mac(pad, KL_PURPOSE_KEYS, in, sizeof(in), mac, &err),
                      KL_ERR_INTERNAL);
     kl_pinpad_free(pad);
 }
@@ -346,7 +369,7 @@ START_TEST(test_memory_oaep_sha256)
     size_t len;
 
     ok(kl_pinpad_start_rsa(pad, work, KL_OAEP_SHA256, t0, c_rnd1, &len, &err));
-    open_rnd1(c_rnd1, len, EVP_sha256());
+    open_block(c_rnd1, len, EVP_sha256(), 32);
     ok(kl_pinpad_mac(pad, KL_PURPOSE_ACK, buf, 33, mac, &err));
     derived(KL_PURPOSE_ACK, key);
     cmac("AES-256-CBC", key, 32, buf, 33, want);
@@ -469,6 +492,7 @@ static Suite *suite(void)
     tcase_add_checked_fixture(tc, set_up, tear_down);
     tcase_add_loop_test(tc, test_seal, 0, PAD_KINDS);
     tcase_add_loop_test(tc, test_mac, 0, PAD_KINDS);
+    tcase_add_loop_test(tc, test_keys_mac, 0, PAD_KINDS);
     tcase_add_loop_test(tc, test_kcv, 0, TMKS * PAD_KINDS);
     tcase_add_loop_test(tc, test_rnd1_is_fresh, 0, PAD_KINDS);
     tcase_add_loop_test(tc, test_life, 0, PAD_KINDS);

@@ -8,6 +8,7 @@
 #include <check.h>
 #include <string.h>
 
+#include "pkcs11/binding.h"
 #include "pkcs11/keys.h"
 #include "pkcs11/object.h"
 #include "pkcs11/ops.h"
@@ -53,6 +54,16 @@ START_TEST(missing_storage_key)
     ck_ok(kl_storage_key_find(hsm.session, "storage", &handle, &err));
     kl_op_destroy(hsm.session, &handle);
     open_fails(KL_ERR_KEY, "storage key \"storage\": not on the token");
+}
+END_TEST
+
+START_TEST(missing_binding_key)
+{
+    CK_OBJECT_HANDLE handle;
+
+    ck_ok(kl_binding_key_find(hsm.session, "binding", &handle, &err));
+    kl_op_destroy(hsm.session, &handle);
+    open_fails(KL_ERR_KEY, "binding key \"binding\": not on the token");
 }
 END_TEST
 
@@ -250,6 +261,7 @@ START_TEST(every_work_key_is_tried)
         .work_keys = {{"work", 0}, {"ec", 0}},
         .work_key_count = 2,
         .storage_key = "storage",
+        .binding_key = "binding",
         .strength_enforce = 1,
     };
     EVP_PKEY *key = NULL;
@@ -286,8 +298,10 @@ START_TEST(selftest_loads_what_the_key_carries)
     warn.strength_enforce = 0;
     fake_p11_reset();
     ck_ok(kl_loader_open(hsm.token, &warn, &loader, &err));
-    /* A load signs once, and MACs five times; with an AES key three KCVs more. */
-    ck_assert_uint_eq(fake_p11_calls(FAKE_C_SignInit) - enforced, (5 - table[_i].loads) * 9);
+    /* A load signs once, and MACs six times; with an AES key three KCVs more. In classic both ends
+     * make the MAC of MasterKey besides. */
+    ck_assert_uint_eq(fake_p11_calls(FAKE_C_SignInit) - enforced,
+                      (5 - table[_i].loads) * (table[_i].suite == KL_SUITE_CLASSIC ? 12 : 10));
 }
 END_TEST
 
@@ -467,15 +481,38 @@ START_TEST(a_wrong_mac_of_the_sign_in_is_found)
 }
 END_TEST
 
-/* After the known answer's MAC: TMK's KCV, the signature, Loaded's and Done's MACs, and so on. */
+/* After the known answer's MAC: the TMK's binding, the signature, Loaded's and Done's MACs. */
 START_TEST(a_wrong_mac_of_a_load_is_found)
 {
-    static const unsigned nth[] = {3, 4};
+    static const unsigned nth[] = {4, 5};
 
     real = *hsm.f;
     hsm.f->C_Sign = signs_wrongly_once;
     until_wrong = nth[_i];
     open_fails(KL_ERR_HSM_LACKS, "load of a TMK tdes2: C_Sign(CKM_AES_CMAC) gives another MAC");
+}
+END_TEST
+
+/* MACs under the binding key differ from call to call: nothing could ever be verified. */
+static CK_RV binds_at_random(CK_SESSION_HANDLE s, unsigned char *in, CK_ULONG in_len,
+                             unsigned char *out, CK_ULONG *len)
+{
+    static unsigned char calls;
+    CK_RV rv = real.C_Sign(s, in, in_len, out, len);
+
+    if (rv == CKR_OK && in_len > sizeof(KL_BINDING_PREFIX) &&
+        memcmp(in, KL_BINDING_PREFIX, sizeof(KL_BINDING_PREFIX)) == 0) {
+        out[0] = calls++;
+    }
+    return rv;
+}
+
+START_TEST(a_wrong_binding_is_found)
+{
+    real = *hsm.f;
+    hsm.f->C_Sign = binds_at_random;
+    open_fails(KL_ERR_HSM_LACKS, "self-test: sign-in: binding key: C_Sign(CKM_AES_CMAC) gives "
+                                 "another MAC");
 }
 END_TEST
 
@@ -522,6 +559,7 @@ static Suite *selftest_suite(void)
     tcase_add_test(cases, good_token_opens);
     tcase_add_test(cases, missing_work_key);
     tcase_add_test(cases, missing_storage_key);
+    tcase_add_test(cases, missing_binding_key);
     tcase_add_test(cases, work_key_that_decrypts);
     tcase_add_test(cases, work_key_without_unwrap_template);
     tcase_add_loop_test(cases, work_key_whose_template_lacks_one, 1, (int)kl_rnd1_demands.count);
@@ -540,6 +578,7 @@ static Suite *selftest_suite(void)
     tcase_add_loop_test(cases, a_wrong_rnd2_is_found, 5, 6);
     tcase_add_test(cases, a_wrong_mac_of_the_sign_in_is_found);
     tcase_add_loop_test(cases, a_wrong_mac_of_a_load_is_found, 0, 2);
+    tcase_add_test(cases, a_wrong_binding_is_found);
     suite_add_tcase(suite, cases);
     return suite;
 }

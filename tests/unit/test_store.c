@@ -167,9 +167,15 @@ START_TEST(damaged_rows)
 {
     struct kl_tmk tmk = a_tmk("A", 1), got;
     char sql[160];
-    static const char *const bad[] = {
-        "kcv = x'01'", "ack_mac = x'01'",           "state = 9",
-        "alg = 6",     "cryptogram = zeroblob(41)", "pinpad = hex(zeroblob(17))"};
+    static const char *const bad[] = {"kcv = x'01'",
+                                      "ack_mac = x'01'",
+                                      "state = 9",
+                                      "alg = 6",
+                                      "cryptogram = zeroblob(41)",
+                                      "pinpad = hex(zeroblob(17))",
+                                      "binding = zeroblob(15)",
+                                      "binding = x''",
+                                      "cryptogram = x''"};
 
     add_committed("A");
     OK(kl_store_begin(store, &err));
@@ -498,7 +504,7 @@ int main(void)
     tcase_add_test(files, foreign_database);
     tcase_add_test(files, newer_schema);
     tcase_add_loop_test(files, settings, 0, 6);
-    tcase_add_loop_test(files, damaged_rows, 0, 6);
+    tcase_add_loop_test(files, damaged_rows, 0, 9);
     tcase_add_test(files, damaged_page);
     tcase_add_test(files, claim);
     tcase_add_test(files, claim_ends_with_the_process);

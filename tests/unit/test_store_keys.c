@@ -11,6 +11,7 @@ static struct kl_stored_key a_key(uint8_t n)
 
     memset(key.cryptogram, n, 24);
     memset(key.kcv, n, 3);
+    memset(key.binding, n + 0x40, sizeof(key.binding));
     return key;
 }
 
@@ -40,6 +41,7 @@ static void same_key(const struct kl_stored_key *got, const struct kl_stored_key
     ck_assert_mem_eq(got->cryptogram, want->cryptogram, want->cryptogram_len);
     ck_assert_uint_eq(got->kcv_len, want->kcv_len);
     ck_assert_mem_eq(got->kcv, want->kcv, want->kcv_len);
+    ck_assert_mem_eq(got->binding, want->binding, sizeof(want->binding));
 }
 
 static void has_import(const struct kl_import *want)
@@ -220,6 +222,8 @@ START_TEST(damaged)
         "UPDATE imported SET kcv = zeroblob(2)",
         "UPDATE imported SET alg = 9",
         "UPDATE imported SET origin = replace(hex(zeroblob(60)), '0', 'x')",
+        "UPDATE imported SET binding = zeroblob(17)",
+        "UPDATE imported SET binding = x''",
     };
     struct kl_import import = an_import("A", 1), got;
 
@@ -230,6 +234,28 @@ START_TEST(damaged)
     raw(sql[_i]);
     FAILS(kl_store_import_get(store, "A", &got, &err), KL_ERR_STORE);
     SAYS("a row of imported is damaged");
+}
+END_TEST
+
+START_TEST(damaged_working_keys)
+{
+    static const char *const sql[] = {
+        "UPDATE working SET pik_binding = zeroblob(15)",
+        "UPDATE working SET mak_binding = zeroblob(17)",
+        "UPDATE working SET mak_kcv = zeroblob(2)",
+    };
+    struct kl_working working = {.serial = "A", .tmk_version = 1, .pik = a_key(1), .mak = a_key(2)},
+                      got;
+    struct kl_tmk tmk = a_tmk("A", 1);
+
+    begin_with_terminals();
+    OK(kl_store_tmk_add(store, &tmk, &err));
+    OK(kl_store_working_put(store, &working, &err));
+    OK(kl_store_commit(store, &err));
+    raw("PRAGMA ignore_check_constraints = ON");
+    raw(sql[_i]);
+    FAILS(kl_store_working_get(store, "A", &got, &err), KL_ERR_STORE);
+    SAYS("a row of working is damaged");
 }
 END_TEST
 
@@ -391,7 +417,8 @@ int main(void)
     tcase_add_test(keys, tmk_columns);
     tcase_add_test(keys, imports);
     tcase_add_test(keys, working_keys);
-    tcase_add_loop_test(keys, damaged, 0, 4);
+    tcase_add_loop_test(keys, damaged, 0, 6);
+    tcase_add_loop_test(keys, damaged_working_keys, 0, 3);
     tcase_add_test(keys, holders);
     tcase_add_test(keys, shared_keys);
     tcase_add_loop_test(keys, lookups_go_by_index, 0, 5);

@@ -252,17 +252,18 @@ START_TEST(destroyed_is_gone)
     OK(kl_store_tmk_add(store, &tmk, &err));
     OK(kl_store_commit(store, &err));
     reopen(KL_STORE_WRITE);
-    ck_assert(file_has(path, 0xc7, 32));
+    ck_assert(file_has(path, 0xc7, 32) && file_has(path, 0xb1, 16));
     OK(kl_store_begin(store, &err));
     OK(kl_store_tmk_set_state(store, "A", 1, _i ? KL_TMK_EXPIRED : KL_TMK_DESTROYED, 0, 0, &err));
     OK(kl_store_commit(store, &err));
     OK(kl_store_tmk_get(store, "A", 1, &got, &err));
     ck_assert_uint_eq(got.cryptogram_len, 0);
+    ck_assert_mem_eq(got.binding, (uint8_t[KL_MAC_LEN]){0}, KL_MAC_LEN);
     ck_assert_mem_eq(got.drop_mac, tmk.drop_mac, KL_MAC_LEN); /* Confirm must still be answered */
     reopen(KL_STORE_READ);
     snprintf(wal, sizeof(wal), "%s-wal", path);
-    ck_assert(!file_has(path, 0xc7, 8));
-    ck_assert(!file_has(wal, 0xc7, 8));
+    ck_assert(!file_has(path, 0xc7, 8) && !file_has(path, 0xb1, 8));
+    ck_assert(!file_has(wal, 0xc7, 8) && !file_has(wal, 0xb1, 8));
 }
 END_TEST
 

@@ -488,7 +488,7 @@ START_TEST(test_done_spoilt)
     ck_assert_uint_eq(kl_terminal_candidates(b.home_open, &list), 1);
     kl_terminal_load_free(b.load);
     ok(&b, kl_terminal_load_new(&b.params, &b.load, &b.err));
-    ok(&b, kl_terminal_confirm(b.load, &list[0], b.buf, &b.len, &b.err));
+    ok(&b, kl_terminal_load_confirm(b.load, &list[0], b.buf, &b.len, &b.err));
     ck_assert_int_eq(bench_give(&b, &done), _i % 4 == 3 ? KL_ERR_PEER : KL_ERR_VERIFY);
     ck_assert_uint_eq(b.len, 0);
     bench_expect_tmks(&b, 2, 1, KL_TERMINAL_ACTIVE, 2, KL_TERMINAL_UNCONFIRMED);
@@ -507,7 +507,7 @@ START_TEST(test_done_drop)
     bench_to_loaded(&b);
     fake_say_done(&b.loader, KL_VERDICT_DROP, &done);
     ok(&b, bench_give(&b, &done));
-    ck_assert_int_eq(kl_terminal_verdict(b.load), KL_VERDICT_DROP);
+    ck_assert_int_eq(kl_terminal_load_verdict(b.load), KL_VERDICT_DROP);
     bench_settle(&b);
     bench_expect_tmks(&b, 1, 1, KL_TERMINAL_ACTIVE, 0, 0);
     ck_assert_uint_eq(bench_candidates(&b), 0);

@@ -315,7 +315,7 @@ START_TEST(test_full)
     kl_terminal_load_free(b.load);
     b.load = NULL;
     ok(&b, kl_terminal_load_new(&b.params, &b.load, &b.err));
-    ck_assert_int_eq(kl_terminal_hello(b.load, b.buf, &b.len, &b.err), KL_ERR_REFUSED);
+    ck_assert_int_eq(kl_terminal_load_hello(b.load, b.buf, &b.len, &b.err), KL_ERR_REFUSED);
     ck_assert_int_eq(kl_terminal_room(b.home_open, b.pad, &b.err), KL_ERR_REFUSED);
     ck_assert_ptr_nonnull(strstr(b.err.text, "--abandon-candidate"));
     ck_assert_ptr_nonnull(strstr(b.err.text, "TMK version 2"));
@@ -358,6 +358,39 @@ START_TEST(test_full_of_lost)
     b.loader.version = 9;
     bench_whole_load(&b);
     bench_expect_tmks(&b, 1, 9, KL_TERMINAL_ACTIVE, 0, 0);
+    bench_end(&b);
+}
+END_TEST
+
+/* A loader that was set back to an old store issues lower versions: a candidate that it does not
+ * know keeps its loads out, until all candidates are given up. */
+START_TEST(test_version_out_of_reach)
+{
+    struct bench b;
+
+    bench_init(&b, TOKEN);
+    bench_whole_load(&b);
+    b.loader.version = 2;
+    bench_to_loaded(&b);
+    b.loader.version = KL_VERSION_MAX;
+    bench_to_loaded(&b);
+    b.loader.version = 4;
+    bench_to_master_key(&b);
+    bench_expect_refusal(&b, KL_ERR_VERIFY, KL_WIRE_REFUSED);
+    bench_close(&b);
+    ck_assert_int_ne(command(&b, 1, "--abandon-candidate"), KL_OK);
+    bench_restart(&b);
+    ck_assert_uint_eq(bench_candidates(&b), 2);
+    bench_close(&b);
+    ck_assert_int_ne(command(&b, 1, "--abandon-all"), KL_OK); /* there is nobody at the address */
+    ck_assert_ptr_nonnull(strstr(b.err.text, "127.0.0.1"));
+    bench_restart(&b);
+    bench_expect_tmks(&b, 1, 1, KL_TERMINAL_ACTIVE, 0, 0);
+    ck_assert_uint_eq(kl_terminal_abandoned(b.home_open), KL_VERSION_MAX);
+    b.loader.version = 5;
+    bench_whole_load(&b);
+    bench_expect_tmks(&b, 1, 5, KL_TERMINAL_ACTIVE, 0, 0);
+    ck_assert_uint_eq(kl_terminal_abandoned(b.home_open), 0);
     bench_end(&b);
 }
 END_TEST
@@ -444,7 +477,7 @@ END_TEST
 
 /* ---- The file ---- */
 
-#define MAC "00112233445566778899AABBCCDDEEFF"
+#define MAC "00112233445566778899aabbccddeeff"
 #define MACS MAC " " MAC " " MAC "\n"
 
 START_TEST(test_record_damaged)
@@ -534,6 +567,7 @@ static Suite *suite(void)
     tcase_add_loop_test(tc, test_first_load, 0, 2);
     tcase_add_test(tc, test_full);
     tcase_add_test(tc, test_full_of_lost);
+    tcase_add_test(tc, test_version_out_of_reach);
     tcase_add_test(tc, test_nothing_to_abandon);
     tcase_add_loop_test(tc, test_version_on_record, 0, 2);
     tcase_add_loop_test(tc, test_list_meanwhile, 0, 2);

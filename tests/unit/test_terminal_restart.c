@@ -448,9 +448,9 @@ START_TEST(test_confirm_needs_key)
     ok(&b, kl_pinpad_destroy(b.pad, 1, &b.err));
     ok(&b, kl_terminal_load_new(&b.params, &b.load, &b.err));
     b.len = 0;
-    ck_assert_int_eq(kl_terminal_confirm(b.load, &list[0], b.buf, &b.len, &b.err), KL_ERR_KEY);
+    ck_assert_int_eq(kl_terminal_load_confirm(b.load, &list[0], b.buf, &b.len, &b.err), KL_ERR_KEY);
     ck_assert_uint_eq(b.len, 0);
-    ck_assert_int_eq(kl_terminal_has_candidate(b.load), 0);
+    ck_assert_int_eq(kl_terminal_load_has_candidate(b.load), 0);
     bench_end(&b);
 }
 END_TEST

@@ -82,8 +82,8 @@ START_TEST(test_load)
         snprintf(word, sizeof(word), "suite=%s", kl_suite_name(loads[i].suite));
         ck_assert_ptr_nonnull(strstr(b.traced, word));
         ck_assert_ptr_nonnull(strstr(b.traced, "anchor=\"CN=Root\" crl=none"));
-        ck_assert_uint_eq(kl_terminal_facts(b.load)->suite, loads[i].suite);
-        ck_assert_str_eq(kl_terminal_facts(b.load)->anchor, "CN=Root");
+        ck_assert_uint_eq(kl_terminal_load_facts(b.load)->suite, loads[i].suite);
+        ck_assert_str_eq(kl_terminal_load_facts(b.load)->anchor, "CN=Root");
         b.loader.version = 2; /* and a second one, with fresh randoms */
         bench_whole_load(&b);
         bench_expect_tmks(&b, 1, 2, KL_TERMINAL_ACTIVE, 0, 0);
@@ -211,16 +211,20 @@ static void other_key(struct fake_loader *l, struct kl_master_key *m)
     fake_sign(key, m->tbs_der.data, m->tbs_der.len, 32, m);
     EVP_PKEY_free(key);
 }
-static void version_after(struct fake_loader *l, struct kl_master_key *m)
+static void encode_anew(struct kl_master_key *m)
 {
     static uint8_t der[KL_TBS_MAX];
     struct kl_err err = KL_ERR_INIT;
     size_t len;
 
-    (void)l;
-    m->tbs.version++;
     ck_assert_int_eq(kl_tbs_encode(&m->tbs, der, &len, &err), KL_OK);
     m->tbs_der = (struct kl_bytes){der, len};
+}
+static void version_after(struct fake_loader *l, struct kl_master_key *m)
+{
+    (void)l;
+    m->tbs.version++;
+    encode_anew(m);
 }
 
 START_TEST(test_ec_signature)
@@ -257,13 +261,6 @@ START_TEST(test_classic_length)
 }
 END_TEST
 
-/* A longer TMK's block under a shorter one's name, and the reverse: the lengths tell. */
-static void other_alg(struct fake_loader *l, struct kl_master_key *m)
-{
-    (void)l;
-    m->tbs.alg = KL_ALG_TDES3;
-    version_after(l, m);
-}
 static void classic_rnd2(struct fake_loader *l, struct kl_tbs *t)
 {
     (void)l;
@@ -285,13 +282,19 @@ static void classic_kcv(struct fake_loader *l, struct kl_tbs *t)
     t->kcv[0] ^= 1;
 }
 
+static void classic_alg(struct fake_loader *l, struct kl_tbs *t)
+{
+    (void)l;
+    t->alg = KL_ALG_TDES3;
+}
+
 static const struct {
     void (*tbs)(struct fake_loader *, struct kl_tbs *);
     void (*master_key)(struct fake_loader *, struct kl_master_key *);
     const char *text;
 } classic[] = {
     {NULL, first_byte, "signature"}, {NULL, last_byte, "signature"},
-    {NULL, other_alg, "gives"},      {classic_rnd2, NULL, "Rnd2'"},
+    {classic_alg, NULL, "gives"},    {classic_rnd2, NULL, "Rnd2'"},
     {classic_ctmk, NULL, "unwrap"},  {classic_serial, NULL, "T-0002"},
     {classic_kcv, NULL, "KCV is"},
 };
@@ -310,6 +313,157 @@ START_TEST(test_classic_spoilt)
     bench_expect_refusal(&b, KL_ERR_VERIFY, KL_WIRE_REFUSED);
     ck_assert_msg(strstr(b.err.text, classic[i].text), "%s", b.err.text);
     bench_expect_tmks(&b, 0, 0, 0, 0, 0);
+    bench_end(&b);
+}
+END_TEST
+
+/* ---- classic: what somebody in between changes after the loader has made the MAC ---- */
+
+static void highest_version(struct fake_loader *l, struct kl_master_key *m)
+{
+    (void)l;
+    m->tbs.version = KL_VERSION_MAX;
+    encode_anew(m);
+}
+static void alg_after(struct fake_loader *l, struct kl_master_key *m)
+{
+    (void)l;
+    m->tbs.alg = KL_ALG_TDES3;
+    encode_anew(m);
+}
+static void kcv_after(struct fake_loader *l, struct kl_master_key *m)
+{
+    (void)l;
+    m->tbs.kcv[0] ^= 1;
+    encode_anew(m);
+}
+/* Still the TMK's own, only shorter. */
+static void kcv_cut(struct fake_loader *l, struct kl_master_key *m)
+{
+    (void)l;
+    m->tbs.kcv[--m->tbs.kcv_len] = 0;
+    encode_anew(m);
+}
+static void kcv_method_after(struct fake_loader *l, struct kl_master_key *m)
+{
+    (void)l;
+    m->tbs.kcv_method = KL_KCV_AES_CMAC;
+    encode_anew(m);
+}
+static void serial_after(struct fake_loader *l, struct kl_master_key *m)
+{
+    (void)l;
+    strcpy(m->tbs.serial, "T-0002");
+    encode_anew(m);
+}
+static void t1_after(struct fake_loader *l, struct kl_master_key *m)
+{
+    (void)l;
+    m->tbs.t1[31] ^= 1;
+    encode_anew(m);
+}
+static void mac_first(struct fake_loader *l, struct kl_master_key *m)
+{
+    (void)l;
+    m->mac[0] ^= 1;
+}
+static void mac_last(struct fake_loader *l, struct kl_master_key *m)
+{
+    (void)l;
+    m->mac[15] ^= 1;
+}
+static void mac_zero(struct fake_loader *l, struct kl_master_key *m)
+{
+    (void)l;
+    memset(m->mac, 0, sizeof(m->mac));
+}
+/* By another key of this load. */
+static void mac_by_done(struct fake_loader *l, struct kl_master_key *m)
+{
+    uint8_t key[32];
+
+    fake_derive(l, "done", key);
+    fake_cmac(key, 32, m->tbs_der.data, m->tbs_der.len, m->mac);
+}
+/* By K_keys as it would be had another Hello been said; T1 is the terminal's. */
+static void mac_of_other_t0(struct fake_loader *l, struct kl_master_key *m)
+{
+    uint8_t key[32];
+
+    l->t0[0] ^= 1;
+    fake_derive(l, "keys", key);
+    l->t0[0] ^= 1;
+    fake_cmac(key, 32, m->tbs_der.data, m->tbs_der.len, m->mac);
+}
+
+static void (*const rewritten[])(struct fake_loader *, struct kl_master_key *) = {
+    highest_version,  version_after, alg_after,       kcv_after, kcv_cut,
+    kcv_method_after, serial_after,  t1_after,        mac_first, mac_last,
+    mac_zero,         mac_by_done,   mac_of_other_t0,
+};
+#define REWRITTEN ((int)(sizeof(rewritten) / sizeof(rewritten[0])))
+
+/* A terminal of classic with a TMK in use, and its loader about to send the next. */
+static void begin_classic(struct bench *b, int kind)
+{
+    bench_init(b, kind);
+    offer_all(b);
+    fake_loader_classic(&b->loader);
+    b->loader.kcv_len = 4;
+    bench_whole_load(b);
+    b->loader.version = 2;
+}
+
+/* Nothing of the load that was refused is left, and nothing of it is in the way of another. */
+static void expect_unharmed(struct bench *b)
+{
+    bench_expect_tmks(b, 1, 1, KL_TERMINAL_ACTIVE, 0, 0);
+    ck_assert_uint_eq(bench_candidates(b), 0);
+    if (b->kind == TOKEN) { /* what is in memory dies with it */
+        bench_restart(b);
+        bench_expect_tmks(b, 1, 1, KL_TERMINAL_ACTIVE, 0, 0);
+    }
+    b->loader.spoil_master_key = NULL;
+    bench_whole_load(b);
+    bench_expect_tmks(b, 1, 2, KL_TERMINAL_ACTIVE, 0, 0);
+}
+
+START_TEST(test_classic_rewritten)
+{
+    struct bench b;
+
+    begin_classic(&b, _i / REWRITTEN);
+    b.loader.spoil_master_key = rewritten[_i % REWRITTEN];
+    bench_to_master_key(&b);
+    bench_expect_refusal(&b, KL_ERR_VERIFY, KL_WIRE_REFUSED);
+    ck_assert_msg(strstr(b.err.text, "MasterKey's MAC is wrong"), "%s", b.err.text);
+    expect_unharmed(&b);
+    bench_end(&b);
+}
+END_TEST
+
+/* Two that no encoder of ours makes: another usage, and no MAC. */
+START_TEST(test_classic_malformed)
+{
+    uint8_t *serial;
+    struct bench b;
+
+    begin_classic(&b, _i / 2);
+    bench_to_master_key(&b);
+    if (_i % 2 == 0) {
+        serial = memmem(b.buf, b.len, FAKE_SERIAL, strlen(FAKE_SERIAL));
+        ck_assert_ptr_nonnull(serial);
+        serial[strlen(FAKE_SERIAL) + 2] = 2; /* 02 01 usage */
+    } else {
+        ck_assert_uint_eq(b.buf[1], 0x82);
+        ck_assert_uint_ge(b.buf[3], 2 + KL_MAC_LEN);
+        b.buf[3] -= 2 + KL_MAC_LEN;
+        b.len -= 2 + KL_MAC_LEN;
+    }
+    bench_expect_refusal(&b, KL_ERR_PROTOCOL, KL_WIRE_PROTOCOL);
+    ck_assert_msg(strstr(b.err.text, _i % 2 == 0 ? "usage is 2" : "mac must be there"), "%s",
+                  b.err.text);
+    expect_unharmed(&b);
     bench_end(&b);
 }
 END_TEST
@@ -402,7 +556,7 @@ START_TEST(test_crl)
     if (crls[_i].rc == KL_OK) {
         bench_whole_load(&b);
         ck_assert_ptr_nonnull(strstr(b.traced, crls[_i].stapled ? "crl=stapled" : "crl=none"));
-        ck_assert_int_eq(kl_terminal_facts(b.load)->has_crl, crls[_i].stapled == 1);
+        ck_assert_int_eq(kl_terminal_load_facts(b.load)->has_crl, crls[_i].stapled == 1);
     } else {
         bench_to_certificate(&b);
         bench_expect_refusal(&b, crls[_i].rc, KL_WIRE_REFUSED);
@@ -514,6 +668,8 @@ static Suite *suite(void)
     tcase_add_loop_test(tc, test_classic_length, 1, 3);
     tcase_add_loop_test(tc, test_classic_spoilt, 0,
                         PAD_KINDS * (int)(sizeof(classic) / sizeof(classic[0])));
+    tcase_add_loop_test(tc, test_classic_rewritten, 0, PAD_KINDS * REWRITTEN);
+    tcase_add_loop_test(tc, test_classic_malformed, 0, 2 * PAD_KINDS);
     tcase_add_test(tc, test_anchors);
     tcase_add_loop_test(tc, test_crl, 0, CRLS);
     tcase_add_test(tc, test_wrong_eku);

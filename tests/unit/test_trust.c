@@ -172,6 +172,38 @@ START_TEST(without_crl)
 }
 END_TEST
 
+/* A CRL of thousands of terminals, of the size that a CA makes. */
+START_TEST(long_crl)
+{
+    struct stat st;
+
+    terminal.crl.others = 6000;
+    make();
+    ck_assert_int_eq(stat(tcrl_path, &st), 0);
+    ck_assert(st.st_size > KL_CRL_FILE_MAX / 4 && st.st_size <= KL_CRL_FILE_MAX);
+    ck_assert_msg(load() == KL_OK, "%s", err.text);
+}
+END_TEST
+
+/* ---- Who signed what ---- */
+
+/* A key that came with the chain is asked nothing, however good what it signed: nobody has measured
+ * it yet. */
+START_TEST(issuer_is_a_root)
+{
+    make();
+    ck_assert_ptr_eq(kl_trust_issuer(rsa.chain, rsa.roots), rsa.root_cert);
+    ck_assert_ptr_null(kl_trust_issuer(rsa.chain, ec.roots));
+    pki_wipe(&rsa);
+    pki_plan(&rsa);
+    pki_use_inter(&rsa);
+    rsa.inter.key = rsa.leaf.signer = pki_keys.weak;
+    pki_make(&rsa);
+    ck_assert_int_eq(sk_X509_num(rsa.chain), 2);
+    ck_assert_ptr_null(kl_trust_issuer(rsa.chain, rsa.roots));
+}
+END_TEST
+
 /* ---- What time or a CRL has done ---- */
 
 static void expire(void)
@@ -623,6 +655,8 @@ int main(void)
     tcase_set_timeout(tc, 30);
     tcase_add_test(tc, both_chains);
     tcase_add_test(tc, without_crl);
+    tcase_add_test(tc, long_crl);
+    tcase_add_test(tc, issuer_is_a_root);
     tcase_add_loop_test(tc, is_left_out, 0, ROWS(passing));
     tcase_add_loop_test(tc, none_is_left, 0, ROWS(passing));
     tcase_add_loop_test(tc, is_refused, 0, ROWS(faults));

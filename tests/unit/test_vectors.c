@@ -55,10 +55,12 @@ static int check_transcript(struct vec_set *set, int i)
 
 static int check_keys(struct vec_set *set, int i)
 {
-    static const char *const purposes[] = {"ack", "done", "wrap", "nonce"};
+    static const char *const hardened[] = {"ack", "done", "wrap", "nonce"};
+    static const char *const classic[] = {"ack", "done", "keys"};
+    const char *const *purposes = suite_of(i) == KL_SUITE_CLASSIC ? classic : hardened;
     struct kl_bytes rnd1 = vec_bytes(set, "rnd1"), t0 = vec_bytes(set, "t0");
 
-    for (size_t n = 0; n < (suite_of(i) == KL_SUITE_CLASSIC ? 2 : 4); n++) {
+    for (size_t n = 0; n < (suite_of(i) == KL_SUITE_CLASSIC ? 3 : 4); n++) {
         if (!vec_check_key(set, purposes[n], rnd1, t0, NO_BYTES)) {
             return 0;
         }
@@ -114,7 +116,7 @@ static int check_tbs(struct vec_set *set, const struct kl_master_key *msg, const
              vec_is(set, "kcv", tbs->kcv, tbs->kcv_len);
 
     if (suite_of(i) == KL_SUITE_CLASSIC) {
-        return ok && tbs->ctmk_len == 0;
+        return ok && tbs->ctmk_len == 0 && vec_is(set, "tbs_mac", msg->mac, 16);
     }
     return ok && vec_is(set, "rnd2", tbs->rnd2, 32) &&
            vec_is(set, "ctmk", tbs->ctmk, tbs->ctmk_len);
@@ -254,7 +256,7 @@ static int check_recovery(struct vec_set *set, int i)
 {
     struct kl_bytes sig = vec_bytes(set, "signature"), ctmk = vec_bytes(set, "ctmk");
     size_t len = ctmk.len + 32, at = sig.len - len;
-    uint8_t em[KL_RSA_MAX], wanted[KL_RSA_MAX];
+    uint8_t em[KL_RSA_MAX], wanted[KL_RSA_MAX], mac[16];
 
     memset(wanted, 0xff, sizeof(wanted));
     wanted[0] = 0;
@@ -262,8 +264,9 @@ static int check_recovery(struct vec_set *set, int i)
     wanted[at - 1] = 0;
     memcpy(wanted + at, ctmk.data, ctmk.len);
     memcpy(wanted + at + ctmk.len, vec_get(set, "rnd2")->data, 32);
+    vec_cmac(vec_bytes(set, "k_keys"), vec_bytes(set, "tbs"), mac);
     return vec_raw_rsa(vec_keys[i], 0, sig, em) && memcmp(em, wanted, sig.len) == 0 &&
-           vec_is(set, "recovered", em + at, len);
+           vec_is(set, "recovered", em + at, len) && vec_is(set, "tbs_mac", mac, 16);
 }
 
 /* The loader's side of what the ephemeral key did on the terminal's. */

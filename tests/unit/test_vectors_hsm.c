@@ -28,6 +28,7 @@ static struct kl_loader *open_loader(int i)
     const struct kl_loader_config config = {.work_keys = {{"work", 0}},
                                             .work_key_count = 1,
                                             .storage_key = "storage",
+                                            .binding_key = "binding",
                                             .strength_enforce = 1,
                                             .host_fallback = 1};
     struct kl_loader_key keys[KL_LOADER_KEYS_MAX];
@@ -35,7 +36,7 @@ static struct kl_loader *open_loader(int i)
 
     ck_ok(kl_pair_import(hsm.session, kl_pair_role_of(vec_expected[i].suite), "work", vec_keys[i],
                          &err));
-    ck_ok(kl_storage_key_generate(hsm.session, "storage", &err));
+    p11_make_store_keys();
     ck_ok(kl_loader_open(hsm.token, &config, &loader, &err));
     ck_assert_uint_eq(kl_loader_keys(loader, keys), 1);
     ck_assert_int_eq(keys[0].suite, vec_expected[i].suite);
@@ -43,21 +44,21 @@ static struct kl_loader *open_loader(int i)
     return loader;
 }
 
-/* The TMK of a set as the store would have it. */
-static struct kl_bytes stored_tmk(struct vec_set *set, enum kl_alg alg,
-                                  uint8_t out[KL_CTMK_LEN_MAX])
+/* The TMK of a load's set as the store would have it: waiting, or loaded by that version. */
+static struct kl_stored_key stored_tmk(struct vec_set *set, enum kl_alg alg, uint32_t version)
 {
-    CK_OBJECT_HANDLE storage = CK_INVALID_HANDLE, tmk = CK_INVALID_HANDLE;
-    size_t len = 0;
+    struct kl_bytes first = vec_bytes(set, version ? "sign_in" : "hello");
+    struct kl_msg msg;
 
-    ck_ok(kl_storage_key_find(hsm.session, "storage", &storage, &err));
-    ck_ok(kl_op_import_value(hsm.session, alg, vec_get(set, "tmk")->data, KL_USE_KCV, &tmk, &err));
-    ck_ok(kl_op_wrap(hsm.session, storage, tmk, out, &len, &err));
-    kl_op_destroy(hsm.session, &tmk);
-    return (struct kl_bytes){out, len};
+    ck_ok(kl_msg_decode(first.data, first.len, &msg, &err));
+    return version ? p11_stored_key(alg, vec_get(set, "tmk")->data, KL_BINDING_TMK,
+                                    msg.u.sign_in.serial, version)
+                   : p11_stored_key(alg, vec_get(set, "tmk")->data, KL_BINDING_IMPORT,
+                                    msg.u.hello.serial, 0);
 }
 
-static enum kl_rc run(struct kl_loader *loader, int i, struct kl_bytes tmk, struct kl_load_out *out)
+static enum kl_rc run(struct kl_loader *loader, int i, const struct kl_stored_key *tmk,
+                      struct kl_load_out *out)
 {
     struct vec_set *set = &vec_loads[i];
     const struct kl_load_in in = {.work_key = "work",
@@ -133,10 +134,10 @@ START_TEST(test_loader_accepts)
     static const int loads[] = {0, 1, 3, 4, 5};
     int i = loads[_i];
     struct kl_loader *loader = open_loader(i);
-    uint8_t cryptogram[KL_CTMK_LEN_MAX];
+    struct kl_stored_key tmk = stored_tmk(&vec_loads[i], vec_expected[i].alg, 0);
     struct kl_load_out out;
 
-    ck_ok(run(loader, i, stored_tmk(&vec_loads[i], vec_expected[i].alg, cryptogram), &out));
+    ck_ok(run(loader, i, &tmk, &out));
     check_output(i, &out);
     kl_loader_free(loader);
 }
@@ -183,7 +184,7 @@ START_TEST(test_loader_refuses)
             enum kl_rc rc;
 
             value->data[at] ^= 1;
-            rc = run(loader, i, NO_BYTES, &out);
+            rc = run(loader, i, NULL, &out);
             value->data[at] ^= 1;
             /* Headers and choices break the protocol; all else is found by decrypting. */
             ck_assert_msg(rc == KL_ERR_VERIFY ||
@@ -192,7 +193,7 @@ START_TEST(test_loader_refuses)
                           "byte %zu of %s: %s", at, fields[n].name, kl_rc_name(rc));
         }
     }
-    ck_ok(run(loader, i, NO_BYTES, &out));
+    ck_ok(run(loader, i, NULL, &out));
     kl_loader_free(loader);
 }
 END_TEST
@@ -277,11 +278,10 @@ START_TEST(test_loader_signs_in)
     struct vec_set *set = &vec_sign_ins[_i];
     const struct vec_expected *load = &vec_expected[vec_expected_sign_ins[_i].load];
     struct kl_loader *loader = open_loader(4);
-    uint8_t cryptogram[KL_CTMK_LEN_MAX];
+    struct kl_stored_key tmk = stored_tmk(set, load->alg, load->version);
     const struct kl_sign_in_in in = {.sign_in = vec_bytes(set, "sign_in"),
-                                     .alg = load->alg,
                                      .tmk_version = load->version,
-                                     .tmk = stored_tmk(set, load->alg, cryptogram),
+                                     .tmk = &tmk,
                                      .kcv_len = vec_get(set, "pik_kcv")->len};
     struct kl_sign_in_out out;
 
@@ -338,7 +338,7 @@ START_TEST(test_aes_key_wrap)
     ck_assert_mem_eq(out, wrapped, 40);
     /* The same on the token, seen by the KCV of what comes out. */
     ck_assert_msg(kl_op_unwrap_tmk(hsm.session, import_key(CKK_AES, CKA_UNWRAP, kek), KL_ALG_AES256,
-                                   wrapped, 40, KL_USE_KCV, NULL, 1, &handle, &err) == KL_OK,
+                                   wrapped, 40, KL_USE_KCV, &handle, &err) == KL_OK,
                   "%s", err.text);
     ck_assert(kl_op_kcv(hsm.session, handle, KL_ALG_AES256, 4, kcv, &err) == KL_OK);
     vec_kcv(KL_ALG_AES256, data, block);
