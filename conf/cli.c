@@ -285,7 +285,7 @@ enum kl_rc kl_file_write(const char *path, const void *data, size_t len, unsigne
     }
     fd = mkostemp(tmp, O_CLOEXEC);
     if (fd < 0) {
-        return kl_err_errno(err, "mkostemp", "%s", tmp);
+        return kl_err_errno(err, "mkostemp", "%s", path);
     }
     if (fchmod(fd, (mode_t)mode) != 0) {
         rc = kl_err_errno(err, "fchmod", "%s", tmp);

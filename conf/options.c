@@ -10,7 +10,7 @@
 
 #include "conf/cli.h"
 
-void kl_options_begin(void)
+static void begin(void)
 {
     optind = 0; /* glibc: initialise everything again */
     opterr = 0;
@@ -60,7 +60,10 @@ static const struct option *find(const struct option *options, const char *arg)
     return NULL;
 }
 
-int kl_options_next(int argc, char *const *argv, const struct option *options)
+/* The next option: what `options` says of it, or -1 when only operands are left, from optind on.
+ * There are long ones alone, and optarg is the value. Anything unknown to the caller is for
+ * describe. */
+static int next(int argc, char *const *argv, const struct option *options)
 {
     int at = optind > 0 ? optind : 1;
 
@@ -81,7 +84,8 @@ int kl_options_next(int argc, char *const *argv, const struct option *options)
     return getopt_long(argc, argv, ":", options, NULL);
 }
 
-enum kl_rc kl_options_error(int got, char *const *argv, struct kl_err *err)
+/* What is wrong with that one. */
+static enum kl_rc describe(int got, char *const *argv, struct kl_err *err)
 {
     const char *option = argv[optind - 1];
 
@@ -135,19 +139,6 @@ enum kl_rc kl_options_take(int *argc, char **argv, const char *name, char letter
     return KL_OK;
 }
 
-enum kl_rc kl_options_operands(int argc, char *const *argv, int count, const char *what,
-                               struct kl_err *err)
-{
-    if (argc - optind < count) {
-        return kl_err_set(err, KL_ERR_USAGE, "%s is missing", what);
-    }
-    if (argc - optind > count) {
-        return kl_err_set(err, KL_ERR_USAGE, "\"%s\" is one operand too many",
-                          argv[optind + count]);
-    }
-    return KL_OK;
-}
-
 enum kl_rc kl_options_number(const char *name, const char *text, unsigned min, unsigned max,
                              unsigned *out, struct kl_err *err)
 {
@@ -195,6 +186,9 @@ static enum kl_rc check_operands(int count, char *const *operand, const char *na
     for (size_t len; (len = strcspn(names, " ")) > 0; names += len + strspn(names + len, " ")) {
         const size_t stem = strcspn(names, " .");
 
+        if (count == 0 && *names == '[') {
+            return KL_OK;
+        }
         if (count == 0) {
             return kl_err_set(err, KL_ERR_USAGE, "%.*s is missing", (int)stem, names);
         }
@@ -229,10 +223,10 @@ enum kl_rc kl_options_parse(int argc, char **argv, const struct kl_option *table
                                        table[count].flag ? no_argument : required_argument, NULL,
                                        FIRST_OPTION + (int)count};
     }
-    kl_options_begin();
-    while (rc == KL_OK && (got = kl_options_next(argc, argv, known)) != -1) {
+    begin();
+    while (rc == KL_OK && (got = next(argc, argv, known)) != -1) {
         if (got < FIRST_OPTION) {
-            return kl_options_error(got, argv, err);
+            return describe(got, argv, err);
         }
         given[got - FIRST_OPTION] = 1;
         rc = apply(&table[got - FIRST_OPTION], optarg, err);

@@ -29,22 +29,12 @@ struct kl_option {
 #define KL_OPTIONS_MAX 16 /* in a table */
 
 /* Parses a command line by a table (NULL: there are no options): argv[0] is the command's name,
- * then come options and operands in any order; "--" ends the options. `operands` says
- * which must be there, as a synopsis does: "" none, "FILE" one, "SERIAL..." one or more, "show"
- * that very word. They begin at argv[optind] then. KL_ERR_USAGE says what is wrong. */
+ * then come options and operands in any order; "--" ends the options. `operands` says which must be
+ * there, as a synopsis does: "" none, "FILE" one, "[FILE]" one or none, "SERIAL..." one or more,
+ * "show" that very word. They begin at argv[optind] then, and end with NULL. KL_ERR_USAGE says what
+ * is wrong. */
 enum kl_rc kl_options_parse(int argc, char **argv, const struct kl_option *table,
                             const char *operands, struct kl_err *err) KL_MUST_CHECK;
-
-/* Makes kl_options_next start afresh (a command's own argv after the program's). */
-void kl_options_begin(void);
-
-/* The next option: what `options` says of it, or -1 when only operands are left, from optind on.
- * There are long ones alone, and optarg is the value. Anything unknown to the caller is for
- * kl_options_error. */
-int kl_options_next(int argc, char *const *argv, const struct option *options);
-
-/* What to return then: KL_ERR_USAGE, and which option of argv it was. */
-enum kl_rc kl_options_error(int got, char *const *argv, struct kl_err *err);
 
 /* Takes an option out of argv wherever it stands before "--": --name, and -letter unless that is
  * 0; the last one counts. With value it needs one, else it takes none. Returns KL_ERR_USAGE, or
@@ -62,10 +52,6 @@ int kl_options_wants_help(int argc, char *const *argv);
 /* "PROGRAM --json COMMAND ..." becomes "PROGRAM COMMAND --json ...": for a program whose commands
  * have the option themselves. */
 void kl_options_json_first(int argc, char **argv);
-
-/* After the options: exactly `count` operands (what they are is for the message: "FILE"). */
-enum kl_rc kl_options_operands(int argc, char *const *argv, int count, const char *what,
-                               struct kl_err *err) KL_MUST_CHECK;
 
 /* KL_ERR_USAGE if value is NULL: a required option was not given. Inline, so that compilers and
  * analyzers see that nobody goes on with NULL. */

@@ -108,7 +108,7 @@ static const struct kl_ini_key keys[] = {
     {"limits", "idle-timeout", KL_INI_DURATION, AT(idle_timeout), 1, 3600, "10s", NULL,
      "Time between two messages"},
     {"limits", "queue", KL_INI_NUMBER, AT(queue), 1, 100000, "256", NULL,
-     "Loads waiting for an HSM worker; beyond it terminals are told to come again"},
+     "Loads waiting for an HSM worker (sign-ins: half); beyond it terminals are to come again"},
     {"limits", "retry-after", KL_INI_DURATION, AT(retry_after), 1, KL_RETRY_AFTER_MAX, "5s", NULL,
      "When they are told to come again"},
     {"limits", "drain-timeout", KL_INI_DURATION, AT(drain_timeout), 0, 3600, "30s", NULL,

@@ -41,6 +41,10 @@ static void arm_timer(struct kl_conn *conn)
     } else if (waits_for_peer(conn->state)) {
         int64_t idle = conn->heard_ms + (int64_t)config->idle_timeout * 1000;
         deadline = idle < deadline ? idle : deadline;
+    } else if (conn->state == KL_CONN_HSM) {
+        /* Nobody times Randoms so that what the HSM does for it comes too late to be counted. */
+        int64_t job = now + (int64_t)config->job_timeout * 1000;
+        deadline = job > deadline ? job : deadline;
     }
     deadline = deadline > now ? deadline - now : 0;
     tv.tv_sec = (time_t)(deadline / 1000);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * keyloaderctl's commands. Each parses its own options with kl_options_next (argv[0] is the
+ * keyloaderctl's commands. Each parses its own options with kl_options_parse (argv[0] is the
  * command's own name, e.g. "add"; --config, --json and --help have been taken out), prints its
  * result to stdout (JSON when ctl->json), and returns an rc; main() prints err once and turns the
  * rc into the exit status.

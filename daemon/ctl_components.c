@@ -6,38 +6,38 @@
 
 #include "conf/options.h"
 
-static enum kl_rc append(const char *name, const char *value, const char **list, size_t *count,
-                         struct kl_err *err)
+static enum kl_rc append(const char *value, const char **list, size_t *count, struct kl_err *err)
 {
     if (*count == KL_COMPONENTS_MAX) {
-        return kl_err_set(err, KL_ERR_USAGE, "%s: at most %d times", name, KL_COMPONENTS_MAX);
+        return kl_err_set(err, KL_ERR_USAGE, "at most %d times", KL_COMPONENTS_MAX);
     }
     list[(*count)++] = value;
     return KL_OK;
 }
 
-enum kl_rc kl_ctl_components_option(int c, const char *value, struct kl_ctl_components *out,
-                                    int *taken, struct kl_err *err)
+enum kl_rc kl_ctl_take_component(const char *value, void *components, struct kl_err *err)
 {
-    *taken = 1;
-    switch (c) {
-    case 'C':
-        return kl_options_number("--components", value, KL_COMPONENTS_MIN, KL_COMPONENTS_MAX,
-                                 &out->count, err);
-    case 'S':
-        return append("--component", value, out->sources, &out->source_count, err);
-    case 'V':
-        return append("--component-kcv", value, out->kcvs, &out->kcv_count, err);
-    case 'P':
-        if (strcmp(value, "odd") != 0 && strcmp(value, "ignore") != 0) {
-            return kl_err_set(err, KL_ERR_USAGE, "--parity: '%.40s' must be odd or ignore", value);
-        }
-        out->parity = strcmp(value, "ignore") == 0 ? KL_PARITY_IGNORE : KL_PARITY_ODD;
-        return KL_OK;
-    default:
-        *taken = 0;
-        return KL_OK;
+    struct kl_ctl_components *out = components;
+
+    return append(value, out->sources, &out->source_count, err);
+}
+
+enum kl_rc kl_ctl_take_component_kcv(const char *value, void *components, struct kl_err *err)
+{
+    struct kl_ctl_components *out = components;
+
+    return append(value, out->kcvs, &out->kcv_count, err);
+}
+
+enum kl_rc kl_ctl_take_parity(const char *value, void *parity, struct kl_err *err)
+{
+    enum kl_parity *out = parity;
+
+    if (strcmp(value, "odd") != 0 && strcmp(value, "ignore") != 0) {
+        return kl_err_set(err, KL_ERR_USAGE, "'%.40s' must be odd or ignore", value);
     }
+    *out = strcmp(value, "ignore") == 0 ? KL_PARITY_IGNORE : KL_PARITY_ODD;
+    return KL_OK;
 }
 
 enum kl_rc kl_ctl_components_wish(const struct kl_ctl_components *given,

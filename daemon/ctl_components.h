@@ -13,18 +13,19 @@ struct kl_ctl_components {
     enum kl_parity parity; /* --parity */
 };
 
-/* For a table of struct option; kl_ctl_components_option takes what they yield. */
-#define KL_CTL_COMPONENTS_OPTIONS \
-    {"components", required_argument, NULL, 'C'}, {"component", required_argument, NULL, 'S'}, \
-        {"component-kcv", required_argument, NULL, 'V'}, \
+/* For a table of struct kl_option, with what comes into a struct kl_ctl_components. */
+#define KL_CTL_COMPONENTS_OPTIONS(components) \
+    {"--components", .number = &(components)->count, .min = KL_COMPONENTS_MIN, \
+     .max = KL_COMPONENTS_MAX}, \
+        {"--component", .take = kl_ctl_take_component, .out = (components)}, \
+        {"--component-kcv", .take = kl_ctl_take_component_kcv, .out = (components)}, \
     { \
-        "parity", required_argument, NULL, 'P' \
+        "--parity", .take = kl_ctl_take_parity, .out = &(components)->parity \
     }
+enum kl_rc kl_ctl_take_component(const char *value, void *components, struct kl_err *err);
+enum kl_rc kl_ctl_take_component_kcv(const char *value, void *components, struct kl_err *err);
+enum kl_rc kl_ctl_take_parity(const char *value, void *parity, struct kl_err *err);
 #define KL_CTL_COMPONENTS_SYNOPSIS "--components 2|3 [--component SRC]... [--component-kcv HEX]..."
-
-/* One option. *taken 0: it is none of these. KL_ERR_USAGE. */
-enum kl_rc kl_ctl_components_option(int c, const char *value, struct kl_ctl_components *out,
-                                    int *taken, struct kl_err *err) KL_MUST_CHECK;
 
 /* What kl_ceremony_components needs; kcv (NULL = to be confirmed) is the key's. KL_ERR_USAGE if
  * sources or KCVs are there for some components only. */

@@ -273,49 +273,37 @@ static enum kl_rc export_key(struct kl_ctl *ctl, const struct wish *wish, struct
 
 /* ---- The command line ---- */
 
-static enum kl_rc parse_choice(const char *name, const char *text, const char *const *choices,
-                               unsigned count, unsigned *out, struct kl_err *err)
+static enum kl_rc choose(const char *value, const char *const *choices, unsigned count,
+                         unsigned *out, struct kl_err *err)
 {
     for (unsigned i = 0; i < count; i++) {
-        if (strcmp(text, choices[i]) == 0) {
+        if (strcmp(value, choices[i]) == 0) {
             *out = i;
             return KL_OK;
         }
     }
-    return kl_err_set(err, KL_ERR_USAGE, "%s: '%.40s' is not known", name, text);
+    return kl_err_set(err, KL_ERR_USAGE, "'%.40s' is not known", value);
 }
 
-static enum kl_rc parse_option(int c, char **argv, struct wish *wish, struct kl_err *err)
+static enum kl_rc take_key(const char *value, void *out, struct kl_err *err)
+{
+    struct wish *wish = out;
+    unsigned which = 0;
+    enum kl_rc rc = choose(value, which_names, 3, &which, err);
+
+    wish->which = (enum which)which;
+    return rc;
+}
+
+static enum kl_rc take_wrap(const char *value, void *out, struct kl_err *err)
 {
     static const char *const wraps[] = {"kw", "kwp"};
-    unsigned choice = 0;
-    enum kl_rc rc = KL_OK;
+    struct wish *wish = out;
+    unsigned wrap = 0;
+    enum kl_rc rc = choose(value, wraps, 2, &wrap, err);
 
-    switch (c) {
-    case 'z':
-        wish->zmk = optarg;
-        break;
-    case 'c':
-        wish->cert = optarg;
-        break;
-    case 'p':
-        wish->fingerprint = optarg;
-        break;
-    case 'k':
-        rc = parse_choice("--key", optarg, which_names, 3, &choice, err);
-        wish->which = (enum which)choice;
-        break;
-    case 'w':
-        rc = parse_choice("--wrap", optarg, wraps, 2, &choice, err);
-        wish->has_wrap = 1;
-        wish->wrap = choice ? KL_WRAP_KWP : KL_WRAP_KW;
-        break;
-    case 'v':
-        rc = kl_options_number("--version", optarg, 1, KL_VERSION_MAX, &wish->version, err);
-        break;
-    default:
-        rc = kl_options_error(c, argv, err);
-    }
+    wish->has_wrap = 1;
+    wish->wrap = wrap ? KL_WRAP_KWP : KL_WRAP_KW;
     return rc;
 }
 
@@ -338,22 +326,19 @@ static enum kl_rc check_ways(const struct wish *wish, struct kl_err *err)
 
 static enum kl_rc tmk_export(struct kl_ctl *ctl, int argc, char **argv, struct kl_err *err)
 {
-    static const struct option options[] = {{"under-zmk", required_argument, NULL, 'z'},
-                                            {"under-cert", required_argument, NULL, 'c'},
-                                            {"fingerprint", required_argument, NULL, 'p'},
-                                            {"key", required_argument, NULL, 'k'},
-                                            {"wrap", required_argument, NULL, 'w'},
-                                            {"version", required_argument, NULL, 'v'},
-                                            {0}};
     struct wish wish = {0};
-    int c;
-    enum kl_rc rc = KL_OK;
+    const struct kl_option options[] = {
+        {"--under-zmk", .text = &wish.zmk},
+        {"--under-cert", .text = &wish.cert},
+        {"--fingerprint", .text = &wish.fingerprint},
+        {"--key", .take = take_key, .out = &wish},
+        {"--wrap", .take = take_wrap, .out = &wish},
+        {"--version", .number = &wish.version, .min = 1, .max = KL_VERSION_MAX},
+        {0},
+    };
+    enum kl_rc rc;
 
-    kl_options_begin();
-    while (rc == KL_OK && (c = kl_options_next(argc, argv, options)) != -1) {
-        rc = parse_option(c, argv, &wish, err);
-    }
-    if (rc != KL_OK || (rc = kl_options_operands(argc, argv, 1, "SERIAL", err)) != KL_OK ||
+    if ((rc = kl_options_parse(argc, argv, options, "SERIAL", err)) != KL_OK ||
         (rc = check_ways(&wish, err)) != KL_OK) {
         return rc;
     }

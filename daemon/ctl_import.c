@@ -245,73 +245,38 @@ static enum kl_rc import_one(const struct kl_ctl *ctl, const struct wish *wish, 
 
 /* ---- The command line ---- */
 
-static enum kl_rc parse_wrap(const char *text, struct wish *wish, struct kl_err *err)
+static enum kl_rc take_wrap(const char *value, void *out, struct kl_err *err)
 {
+    struct wish *wish = out;
+
     wish->has_wrap = 1;
-    wish->under.wrap = strcmp(text, "kwp") == 0 ? KL_WRAP_KWP : KL_WRAP_KW;
-    if (strcmp(text, "kw") != 0 && strcmp(text, "kwp") != 0) {
-        return kl_err_set(err, KL_ERR_USAGE, "--wrap: '%.40s' must be kw or kwp", text);
+    wish->under.wrap = strcmp(value, "kwp") == 0 ? KL_WRAP_KWP : KL_WRAP_KW;
+    if (strcmp(value, "kw") != 0 && strcmp(value, "kwp") != 0) {
+        return kl_err_set(err, KL_ERR_USAGE, "'%.40s' must be kw or kwp", value);
     }
     return KL_OK;
 }
 
-static enum kl_rc parse_option(int c, char **argv, struct wish *wish, struct kl_err *err)
-{
-    int taken = 0;
-    enum kl_rc rc;
-
-    switch (c) {
-    case 'a':
-        wish->algorithm = optarg;
-        return kl_ctl_import_alg(optarg, &wish->info, err);
-    case 'k':
-        wish->kcv = optarg;
-        return KL_OK;
-    case 'c':
-        wish->cryptogram = optarg;
-        return KL_OK;
-    case 't':
-        wish->under.transport = optarg;
-        return KL_OK;
-    case 'z':
-        wish->under.zmk = optarg;
-        return KL_OK;
-    case 'w':
-        return parse_wrap(optarg, wish, err);
-    case 'f':
-        wish->csv.path = optarg;
-        return KL_OK;
-    case 'g':
-        wish->csv.keep_going = 1;
-        return KL_OK;
-    case 'r':
-        wish->csv.replace = 1;
-        return KL_OK;
-    default:
-        rc = kl_ctl_components_option(c, optarg, &wish->components, &taken, err);
-        return taken ? rc : kl_options_error(c, argv, err);
-    }
-}
-
 static enum kl_rc parse(int argc, char **argv, struct wish *wish, struct kl_err *err)
 {
-    static const struct option options[] = {{"algorithm", required_argument, NULL, 'a'},
-                                            {"kcv", required_argument, NULL, 'k'},
-                                            {"cryptogram", required_argument, NULL, 'c'},
-                                            {"under-transport", required_argument, NULL, 't'},
-                                            {"under-zmk", required_argument, NULL, 'z'},
-                                            {"wrap", required_argument, NULL, 'w'},
-                                            {"csv", required_argument, NULL, 'f'},
-                                            {"keep-going", no_argument, NULL, 'g'},
-                                            {"replace", no_argument, NULL, 'r'},
-                                            KL_CTL_COMPONENTS_OPTIONS,
-                                            {0}};
-    int c;
-    enum kl_rc rc = KL_OK;
+    const struct kl_option options[] = {
+        {"--algorithm", .text = &wish->algorithm},
+        {"--kcv", .text = &wish->kcv},
+        {"--cryptogram", .text = &wish->cryptogram},
+        {"--under-transport", .text = &wish->under.transport},
+        {"--under-zmk", .text = &wish->under.zmk},
+        {"--wrap", .take = take_wrap, .out = wish},
+        {"--csv", .text = &wish->csv.path},
+        {"--keep-going", .flag = &wish->csv.keep_going},
+        {"--replace", .flag = &wish->csv.replace},
+        KL_CTL_COMPONENTS_OPTIONS(&wish->components),
+        {0},
+    };
+    enum kl_rc rc = kl_options_parse(argc, argv, options, "[SERIAL]", err);
 
-    kl_options_begin();
-    while (rc == KL_OK && (c = kl_options_next(argc, argv, options)) != -1) {
-        rc = parse_option(c, argv, wish, err);
+    wish->serial = rc == KL_OK ? argv[optind] : NULL; /* argv ends with NULL */
+    if (rc == KL_OK && wish->algorithm) {
+        rc = kl_ctl_import_alg(wish->algorithm, &wish->info, err);
     }
     return rc;
 }
@@ -365,10 +330,10 @@ static enum kl_rc tmk_import(struct kl_ctl *ctl, int argc, char **argv, struct k
         return rc;
     }
     if (wish.csv.path) {
-        rc = kl_options_operands(argc, argv, 0, "", err);
-        return rc == KL_OK ? kl_ctl_import_csv(ctl, &wish.under, &wish.csv, err) : rc;
+        return wish.serial ? usage(err, "--csv has the serials in the file")
+                           : kl_ctl_import_csv(ctl, &wish.under, &wish.csv, err);
     }
-    if ((rc = kl_options_operands(argc, argv, 1, "SERIAL", err)) != KL_OK ||
+    if ((rc = kl_options_require("SERIAL", wish.serial, err)) != KL_OK ||
         (rc = kl_options_require("--algorithm", wish.algorithm, err)) != KL_OK) {
         return rc;
     }
@@ -377,7 +342,6 @@ static enum kl_rc tmk_import(struct kl_ctl *ctl, int argc, char **argv, struct k
          (rc = kl_options_require("--kcv", wish.kcv, err)) != KL_OK)) {
         return rc;
     }
-    wish.serial = argv[optind];
     if ((rc = kl_serial_check("serial", wish.serial, err)) != KL_OK) {
         return rc;
     }

@@ -46,15 +46,15 @@ enum kl_rc kl_ctl_store_keys(const struct kl_config *config, struct kl_session *
     return rc;
 }
 
-enum kl_rc kl_ctl_suite(const char *name, enum kl_suite *out, struct kl_err *err)
+enum kl_rc kl_ctl_take_suite(const char *name, void *out, struct kl_err *err)
 {
     unsigned suite = kl_suite_by_name(name);
 
     if (suite == 0) {
-        return kl_err_set(err, KL_ERR_USAGE,
-                          "--suite: '%.40s' must be hardened-rsa, hardened-ec or classic", name);
+        return kl_err_set(err, KL_ERR_USAGE, "'%.40s' must be hardened-rsa, hardened-ec or classic",
+                          name);
     }
-    *out = (enum kl_suite)suite;
+    *(enum kl_suite *)out = (enum kl_suite)suite;
     return KL_OK;
 }
 
@@ -266,37 +266,18 @@ static enum kl_rc refuse_while_serving(const struct kl_config *config, struct kl
 
 static enum kl_rc parse_generate(int argc, char **argv, struct wish *wish, struct kl_err *err)
 {
-    static const struct option options[] = {
-        {"label", required_argument, NULL, 'l'},
-        {"suite", required_argument, NULL, 's'},
-        {"key", required_argument, NULL, 'k'},
-        {"replace", no_argument, NULL, 'r'},
+    const char *kind = NULL;
+    const struct kl_option options[] = {
+        {"--label", .text = &wish->label},
+        {"--suite", .take = kl_ctl_take_suite, .out = &wish->suite},
+        {"--key", .text = &kind},
+        {"--replace", .flag = &wish->replace},
         {0},
     };
-    int c;
-    enum kl_rc rc = KL_OK;
+    enum kl_rc rc = kl_options_parse(argc, argv, options, "", err);
 
-    kl_options_begin();
-    while (rc == KL_OK && (c = kl_options_next(argc, argv, options)) != -1) {
-        switch (c) {
-        case 'l':
-            wish->label = optarg;
-            break;
-        case 's':
-            rc = kl_ctl_suite(optarg, &wish->suite, err);
-            break;
-        case 'k':
-            rc = kl_options_key_type("--key", optarg, &wish->type, &wish->bits, err);
-            break;
-        case 'r':
-            wish->replace = 1;
-            break;
-        default:
-            rc = kl_options_error(c, argv, err);
-        }
-    }
-    if (rc == KL_OK) {
-        rc = kl_options_operands(argc, argv, 0, "", err);
+    if (rc == KL_OK && kind) {
+        rc = kl_options_key_type("--key", kind, &wish->type, &wish->bits, err);
     }
     if (rc == KL_OK) {
         rc = kl_ctl_label(wish->label, err);
@@ -398,20 +379,12 @@ static enum kl_rc show(const struct kl_ctl *ctl, struct kl_hsm *hsm, const char 
 
 static enum kl_rc key_show(struct kl_ctl *ctl, int argc, char **argv, struct kl_err *err)
 {
-    static const struct option options[] = {{"label", required_argument, NULL, 'l'}, {0}};
     const char *label = ctl->config.work_key;
+    const struct kl_option options[] = {{"--label", .text = &label}, {0}};
     struct kl_hsm *hsm = NULL;
-    int c;
     enum kl_rc rc;
 
-    kl_options_begin();
-    while ((c = kl_options_next(argc, argv, options)) != -1) {
-        if (c != 'l') {
-            return kl_options_error(c, argv, err);
-        }
-        label = optarg;
-    }
-    if ((rc = kl_options_operands(argc, argv, 0, "", err)) != KL_OK ||
+    if ((rc = kl_options_parse(argc, argv, options, "", err)) != KL_OK ||
         (rc = kl_ctl_hsm_open(&ctl->config, 0, &hsm, err)) != KL_OK) {
         return rc;
     }
@@ -453,8 +426,7 @@ static enum kl_rc key_list(struct kl_ctl *ctl, int argc, char **argv, struct kl_
     struct kl_hsm *hsm = NULL;
     enum kl_rc rc;
 
-    if ((rc = kl_ctl_no_options(argc, argv, err)) != KL_OK ||
-        (rc = kl_options_operands(argc, argv, 0, "", err)) != KL_OK ||
+    if ((rc = kl_options_parse(argc, argv, NULL, "", err)) != KL_OK ||
         (rc = kl_ctl_hsm_open(&ctl->config, 0, &hsm, err)) != KL_OK) {
         return rc;
     }

@@ -23,8 +23,8 @@ struct kl_ctl_made {
 enum kl_rc kl_ctl_store_keys(const struct kl_config *config, struct kl_session *session,
                              struct kl_ctl_made *made, struct kl_err *err) KL_MUST_CHECK;
 
-/* --suite NAME; KL_ERR_USAGE. */
-enum kl_rc kl_ctl_suite(const char *name, enum kl_suite *out, struct kl_err *err) KL_MUST_CHECK;
+/* For a table of struct kl_option: --suite NAME; out is an enum kl_suite. */
+enum kl_rc kl_ctl_take_suite(const char *name, void *out, struct kl_err *err);
 /* Says on stderr if [policy] suites leaves that suite out: its keys would be of no use. */
 void kl_ctl_warn_suite(const struct kl_config *config, enum kl_suite suite);
 

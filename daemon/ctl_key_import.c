@@ -77,34 +77,14 @@ static enum kl_rc import(const struct kl_ctl *ctl, const struct wish *wish, enum
 
 static enum kl_rc parse(int argc, char **argv, struct wish *wish, struct kl_err *err)
 {
-    static const struct option options[] = {
-        {"label", required_argument, NULL, 'l'},
-        {"suite", required_argument, NULL, 's'},
-        {"passphrase-source", required_argument, NULL, 'p'},
+    const struct kl_option options[] = {
+        {"--label", .text = &wish->label},
+        {"--suite", .take = kl_ctl_take_suite, .out = &wish->suite},
+        {"--passphrase-source", .text = &wish->passphrase_source},
         {0},
     };
-    int c;
-    enum kl_rc rc = KL_OK;
+    enum kl_rc rc = kl_options_parse(argc, argv, options, "FILE", err);
 
-    kl_options_begin();
-    while (rc == KL_OK && (c = kl_options_next(argc, argv, options)) != -1) {
-        switch (c) {
-        case 'l':
-            wish->label = optarg;
-            break;
-        case 's':
-            rc = kl_ctl_suite(optarg, &wish->suite, err);
-            break;
-        case 'p':
-            wish->passphrase_source = optarg;
-            break;
-        default:
-            rc = kl_options_error(c, argv, err);
-        }
-    }
-    if (rc == KL_OK) {
-        rc = kl_options_operands(argc, argv, 1, "FILE", err);
-    }
     if (rc == KL_OK) {
         wish->file = argv[optind];
         rc = kl_ctl_label(wish->label, err);

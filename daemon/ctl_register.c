@@ -89,7 +89,8 @@ static enum kl_rc parse_alg(struct carriers *carriers, const char *name, enum kl
 
     if (!info) {
         return kl_err_set(err, KL_ERR_INPUT,
-                          "'%.40s' must be tdes2, tdes3, aes128, aes192 or aes256", name);
+                          "algorithm: '%.40s' must be tdes2, tdes3, aes128, aes192 or aes256",
+                          name);
     }
     warn_strength(carriers, info->alg);
     *out = info->alg;

@@ -33,16 +33,6 @@ enum kl_rc kl_ctl_finish(struct kl_store *store, enum kl_rc rc, struct kl_err *e
     return rc;
 }
 
-enum kl_rc kl_ctl_no_options(int argc, char **argv, struct kl_err *err)
-{
-    static const struct option options[] = {{0}};
-    int c;
-
-    kl_options_begin();
-    c = kl_options_next(argc, argv, options);
-    return c == -1 ? KL_OK : kl_options_error(c, argv, err);
-}
-
 /* ---- What is shown ---- */
 
 static const char *terminal_state(const struct kl_terminal *t, int64_t now)

@@ -13,9 +13,6 @@
 enum kl_rc kl_ctl_terminal_add(struct kl_ctl *ctl, int argc, char **argv, struct kl_err *err);
 enum kl_rc kl_ctl_terminal_import(struct kl_ctl *ctl, int argc, char **argv, struct kl_err *err);
 
-/* For a command that has no options: begins, and KL_ERR_USAGE if there is one. */
-enum kl_rc kl_ctl_no_options(int argc, char **argv, struct kl_err *err) KL_MUST_CHECK;
-
 /* A terminal as operators see it at that time. NULL if memory is short; the caller frees with
  * json_decref. */
 json_t *kl_ctl_terminal_json(const struct kl_terminal *terminal, int64_t now);

@@ -26,65 +26,51 @@ static const char *use_name(enum kl_zmk_use use)
 
 struct wish {
     const char *label, *kcv;
-    int has_use;
     enum kl_zmk_use use;
     const struct kl_alg_info *info;
     struct kl_ctl_components components;
 };
 
-static enum kl_rc parse_option(int c, char **argv, struct wish *wish, struct kl_err *err)
+static enum kl_rc take_use(const char *value, void *out, struct kl_err *err)
 {
-    int taken = 0;
-    enum kl_rc rc;
+    enum kl_zmk_use use = strcmp(value, "export") == 0 ? KL_ZMK_EXPORT : KL_ZMK_IMPORT;
 
-    switch (c) {
-    case 'l':
-        wish->label = optarg;
-        return kl_ctl_label(optarg, err);
-    case 'f':
-        wish->has_use = 1;
-        wish->use = strcmp(optarg, "export") == 0 ? KL_ZMK_EXPORT : KL_ZMK_IMPORT;
-        return strcmp(optarg, use_name(wish->use)) == 0
-                   ? KL_OK
-                   : kl_err_set(err, KL_ERR_USAGE, "--for: '%.40s' must be import or export",
-                                optarg);
-    case 'a':
-        wish->info = kl_alg_by_name(optarg);
-        return wish->info && wish->info->is_aes
-                   ? KL_OK
-                   : kl_err_set(err, KL_ERR_USAGE,
-                                "--algorithm: '%.40s' must be aes128, aes192 or aes256", optarg);
-    case 'k':
-        wish->kcv = optarg;
-        return KL_OK;
-    default:
-        rc = kl_ctl_components_option(c, optarg, &wish->components, &taken, err);
-        return taken ? rc : kl_options_error(c, argv, err);
+    if (strcmp(value, use_name(use)) != 0) {
+        return kl_err_set(err, KL_ERR_USAGE, "'%.40s' must be import or export", value);
     }
+    *(enum kl_zmk_use *)out = use;
+    return KL_OK;
+}
+
+static enum kl_rc take_algorithm(const char *value, void *out, struct kl_err *err)
+{
+    const struct kl_alg_info *info = kl_alg_by_name(value);
+
+    if (!info || !info->is_aes) {
+        return kl_err_set(err, KL_ERR_USAGE, "'%.40s' must be aes128, aes192 or aes256", value);
+    }
+    *(const struct kl_alg_info **)out = info;
+    return KL_OK;
 }
 
 static enum kl_rc parse(int argc, char **argv, struct wish *wish, struct kl_err *err)
 {
-    static const struct option options[] = {{"label", required_argument, NULL, 'l'},
-                                            {"for", required_argument, NULL, 'f'},
-                                            {"algorithm", required_argument, NULL, 'a'},
-                                            {"expect-kcv", required_argument, NULL, 'k'},
-                                            KL_CTL_COMPONENTS_OPTIONS,
-                                            {0}};
-    int c;
-    enum kl_rc rc = KL_OK;
+    const struct kl_option options[] = {
+        {"--label", 1, .text = &wish->label},
+        {"--for", 1, .take = take_use, .out = &wish->use},
+        {"--algorithm", 1, .take = take_algorithm, .out = &wish->info},
+        {"--expect-kcv", .text = &wish->kcv},
+        KL_CTL_COMPONENTS_OPTIONS(&wish->components),
+        {0},
+    };
+    enum kl_rc rc = kl_options_parse(argc, argv, options, "", err);
 
-    kl_options_begin();
-    while (rc == KL_OK && (c = kl_options_next(argc, argv, options)) != -1) {
-        rc = parse_option(c, argv, wish, err);
+    if (rc == KL_OK) {
+        rc = kl_ctl_label(wish->label, err);
     }
-    if (rc != KL_OK || (rc = kl_options_operands(argc, argv, 0, "", err)) != KL_OK ||
-        (rc = kl_options_require("--label", wish->label, err)) != KL_OK ||
-        (rc = kl_options_require("--for", wish->has_use ? "" : NULL, err)) != KL_OK ||
-        (rc = kl_options_require("--algorithm", wish->info ? "" : NULL, err)) != KL_OK) {
-        return rc;
-    }
-    return kl_options_require("--components", wish->components.count ? "" : NULL, err);
+    return rc != KL_OK
+               ? rc
+               : kl_options_require("--components", wish->components.count ? "" : NULL, err);
 }
 
 static enum kl_rc record(const struct kl_ctl *ctl, const struct wish *wish, const char *kcv,
@@ -183,8 +169,7 @@ static enum kl_rc zmk_list(struct kl_ctl *ctl, int argc, char **argv, struct kl_
     struct kl_hsm *hsm = NULL;
     enum kl_rc rc;
 
-    if ((rc = kl_ctl_no_options(argc, argv, err)) != KL_OK ||
-        (rc = kl_options_operands(argc, argv, 0, "", err)) != KL_OK ||
+    if ((rc = kl_options_parse(argc, argv, NULL, "", err)) != KL_OK ||
         (rc = kl_ctl_hsm_open(&ctl->config, 0, &hsm, err)) != KL_OK) {
         return rc;
     }

@@ -8,7 +8,7 @@
  *                                      \-> destroyed | expired
  *   and pending, active, superseded -> revoked
  *
- * No two terminals ever have the same live TMK or device key (PCI PIN v3.1, 20-1).
+ * No two terminals ever get the same TMK, or have the same device key (PCI PIN v3.1, 20-1).
  */
 #ifndef KL_DAEMON_LIFE_H
 #define KL_DAEMON_LIFE_H
@@ -120,8 +120,8 @@ enum kl_rc kl_life_signed_in(struct kl_store *store, const struct kl_working *wo
  * key that waits already or is active: KL_OK, and nothing changes, so that an import can be run
  * again. Another one waits: KL_ERR_EXISTS, or, with replace, it makes way, and candidates made
  * from it are destroyed. KL_ERR_INPUT: not of the terminal's registered algorithm. KL_ERR_REFUSED:
- * another terminal has that key live or waiting, or this one had it until it was superseded or
- * revoked. */
+ * another terminal has that key waiting, or it was ever sent there; or this one had it in use until
+ * it was superseded, or it was revoked. */
 enum kl_rc kl_life_import(struct kl_store *store, const struct kl_import *import, int replace,
                           int64_t now, struct kl_err *err) KL_MUST_CHECK;
 /* It waits no longer; candidates made from it are destroyed. KL_ERR_NOT_FOUND: none waits. */

@@ -193,19 +193,20 @@ static enum kl_rc check_others(struct kl_store *store, const struct kl_import *i
                       import->serial, holder.serial, holder.version);
 }
 
-/* Its cryptogram is gone; so the KCV must do. */
-static enum kl_rc check_revoked(const struct kl_tmk *tmk, void *arg, struct kl_err *err)
+/* One that was in use once or is revoked does not come back. Its cryptogram is gone; so the KCV
+ * must do. */
+static enum kl_rc check_past(const struct kl_tmk *tmk, void *arg, struct kl_err *err)
 {
     const struct kl_stored_key *key = arg;
     size_t len = key->kcv_len < tmk->kcv_len ? key->kcv_len : tmk->kcv_len;
 
-    if (tmk->alg != key->alg || memcmp(tmk->kcv, key->kcv, len) != 0) {
+    if (tmk->cryptogram_len > 0 || (tmk->state != KL_TMK_REVOKED && tmk->activated == 0) ||
+        tmk->alg != key->alg || memcmp(tmk->kcv, key->kcv, len) != 0) {
         return KL_OK;
     }
     return kl_err_set(err, KL_ERR_REFUSED,
-                      "terminal %s: the key has the KCV of TMK version %" PRIu32
-                      ", which was revoked",
-                      tmk->serial, tmk->version);
+                      "terminal %s: the key has the KCV of TMK version %" PRIu32 ", which was %s",
+                      tmk->serial, tmk->version, kl_tmk_state_name(tmk->state));
 }
 
 /* Did the terminal have that key before? *active: it has it now. */
@@ -223,7 +224,7 @@ static enum kl_rc check_own(struct kl_store *store, const struct kl_import *impo
         return rc;
     }
     if (!found) {
-        return kl_store_tmk_each(store, import->serial, KL_TMK_REVOKED, check_revoked, &key, err);
+        return kl_store_tmk_each(store, import->serial, 0, check_past, &key, err);
     }
     if ((rc = kl_store_tmk_get(store, import->serial, holder.version, &tmk, err)) != KL_OK) {
         return rc;

@@ -95,6 +95,15 @@ static void set_id(struct kl_job *job, uint64_t id)
     }
 }
 
+/* Anybody can ask for a sign-in; a load takes an operator's arming. So sign-ins have half of the
+ * queue at most. */
+static uint64_t room_for(const struct kl_pool *pool, const struct kl_job *job)
+{
+    uint64_t queue = pool->config->queue;
+
+    return job->kind == KL_JOB_SIGN_IN ? (queue + 1) / 2 : queue;
+}
+
 enum kl_rc kl_pool_submit(struct kl_pool *pool, const struct kl_job *job, kl_pool_done_fn done,
                           void *arg, struct kl_ticket **out, struct kl_err *err)
 {
@@ -104,7 +113,7 @@ enum kl_rc kl_pool_submit(struct kl_pool *pool, const struct kl_job *job, kl_poo
     if (kl_pool_up(pool) == 0) {
         return kl_err_set(err, KL_ERR_UNAVAILABLE, "no HSM worker is up");
     }
-    if (pool->queued >= pool->config->queue) {
+    if (pool->queued >= room_for(pool, job)) {
         return kl_err_set(err, KL_ERR_BUSY, "%zu jobs wait for the HSM already", pool->queued);
     }
     ticket = calloc(1, sizeof(*ticket));

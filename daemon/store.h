@@ -189,14 +189,16 @@ enum kl_rc kl_store_working_remove(struct kl_store *store, const char *serial,
 
 /* ---- Who has which key (PCI PIN v3.1, 20-1) ---- */
 
-/* A terminal's live TMK, or (version 0) the imported one that waits for it. AES key wrap is
- * deterministic (RFC 3394): under one storage key, equal cryptograms are equal keys. */
+/* A terminal's TMK, or (version 0) the imported one that waits for it. AES key wrap is
+ * deterministic (RFC 3394): under one storage key, equal cryptograms are equal keys. A digest of
+ * the cryptogram stays in the row when that is wiped. */
 struct kl_holder {
     char serial[KL_SERIAL_MAX + 1];
     uint32_t version;
 };
-/* The first that has that cryptogram: of terminals other than `serial` if `others` is 1, of
- * `serial` itself if 0; the waiting one first, then by version. KL_ERR_NOT_FOUND if none. */
+/* The first that has that cryptogram, the waiting one before any version. others 1: of terminals
+ * other than `serial`, whatever they have or ever had: a key that went out may still be in the PIN
+ * pad. 0: of `serial` itself, waiting or live. KL_ERR_NOT_FOUND if none. */
 enum kl_rc kl_store_key_holder(struct kl_store *store, const char *serial, int others,
                                const uint8_t *cryptogram, size_t cryptogram_len,
                                struct kl_holder *out, struct kl_err *err) KL_MUST_CHECK;
@@ -204,8 +206,9 @@ enum kl_rc kl_store_key_holder(struct kl_store *store, const char *serial, int o
 enum kl_share {
     KL_SHARE_TMK = 1,        /* the same live TMK */
     KL_SHARE_DEVICE_KEY = 2, /* the same device key; versions are 0 */
-    KL_SHARE_KCV = 3,        /* different cryptograms of the same algorithm and KCV: chance, most
-                                likely (1 in 2^24 for each pair), or the same key wrapped twice */
+    KL_SHARE_KCV = 3,        /* different cryptograms of the same KCV and cipher: chance, most
+                                likely (1 in 2^24 for each pair), or the same key wrapped twice, or
+                                one of TDES with other parity bits, or a third part like the first */
 };
 /* Calls fn for what terminals share: each terminal with the first (by serial) of those that have
  * the same, in order of kind and serial, until it returns other than KL_OK. fn must not write. */

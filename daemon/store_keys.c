@@ -232,28 +232,36 @@ static enum kl_rc read_holder(struct kl_store *store, sqlite3_stmt *stmt, void *
     return KL_OK;
 }
 
-/* Named by the term of the index tmk_live, so that it is used. */
-#define HOLDER_SQL(whose) \
+/* Of others whatever they have ever had counts, which the digest tells. Of itself what is live;
+ * named by the term of the index tmk_live, so that it is used. */
+#define HOLDER_SQL(whose, has) \
     "SELECT serial, 0 AS version FROM imported WHERE cryptogram = ?2 AND serial " whose " ?1" \
-    " UNION ALL SELECT serial, version FROM tmk" \
-    " WHERE cryptogram = ?2 AND cryptogram != x'' AND serial " whose " ?1" \
+    " UNION ALL SELECT serial, version FROM tmk WHERE " has " AND serial " whose " ?1" \
     " ORDER BY version LIMIT 1"
+static const char others_sql[] = HOLDER_SQL("!=", "digest = ?3"),
+                  own_sql[] = HOLDER_SQL("=", "cryptogram = ?2 AND cryptogram != x''");
 
 enum kl_rc kl_store_key_holder(struct kl_store *store, const char *serial, int others,
                                const uint8_t *cryptogram, size_t cryptogram_len,
                                struct kl_holder *out, struct kl_err *err)
 {
     sqlite3_stmt *stmt = NULL;
+    uint8_t digest[KL_HASH_LEN];
     int found = 0;
-    enum kl_rc rc = others
-                        ? kl_sql_keep(store, KL_SQL_KEY_HOLDER_OTHER, HOLDER_SQL("!="), &stmt, err)
-                        : kl_sql_keep(store, KL_SQL_KEY_HOLDER, HOLDER_SQL("="), &stmt, err);
+    enum kl_rc rc = kl_sql_digest(cryptogram, cryptogram_len, digest, err);
 
+    if (rc == KL_OK) {
+        rc = others ? kl_sql_keep(store, KL_SQL_KEY_HOLDER_OTHER, others_sql, &stmt, err)
+                    : kl_sql_keep(store, KL_SQL_KEY_HOLDER, own_sql, &stmt, err);
+    }
     if (rc != KL_OK) {
         return rc;
     }
     kl_sql_bind_text(stmt, 1, serial);
     kl_sql_bind_blob(stmt, 2, cryptogram, cryptogram_len);
+    if (others) {
+        kl_sql_bind_blob(stmt, 3, digest, sizeof(digest));
+    }
     if ((rc = kl_sql_get(store, stmt, read_holder, out, &found, err)) == KL_OK && !found) {
         rc = kl_err_set(err, KL_ERR_NOT_FOUND, "no terminal has that key");
     }
@@ -274,11 +282,13 @@ static enum kl_rc take_share(struct kl_store *store, sqlite3_stmt *stmt,
 }
 
 /* What is bare beside min() in an aggregate comes from the row of the minimum (SQLite documents
- * it). A KCV of 4 bytes is compared with one of 3 by its first 3. */
+ * it). A KCV of 4 bytes is compared with one of 3 by its first 3, one of TDES2 with those of TDES3:
+ * a key of two parts is one of three whose last is the first again. */
+_Static_assert(KL_ALG_TDES2 == 1 && KL_ALG_TDES3 == 2, "max(alg, 2) is one number for TDES");
 static const char share_sql[] =
-    "WITH live AS (SELECT serial, version, alg, substr(kcv, 1, 3) AS kcv, cryptogram FROM tmk"
-    "  WHERE cryptogram != x''"
-    "  UNION ALL SELECT serial, 0, alg, substr(kcv, 1, 3), cryptogram FROM imported),"
+    "WITH live AS (SELECT serial, version, max(alg, 2) AS alg, substr(kcv, 1, 3) AS kcv,"
+    "  cryptogram FROM tmk WHERE cryptogram != x'' UNION ALL"
+    "  SELECT serial, 0, max(alg, 2), substr(kcv, 1, 3), cryptogram FROM imported),"
     " same_key AS (SELECT cryptogram, min(serial) AS serial, version FROM live"
     "  GROUP BY cryptogram HAVING count(DISTINCT serial) > 1),"
     " same_device AS (SELECT device_key, min(serial) AS serial FROM terminal"

@@ -2,6 +2,7 @@
 /*
  * The store in SQLite: rows of terminals, of TMKs and of the audit trail.
  */
+#include <openssl/evp.h>
 #include <string.h>
 
 #include "daemon/store_sqlite.h"
@@ -179,6 +180,8 @@ enum kl_rc kl_store_device_key_owner(struct kl_store *store, const uint8_t devic
 #define TMK_COLUMNS \
     "serial, version, state, alg, kcv, cryptogram, ack_mac, active_mac, drop_mac, created, " \
     "expires, activated, pinpad, imported, device_key, superseded, binding"
+/* The digest is looked for, and never read. */
+#define TMK_ALL_COLUMNS TMK_COLUMNS ", digest"
 
 const char *kl_tmk_state_name(enum kl_tmk_state state)
 {
@@ -251,14 +254,27 @@ static enum kl_rc read_tmk(struct kl_store *store, sqlite3_stmt *stmt, void *out
     return KL_OK;
 }
 
+enum kl_rc kl_sql_digest(const uint8_t *cryptogram, size_t len, uint8_t out[KL_HASH_LEN],
+                         struct kl_err *err)
+{
+    if (EVP_Digest(cryptogram, len, out, NULL, EVP_sha256(), NULL) != 1) {
+        return kl_err_openssl(err, KL_ERR_INTERNAL, "EVP_Digest", "digest of a cryptogram");
+    }
+    return KL_OK;
+}
+
 enum kl_rc kl_store_tmk_add(struct kl_store *store, const struct kl_tmk *tmk, struct kl_err *err)
 {
     sqlite3_stmt *stmt = NULL;
-    enum kl_rc rc = kl_sql_writer(store, KL_SQL_TMK_ADD,
-                                  "INSERT INTO tmk (" TMK_COLUMNS ") VALUES (?1, ?2, ?3, ?4, ?5,"
-                                  " ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)",
-                                  &stmt, err);
+    uint8_t digest[KL_HASH_LEN];
+    enum kl_rc rc = kl_sql_digest(tmk->cryptogram, tmk->cryptogram_len, digest, err);
 
+    if (rc == KL_OK) {
+        rc = kl_sql_writer(store, KL_SQL_TMK_ADD,
+                           "INSERT INTO tmk (" TMK_ALL_COLUMNS ") VALUES (?1, ?2, ?3, ?4, ?5, ?6,"
+                           " ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)",
+                           &stmt, err);
+    }
     if (rc != KL_OK) {
         return rc;
     }
@@ -279,6 +295,7 @@ enum kl_rc kl_store_tmk_add(struct kl_store *store, const struct kl_tmk *tmk, st
     bind_device_key(stmt, 15, tmk->has_device_key, tmk->device_key);
     sqlite3_bind_int64(stmt, 16, tmk->superseded);
     kl_sql_bind_blob(stmt, 17, tmk->binding, binding_len(tmk));
+    kl_sql_bind_blob(stmt, 18, digest, sizeof(digest));
     rc = kl_sql_write(store, stmt, err);
     if (rc == KL_ERR_EXISTS) {
         kl_err_set(err, rc, "terminal %s has a TMK of version %u already", tmk->serial,

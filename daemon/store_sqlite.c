@@ -60,6 +60,7 @@ static const char schema[] =
     " device_key BLOB NOT NULL CHECK (length(device_key) IN (0, 32)),"
     " superseded INTEGER NOT NULL,"
     " binding BLOB NOT NULL CHECK (length(binding) IN (0, 16)),"
+    " digest BLOB NOT NULL CHECK (length(digest) = 32)," /* of the cryptogram, for ever */
     " PRIMARY KEY (serial, version),"
     " CHECK ((length(cryptogram) = 0) = (state IN (4, 5, 6))),"
     " CHECK ((length(cryptogram) = 0) = (length(binding) = 0))"
@@ -68,6 +69,7 @@ static const char schema[] =
     "CREATE INDEX tmk_pending ON tmk (expires) WHERE state = 1;"
     "CREATE INDEX tmk_superseded ON tmk (superseded) WHERE state = 3;"
     "CREATE INDEX tmk_live ON tmk (cryptogram) WHERE cryptogram != x'';"
+    "CREATE INDEX tmk_digest ON tmk (digest);"
     "CREATE TABLE imported ("
     " serial TEXT NOT NULL PRIMARY KEY REFERENCES terminal (serial),"
     " alg INTEGER NOT NULL CHECK (alg BETWEEN 1 AND 5),"

@@ -102,4 +102,8 @@ int kl_sql_number(sqlite3_stmt *stmt, int column, int64_t min, int64_t max, int6
 
 enum kl_rc kl_sql_damaged(struct kl_store *store, const char *table, struct kl_err *err);
 
+/* By which a key is known when its cryptogram is gone: SHA-256 of that. */
+enum kl_rc kl_sql_digest(const uint8_t *cryptogram, size_t len, uint8_t out[KL_HASH_LEN],
+                         struct kl_err *err) KL_MUST_CHECK;
+
 #endif

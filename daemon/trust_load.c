@@ -92,7 +92,9 @@ enum kl_rc kl_trust_labels(const struct kl_config *config, struct kl_trust_label
     enum kl_rc rc = KL_OK;
 
     if (dir == NULL) {
-        return kl_err_errno(err, "opendir", "[certificates] work: %s", config->work);
+        return kl_err_errno(err, "opendir",
+                            "[certificates] work (`keyloaderctl cert install` makes it): %s",
+                            config->work);
     }
     while (rc == KL_OK && (entry = readdir(dir)) != NULL) {
         const char *suffix = strrchr(entry->d_name, '.');

@@ -110,7 +110,9 @@ static enum kl_rc read_line(int fd, const char *prompt, char *out, size_t capaci
     return KL_OK;
 }
 
-enum kl_rc kl_ceremony_ask(const char *prompt, char *out, size_t capacity, struct kl_err *err)
+/* Asks "PROMPT: " on the terminal and reads one line, with echo: nothing secret. KL_ERR_CONFIG if
+ * there is no terminal; KL_ERR_INPUT if the line ends early or has capacity bytes or more. */
+static enum kl_rc ask(const char *prompt, char *out, size_t capacity, struct kl_err *err)
 {
     int fd = open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY);
     enum kl_rc rc;
@@ -173,7 +175,7 @@ static enum kl_rc read_component(struct kl_session *session, const struct kl_com
     }
     if (rc == KL_OK && !kcv_text) {
         (void)snprintf(prompt, sizeof(prompt), "KCV of component %zu", i + 1);
-        rc = kl_ceremony_ask(prompt, answer, sizeof(answer), err);
+        rc = ask(prompt, answer, sizeof(answer), err);
         kcv_text = answer;
     }
     if (rc == KL_OK) {
@@ -222,7 +224,7 @@ static enum kl_rc confirm_key(struct kl_session *session, const struct kl_compon
     }
     kl_kcv_format(got, sizeof(got), shown);
     (void)snprintf(prompt, sizeof(prompt), "The key's KCV is %s. Is that right? (yes/no)", shown);
-    if ((rc = kl_ceremony_ask(prompt, answer, sizeof(answer), err)) != KL_OK) {
+    if ((rc = ask(prompt, answer, sizeof(answer), err)) != KL_OK) {
         return rc;
     }
     if (strcmp(answer, "yes") != 0) {

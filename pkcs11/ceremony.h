@@ -28,11 +28,6 @@ enum kl_rc kl_ceremony_init_token(const char *module_path, const char *init_rese
  * module keeps where it likes. KL_ERR_SYSTEM: raise RLIMIT_MEMLOCK. */
 enum kl_rc kl_ceremony_lock(struct kl_err *err) KL_MUST_CHECK;
 
-/* Asks "PROMPT: " on the terminal and reads one line, with echo: nothing secret. KL_ERR_CONFIG if
- * there is no terminal; KL_ERR_INPUT if the line ends early or has capacity bytes or more. */
-enum kl_rc kl_ceremony_ask(const char *prompt, char *out, size_t capacity,
-                           struct kl_err *err) KL_MUST_CHECK;
-
 /* How the components of a key come in. All borrowed. */
 struct kl_components_wish {
     const struct kl_alg_info *info; /* of the key */

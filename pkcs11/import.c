@@ -87,7 +87,9 @@ enum kl_rc kl_tmk_unwrap(struct kl_session *session, const struct kl_carrier *ca
                                                     (CK_ULONG)len, tmpl.attrs, tmpl.count, tmk);
     return rv == CKR_OK ? KL_OK
                         : kl_rv_err_peer(err, rv, "C_UnwrapKey",
-                                         "the cryptogram cannot be unwrapped (%s)", name);
+                                         "the cryptogram cannot be unwrapped (%s): damaged, or "
+                                         "made under another key or in another way",
+                                         name);
 }
 
 /* The key under the storage key, and with it the key's length: unwrapped keys need not know theirs

@@ -182,8 +182,7 @@ enum kl_rc kl_key_find_one(struct kl_session *session, CK_OBJECT_CLASS class, co
         return rc;
     }
     if (count == 0) {
-        return kl_err_set(err, KL_ERR_KEY, "%s: not on the token (is the PIN's user logged in?)",
-                          what);
+        return kl_err_set(err, KL_ERR_KEY, "%s: not on the token, or not of this kind", what);
     }
     if (count > 1) {
         return kl_err_set(err, KL_ERR_KEY, "%s: the token has several; remove all but one", what);

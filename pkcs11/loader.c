@@ -290,7 +290,7 @@ static enum kl_rc read_messages(const struct kl_loader *loader, struct load *loa
     enum kl_rc rc;
 
     if (!(load->work = find_work(loader, in->work_key))) {
-        return kl_err_set(err, KL_ERR_KEY, "load job: no work key \"%s\" is served here",
+        return kl_err_set(err, KL_ERR_UNAVAILABLE, "load job: no work key \"%s\" is served here",
                           in->work_key);
     }
     if ((rc = kl_loader_decode(in->hello, KL_MSG_HELLO, &load->hello, err)) != KL_OK ||

@@ -93,7 +93,7 @@ struct kl_load_out {
     uint8_t drop_mac[KL_MAC_LEN];   /* Done.mac for KL_VERDICT_DROP */
 };
 
-/* Runs one load. KL_ERR_KEY: no such work key here. KL_ERR_VERIFY: the peer's C_rnd1_rnd2 is bad
+/* Runs one load. KL_ERR_UNAVAILABLE: no such work key here (any more). KL_ERR_VERIFY: the peer's C_rnd1_rnd2 is bad
  * (which part is in err's text for the log, never for the peer). KL_ERR_STORE: an imported TMK's
  * cryptogram is, or it is not bound to this terminal. KL_ERR_UNSUPPORTED: suite or algorithm is not
  * in the Hello. KL_ERR_PROTOCOL: not the messages of a load, or not of the work key's suite.

@@ -144,11 +144,14 @@ static enum kl_rc read_credential(const struct kind *kind, const char *name,
     return read_file(kind, path, FORBIDDEN_CREDENTIAL, secret, err);
 }
 
+/* UI_process's answer to Ctrl-C, which OpenSSL takes for itself while it asks. */
+#define PROMPT_INTERRUPTED (-2)
+
 static enum kl_rc read_prompt(const struct kind *kind, const char *prompt, struct kl_secret *secret,
                               struct kl_err *err)
 {
     char line[128];
-    int fd = open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY);
+    int failed, fd = open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY);
 
     /* Without a terminal OpenSSL would fall back to standard input and echo. */
     if (fd < 0) {
@@ -158,9 +161,15 @@ static enum kl_rc read_prompt(const struct kind *kind, const char *prompt, struc
     }
     close(fd);
     (void)snprintf(line, sizeof(line), "%s: ", prompt);
-    if (EVP_read_pw_string_min((char *)kl_secret_data(secret), (int)kind->min, (int)kind->max, line,
-                               0) != 0) {
+    failed = EVP_read_pw_string_min((char *)kl_secret_data(secret), (int)kind->min, (int)kind->max,
+                                    line, 0);
+    if (failed) {
         ERR_clear_error();
+    }
+    if (failed == PROMPT_INTERRUPTED) {
+        return kl_err_set(err, KL_ERR_REFUSED, "%s: interrupted; nothing was done", prompt);
+    }
+    if (failed) {
         return kl_err_set(err, KL_ERR_INPUT, "%s: no %s of %zu to %zu bytes was typed", prompt,
                           kind->name, kind->min, kind->max);
     }

@@ -19,7 +19,8 @@ int kl_pin_is_prompt(const char *source);
 /* Reads one line. source is NULL or "prompt" (asks on the terminal without echo, "PROMPT: "),
  * "file:PATH" or an absolute path (regular file, owned by root or us, no permission for group or
  * others; a trailing newline is cut), or "credential:NAME" (a file in $CREDENTIALS_DIRECTORY as
- * systemd's LoadCredential= makes it). The caller frees with kl_secret_free. */
+ * systemd's LoadCredential= makes it). KL_ERR_REFUSED for Ctrl-C at the prompt. The caller frees
+ * with kl_secret_free. */
 enum kl_rc kl_typed_read(enum kl_typed what, const char *source, const char *prompt,
                          struct kl_secret **out, struct kl_err *err) KL_MUST_CHECK;
 

@@ -292,7 +292,7 @@ void kl_keys_body_check(struct kl_check *check, const struct kl_working_keys *ke
         check_number(check, "algorithm", keys->alg, KL_ALG_TDES2, KL_ALG_AES256);
         return;
     }
-    session_len = KL_SESSION_KEY_LEN + (info->is_aes ? KL_WRAP_OVERHEAD : 0);
+    session_len = kl_suite_c_session_len(info->alg);
     check_length(check, "cSession", keys->c_session_len, session_len, session_len);
     if (!keys->has_field62) {
         size_t len = info->is_aes ? kl_alg_wrapped_len(info) : info->key_len;

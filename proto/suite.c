@@ -102,6 +102,29 @@ enum kl_rc kl_suite_ecies_label(const uint8_t t0[KL_HASH_LEN], const uint8_t *po
     return hash_label("ecies", t0, point, point_len, label, err);
 }
 
+enum kl_alg kl_suite_session_alg(enum kl_alg tmk)
+{
+    return tmk == KL_ALG_AES128 ? KL_ALG_AES192 : KL_ALG_AES128;
+}
+
+size_t kl_suite_c_session_len(enum kl_alg tmk)
+{
+    return kl_alg_info(tmk)->is_aes ? kl_alg_wrapped_len(kl_alg_info(kl_suite_session_alg(tmk)))
+                                    : KL_SESSION_INPUT_LEN;
+}
+
+enum kl_rc kl_suite_session_input(const uint8_t t0[KL_HASH_LEN], uint8_t out[KL_SESSION_INPUT_LEN],
+                                  struct kl_err *err)
+{
+    uint8_t hash[KL_HASH_LEN];
+    enum kl_rc rc = hash_label("session", t0, NULL, 0, hash, err);
+
+    if (rc == KL_OK) {
+        memcpy(out, hash, KL_SESSION_INPUT_LEN);
+    }
+    return rc;
+}
+
 size_t kl_suite_ack_input(const uint8_t t2[KL_HASH_LEN], const uint8_t *kcv, size_t kcv_len,
                           uint8_t out[KL_ACK_INPUT_MAX])
 {

@@ -78,6 +78,21 @@ enum kl_rc kl_suite_ecies_label(const uint8_t t0[KL_HASH_LEN], const uint8_t *po
                                 size_t point_len, uint8_t label[KL_HASH_LEN],
                                 struct kl_err *err) KL_MUST_CHECK;
 
+/* ---- Sign-in ---- */
+
+/* The session key's algorithm under a TMK of that one. Under an AES TMK it is of a length that no
+ * working key has, AES-192 under AES-128 and AES-128 otherwise, so that AES key wrap tells the one
+ * from the other. Under a TDES TMK, where nothing tells them apart, it is AES-128 and not drawn:
+ * the TDES-ECB decryption of what kl_suite_session_input gives. */
+enum kl_alg kl_suite_session_alg(enum kl_alg tmk);
+/* The bytes of cSession then: 32 or 24; under TDES KL_SESSION_INPUT_LEN. */
+size_t kl_suite_c_session_len(enum kl_alg tmk);
+/* cSession under a TDES TMK, which nobody chooses: the first bytes of
+ * SHA-256("keyloader/1 session" + NUL + T0). */
+#define KL_SESSION_INPUT_LEN 16
+enum kl_rc kl_suite_session_input(const uint8_t t0[KL_HASH_LEN], uint8_t out[KL_SESSION_INPUT_LEN],
+                                  struct kl_err *err) KL_MUST_CHECK;
+
 /* ---- Terminal certificates ---- */
 
 /* Bytes that Randoms.signature covers: "keyloader/1 randoms" + NUL + T0 + the DER of the Randoms

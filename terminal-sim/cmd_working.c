@@ -12,14 +12,15 @@
 #define MESSAGE_MAX (1024 * 1024) /* bytes */
 #define MAC_LENGTH_MIN 4
 
-/* The PIN pad and the working keys in use; what is opened is the caller's, even on failure. */
+/* The PIN pad, which must have working keys to use; what is opened is the caller's, even on
+ * failure. */
 static enum kl_rc open_keys(const char *dir, struct kl_terminal_home **terminal,
-                            struct kl_pinpad **pad, const struct kl_pinpad_pair **keys,
-                            struct kl_err *err)
+                            struct kl_pinpad **pad, struct kl_err *err)
 {
+    struct kl_pinpad_pair keys;
     enum kl_rc rc = kl_cmd_open(dir, 0, terminal, pad, err);
 
-    return rc ? rc : kl_terminal_usable_keys(*terminal, keys, err);
+    return rc ? rc : kl_terminal_usable_keys(*terminal, &keys, err);
 }
 
 static void print_hex(const uint8_t *data, size_t len)
@@ -40,7 +41,7 @@ enum kl_rc kl_terminal_cmd_pin_block(int argc, char **argv, int *status, struct 
                                         {0}};
     struct kl_terminal_home *terminal = NULL;
     struct kl_pinpad *pad = NULL;
-    const struct kl_pinpad_pair *keys = NULL;
+    struct kl_pinpad_pair keys;
     struct kl_secret *pin = NULL;
     uint8_t block[KL_PINBLOCK4_LEN];
     size_t len = 0;
@@ -54,13 +55,16 @@ enum kl_rc kl_terminal_cmd_pin_block(int argc, char **argv, int *status, struct 
         rc = kl_pan_check(pan, err);
     }
     if (!rc) {
-        rc = open_keys(dir, &terminal, &pad, &keys, err);
+        rc = open_keys(dir, &terminal, &pad, err);
     }
     if (!rc) {
         rc = kl_pin_read(source, "Cardholder's PIN", &pin, err);
     }
+    if (!rc) { /* a sign-in may have come meanwhile */
+        rc = kl_terminal_usable_keys(terminal, &keys, err);
+    }
     if (!rc) {
-        rc = kl_working_pin_block(pad, keys, format[0] == '4' ? 4 : 0, pin, pan, block, &len, err);
+        rc = kl_working_pin_block(pad, &keys, format[0] == '4' ? 4 : 0, pin, pan, block, &len, err);
     }
     if (!rc) {
         print_hex(block, len);
@@ -118,20 +122,23 @@ enum kl_rc kl_terminal_cmd_mac(int argc, char **argv, int *status, struct kl_err
                                         {0}};
     struct kl_terminal_home *terminal = NULL;
     struct kl_pinpad *pad = NULL;
-    const struct kl_pinpad_pair *keys = NULL;
+    struct kl_pinpad_pair keys;
     uint8_t mac[KL_MAC_LEN], *message = NULL;
     size_t message_len = 0, len = 0;
     enum kl_rc rc = kl_options_parse(argc, argv, options, "", err);
 
     (void)status;
     if (!rc) {
-        rc = open_keys(dir, &terminal, &pad, &keys, err);
+        rc = open_keys(dir, &terminal, &pad, err);
     }
     if (!rc) {
         rc = read_message(in, &message, &message_len, err);
     }
+    if (!rc) { /* a sign-in may have come meanwhile */
+        rc = kl_terminal_usable_keys(terminal, &keys, err);
+    }
     if (!rc) {
-        rc = kl_working_mac(pad, keys, (enum kl_mac_padding)padding, message, message_len, mac,
+        rc = kl_working_mac(pad, &keys, (enum kl_mac_padding)padding, message, message_len, mac,
                             &len, err);
     }
     if (!rc && length > len) {

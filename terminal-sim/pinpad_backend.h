@@ -68,6 +68,7 @@ struct kl_pinpad_ops {
 
     enum kl_rc (*device_generate)(struct kl_pinpad *pad, enum kl_key_type type, unsigned bits,
                                   EVP_PKEY **out, struct kl_err *err);
+    /* Also what is left of one that was cut short; none there is KL_OK. */
     enum kl_rc (*device_destroy)(struct kl_pinpad *pad, struct kl_err *err);
     enum kl_rc (*device_public)(struct kl_pinpad *pad, EVP_PKEY **out, struct kl_err *err);
     enum kl_rc (*device_request)(struct kl_pinpad *pad, X509_REQ *req, struct kl_err *err);

@@ -2,6 +2,7 @@
 /* The PIN pad in a token: keys that come under a TMK, and the device key. */
 #include <string.h>
 
+#include "pkcs11/key_policy.h"
 #include "pkcs11/keys.h"
 #include "pkcs11/ops.h"
 #include "pkcs11/ops_pinpad.h"
@@ -214,7 +215,14 @@ enum kl_rc kl_token_device_generate(struct kl_pinpad *pad, enum kl_key_type type
 
 enum kl_rc kl_token_device_destroy(struct kl_pinpad *pad, struct kl_err *err)
 {
-    return kl_pair_destroy(kl_token_pad_of(pad)->session, KL_PAD_DEVICE_LABEL, err);
+    struct kl_session *session = kl_token_pad_of(pad)->session;
+    struct kl_err taken = KL_ERR_INIT;
+
+    if (kl_key_check_free(session, KL_PAD_DEVICE_LABEL, &taken) == KL_OK) {
+        return KL_OK;
+    }
+    /* A half alone as well: a kill between the two leaves one. */
+    return kl_pair_destroy(session, KL_PAD_DEVICE_LABEL, err);
 }
 
 enum kl_rc kl_token_device_public(struct kl_pinpad *pad, EVP_PKEY **out, struct kl_err *err)

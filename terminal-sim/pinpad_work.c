@@ -127,13 +127,12 @@ enum kl_rc kl_pinpad_device_generate(struct kl_pinpad *pad, enum kl_key_type typ
 {
     EVP_PKEY *old = NULL;
     enum kl_rc rc = pad->ops->device_public(pad, &old, err);
-    int there = rc != KL_ERR_NOT_FOUND;
 
     EVP_PKEY_free(old);
-    if (there && !replace) {
+    if (!replace && rc != KL_ERR_NOT_FOUND) {
         return rc ? rc : kl_err_set(err, KL_ERR_EXISTS, "the PIN pad has a device key already");
     }
-    rc = there ? pad->ops->device_destroy(pad, err) : KL_OK;
+    rc = replace ? pad->ops->device_destroy(pad, err) : KL_OK;
     return rc ? rc : pad->ops->device_generate(pad, type, bits, out, err);
 }
 

@@ -174,18 +174,24 @@ int kl_terminal_keys_in_doubt(const struct kl_terminal_home *t)
     return t->record.keys_in_doubt;
 }
 
-enum kl_rc kl_terminal_usable_keys(const struct kl_terminal_home *t,
-                                   const struct kl_pinpad_pair **out, struct kl_err *err)
+enum kl_rc kl_terminal_usable_keys(const struct kl_terminal_home *t, struct kl_pinpad_pair *out,
+                                   struct kl_err *err)
 {
-    if (t->record.keys_in_doubt) {
+    struct kl_record record;
+    enum kl_rc rc = read_record(t, &record, err);
+
+    if (rc) {
+        return rc;
+    }
+    if (record.keys_in_doubt) {
         return kl_err_set(err, KL_ERR_BUSY,
                           "the last sign-in did not end: sign in again, since the loader may have "
                           "other working keys as current");
     }
-    if (t->record.keys.number == 0) {
+    if (record.keys.number == 0) {
         return kl_err_set(err, KL_ERR_KEY, "the terminal has no working keys: run 'sign-in' first");
     }
-    *out = &t->record.keys;
+    *out = record.keys;
     return KL_OK;
 }
 

@@ -64,10 +64,10 @@ const struct kl_pinpad_tmk *kl_terminal_active(const struct kl_terminal_home *);
 const struct kl_pinpad_pair *kl_terminal_keys(const struct kl_terminal_home *);
 /* 1: the last sign-in got no Done, so that they must not be used before the next. */
 int kl_terminal_keys_in_doubt(const struct kl_terminal_home *);
-/* Those keys, to be used: KL_ERR_KEY if there are none, KL_ERR_BUSY if they are in doubt. */
+/* Those keys, to be used at once, by the record as it now stands on disk: KL_ERR_KEY if there are
+ * none, KL_ERR_BUSY if they are in doubt. */
 enum kl_rc kl_terminal_usable_keys(const struct kl_terminal_home *terminal,
-                                   const struct kl_pinpad_pair **out,
-                                   struct kl_err *err) KL_MUST_CHECK;
+                                   struct kl_pinpad_pair *out, struct kl_err *err) KL_MUST_CHECK;
 
 /* The folder's PIN pad; the caller frees it. */
 enum kl_rc kl_terminal_open_pinpad(const struct kl_terminal_home *terminal, struct kl_pinpad **out,

@@ -370,6 +370,7 @@ START_TEST(zone_keys_typed)
     const char *mistyped[] = {A "0\n", A "\n", "000000\n", A "\n", first,
                               B "\n",  second, "yes\n",    NULL};
     const char *hopeless[] = {"1\n", "x\n", "1234\n", NULL};
+    const char *given_up[] = {A "\n", first, "\003", NULL}; /* Ctrl-C */
 
     components();
     snprintf(first, sizeof(first), "%s\n", kcvs[0]);
@@ -378,6 +379,8 @@ START_TEST(zone_keys_typed)
     ck_assert_msg(strstr(screen, "not confirmed") != NULL, "%s", screen);
     ck_assert_ptr_nonnull(strstr(screen, kcvs[2])); /* with a fourth byte */
     ck_assert_int_eq(at_terminal(hopeless, argv), 65);
+    ck_assert_int_eq(at_terminal(given_up, argv), 77);
+    ck_assert_msg(strstr(screen, "interrupted; nothing was done") != NULL, "%s", screen);
     ck_assert_int_eq(at_terminal(mistyped, argv), 0);
     ck_assert_ptr_nonnull(strstr(screen, "once more"));
     /* What was typed without echo does not stand there. */

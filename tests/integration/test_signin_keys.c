@@ -2,7 +2,8 @@
 /*
  * What sign-ins leave behind, between the real programs: both sides have the same PIK and MAK, and
  * what the terminal computes with them the loader's keys give as well; a sign-in that is refused,
- * tampered with, replayed, forged or cut short by a kill leaves the pair of before.
+ * tampered with, replayed, forged or cut short by a kill leaves the pair of before, and the
+ * terminal does not use it where the loader may have another.
  */
 #include <check.h>
 #include <signal.h>
@@ -77,6 +78,30 @@ static void sign_in_well(const char *serial, const char *format)
 {
     sign_in(serial, lab.port, format, 0, NULL);
     lab_pairs_agree(&lab, serial);
+}
+
+static void refused(const char *serial, struct proc *proc, int status)
+{
+    char *said = file_read(proc->err, NULL);
+
+    ck_assert_msg(status == 75 && strstr(said, "sign in again"), "%s: status %d: %s", serial,
+                  status, said);
+    free(said);
+}
+
+/* The terminal does not know which pair the loader has, and uses none. */
+static void keys_in_doubt(const char *serial)
+{
+    struct proc proc;
+    char path[PATH_MAX], source[PATH_MAX + 8];
+
+    ck_assert_int_eq(lab_pad_pair(&lab, serial).in_doubt, 1);
+    file_write(file_path(path, lab.run, "cardholder"), "1234\n", 5, 0600);
+    snprintf(source, sizeof(source), "file:%s", path);
+    refused(serial, &proc, lab_sim(&lab, serial, &proc, "mac", "--in", "/dev/null", NULL));
+    refused(serial, &proc,
+            lab_sim(&lab, serial, &proc, "pin-block", "--pan", "432198765432109870", "--format",
+                    "4", "--pin-source", source, NULL));
 }
 
 /* ---- Keys at work ---- */
@@ -365,15 +390,19 @@ START_TEST(replays_and_forgeries)
     loaded_terminal("T", "aes128");
     record("T", "keys", &was);
     sign_in_well("T", "keys");
-    const struct lab_pair before = lab_store_pair(&lab, "T");
 
     replay(&was, 0, NULL); /* another SignIn than the terminal's: its WorkingKeys fit no more */
     replay(&was, 1, NULL);
+    lab_pairs_agree(&lab, "T");
     replay(&was, 2, "rc=verify");
+    keys_in_doubt("T"); /* the loader's Error is nobody's word */
+    sign_in_well("T", "keys");
+    const struct lab_pair before = lab_store_pair(&lab, "T");
     replay(&was, 3, NULL);
-    /* That Done was withheld: the loader has moved on, the terminal keeps what it has. */
-    const struct lab_pair kept = lab_pad_pair(&lab, "T");
-    ck_assert(lab_same_pair(&before, &kept));
+    /* That Done was withheld: the loader has moved on, the terminal keeps what it has, unused. */
+    const struct lab_pair kept = lab_pad_pair(&lab, "T"), moved = lab_store_pair(&lab, "T");
+    ck_assert(lab_same_pair(&before, &kept) && !lab_same_pair(&before, &moved));
+    keys_in_doubt("T");
     sign_in_well("T", "keys");
 
     /* Loaded with another MAC, another KCV. */
@@ -389,7 +418,8 @@ START_TEST(replays_and_forgeries)
     ck_assert(lab_logged(&lab, "KCV of the PIK is another", 5));
     const struct lab_pair ours = lab_store_pair(&lab, "T");
     ck_assert(lab_same_pair(&again, &ours));
-    lab_pairs_agree(&lab, "T");
+    keys_in_doubt("T");
+    sign_in_well("T", "keys");
     lab_keys_work(&lab, "T");
     char *audit = lab_ctl(&lab, "audit", "list", NULL);
     ck_assert_msg(strstr(audit, "alarm") != NULL, "%s", audit);
@@ -458,10 +488,20 @@ static void killed(unsigned message, int after, int kill_daemon)
         lab_start(&lab);
     }
     const struct lab_pair ours = lab_store_pair(&lab, "T"), theirs = lab_pad_pair(&lab, "T");
-    /* The terminal changes last: it has the old pair, or the one that the loader has. */
-    ck_assert_msg(lab_same_pair(&theirs, &before) || lab_same_pair(&theirs, &ours),
-                  "message %u, after %d, daemon %d: the PIN pad has PIK %s", message, after,
-                  kill_daemon, theirs.pik);
+    /* The terminal changes last: it has the pair that the loader has, or the old one, in doubt. */
+    ck_assert_msg(theirs.in_doubt ? lab_same_pair(&theirs, &before) : lab_same_pair(&theirs, &ours),
+                  "message %u, after %d, daemon %d: the PIN pad has PIK %s, in doubt %d", message,
+                  after, kill_daemon, theirs.pik, theirs.in_doubt);
+    /* Before the terminal has WorkingKeys it is sure, with Loaded on its way it is not. */
+    ck_assert_msg(theirs.in_doubt ? message + (unsigned)after >= (kill_daemon ? 1U : 2U)
+                                  : message != 2 || after,
+                  "message %u, after %d, daemon %d: in doubt %d", message, after, kill_daemon,
+                  theirs.in_doubt);
+    if (theirs.in_doubt) {
+        keys_in_doubt("T");
+    } else {
+        lab_keys_work(&lab, "T");
+    }
     /* And the loader not before it has Loaded. */
     ck_assert_msg(lab_same_pair(&ours, &before) || message == 3 || (message == 2 && after) ||
                       (message == 2 && !kill_daemon),

@@ -2,10 +2,12 @@
 /* HSM workers that hang, wear out or cannot keep up: the daemon serves on. */
 #include <check.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "tests/support/lab.h"
+#include "tests/support/lab_keys.h"
 #include "tests/support/suite.h"
 
 static struct lab lab;
@@ -130,6 +132,48 @@ START_TEST(test_full_queue_is_busy_at_once)
 }
 END_TEST
 
+/* Sign-ins, for which nobody arms a terminal, have half of the queue. */
+START_TEST(test_sign_ins_leave_room_for_loads)
+{
+    enum { SIGN_INS = 3 };
+    struct proc procs[SIGN_INS + 1];
+    char serial[] = "T0", to[32];
+
+    begin("room", "1");
+    lab_set(&lab, "limits", "queue", "2");
+    lab_set(&lab, "policy", "host-fallback", "yes");
+    lab_start(&lab);
+    for (int i = 0; i <= SIGN_INS; i++) {
+        serial[1] = (char)('1' + i);
+        lab_terminal(&lab, serial, "tdes2");
+        lab_arm(&lab, serial, 1);
+        if (i < SIGN_INS) {
+            ck_assert_int_eq(lab_load(&lab, serial, lab.port), 0);
+        }
+    }
+    snprintf(to, sizeof to, "127.0.0.1:%u", lab.port);
+    pid_t worker = only_worker();
+    ck_assert_int_eq(kill(worker, SIGSTOP), 0);
+    for (int i = 0; i < SIGN_INS; i++) {
+        serial[1] = (char)('1' + i);
+        lab_sim_start(&lab, serial, &procs[i], "sign-in", "--connect", to, NULL);
+    }
+    /* One is with the stopped worker, one is queued. */
+    ck_assert(lab_logged(&lab, "rc=busy", 5));
+    serial[1] = (char)('1' + SIGN_INS);
+    lab_load_start(&lab, serial, lab.port, NULL, &procs[SIGN_INS]);
+    proc_sleep_ms(300);
+    ck_assert_int_eq(kill(worker, SIGCONT), 0);
+    ck_assert_int_eq(proc_wait(&procs[SIGN_INS], LAB_LOAD_SECONDS), 0);
+    int busy = 0;
+    for (int i = 0; i < SIGN_INS; i++) {
+        busy += proc_wait(&procs[i], LAB_LOAD_SECONDS) != 0;
+    }
+    ck_assert_int_eq(busy, 1);
+    lab_end(&lab);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("workers");
@@ -140,6 +184,7 @@ int main(void)
     tcase_add_test(tc, test_hung_worker_is_killed_and_replaced);
     tcase_add_test(tc, test_worn_out_workers_are_recycled);
     tcase_add_test(tc, test_full_queue_is_busy_at_once);
+    tcase_add_test(tc, test_sign_ins_leave_room_for_loads);
     suite_add_tcase(suite, tc);
     return test_run(suite);
 }

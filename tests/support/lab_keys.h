@@ -40,12 +40,13 @@ int lab_sign_in(struct lab *lab, const char *serial, uint16_t port, const char *
 struct lab_pair {
     unsigned tmk_version; /* 0 = there is no pair */
     char pik[KL_KCV_TEXT], mak[KL_KCV_TEXT];
+    int in_doubt; /* the PIN pad's: Loaded went out, no Done came. Even without a pair */
 };
-/* As terminal show, and as pinpad show, has it (which must hold what it uses). */
+/* As terminal show, and as pinpad show, has it (which must hold what it has on record). */
 struct lab_pair lab_store_pair(struct lab *lab, const char *serial);
 struct lab_pair lab_pad_pair(struct lab *lab, const char *serial);
 int lab_same_pair(const struct lab_pair *a, const struct lab_pair *b);
-/* Both have the same pair, and there is one. */
+/* Both have the same pair, there is one, and the terminal is sure of it. */
 void lab_pairs_agree(struct lab *lab, const char *serial);
 
 /* ---- Keys in clear ---- */

@@ -317,10 +317,21 @@ START_TEST(import_refusals)
 }
 END_TEST
 
-/* One key, one terminal (PCI PIN 20-1), at every point of its life. */
+/* One key, one terminal (PCI PIN 20-1), at every point of its life and after it: what has been sent
+ * may still be in a PIN pad. */
 START_TEST(import_for_two)
 {
-    enum { WAITING, PENDING, ACTIVE, SUPERSEDED } where = (unsigned)_i;
+    enum {
+        WAITING,
+        PENDING,
+        CANCELLED,
+        EXPIRED,
+        ACTIVE,
+        SUPERSEDED,
+        REVOKED,
+        DESTROYED
+    } where = (unsigned)_i;
+    size_t n;
 
     register_both();
     OK(import(T, 1, 0));
@@ -331,12 +342,26 @@ START_TEST(import_for_two)
     if (where >= ACTIVE) {
         ck_assert_int_eq(confirm(T, 1), KL_VERDICT_ACTIVE);
     }
-    if (where >= SUPERSEDED) {
+    if (where == SUPERSEDED || where == DESTROYED) {
         load(T, 2);
+    }
+    if (where == CANCELLED || where == EXPIRED) {
+        if (where == EXPIRED) {
+            OK(kl_life_expire(life.store, NOW + 1000000, &n, &life.err));
+            ck_assert_int_eq(stored(T, 1).state, KL_TMK_EXPIRED);
+        }
+        OK(kl_life_import_cancel(life.store, T, NOW, &life.err));
+    } else if (where == REVOKED) {
+        OK(kl_life_revoke(life.store, T, 0, "stolen", NOW, &life.err));
+    } else if (where == DESTROYED) {
+        OK(kl_life_retire(life.store, 0, NOW + 1000, &n, &life.err));
+        ck_assert_int_eq(stored(T, 1).state, KL_TMK_DESTROYED);
     }
     FAILS(import(U, 1, 1), KL_ERR_REFUSED);
     SAYS(T);
     ck_assert(!waits(U, 1));
+    /* For the terminal itself: again, unless it is past its use. */
+    ck_assert_int_eq(import(T, 1, 0), where < SUPERSEDED ? KL_OK : KL_ERR_REFUSED);
     if (where == WAITING) {
         OK(kl_life_import_cancel(life.store, T, NOW, &life.err));
         OK(import(U, 1, 0)); /* nobody's now */
@@ -661,7 +686,7 @@ int main(void)
     tcase_add_test(rules, imported_life);
     tcase_add_test(rules, import_meanwhile);
     tcase_add_test(rules, import_refusals);
-    tcase_add_loop_test(rules, import_for_two, 0, 4);
+    tcase_add_loop_test(rules, import_for_two, 0, 8);
     tcase_add_test(rules, import_again);
     tcase_add_test(rules, cancelled);
     tcase_add_test(rules, generated_is_unique);

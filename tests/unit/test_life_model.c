@@ -92,10 +92,23 @@ static uint8_t model_has(const struct model *m, uint32_t key)
     return 0;
 }
 
-static int model_revoked(const struct model *m, uint32_t key)
+/* Whether the imported key was ever sent to the terminal. */
+static int model_had(const struct model *m, uint32_t key)
 {
     for (uint32_t v = 1; v <= m->last; v++) {
-        if (m->key[v] == key && m->state[v] == KL_TMK_REVOKED) {
+        if (m->key[v] == key) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* Whether it was in use and is destroyed, or is revoked. */
+static int model_past(const struct model *m, uint32_t key)
+{
+    for (uint32_t v = 1; v <= m->last; v++) {
+        if (m->key[v] == key && (m->state[v] == KL_TMK_REVOKED ||
+                                 (m->state[v] == KL_TMK_DESTROYED && m->superseded[v]))) {
             return 1;
         }
     }
@@ -105,7 +118,7 @@ static int model_revoked(const struct model *m, uint32_t key)
 static enum kl_rc model_may_import(struct model *m, uint32_t key, int replace)
 {
     for (int i = 0; i < TERMINALS; i++) {
-        if (&models[i] != m && (models[i].waiting == key || model_has(&models[i], key))) {
+        if (&models[i] != m && (models[i].waiting == key || model_had(&models[i], key))) {
             return KL_ERR_REFUSED;
         }
     }
@@ -115,7 +128,7 @@ static enum kl_rc model_may_import(struct model *m, uint32_t key, int replace)
     if (m->waiting && !replace) {
         return KL_ERR_EXISTS;
     }
-    return model_has(m, key) == KL_TMK_SUPERSEDED || (!model_has(m, key) && model_revoked(m, key))
+    return model_has(m, key) == KL_TMK_SUPERSEDED || (!model_has(m, key) && model_past(m, key))
                ? KL_ERR_REFUSED
                : KL_OK;
 }

@@ -448,10 +448,6 @@ static const char *spoil_optional(int number, struct kl_msg *msg)
         test_sample(TEST_MASTER_KEY_CLASSIC, msg);
         msg->u.master_key.sig_len = 64;
         return "MasterKey: signature has 64 bytes: must have 256, 384 or 512";
-    case 27:
-        test_sample(KL_MSG_MASTER_KEY, msg);
-        msg->u.master_key.mac[15] = 1;
-        return "MasterKey: mac is not sent here and must be empty";
     case 15:
         test_sample(KL_MSG_SIGN_IN, msg);
         msg->u.sign_in.format = 0;
@@ -500,6 +496,10 @@ static const char *spoil_optional(int number, struct kl_msg *msg)
         test_sample(KL_MSG_WORKING_KEYS, msg);
         msg->u.working_keys.mak.kcv_len = 5;
         return "WorkingKeys: mak kcv has 5 bytes: must have 3 to 4";
+    case 27:
+        test_sample(KL_MSG_MASTER_KEY, msg);
+        msg->u.master_key.mac[15] = 1;
+        return "MasterKey: mac is not sent here and must be empty";
     default: /* a chain and a CRL, each of which would do alone */
         test_sample(TEST_CERTIFICATE_CRL, msg);
         big[2] = 0x1f, big[3] = 0xfc;

@@ -11,9 +11,11 @@
 #include <unistd.h>
 
 #include "conf/cli.h"
+#include "pkcs11/object.h"
 #include "proto/cert.h"
 #include "terminal-sim/cmd.h"
 #include "terminal-sim/folder.h"
+#include "terminal-sim/pinpad_token.h"
 #include "tests/support/bench.h"
 #include "tests/support/hsm.h"
 #include "tests/support/suite.h"
@@ -249,6 +251,38 @@ START_TEST(test_device_key)
 }
 END_TEST
 
+/* Replacing the key was cut short, and one half of a pair is left: no reason to be without a device
+ * key for good. */
+START_TEST(test_device_key_half)
+{
+    static const CK_OBJECT_CLASS classes[] = {CKO_PRIVATE_KEY, CKO_PUBLIC_KEY};
+    struct kl_session *session;
+    EVP_PKEY *key = NULL;
+    CK_OBJECT_HANDLE half;
+    size_t count = 0;
+    struct bench b;
+
+    bench_init(&b, TOKEN);
+    session = kl_token_pad_of(b.pad)->session;
+    ok(&b, kl_pinpad_device_generate(b.pad, KL_KEY_EC, 256, 0, &key, &b.err));
+    EVP_PKEY_free(key);
+    ok(&b, kl_object_find(session, classes[_i], KL_PAD_DEVICE_LABEL, &half, 1, &count, &b.err));
+    ck_assert_uint_eq(count, 1);
+    ck_assert_uint_eq(kl_session_functions(session)->C_DestroyObject(kl_session_handle(session),
+                                                                     half),
+                      CKR_OK);
+    bench_close(&b);
+    ck_assert_int_ne(RUN(kl_terminal_cmd_device_key, "device-key", "generate", "--dir", b.home),
+                     KL_OK);
+    ck_assert_msg(RUN(kl_terminal_cmd_device_key, "device-key", "generate", "--dir", b.home,
+                      "--replace") == KL_OK,
+                  "%s", err.text);
+    ck_assert_int_eq(RUN(kl_terminal_cmd_device_key, "device-key", "generate", "--dir", b.home),
+                     KL_ERR_EXISTS); /* a whole one */
+    bench_end(&b);
+}
+END_TEST
+
 START_TEST(test_device_key_refused)
 {
     struct bench b;
@@ -349,6 +383,7 @@ static Suite *suite(void)
     tcase_add_test(tc, test_roots_bounded);
     tcase_add_test(tc, test_init_roots);
     tcase_add_loop_test(tc, test_device_key, 0, 2);
+    tcase_add_loop_test(tc, test_device_key_half, 0, 2);
     tcase_add_test(tc, test_device_key_refused);
     tcase_add_loop_test(tc, test_lines, 0, LINES);
     suite_add_tcase(s, tc);
