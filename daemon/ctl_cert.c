@@ -403,6 +403,12 @@ static enum kl_rc cert_show(struct kl_ctl *ctl, int argc, char **argv, struct kl
     return rc == KL_OK ? show(ctl, label, err) : rc;
 }
 
+/* In a word: expired, revoked and the like have one of their own. */
+static const char *status_of(enum kl_rc rc)
+{
+    return rc == KL_OK ? "ok" : rc == KL_ERR_CERT ? "bad" : kl_rc_name(rc);
+}
+
 /* One row; a chain that is no good is listed with what is wrong, and ends in *finding. */
 static json_t *list_one(const struct kl_config *config, const char *label,
                         const struct against *against, struct kl_err *finding)
@@ -426,10 +432,10 @@ static json_t *list_one(const struct kl_config *config, const char *label,
     }
     if (why.rc != KL_OK) {
         *finding = why;
+        (void)!kl_err_context(finding, "%s", label);
     }
     row = json_pack("{s:s, s:s, s:o, s:s, s:s}", "label", label, "key", key, "not_after",
-                    kl_ctl_time(until), "status", why.rc == KL_OK ? "ok" : kl_rc_name(why.rc),
-                    "subject", subject);
+                    kl_ctl_time(until), "status", status_of(why.rc), "subject", subject);
     sk_X509_pop_free(chain, X509_free);
     return row;
 }

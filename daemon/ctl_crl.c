@@ -153,6 +153,9 @@ static enum kl_rc put(const struct scope *scope, X509_CRL *crl, X509 *issuer,
     X509_CRL *old;
     enum kl_rc rc = installed(scope, &crls, err);
 
+    if (rc == KL_ERR_CERT) {
+        return kl_err_context(err, "remove what is installed, then install every root's CRL anew");
+    }
     if (rc != KL_OK) {
         return rc;
     }

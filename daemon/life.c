@@ -385,13 +385,6 @@ enum kl_rc kl_life_destroy_pending(struct kl_store *store, const char *serial, u
     return kl_life_move_all(store, serial, pending, KL_TMK_DESTROYED, why, now, err);
 }
 
-static void to_hex(const uint8_t *in, size_t len, char *out)
-{
-    for (size_t i = 0; i < len; i++) {
-        snprintf(out + 2 * i, 3, "%02x", in[i]);
-    }
-}
-
 /* The device key that asked for the TMK is the terminal's from now on. */
 static enum kl_rc take_device_key(struct kl_store *store, const struct kl_tmk *tmk,
                                   struct kl_terminal *terminal, int64_t now, struct kl_err *err)
@@ -402,9 +395,9 @@ static enum kl_rc take_device_key(struct kl_store *store, const struct kl_tmk *t
                                  memcmp(terminal->device_key, tmk->device_key, KL_HASH_LEN) == 0)) {
         return KL_OK;
     }
-    to_hex(tmk->device_key, KL_HASH_LEN, key);
+    kl_hex_format(tmk->device_key, KL_HASH_LEN, key);
     if (terminal->has_device_key) {
-        to_hex(terminal->device_key, KL_HASH_LEN, before);
+        kl_hex_format(terminal->device_key, KL_HASH_LEN, before);
     }
     terminal->has_device_key = 1;
     memcpy(terminal->device_key, tmk->device_key, KL_HASH_LEN);

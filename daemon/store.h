@@ -207,8 +207,8 @@ enum kl_share {
     KL_SHARE_TMK = 1,        /* the same live TMK */
     KL_SHARE_DEVICE_KEY = 2, /* the same device key; versions are 0 */
     KL_SHARE_KCV = 3,        /* different cryptograms of the same KCV and cipher: chance, most
-                                likely (1 in 2^24 for each pair), or the same key wrapped twice, or
-                                one of TDES with other parity bits, or a third part like the first */
+                                likely (1 in 2^24 for each pair), or the same key wrapped twice; or
+                                of TDES, with other parity bits or the first part as a third */
 };
 /* Calls fn for what terminals share: each terminal with the first (by serial) of those that have
  * the same, in order of kind and serial, until it returns other than KL_OK. fn must not write. */

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * One sign-in in the HSM: session key, PIK and MAK drawn and put under the terminal's TMK. Under an
- * AES TMK, and under a TDES one where the token wraps by TDES-ECB, none of them is ever in host
- * memory; else, if the operator allows it, they stand in locked memory while the token enciphers
- * them. The TMK itself never leaves the token.
+ * One sign-in in the HSM: PIK and MAK drawn and put under the terminal's TMK, and the session key,
+ * drawn likewise or, under TDES, what the TMK makes of the transcript. Under an AES TMK, and under
+ * a TDES one where the token wraps and unwraps by TDES-ECB, none of them is ever in host memory;
+ * else, if the operator allows it, they stand in locked memory while the token works on them. The
+ * TMK itself never leaves the token.
  */
 #include "pkcs11/loader.h"
 
@@ -17,7 +18,6 @@
 #include "proto/secret.h"
 #include "proto/transcript.h"
 
-#define SESSION_LEN 16 /* an AES-128 key */
 #define FIELD62_KCV 4
 #define FIELD62_MAK 8
 
@@ -39,10 +39,36 @@ struct sign_in {
     struct kl_msg msg; /* SignIn, then WorkingKeys */
     struct kl_transcript *transcript;
     uint8_t t0[KL_HASH_LEN];
-    CK_OBJECT_HANDLE tmk, session, keys, ack, done;
+    CK_OBJECT_HANDLE tmk;     /* puts keys under itself */
+    CK_OBJECT_HANDLE opening; /* the same one, TDES: opens the session key */
+    CK_OBJECT_HANDLE session, keys, ack, done;
     struct fresh pik, mak;
     struct kl_sign_in_out out;
 };
+
+enum kl_rc kl_loader_turn_tmk(struct kl_loader *loader, CK_OBJECT_HANDLE tmk, enum kl_alg alg,
+                              const uint8_t t0[KL_HASH_LEN], enum kl_key_use use,
+                              CK_OBJECT_HANDLE *out, struct kl_err *err)
+{
+    struct kl_session *session = loader->session;
+    CK_OBJECT_HANDLE base = 0, wraps = 0, unwraps = 0;
+    uint8_t wrapped[KL_CTMK_LEN_MAX];
+    size_t len = 0;
+    enum kl_rc rc;
+
+    if ((rc = kl_op_generate_rnd1(session, &base, err)) == KL_OK &&
+        (rc = kl_loader_derive(loader, base, t0, KL_PURPOSE_WRAP, KL_USE_WRAP, &wraps, err)) ==
+            KL_OK &&
+        (rc = kl_loader_derive(loader, base, t0, KL_PURPOSE_WRAP, KL_USE_UNWRAP, &unwraps, err)) ==
+            KL_OK &&
+        (rc = kl_op_wrap(session, wraps, tmk, wrapped, &len, err)) == KL_OK) {
+        rc = kl_op_unwrap_tmk(session, unwraps, alg, wrapped, len, use, out, err);
+    }
+    kl_op_destroy(session, &unwraps);
+    kl_op_destroy(session, &wraps);
+    kl_op_destroy(session, &base);
+    return rc;
+}
 
 /* ---- What is asked for ---- */
 
@@ -59,7 +85,7 @@ static enum kl_rc check_format(const struct kl_loader *loader, struct sign_in *j
         return kl_err_set(err, KL_ERR_UNSUPPORTED,
                           "%s: only with host memory's help, which [policy] host-fallback forbids",
                           job->field62 ? "no token makes the MAK of field 62 as a key of its own"
-                                       : "this token does not wrap under a TDES TMK");
+                                       : "this token does not wrap and unwrap under a TDES TMK");
     }
     return KL_OK;
 }
@@ -124,15 +150,23 @@ static enum kl_rc wrap(const struct kl_loader *loader, const struct sign_in *job
                              : kl_op_wrap_tdes(loader->session, job->tmk, key, out, len, err);
 }
 
-static enum kl_rc draw_inside(struct kl_loader *loader, struct sign_in *job, uint8_t *c_session,
-                              size_t *c_session_len, struct kl_err *err)
+/* Under an AES TMK: drawn. */
+static enum kl_rc draw_session(struct kl_loader *loader, struct sign_in *job,
+                               struct kl_working_keys *keys, struct kl_err *err)
+{
+    size_t len = kl_alg_info(kl_suite_session_alg(job->info->alg))->key_len;
+    enum kl_rc rc = kl_op_generate_base(loader->session, len, &job->session, err);
+
+    return rc != KL_OK ? rc
+                       : kl_op_wrap(loader->session, job->tmk, job->session, keys->c_session,
+                                    &keys->c_session_len, err);
+}
+
+static enum kl_rc draw_inside(struct kl_loader *loader, struct sign_in *job, struct kl_err *err)
 {
     struct fresh *const both[] = {&job->pik, &job->mak};
-    enum kl_rc rc = kl_op_generate_base(loader->session, SESSION_LEN, &job->session, err);
+    enum kl_rc rc = KL_OK;
 
-    if (rc == KL_OK) {
-        rc = wrap(loader, job, job->session, c_session, c_session_len, err);
-    }
     for (size_t i = 0; rc == KL_OK && i < 2; i++) {
         rc = kl_op_generate_tmk(loader->session, both[i]->alg, &both[i]->handle, err);
         if (rc == KL_OK) {
@@ -154,46 +188,98 @@ static void set_odd_parity(uint8_t *key, size_t len)
     }
 }
 
-static enum kl_rc draw_on_host(struct kl_loader *loader, struct sign_in *job, uint8_t *c_session,
-                               size_t *c_session_len, struct kl_err *err)
+static enum kl_rc draw_on_host(struct kl_loader *loader, struct sign_in *job, struct kl_err *err)
 {
     struct kl_session *session = loader->session;
     size_t pik_len = kl_alg_info(job->pik.alg)->key_len,
            mak_len = kl_alg_info(job->mak.alg)->key_len;
     struct kl_secret *values = NULL;
-    uint8_t *value, *pik, *mak;
-    enum kl_rc rc = kl_secret_new(SESSION_LEN + pik_len + mak_len, &values, err);
+    uint8_t *pik, *mak;
+    enum kl_rc rc = kl_secret_new(pik_len + mak_len, &values, err);
 
     if (rc != KL_OK) {
         return rc;
     }
-    value = kl_secret_data(values);
-    pik = value + SESSION_LEN;
+    pik = kl_secret_data(values);
     mak = pik + pik_len;
-    rc = kl_op_random(session, value, kl_secret_capacity(values), err);
+    rc = kl_op_random(session, pik, pik_len + mak_len, err);
     set_odd_parity(pik, pik_len + mak_len);
     if (job->field62) {
         memcpy(mak + FIELD62_MAK, mak, FIELD62_MAK);
     }
     if (rc != KL_OK ||
-        (rc = kl_op_import_value(session, KL_ALG_AES128, value, KL_USE_DERIVE, &job->session,
-                                 err)) != KL_OK ||
         (rc = kl_op_import_value(session, job->pik.alg, pik, KL_USE_KCV, &job->pik.handle, err)) !=
             KL_OK ||
         (rc = kl_op_import_value(session, job->mak.alg, mak, KL_USE_KCV, &job->mak.handle, err)) !=
             KL_OK ||
-        (rc = kl_op_encrypt_tdes(session, job->tmk, value, SESSION_LEN, c_session, err)) != KL_OK ||
         (rc = kl_op_encrypt_tdes(session, job->tmk, pik, pik_len, job->pik.wrapped.data, err)) !=
             KL_OK ||
         (rc = kl_op_encrypt_tdes(session, job->tmk, mak, mak_len, job->mak.wrapped.data, err)) !=
             KL_OK) {
         goto out;
     }
-    *c_session_len = SESSION_LEN;
     job->pik.wrapped.len = pik_len;
     job->mak.wrapped.len = mak_len;
 out:
     kl_secret_free(values);
+    return rc;
+}
+
+/* ---- The session key under a TDES TMK ---- */
+
+/* The TMK once more, for this alone. */
+static enum kl_rc turn_tmk(struct kl_loader *loader, struct sign_in *job, struct kl_err *err)
+{
+    const struct kl_stored_key *tmk = job->in->tmk;
+    CK_OBJECT_HANDLE wrappable = CK_INVALID_HANDLE;
+    enum kl_rc rc =
+        kl_op_unwrap_stored(loader->session, loader->storage_key, tmk->alg, tmk->cryptogram,
+                            tmk->cryptogram_len, KL_USE_KCV, &wrappable, err);
+
+    if (rc == KL_OK) {
+        rc = kl_loader_turn_tmk(loader, wrappable, tmk->alg, job->t0,
+                                job->on_host ? KL_USE_DECRYPT : KL_USE_UNWRAP, &job->opening, err);
+    }
+    kl_op_destroy(loader->session, &wrappable);
+    return rc;
+}
+
+static enum kl_rc open_on_host(struct kl_loader *loader, struct sign_in *job,
+                               const uint8_t input[KL_SESSION_INPUT_LEN], struct kl_err *err)
+{
+    struct kl_secret *value = NULL;
+    enum kl_rc rc = kl_secret_new(KL_SESSION_INPUT_LEN, &value, err);
+
+    if (rc == KL_OK) {
+        rc = kl_op_decrypt_tdes(loader->session, job->opening, input, KL_SESSION_INPUT_LEN,
+                                kl_secret_data(value), err);
+    }
+    if (rc == KL_OK) {
+        rc = kl_op_import_value(loader->session, KL_ALG_AES128, kl_secret_data(value),
+                                KL_USE_DERIVE, &job->session, err);
+    }
+    kl_secret_free(value);
+    return rc;
+}
+
+/* What has no type under the TMK must at least be nobody's choice. */
+static enum kl_rc open_session(struct kl_loader *loader, struct sign_in *job,
+                               struct kl_working_keys *keys, struct kl_err *err)
+{
+    enum kl_rc rc = kl_suite_session_input(job->t0, keys->c_session, err);
+
+    if (rc == KL_OK) {
+        rc = turn_tmk(loader, job, err);
+    }
+    if (rc == KL_OK) {
+        rc = job->on_host ? open_on_host(loader, job, keys->c_session, err)
+                          : kl_op_unwrap_base_tdes(loader->session, job->opening, keys->c_session,
+                                                   &job->session, err);
+    }
+    kl_op_destroy(loader->session, &job->opening);
+    if (rc == KL_OK) {
+        keys->c_session_len = KL_SESSION_INPUT_LEN;
+    }
     return rc;
 }
 
@@ -244,8 +330,11 @@ static enum kl_rc draw_keys(struct kl_loader *loader, struct sign_in *job,
     job->pik.alg = job->mak.alg = job->field62 ? KL_ALG_TDES2 : tmk->alg;
     job->pik.stored = &job->out.pik;
     job->mak.stored = &job->out.mak;
-    rc = job->on_host ? draw_on_host(loader, job, keys->c_session, &keys->c_session_len, err)
-                      : draw_inside(loader, job, keys->c_session, &keys->c_session_len, err);
+    rc = job->info->is_aes ? draw_session(loader, job, keys, err)
+                           : open_session(loader, job, keys, err);
+    if (rc == KL_OK) {
+        rc = job->on_host ? draw_on_host(loader, job, err) : draw_inside(loader, job, err);
+    }
     if (rc == KL_OK) {
         rc = finish_key(loader, job, &job->pik, err);
     }

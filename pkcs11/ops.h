@@ -23,9 +23,10 @@
 enum kl_key_use {
     KL_USE_DERIVE,  /* Rnd1, the ECDH secret, a session key */
     KL_USE_WRAP,    /* the loader's K_wrap, the terminal's K_ecies; a TMK at a sign-in */
-    KL_USE_UNWRAP,  /* the terminal's K_wrap, the loader's K_ecies; a TMK in the PIN pad */
+    KL_USE_UNWRAP,  /* the terminal's K_wrap, the loader's K_ecies; a TMK in the PIN pad, and a TDES
+                       one in the loader, of a session key */
     KL_USE_ENCRYPT, /* the terminal's K_nonce; a TDES TMK at a sign-in where the host helps */
-    KL_USE_DECRYPT, /* the loader's K_nonce */
+    KL_USE_DECRYPT, /* the loader's K_nonce; a TDES TMK for the session key where the host helps */
     KL_USE_MAC,     /* K_ack, K_done, K_keys: C_Sign only */
     KL_USE_KCV,     /* a key that is about to be wrapped: encrypt (TDES) or sign (AES) */
 };
@@ -41,7 +42,7 @@ enum kl_rc kl_op_random(struct kl_session *session, uint8_t *out, size_t len,
                         struct kl_err *err) KL_MUST_CHECK;
 
 /* A fresh AES key of 16, 24 or 32 bytes that only derives, extractable, as it is about to be
- * wrapped: Rnd1 in a PIN pad (32), the session key of a sign-in in the loader (16). */
+ * wrapped: Rnd1 in a PIN pad (32), the session key under an AES TMK in the loader (24 or 16). */
 enum kl_rc kl_op_generate_base(struct kl_session *session, size_t len, CK_OBJECT_HANDLE *out,
                                struct kl_err *err) KL_MUST_CHECK;
 /* Of KL_RND1_LEN bytes. */
@@ -70,6 +71,11 @@ enum kl_rc kl_op_unwrap_rnd1(struct kl_session *session, CK_OBJECT_HANDLE privat
 enum kl_rc kl_op_unwrap_base(struct kl_session *session, CK_OBJECT_HANDLE unwrapping_key,
                              size_t key_len, const uint8_t *wrapped, size_t len,
                              CK_OBJECT_HANDLE *out, struct kl_err *err) KL_MUST_CHECK;
+
+/* The session key under a TDES TMK, inside the token: C_UnwrapKey(CKM_DES3_ECB), AES-128. */
+enum kl_rc kl_op_unwrap_base_tdes(struct kl_session *session, CK_OBJECT_HANDLE unwrapping_key,
+                                  const uint8_t wrapped[KL_SESSION_INPUT_LEN],
+                                  CK_OBJECT_HANDLE *out, struct kl_err *err) KL_MUST_CHECK;
 
 /* classic's S6: RSA-OAEP by C_Decrypt into *out, which has room for KL_RSA_MAX bytes and gets
  * exactly want_len. Whatever is wrong with the peer's bytes, the block or the length of what is in
@@ -125,7 +131,8 @@ enum kl_rc kl_op_wrap(struct kl_session *session, CK_OBJECT_HANDLE wrapping_key,
                       CK_OBJECT_HANDLE key, uint8_t out[KL_CTMK_LEN_MAX], size_t *len,
                       struct kl_err *err) KL_MUST_CHECK;
 
-/* Its reverse: a TMK as an unextractable session object, for KL_USE_KCV or KL_USE_UNWRAP. */
+/* Its reverse: a TMK as an unextractable session object, for KL_USE_KCV, KL_USE_UNWRAP or
+ * KL_USE_DECRYPT. */
 enum kl_rc kl_op_unwrap_tmk(struct kl_session *session, CK_OBJECT_HANDLE unwrapping_key,
                             enum kl_alg alg, const uint8_t *wrapped, size_t len,
                             enum kl_key_use use, CK_OBJECT_HANDLE *out,
@@ -151,6 +158,9 @@ enum kl_rc kl_op_wrap_tdes(struct kl_session *session, CK_OBJECT_HANDLE tmk, CK_
                            uint8_t out[KL_CTMK_LEN_MAX], size_t *len,
                            struct kl_err *err) KL_MUST_CHECK;
 enum kl_rc kl_op_encrypt_tdes(struct kl_session *session, CK_OBJECT_HANDLE tmk, const uint8_t *in,
+                              size_t len, uint8_t *out, struct kl_err *err) KL_MUST_CHECK;
+/* C_Decrypt, the reverse of that; out lies inside a struct kl_secret. */
+enum kl_rc kl_op_decrypt_tdes(struct kl_session *session, CK_OBJECT_HANDLE tmk, const uint8_t *in,
                               size_t len, uint8_t *out, struct kl_err *err) KL_MUST_CHECK;
 
 /* The KCV of a key that has KL_USE_KCV, by its algorithm's method; kcv_len 3 or 4. */

@@ -147,26 +147,13 @@ static enum kl_rc decrypt_and_import(struct kl_session *session, CK_OBJECT_HANDL
                                      const struct kl_pad_key *key, const uint8_t *wrapped,
                                      size_t len, CK_OBJECT_HANDLE *out, struct kl_err *err)
 {
-    CK_FUNCTION_LIST *f = kl_session_functions(session);
-    CK_SESSION_HANDLE s = kl_session_handle(session);
-    CK_MECHANISM mechanism = {CKM_DES3_ECB, NULL, 0};
     struct kl_secret *clear = NULL;
-    CK_ULONG n = (CK_ULONG)len;
-    CK_RV rv;
     enum kl_rc rc = kl_secret_new(len, &clear, err);
 
-    if (rc) {
-        return rc;
+    if (!rc) {
+        rc = kl_op_decrypt_tdes(session, tmk, wrapped, len, kl_secret_data(clear), err);
     }
-    rv = f->C_DecryptInit(s, &mechanism, tmk);
-    if (rv == CKR_OK) {
-        rv = f->C_Decrypt(s, (CK_BYTE_PTR)wrapped, (CK_ULONG)len, kl_secret_data(clear), &n);
-    }
-    if (rv != CKR_OK) {
-        rc = kl_rv_err_peer(err, rv, "C_Decrypt(CKM_DES3_ECB)", "the key cannot be deciphered");
-    } else if (n != len) {
-        rc = kl_err_set(err, KL_ERR_HSM, "C_Decrypt(CKM_DES3_ECB) gave %lu bytes for %zu", n, len);
-    } else {
+    if (!rc) {
         rc = kl_pad_import(session, key, kl_secret_data(clear), out, err);
     }
     kl_secret_free(clear);

@@ -84,6 +84,16 @@ enum kl_rc kl_op_unwrap_base(struct kl_session *session, CK_OBJECT_HANDLE unwrap
                   wrapped, len, out, err);
 }
 
+enum kl_rc kl_op_unwrap_base_tdes(struct kl_session *session, CK_OBJECT_HANDLE unwrapping_key,
+                                  const uint8_t wrapped[KL_SESSION_INPUT_LEN],
+                                  CK_OBJECT_HANDLE *out, struct kl_err *err)
+{
+    CK_MECHANISM mechanism = {CKM_DES3_ECB, NULL, 0};
+
+    return unwrap(session, &mechanism, "C_UnwrapKey(CKM_DES3_ECB)", unwrapping_key,
+                  KL_SESSION_INPUT_LEN, wrapped, KL_SESSION_INPUT_LEN, out, err);
+}
+
 enum kl_rc kl_op_decrypt_oaep(struct kl_session *session, CK_OBJECT_HANDLE private_key,
                               enum kl_oaep_hash hash, const uint8_t *in, size_t len,
                               size_t want_len, struct kl_secret *out, struct kl_err *err)

@@ -143,7 +143,7 @@ enum kl_rc kl_op_unwrap_tmk(struct kl_session *session, CK_OBJECT_HANDLE unwrapp
     const struct kl_alg_info *info = kl_alg_info(alg);
     struct kl_tmpl tmpl;
 
-    if (!info || (use != KL_USE_KCV && use != KL_USE_UNWRAP)) {
+    if (!info || (use != KL_USE_KCV && use != KL_USE_UNWRAP && use != KL_USE_DECRYPT)) {
         return kl_err_set(err, KL_ERR_INTERNAL, "TMK of algorithm %d for use %d", alg, use);
     }
     session_template(&tmpl, info, 0, use);
@@ -218,6 +218,26 @@ enum kl_rc kl_op_encrypt_tdes(struct kl_session *session, CK_OBJECT_HANDLE tmk, 
     }
     memcpy(out, encrypted, n);
     return KL_OK;
+}
+
+enum kl_rc kl_op_decrypt_tdes(struct kl_session *session, CK_OBJECT_HANDLE tmk, const uint8_t *in,
+                              size_t len, uint8_t *out, struct kl_err *err)
+{
+    static const char name[] = "C_Decrypt(CKM_DES3_ECB)";
+    CK_FUNCTION_LIST *f = kl_session_functions(session);
+    CK_SESSION_HANDLE s = kl_session_handle(session);
+    CK_MECHANISM mechanism = {CKM_DES3_ECB, NULL, 0};
+    CK_ULONG n = (CK_ULONG)len;
+    CK_RV rv = f->C_DecryptInit(s, &mechanism, tmk);
+
+    if (rv == CKR_OK) {
+        rv = f->C_Decrypt(s, (CK_BYTE_PTR)in, (CK_ULONG)len, out, &n);
+    }
+    if (rv != CKR_OK) {
+        return kl_rv_err_peer(err, rv, name, "the key cannot be deciphered");
+    }
+    return n == len ? KL_OK
+                    : kl_err_set(err, KL_ERR_HSM, "%s gave %lu bytes for %zu", name, n, len);
 }
 
 enum kl_rc kl_op_kcv(struct kl_session *session, CK_OBJECT_HANDLE key, enum kl_alg alg,

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The sign-ins of the self-test: whether the token wraps under a TDES TMK is seen in a try, and
- * what comes under an AES TMK is opened again, this token being the terminal's PIN pad too.
+ * The sign-ins of the self-test: whether the token wraps and unwraps under a TDES TMK is seen in a
+ * try, and what comes under an AES TMK is opened again, this token being the terminal's PIN pad
+ * too.
  */
 #include "pkcs11/suite.h"
 
@@ -14,63 +15,101 @@
 #include "proto/secret.h"
 #include "proto/transcript.h"
 
-#define SESSION_LEN 16
 #define SELF "SELF-TEST" /* serial of terminal and PIN pad */
 
-/* ---- TDES: does C_WrapKey do what the mechanism list says? ---- */
+/* ---- TDES: do C_WrapKey and C_UnwrapKey do what the mechanism list says? ---- */
 
 /* Known keys: they protect nothing. */
 static const uint8_t known_tmk[] = "self-test: known TMK....";
 static const uint8_t known_key[] = "self-test: known key 123";
+static const uint8_t known_t0[KL_HASH_LEN] = "self-test: known T0";
 
-/* *does: 1 if this token wraps a key of kl_alg under a TDES key of the other's as OpenSSL does. */
-static enum kl_rc try_tdes(struct kl_loader *loader, enum kl_alg tmk_alg, enum kl_alg alg,
+/* *does: 1 if this token wraps a key under another of the same algorithm as OpenSSL does. */
+static enum kl_rc try_wrap(struct kl_loader *loader, enum kl_alg alg, const uint8_t *expected,
                            int *does, struct kl_err *err)
 {
     CK_OBJECT_HANDLE tmk = CK_INVALID_HANDLE, key = CK_INVALID_HANDLE;
     size_t key_len = kl_alg_info(alg)->key_len, len = 0;
-    uint8_t wrapped[KL_CTMK_LEN_MAX], expected[KL_CTMK_LEN_MAX];
-    struct kl_err cannot = KL_ERR_INIT;
+    uint8_t wrapped[KL_CTMK_LEN_MAX];
     enum kl_rc rc;
 
     *does = 0;
-    rc = kl_known_encrypt(tmk_alg == KL_ALG_TDES2 ? "DES-EDE-ECB" : "DES-EDE3-ECB", known_tmk,
-                          known_key, key_len, expected, err);
-    if (rc != KL_OK) {
-        return rc;
-    }
-    if ((rc = kl_op_import_value(loader->session, tmk_alg, known_tmk, KL_USE_WRAP, &tmk,
-                                 &cannot)) == KL_OK &&
-        (rc = kl_op_import_value(loader->session, alg, known_key, KL_USE_KCV, &key, &cannot)) ==
+    if ((rc = kl_op_import_value(loader->session, alg, known_tmk, KL_USE_WRAP, &tmk, err)) ==
             KL_OK &&
-        (rc = kl_op_wrap_tdes(loader->session, tmk, key, wrapped, &len, &cannot)) == KL_OK) {
+        (rc = kl_op_import_value(loader->session, alg, known_key, KL_USE_KCV, &key, err)) ==
+            KL_OK &&
+        (rc = kl_op_wrap_tdes(loader->session, tmk, key, wrapped, &len, err)) == KL_OK) {
         *does = len == key_len && CRYPTO_memcmp(wrapped, expected, key_len) == 0;
     }
     kl_op_destroy(loader->session, &key);
     kl_op_destroy(loader->session, &tmk);
-    if (rc == KL_ERR_TOKEN || rc == KL_ERR_MEMORY) {
-        *err = cannot;
-        return rc;
+    return rc;
+}
+
+/* A MAC by a key that is derived from it, which tells one session key from another. */
+static enum kl_rc mac_by(struct kl_loader *loader, CK_OBJECT_HANDLE session,
+                         uint8_t mac[KL_MAC_LEN], struct kl_err *err)
+{
+    CK_OBJECT_HANDLE key = CK_INVALID_HANDLE;
+    enum kl_rc rc =
+        kl_loader_derive(loader, session, known_t0, KL_PURPOSE_KEYS, KL_USE_MAC, &key, err);
+
+    if (rc == KL_OK) {
+        rc = kl_op_cmac(loader->session, key, known_t0, sizeof(known_t0), mac, err);
     }
-    return KL_OK;
+    kl_op_destroy(loader->session, &key);
+    return rc;
+}
+
+/* *does: 1 if it unwraps a session key under a TMK of that algorithm so, too. */
+static enum kl_rc try_unwrap(struct kl_loader *loader, enum kl_alg alg, const uint8_t *wrapped,
+                             int *does, struct kl_err *err)
+{
+    CK_OBJECT_HANDLE tmk = CK_INVALID_HANDLE, key = CK_INVALID_HANDLE, same = CK_INVALID_HANDLE;
+    uint8_t mac[KL_MAC_LEN], expected[KL_MAC_LEN];
+    enum kl_rc rc;
+
+    *does = 0;
+    if ((rc = kl_op_import_value(loader->session, alg, known_tmk, KL_USE_UNWRAP, &tmk, err)) ==
+            KL_OK &&
+        (rc = kl_op_unwrap_base_tdes(loader->session, tmk, wrapped, &key, err)) == KL_OK &&
+        (rc = kl_op_import_value(loader->session, KL_ALG_AES128, known_key, KL_USE_DERIVE, &same,
+                                 err)) == KL_OK &&
+        (rc = mac_by(loader, key, mac, err)) == KL_OK &&
+        (rc = mac_by(loader, same, expected, err)) == KL_OK) {
+        *does = CRYPTO_memcmp(mac, expected, sizeof(mac)) == 0;
+    }
+    kl_op_destroy(loader->session, &same);
+    kl_op_destroy(loader->session, &key);
+    kl_op_destroy(loader->session, &tmk);
+    return rc;
 }
 
 static enum kl_rc learn_tdes(struct kl_loader *loader, struct kl_err *err)
 {
-    static const enum kl_alg pairs[][2] = {{KL_ALG_TDES2, KL_ALG_TDES2},
-                                           {KL_ALG_TDES2, KL_ALG_AES128},
-                                           {KL_ALG_TDES3, KL_ALG_TDES3},
-                                           {KL_ALG_TDES3, KL_ALG_AES128}};
-    enum kl_rc rc = KL_OK;
+    static const enum kl_alg algs[] = {KL_ALG_TDES2, KL_ALG_TDES3};
+    uint8_t wrapped[KL_TMK_LEN_MAX];
+    struct kl_err cannot = KL_ERR_INIT;
+    enum kl_rc rc;
     int does = 1;
 
-    for (size_t i = 0; rc == KL_OK && does && i < sizeof(pairs) / sizeof(pairs[0]); i++) {
-        rc = try_tdes(loader, pairs[i][0], pairs[i][1], &does, err);
+    for (size_t i = 0; does && i < sizeof(algs) / sizeof(algs[0]); i++) {
+        rc = kl_known_encrypt(algs[i] == KL_ALG_TDES2 ? "DES-EDE-ECB" : "DES-EDE3-ECB", known_tmk,
+                              known_key, kl_alg_info(algs[i])->key_len, wrapped, err);
+        if (rc != KL_OK) {
+            return rc;
+        }
+        rc = try_wrap(loader, algs[i], wrapped, &does, &cannot);
+        if (rc == KL_OK && does) { /* by ECB the session key is the first 16 bytes of it */
+            rc = try_unwrap(loader, algs[i], wrapped, &does, &cannot);
+        }
+        if (rc == KL_ERR_TOKEN || rc == KL_ERR_MEMORY) {
+            *err = cannot;
+            return rc;
+        }
     }
-    if (rc == KL_OK) {
-        loader->wraps_tdes = does;
-    }
-    return rc;
+    loader->wraps_tdes = does;
+    return KL_OK;
 }
 
 /* ---- AES: a sign-in seen from the terminal ---- */
@@ -78,7 +117,7 @@ static enum kl_rc learn_tdes(struct kl_loader *loader, struct kl_err *err)
 struct self {
     enum kl_alg alg;
     /* TMK in the loader's uses; then the PIN pad's. */
-    CK_OBJECT_HANDLE base, wrap, unwrap, tmk, pad_tmk, session, key, mac;
+    CK_OBJECT_HANDLE tmk, pad_tmk, session, key, mac;
     struct kl_stored_key stored; /* the TMK */
     uint8_t sign_in[KL_MSG_MAX];
     size_t sign_in_len;
@@ -117,26 +156,14 @@ static enum kl_rc store_tmk(struct kl_loader *loader, struct self *self, struct 
     return rc != KL_OK ? kl_err_context(err, "binding key") : KL_OK;
 }
 
-/* One TMK as two objects: one comes by way of the store, the other unwraps, which the storage key's
- * template does not allow; so it goes through a K_wrap, as in a load. */
+/* One TMK as two objects: one comes by way of the store, the other unwraps. */
 static enum kl_rc make_tmk(struct kl_loader *loader, struct self *self, struct kl_err *err)
 {
-    struct kl_session *session = loader->session;
-    uint8_t wrapped[KL_CTMK_LEN_MAX];
-    size_t len = 0;
-    enum kl_rc rc;
+    enum kl_rc rc = store_tmk(loader, self, err);
 
-    if ((rc = store_tmk(loader, self, err)) != KL_OK ||
-        (rc = kl_op_generate_rnd1(session, &self->base, err)) != KL_OK ||
-        (rc = kl_loader_derive(loader, self->base, self->t0, KL_PURPOSE_WRAP, KL_USE_WRAP,
-                               &self->wrap, err)) != KL_OK ||
-        (rc = kl_loader_derive(loader, self->base, self->t0, KL_PURPOSE_WRAP, KL_USE_UNWRAP,
-                               &self->unwrap, err)) != KL_OK ||
-        (rc = kl_op_wrap(session, self->wrap, self->tmk, wrapped, &len, err)) != KL_OK) {
-        return rc;
-    }
-    return kl_op_unwrap_tmk(session, self->unwrap, self->alg, wrapped, len, KL_USE_UNWRAP,
-                            &self->pad_tmk, err);
+    return rc != KL_OK ? rc
+                       : kl_loader_turn_tmk(loader, self->tmk, self->alg, self->t0, KL_USE_UNWRAP,
+                                            &self->pad_tmk, err);
 }
 
 static enum kl_rc make_sign_in(struct kl_loader *loader, struct self *self, struct kl_err *err)
@@ -198,11 +225,12 @@ static enum kl_rc check_key(struct kl_loader *loader, struct self *self,
 static enum kl_rc check_mac(struct kl_loader *loader, struct self *self,
                             const struct kl_working_keys *keys, struct kl_err *err)
 {
+    size_t session_len = kl_alg_info(kl_suite_session_alg(self->alg))->key_len;
     struct kl_transcript *covered = NULL;
     uint8_t hash[KL_HASH_LEN], mac[KL_MAC_LEN];
     enum kl_rc rc;
 
-    if ((rc = kl_op_unwrap_base(loader->session, self->pad_tmk, SESSION_LEN, keys->c_session,
+    if ((rc = kl_op_unwrap_base(loader->session, self->pad_tmk, session_len, keys->c_session,
                                 keys->c_session_len, &self->session, err)) == KL_OK &&
         (rc = kl_loader_derive(loader, self->session, self->t0, KL_PURPOSE_KEYS, KL_USE_MAC,
                                &self->mac, err)) == KL_OK &&
@@ -254,9 +282,6 @@ static enum kl_rc one_sign_in(struct kl_loader *loader, enum kl_alg alg, struct 
     kl_op_destroy(loader->session, &self->mac);
     kl_op_destroy(loader->session, &self->session);
     kl_op_destroy(loader->session, &self->pad_tmk);
-    kl_op_destroy(loader->session, &self->unwrap);
-    kl_op_destroy(loader->session, &self->wrap);
-    kl_op_destroy(loader->session, &self->base);
     kl_op_destroy(loader->session, &self->tmk);
     kl_wipe(self, sizeof(*self));
     free(self);

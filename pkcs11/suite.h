@@ -32,7 +32,7 @@ struct kl_loader {
     CK_OBJECT_HANDLE binding_key; /* binds them to their owners there */
     int strength_enforce;
     int host_fallback;
-    int wraps_tdes;     /* the token wraps by CKM_DES3_ECB: learnt by the self-test */
+    int wraps_tdes;     /* the token wraps and unwraps by CKM_DES3_ECB: learnt by the self-test */
     int64_t next_check; /* CLOCK_MONOTONIC in ms: see loader.c */
 };
 
@@ -102,6 +102,13 @@ enum kl_rc kl_loader_derive(struct kl_loader *loader, CK_OBJECT_HANDLE rnd1,
                             const uint8_t t0[KL_HASH_LEN], enum kl_purpose purpose,
                             enum kl_key_use use, CK_OBJECT_HANDLE *out,
                             struct kl_err *err) KL_MUST_CHECK;
+
+/* A TMK that can be wrapped, as an unextractable object of another use. What comes from under the
+ * storage key neither unwraps nor decrypts, so it goes through a K_wrap, as in a load: single-use
+ * keys that are gone afterwards. t0 is for their label. */
+enum kl_rc kl_loader_turn_tmk(struct kl_loader *loader, CK_OBJECT_HANDLE tmk, enum kl_alg alg,
+                              const uint8_t t0[KL_HASH_LEN], enum kl_key_use use,
+                              CK_OBJECT_HANDLE *out, struct kl_err *err) KL_MUST_CHECK;
 
 /* kl_loader_run, but KL_ERR_VERIFY may be the token's own fault. */
 enum kl_rc kl_loader_load(struct kl_loader *loader, const struct kl_load_in *in,

@@ -191,13 +191,12 @@ struct kl_wrapped_key {
 
 /* The part that K_keys authenticates. KL_FORMAT_KEYS: pik and mak; KL_FORMAT_FIELD62: field62, and
  * both lengths 0. */
-#define KL_SESSION_KEY_LEN 16 /* bytes: AES-128 */
 #define KL_FIELD62_LEN 40
 struct kl_working_keys {
     uint32_t tmk_version;
-    uint8_t alg; /* of PIK and MAK: the TMK's own */
-    size_t c_session_len;
-    uint8_t c_session[KL_CTMK_LEN_MAX]; /* the session key (AES-128) under the TMK: 24 or 16 */
+    uint8_t alg;                        /* of PIK and MAK: the TMK's own */
+    size_t c_session_len;               /* kl_suite_c_session_len */
+    uint8_t c_session[KL_CTMK_LEN_MAX]; /* what the session key is under the TMK */
     struct kl_wrapped_key pik, mak;
     int has_field62;
     uint8_t field62[KL_FIELD62_LEN];

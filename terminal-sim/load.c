@@ -515,19 +515,9 @@ static enum kl_rc dispatch(struct kl_terminal_load *load, const uint8_t *in, siz
         [STATE_WAIT_DONE] = {KL_MSG_DONE, 0},
     };
     struct kl_msg msg;
-    enum kl_rc rc = kl_msg_decode(in, in_len, &msg, err);
+    enum kl_rc rc = kl_refusal_or(rule[load->state].expected, in, in_len, &msg, err);
 
-    if (rc) {
-        return rc;
-    }
-    if (msg.type == KL_MSG_ERROR) {
-        return kl_refusal_heard(&msg.u.error, err);
-    }
-    if (msg.type != rule[load->state].expected) {
-        return kl_err_set(err, KL_ERR_PROTOCOL, "the loader sent %s where %s is due",
-                          kl_msg_name(msg.type), kl_msg_name(rule[load->state].expected));
-    }
-    if (rule[load->state].in_transcript) {
+    if (!rc && rule[load->state].in_transcript) {
         rc = kl_transcript_add(load->transcript, in, in_len, err);
     }
     if (rc) {

@@ -5,6 +5,7 @@
  */
 #include "terminal-sim/pinpad.h"
 
+#include <openssl/crypto.h>
 #include <stdlib.h>
 
 #include "proto/cert.h"
@@ -268,6 +269,26 @@ enum kl_rc kl_pinpad_destroy(struct kl_pinpad *pad, uint32_t version, struct kl_
     return rc ? rc : pad->ops->destroy(pad, &tmk, err);
 }
 
+/* Whether it can be one under that TMK, and no other key that was under it: by its length, or, as
+ * TDES-ECB opens everything, as it is the one that the transcript gives. */
+static enum kl_rc check_c_session(const struct kl_pinpad_tmk *tmk, const uint8_t hash[KL_HASH_LEN],
+                                  const uint8_t *c_session, size_t len, struct kl_err *err)
+{
+    uint8_t due[KL_SESSION_INPUT_LEN];
+    enum kl_rc rc;
+
+    if (len != kl_suite_c_session_len(tmk->alg)) {
+        return kl_err_set(err, KL_ERR_VERIFY, "a wrapped session key of %zu bytes", len);
+    }
+    if (kl_alg_info(tmk->alg)->is_aes) {
+        return KL_OK;
+    }
+    rc = kl_suite_session_input(hash, due, err);
+    return rc || CRYPTO_memcmp(c_session, due, sizeof(due)) == 0
+               ? rc
+               : kl_err_set(err, KL_ERR_VERIFY, "cSession is not this sign-in's");
+}
+
 enum kl_rc kl_pinpad_start_session(struct kl_pinpad *pad, uint32_t tmk_version,
                                    const uint8_t hash[KL_HASH_LEN], const uint8_t *c_session,
                                    size_t len, struct kl_err *err)
@@ -278,6 +299,9 @@ enum kl_rc kl_pinpad_start_session(struct kl_pinpad *pad, uint32_t tmk_version,
 
     kl_pinpad_end(pad);
     rc = kl_pinpad_find(pad, tmk_version, &tmk, err);
+    if (!rc) {
+        rc = check_c_session(&tmk, hash, c_session, len, err);
+    }
     if (!rc) {
         rc = kl_pinpad_make_labels(hash, &labels, err);
     }

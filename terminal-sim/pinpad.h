@@ -117,7 +117,9 @@ struct kl_pinpad_pair {
 
 /* Opens the session key under the TMK of that version (AES key wrap; TDES-ECB under a TDES one),
  * derives K_keys, K_ack and K_done from it by their labels over hash, and forgets it. Ends what was
- * in progress. KL_ERR_NOT_FOUND: no such TMK. KL_ERR_VERIFY. */
+ * in progress. KL_ERR_NOT_FOUND: no such TMK. KL_ERR_VERIFY: also if it has not the length of a
+ * session key under that TMK, or, under a TDES one, is not what kl_suite_session_input gives for
+ * hash. */
 enum kl_rc kl_pinpad_start_session(struct kl_pinpad *pad, uint32_t tmk_version,
                                    const uint8_t hash[KL_HASH_LEN], const uint8_t *c_session,
                                    size_t len, struct kl_err *err) KL_MUST_CHECK;

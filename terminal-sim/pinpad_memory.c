@@ -177,7 +177,9 @@ enum kl_rc kl_memory_derive(struct kl_memory_pad *self, enum kl_purpose from, en
                             const uint8_t *base, size_t base_len,
                             const struct kl_pinpad_labels *labels, struct kl_err *err)
 {
-    const EVP_CIPHER *cipher = base_len == 16 ? EVP_aes_128_ecb() : EVP_aes_256_ecb();
+    const EVP_CIPHER *cipher = base_len == 16   ? EVP_aes_128_ecb()
+                               : base_len == 24 ? EVP_aes_192_ecb()
+                                                : EVP_aes_256_ecb();
     enum kl_rc rc = KL_OK;
 
     for (int i = (int)from; !rc && i <= (int)to; i++) {

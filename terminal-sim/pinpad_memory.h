@@ -25,7 +25,7 @@ uint8_t *kl_memory_session_key(struct kl_memory_pad *self, enum kl_purpose purpo
 uint8_t *kl_memory_tmk(struct kl_memory_pad *self, const struct kl_pinpad_tmk *tmk);
 uint8_t *kl_memory_pair_key(struct kl_memory_pad *self, size_t i, int mak);
 
-/* The session keys of these purposes, each AES-ECB(base, label); base has 16 or 32 bytes. */
+/* The session keys of these purposes, each AES-ECB(base, label); base has 16, 24 or 32 bytes. */
 enum kl_rc kl_memory_derive(struct kl_memory_pad *self, enum kl_purpose from, enum kl_purpose to,
                             const uint8_t *base, size_t base_len,
                             const struct kl_pinpad_labels *labels,

@@ -9,7 +9,6 @@
 #include "proto/pubkey.h"
 #include "terminal-sim/pinpad_memory.h"
 
-#define SESSION_LEN 16 /* AES-128 */
 #define DES_LEN 8
 
 /* ---- Working keys ---- */
@@ -31,18 +30,14 @@ enum kl_rc kl_memory_start_session(struct kl_pinpad *pad, const struct kl_pinpad
 {
     struct kl_memory_pad *self = kl_memory_of(pad);
     struct kl_secret *session = NULL;
-    enum kl_rc rc;
+    enum kl_rc rc = kl_secret_new(KL_MEMORY_KEY_LEN, &session, err);
 
-    if (len != SESSION_LEN + (kl_alg_info(tmk->alg)->is_aes ? KL_WRAP_OVERHEAD : 0)) {
-        return kl_err_set(err, KL_ERR_VERIFY, "a wrapped session key of %zu bytes", len);
-    }
-    rc = kl_secret_new(KL_MEMORY_KEY_LEN, &session, err);
     if (!rc) {
         rc = open_under(self, tmk, c_session, len, kl_secret_data(session), err);
     }
     if (!rc) {
         rc = kl_memory_derive(self, KL_PURPOSE_ACK, KL_PURPOSE_KEYS, kl_secret_data(session),
-                              SESSION_LEN, labels, err);
+                              kl_alg_info(kl_suite_session_alg(tmk->alg))->key_len, labels, err);
     }
     kl_secret_free(session);
     return rc;

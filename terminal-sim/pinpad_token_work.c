@@ -37,7 +37,7 @@ enum kl_rc kl_token_start_session(struct kl_pinpad *pad, const struct kl_pinpad_
                                   const struct kl_pinpad_labels *labels, const uint8_t *c_session,
                                   size_t len, struct kl_err *err)
 {
-    static const struct kl_pad_key key = {.alg = KL_ALG_AES128, .use = KL_PAD_SESSION};
+    const struct kl_pad_key key = {.alg = kl_suite_session_alg(tmk->alg), .use = KL_PAD_SESSION};
     struct kl_token_pad *self = kl_token_pad_of(pad);
     CK_OBJECT_HANDLE session = 0;
     enum kl_rc rc = open_under(self, tmk, &key, c_session, len, &session, err);

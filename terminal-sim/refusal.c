@@ -26,6 +26,21 @@ enum kl_rc kl_refusal_heard(const struct kl_error_msg *msg, struct kl_err *err)
                       rc == KL_ERR_PEER ? "; see the loader's log for the reason" : "", retry);
 }
 
+enum kl_rc kl_refusal_or(enum kl_msg_type due, const uint8_t *in, size_t in_len, struct kl_msg *out,
+                         struct kl_err *err)
+{
+    enum kl_rc rc = kl_msg_decode(in, in_len, out, err);
+
+    if (rc != KL_OK || out->type == due) {
+        return rc;
+    }
+    if (out->type == KL_MSG_ERROR) {
+        return kl_refusal_heard(&out->u.error, err);
+    }
+    return kl_err_set(err, KL_ERR_PROTOCOL, "the loader sent %s where %s is due",
+                      kl_msg_name(out->type), kl_msg_name(due));
+}
+
 /* Failed says no more than "malformed" or "refused", whatever the reason. */
 size_t kl_refusal_answer(enum kl_rc rc, const uint8_t *in, size_t in_len, uint8_t out[KL_MSG_MAX])
 {

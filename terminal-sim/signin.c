@@ -132,10 +132,9 @@ static enum kl_rc extract(const struct kl_working_keys *keys, struct kl_wrapped_
     return KL_OK;
 }
 
-/* What is under the TMK does not say what it is for: somebody who knows a working key, and has its
- * cryptogram, could send it as session key and as PIK, and make the MAC. In TDES-ECB so he could
- * with a block twice, of a MAK of single length, say, which is soon broken. What the loader sends
- * is all drawn, and so differs. */
+/* A second line, behind what the PIN pad demands of cSession: the same key in two places, and, in
+ * TDES-ECB, a block twice, which is single DES in disguise. What the loader sends is drawn, or a
+ * hash, and so differs. */
 static enum kl_rc check_blocks(const struct kl_working_keys *keys, const struct kl_wrapped_key *pik,
                                const struct kl_wrapped_key *mak, struct kl_err *err)
 {
@@ -356,17 +355,10 @@ static enum kl_rc dispatch(struct kl_signin *sign_in, const uint8_t *in, size_t 
 {
     enum kl_msg_type due = sign_in->state == STATE_WAIT_KEYS ? KL_MSG_WORKING_KEYS : KL_MSG_DONE;
     struct kl_msg msg;
-    enum kl_rc rc = kl_msg_decode(in, in_len, &msg, err);
+    enum kl_rc rc = kl_refusal_or(due, in, in_len, &msg, err);
 
     if (rc) {
         return rc;
-    }
-    if (msg.type == KL_MSG_ERROR) {
-        return kl_refusal_heard(&msg.u.error, err);
-    }
-    if (msg.type != due) {
-        return kl_err_set(err, KL_ERR_PROTOCOL, "the loader sent %s where %s is due",
-                          kl_msg_name(msg.type), kl_msg_name(due));
     }
     return due == KL_MSG_DONE
                ? on_done(sign_in, &msg.u.done, err)

@@ -238,13 +238,15 @@ START_TEST(crls)
     CTL(76, "is not installed", conf, "crl", "install", newer, "--scope", "terminal");
     CTL(0, NULL, conf, "crl", "install", scoped, "--scope", "terminal");
     CTL(0, NULL, conf, "crl", "show", "--scope", "terminal");
+    file_write(path, "x", 1, 0644);
+    CTL(76, "remove what is installed", conf, "crl", "install", scoped, "--scope", "terminal");
 }
 END_TEST
 
 /* Which chains there are; one that is served no longer. */
 START_TEST(chains)
 {
-    char conf[PATH_MAX];
+    char conf[PATH_MAX], installed[PATH_MAX];
 
     ceremony_plain_config(conf, "chains");
     CTL(0, NULL, conf, "--json", "cert", "list");
@@ -258,6 +260,15 @@ START_TEST(chains)
     ck_assert_str_eq(text_at(json_array_get(list, 0), "label"), "acquire-work");
     ck_assert_str_eq(text_at(json_array_get(list, 0), "key"), "RSA-2048");
     ck_assert_str_eq(text_at(json_array_get(list, 0), "status"), "ok");
+    json_decref(list);
+    /* Which one is no good is said, whatever is wrong with it. */
+    ck_assert_int_lt(snprintf(installed, sizeof(installed), "%s/chains/acquire-work.pem",
+                              ceremony.top),
+                     (int)sizeof(installed));
+    file_write(installed, "x", 1, 0644);
+    CTL(76, "acquire-work: ", conf, "--json", "cert", "list");
+    list = last_json();
+    ck_assert_str_eq(text_at(json_array_get(list, 0), "status"), "bad");
     json_decref(list);
     CTL(64, "--label is missing", conf, "cert", "remove");
     CTL(0, NULL, conf, "cert", "remove", "--label", "acquire-work");

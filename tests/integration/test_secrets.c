@@ -154,7 +154,7 @@ static void add_derived(struct hunt *hunt, const char *record, unsigned messages
     kl_transcript_free(transcript);
     for (unsigned purpose = 0; purpose < KL_PURPOSE_COUNT; purpose++) { /* whoever derives it */
         ck_assert_int_eq(kl_suite_label((enum kl_purpose)purpose, t0, label, &err), KL_OK);
-        fake_block(base_len == 16 ? KL_ALG_AES128 : KL_ALG_AES256, 1, base, label, sizeof label,
+        fake_block(base_len == 24 ? KL_ALG_AES192 : KL_ALG_AES256, 1, base, label, sizeof label,
                    key);
         add_needle(hunt, names[purpose], key, KL_HASH_LEN);
     }
@@ -322,8 +322,8 @@ static void add_working_keys(struct hunt *hunt, const char *record, const uint8_
     frame_of(record, 1, &data, &der, &len);
     ck_assert_int_eq(kl_msg_decode(der, len, &msg, &err), KL_OK);
     keywrap_aes_open(tmk, 16, msg.u.working_keys.c_session, msg.u.working_keys.c_session_len, key);
-    add_needle(hunt, "session key", key, 16);
-    add_derived(hunt, record, 1, key, 16);
+    add_needle(hunt, "session key", key, 24);
+    add_derived(hunt, record, 1, key, 24);
     free(data);
 }
 

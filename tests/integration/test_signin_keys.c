@@ -356,7 +356,7 @@ START_TEST(working_keys_are_tampered_with)
     record("D", "field62", &was);
     const size_t start = place(&was, was.keys.field62, KL_FIELD62_LEN);
     const struct spot in_field[] = {
-        {place(&was, was.keys.c_session, was.keys.c_session_len), "MAC is wrong"},
+        {place(&was, was.keys.c_session, was.keys.c_session_len), "cSession is not this sign-in"},
         {start, "MAC is wrong"},
         {start + KL_FIELD62_LEN / 2, "MAC is wrong"},
         {start + KL_FIELD62_LEN - 1, "MAC is wrong"},

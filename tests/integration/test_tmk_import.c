@@ -350,7 +350,7 @@ START_TEST(a_file_with_bad_rows)
     fclose(f);
     CSV(65, "nothing was imported", "--json");
     for (int line = 3; line <= 9; line++) {
-        char what[16];
+        char what[24];
 
         snprintf(what, sizeof(what), "line %d: ", line);
         ck_assert_msg(strstr(ceremony.last_err, what) != NULL, "%s", ceremony.last_err);

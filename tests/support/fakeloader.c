@@ -241,8 +241,10 @@ void fake_derive(const struct fake_loader *loader, const char *purpose, uint8_t 
 
     memcpy(in + len, loader->t0, 32);
     SHA256(in, len + 32, label);
-    fake_block(loader->session_len ? KL_ALG_AES128 : KL_ALG_AES256, 1, loader->rnd1, label, 32,
-               key);
+    fake_block(loader->session_len == 16   ? KL_ALG_AES128
+               : loader->session_len == 24 ? KL_ALG_AES192
+                                           : KL_ALG_AES256,
+               1, loader->rnd1, label, 32, key);
 }
 
 static void compute_kcv(enum kl_alg alg, const uint8_t *key, uint8_t kcv[4])
@@ -558,6 +560,26 @@ static size_t under_tmk(const struct fake_loader *loader, const uint8_t *key, si
     return len;
 }
 
+/* AES: drawn, of a length that no working key has. TDES: the hash, deciphered. */
+static void put_session(struct fake_loader *loader, struct kl_working_keys *keys)
+{
+    static const char label[] = "keyloader/1 session"; /* and its NUL */
+    uint8_t in[sizeof(label) + 32], hash[32];
+
+    loader->session_len = loader->alg == KL_ALG_AES128 ? 24 : 16;
+    if (kl_alg_info(loader->alg)->is_aes) {
+        RAND_bytes(loader->rnd1, (int)loader->session_len);
+        keys->c_session_len = under_tmk(loader, loader->rnd1, loader->session_len, keys->c_session);
+        return;
+    }
+    memcpy(in, label, sizeof(label));
+    memcpy(in + sizeof(label), loader->t0, 32);
+    SHA256(in, sizeof(in), hash);
+    fake_block(loader->alg, 0, tmk_bytes, hash, 16, loader->rnd1);
+    memcpy(keys->c_session, hash, 16);
+    keys->c_session_len = 16;
+}
+
 static void put_keys(struct fake_loader *loader, struct kl_working_keys *keys)
 {
     size_t len = kl_alg_info(loader->alg)->key_len;
@@ -610,11 +632,9 @@ void fake_say_keys(struct fake_loader *loader, const uint8_t *in, size_t in_len,
     ck_assert_uint_eq(sign_in.u.sign_in.tmk_version, loader->version);
     loader->told_len = 0;
     hear(loader, in, in_len, loader->t0);
-    loader->session_len = 16;
-    RAND_bytes(loader->rnd1, 16);
     keys->tmk_version = loader->version;
     keys->alg = (uint8_t)loader->alg;
-    keys->c_session_len = under_tmk(loader, loader->rnd1, 16, keys->c_session);
+    put_session(loader, keys);
     if (sign_in.u.sign_in.format == KL_FORMAT_FIELD62) {
         put_field62(loader, keys);
     } else {

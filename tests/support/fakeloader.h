@@ -55,7 +55,7 @@ struct fake_loader {
     void (*spoil_master_key)(struct fake_loader *, struct kl_master_key *); /* after */
 
     /* ---- Sign-in: the session key is in rnd1, what it is derived by in t0 ---- */
-    size_t session_len; /* 16 then; 0 in a load */
+    size_t session_len; /* 16 or 24 then; 0 in a load */
     uint8_t pik[32], mak[32];
     enum kl_alg keys_alg;
     const uint8_t *fixed_pik, *fixed_mak; /* as long as the TMK; NULL = drawn */

@@ -59,8 +59,10 @@ void ht_derive(const uint8_t *base, size_t base_len, const char *purpose, const 
     uint8_t label[32];
 
     ht_sha256(parts, 3, label);
-    ck_assert_uint_eq(ht_pass(base_len == 16 ? "AES-128-ECB" : "AES-256-ECB", 1, base, label, 32,
-                              key),
+    ck_assert_uint_eq(ht_pass(base_len == 16   ? "AES-128-ECB"
+                              : base_len == 24 ? "AES-192-ECB"
+                                               : "AES-256-ECB",
+                              1, base, label, 32, key),
                       32);
 }
 

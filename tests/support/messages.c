@@ -138,7 +138,7 @@ static void sample_working_keys(unsigned sample, struct kl_working_keys *out)
 
     out->tmk_version = 7;
     out->alg = aes ? KL_ALG_AES128 : KL_ALG_TDES3;
-    out->c_session_len = aes ? 24 : 16;
+    out->c_session_len = aes ? 32 : 16;
     fill(out->c_session, out->c_session_len, 0x20);
     if (sample == TEST_KEYS_FIELD62) {
         out->has_field62 = 1;

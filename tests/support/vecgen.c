@@ -158,19 +158,32 @@ void vg_sha256(const struct kl_bytes *parts, size_t count, uint8_t out[KL_HASH_L
     EVP_MD_CTX_free(ctx);
 }
 
-size_t vg_cipher(const EVP_CIPHER *type, const uint8_t *key, const uint8_t *in, size_t in_len,
-                 uint8_t *out)
+static size_t pass(const EVP_CIPHER *type, int encrypt, const uint8_t *key, const uint8_t *in,
+                   size_t in_len, uint8_t *out)
 {
     EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
     int len = 0;
 
     vg_need(ctx != NULL, "EVP_CIPHER_CTX_new");
     EVP_CIPHER_CTX_set_flags(ctx, EVP_CIPHER_CTX_FLAG_WRAP_ALLOW);
-    vg_need(EVP_EncryptInit_ex2(ctx, type, key, NULL, NULL) && EVP_CIPHER_CTX_set_padding(ctx, 0) &&
-                EVP_EncryptUpdate(ctx, out, &len, in, (int)in_len),
-            "EVP_EncryptUpdate");
+    vg_need(EVP_CipherInit_ex2(ctx, type, key, NULL, encrypt, NULL) &&
+                EVP_CIPHER_CTX_set_padding(ctx, 0) &&
+                EVP_CipherUpdate(ctx, out, &len, in, (int)in_len),
+            "EVP_CipherUpdate");
     EVP_CIPHER_CTX_free(ctx);
     return (size_t)len;
+}
+
+size_t vg_cipher(const EVP_CIPHER *type, const uint8_t *key, const uint8_t *in, size_t in_len,
+                 uint8_t *out)
+{
+    return pass(type, 1, key, in, in_len, out);
+}
+
+void vg_decipher_tdes(const struct kl_alg_info *info, const uint8_t *key, const uint8_t *in,
+                      size_t len, uint8_t *out)
+{
+    pass(info->alg == KL_ALG_TDES2 ? EVP_des_ede_ecb() : EVP_des_ede3_ecb(), 0, key, in, len, out);
 }
 
 size_t vg_under(const struct kl_alg_info *info, const uint8_t *key, const uint8_t *in,
@@ -245,8 +258,10 @@ void vg_derive(FILE *out, enum kl_purpose purpose, const uint8_t *base, size_t b
     uint8_t label[KL_HASH_LEN];
 
     vg_need_rc(kl_suite_label(purpose, t0, label, &err), &err);
-    vg_cipher(base_len == KL_SESSION_KEY_LEN ? EVP_aes_128_ecb() : EVP_aes_256_ecb(), base, label,
-              KL_HASH_LEN, key);
+    vg_cipher(base_len == 16   ? EVP_aes_128_ecb()
+              : base_len == 24 ? EVP_aes_192_ecb()
+                               : EVP_aes_256_ecb(),
+              base, label, KL_HASH_LEN, key);
     vg_print_named(out, "label_", names[purpose], label, KL_HASH_LEN);
     vg_print_named(out, "k_", names[purpose], key, KL_HASH_LEN);
 }

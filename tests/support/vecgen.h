@@ -70,6 +70,9 @@ size_t vg_cipher(const EVP_CIPHER *type, const uint8_t *key, const uint8_t *in, 
 /* A key or block under another key: AES key wrap under AES, ECB under TDES. */
 size_t vg_under(const struct kl_alg_info *info, const uint8_t *key, const uint8_t *in,
                 size_t in_len, uint8_t *out);
+/* TDES-ECB, of whole blocks. */
+void vg_decipher_tdes(const struct kl_alg_info *info, const uint8_t *key, const uint8_t *in,
+                      size_t len, uint8_t *out);
 /* AES-256-GCM of Rnd2, the tag at the end. */
 void vg_gcm(const uint8_t *key, const uint8_t *iv, const uint8_t *aad, const uint8_t *in,
             uint8_t *out);

@@ -67,7 +67,8 @@ struct sign_in {
     FILE *out;
     const struct spec *spec;
     const struct kl_alg_info *info;
-    uint8_t tmk[KL_TMK_LEN_MAX], session[KL_SESSION_KEY_LEN];
+    uint8_t tmk[KL_TMK_LEN_MAX], session[KL_TMK_LEN_MAX], c_session[KL_CTMK_LEN_MAX];
+    size_t session_len, c_session_len;
     uint8_t first[KL_MSG_MAX], t0[KL_HASH_LEN]; /* SignIn */
     size_t first_len;
     uint8_t k_keys[KL_HASH_LEN], k_ack[KL_HASH_LEN], k_done[KL_HASH_LEN];
@@ -90,16 +91,35 @@ static void do_sign_in(struct sign_in *sign_in)
     vg_print(sign_in->out, "t0", sign_in->t0, KL_HASH_LEN);
 }
 
+/* Under an AES TMK chosen; under a TDES one derived. */
+static void do_session(struct sign_in *sign_in)
+{
+    const struct kl_alg_info *info = sign_in->info;
+    struct kl_err err = KL_ERR_INIT;
+
+    sign_in->session_len = kl_alg_info(kl_suite_session_alg(info->alg))->key_len;
+    if (info->is_aes) {
+        vg_choose((uint8_t)(sign_in->spec->first + 0x80), sign_in->session, sign_in->session_len);
+        sign_in->c_session_len = vg_under(info, sign_in->tmk, sign_in->session,
+                                          sign_in->session_len, sign_in->c_session);
+        return;
+    }
+    sign_in->c_session_len = KL_SESSION_INPUT_LEN;
+    vg_need_rc(kl_suite_session_input(sign_in->t0, sign_in->c_session, &err), &err);
+    vg_decipher_tdes(info, sign_in->tmk, sign_in->c_session, KL_SESSION_INPUT_LEN,
+                     sign_in->session);
+}
+
 static void do_keys(struct sign_in *sign_in)
 {
     static const enum kl_purpose purposes[] = {KL_PURPOSE_KEYS, KL_PURPOSE_ACK, KL_PURPOSE_DONE};
     uint8_t *const keys[] = {sign_in->k_keys, sign_in->k_ack, sign_in->k_done};
 
-    vg_choose((uint8_t)(sign_in->spec->first + 0x80), sign_in->session, KL_SESSION_KEY_LEN);
+    do_session(sign_in);
     vg_print(sign_in->out, "tmk", sign_in->tmk, sign_in->info->key_len);
-    vg_print(sign_in->out, "session_key", sign_in->session, KL_SESSION_KEY_LEN);
+    vg_print(sign_in->out, "session_key", sign_in->session, sign_in->session_len);
     for (size_t i = 0; i < 3; i++) {
-        vg_derive(sign_in->out, purposes[i], sign_in->session, KL_SESSION_KEY_LEN, sign_in->t0,
+        vg_derive(sign_in->out, purposes[i], sign_in->session, sign_in->session_len, sign_in->t0,
                   keys[i]);
     }
 }
@@ -154,8 +174,8 @@ static struct kl_loaded do_working_keys(struct sign_in *sign_in, uint8_t t2[KL_H
 
     keys->tmk_version = sign_in->spec->version;
     keys->alg = (uint8_t)sign_in->spec->alg;
-    keys->c_session_len = vg_under(sign_in->info, sign_in->tmk, sign_in->session,
-                                   KL_SESSION_KEY_LEN, keys->c_session);
+    keys->c_session_len = sign_in->c_session_len;
+    memcpy(keys->c_session, sign_in->c_session, sizeof(keys->c_session));
     vg_print(sign_in->out, "c_session", keys->c_session, keys->c_session_len);
     do_key(sign_in, "pik", sign_in->spec->pik, &keys->pik);
     do_key(sign_in, "mak", sign_in->spec->mak, &keys->mak);

@@ -298,6 +298,16 @@ int vec_check_key(struct vec_set *set, const char *purpose, struct kl_bytes base
     return vec_is(set, label_name, label, 32) && vec_is(set, key_name, key, 32);
 }
 
+int vec_is_session_input(struct kl_bytes c_session, struct kl_bytes t0)
+{
+    static const char label[] = "keyloader/1 session"; /* and its NUL */
+    const struct kl_bytes parts[] = {{(const uint8_t *)label, sizeof(label)}, t0};
+    uint8_t hash[32];
+
+    vec_digest(EVP_sha256(), parts, 2, hash);
+    return c_session.len == 16 && memcmp(c_session.data, hash, 16) == 0;
+}
+
 int vec_check_mac(struct vec_set *set, const char *name, const char *key, struct kl_bytes tail)
 {
     char input_name[24], mac_name[24];

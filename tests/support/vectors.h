@@ -103,6 +103,8 @@ void vec_derive(const char *purpose, struct kl_bytes base, struct kl_bytes t0, s
 /* 1 if label_PURPOSE and k_PURPOSE are these. */
 int vec_check_key(struct vec_set *set, const char *purpose, struct kl_bytes base,
                   struct kl_bytes t0, struct kl_bytes tail);
+/* 1 if it is what cSession must be under a TDES TMK. */
+int vec_is_session_input(struct kl_bytes c_session, struct kl_bytes t0);
 /* 1 if NAME_input is T2 and tail, and NAME_mac its MAC under the key of that name. */
 int vec_check_mac(struct vec_set *set, const char *name, const char *key, struct kl_bytes tail);
 /* The same for Loaded, with that KCV, and for a Done of that verdict. */

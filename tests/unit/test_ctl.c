@@ -363,7 +363,7 @@ static const struct {
     {HEAD "N,tdes2,\nM,tdes2,,\n", KL_ERR_INPUT, "line 3: has 4 fields"},
     {HEAD "N,tdes2,\nM/M,tdes2,\n", KL_ERR_INPUT, "line 3: 'M/M' is no serial"},
     {HEAD "N,tdes2,\nM,tdes2,a b\n", KL_ERR_INPUT, "line 3: 'a b' is no PIN pad"},
-    {HEAD "N,tdes2,\nM,TDES2,\n", KL_ERR_INPUT, "line 3: 'TDES2'"},
+    {HEAD "N,tdes2,\nM,TDES2,\n", KL_ERR_INPUT, "line 3: algorithm: 'TDES2'"},
     {HEAD "N,tdes2,\nM,aes257,\n", KL_ERR_INPUT, "line 3"},
     {HEAD "N,tdes2,\nN,tdes3,\n", KL_ERR_EXISTS, "line 3"},
     {HEAD "N,tdes2,\nT1,tdes3,P1\n", KL_ERR_EXISTS, "line 3"},

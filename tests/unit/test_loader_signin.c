@@ -147,25 +147,44 @@ static void check_stored(const struct kl_stored_key *stored, enum kl_binding_kin
     ck_assert_mem_eq(stored->binding, bound.binding, sizeof(bound.binding));
 }
 
-static void check_macs(const struct kl_working_keys *keys, const uint8_t session[16],
-                       size_t kcv_len)
+/* The session key is as long as no working key, or nobody's choice. */
+static size_t open_session(const struct kl_working_keys *keys, uint8_t session[24])
 {
+    static const char label[] = "keyloader/1 session"; /* and its NUL */
+    size_t len = tmk.alg == KL_ALG_AES128 ? 24 : 16;
+    uint8_t t0[32], due[32];
+
+    open_key(keys->c_session, keys->c_session_len, len, session);
+    if (!kl_alg_info(tmk.alg)->is_aes) {
+        const struct kl_bytes parts[] = {{(const uint8_t *)label, sizeof(label)}, {t0, 32}};
+
+        ht_sha256(&in.sign_in, 1, t0);
+        ht_sha256(parts, 2, due);
+        ck_assert_mem_eq(keys->c_session, due, 16);
+    }
+    return len;
+}
+
+static void check_macs(const struct kl_working_keys *keys, size_t kcv_len)
+{
+    uint8_t session[24];
+    size_t len = open_session(keys, session);
     const struct kl_bytes parts[] = {in.sign_in, keys->body_der};
     const struct kl_bytes all[] = {in.sign_in, {out.message, out.message_len}};
     uint8_t t0[32], covered[32], key[32], mac[16], input[64];
 
     ht_sha256(&in.sign_in, 1, t0);
     ht_sha256(parts, 2, covered);
-    ht_derive(session, 16, "keys", t0, key);
+    ht_derive(session, len, "keys", t0, key);
     ht_cmac(key, 32, covered, 32, mac);
     ck_assert_mem_eq(mac, keys->mac, 16);
     ht_sha256(all, 2, input);
     input[32] = 1;
     memcpy(input + 33, out.pik.kcv, kcv_len);
-    ht_derive(session, 16, "ack", t0, key);
+    ht_derive(session, len, "ack", t0, key);
     ht_cmac(key, 32, input, 33 + kcv_len, mac);
     ck_assert_mem_eq(mac, out.ack_mac, 16);
-    ht_derive(session, 16, "done", t0, key);
+    ht_derive(session, len, "done", t0, key);
     ht_cmac(key, 32, input, 33, mac);
     ck_assert_mem_eq(mac, out.active_mac, 16);
 }
@@ -186,11 +205,9 @@ static void check_keys(uint8_t pik[32], uint8_t mak[32])
     size_t key_len = kl_alg_info(tmk.alg)->key_len;
     struct kl_msg msg;
     const struct kl_working_keys *keys = &msg.u.working_keys;
-    uint8_t session[16];
 
     decode_keys(&msg);
     ck_assert(!keys->has_field62);
-    open_key(keys->c_session, keys->c_session_len, 16, session);
     open_key(keys->pik.data, keys->pik.len, key_len, pik);
     open_key(keys->mak.data, keys->mak.len, key_len, mak);
     ck_assert_mem_ne(pik, mak, key_len);
@@ -200,7 +217,7 @@ static void check_keys(uint8_t pik[32], uint8_t mak[32])
     ck_assert_mem_eq(keys->mak.kcv, out.mak.kcv, in.kcv_len);
     check_stored(&out.pik, KL_BINDING_PIK, tmk.alg, pik, in.kcv_len);
     check_stored(&out.mak, KL_BINDING_MAK, tmk.alg, mak, in.kcv_len);
-    check_macs(keys, session, in.kcv_len);
+    check_macs(keys, in.kcv_len);
     ck_assert_uint_eq(test_session_objects(hsm.session), 0);
 }
 
@@ -272,10 +289,10 @@ END_TEST
 static CK_RV draws_published(CK_SESSION_HANDLE s, unsigned char *bytes, CK_ULONG len)
 {
     (void)s;
-    ck_assert_uint_eq(len, 16 + 16 + 16);
+    ck_assert_uint_eq(len, 16 + 16);
     memset(bytes, 0x3c, len);
-    memcpy(bytes + 16, published_pik, sizeof(published_pik));
-    memcpy(bytes + 32, published_mak, sizeof(published_mak));
+    memcpy(bytes, published_pik, sizeof(published_pik));
+    memcpy(bytes + 16, published_mak, sizeof(published_mak));
     return CKR_OK;
 }
 
@@ -283,7 +300,7 @@ START_TEST(field_62_as_published)
 {
     struct kl_sign_in message = sample(KL_FORMAT_FIELD62);
     struct kl_msg msg;
-    uint8_t session[16], drawn[16], mak[16];
+    uint8_t mak[16];
 
     open_with(1);
     make_tmk(KL_ALG_TDES2, published_tmk);
@@ -298,10 +315,7 @@ START_TEST(field_62_as_published)
     memcpy(mak + 8, published_mak, 8);
     check_stored(&out.pik, KL_BINDING_PIK, KL_ALG_TDES2, published_pik, 4);
     check_stored(&out.mak, KL_BINDING_MAK, KL_ALG_TDES2, mak, 4);
-    memset(drawn, 0x3c, 16);
-    open_key(msg.u.working_keys.c_session, msg.u.working_keys.c_session_len, 16, session);
-    ck_assert_mem_eq(session, drawn, 16);
-    check_macs(&msg.u.working_keys, session, 4);
+    check_macs(&msg.u.working_keys, 4);
     ck_assert_uint_eq(test_session_objects(hsm.session), 0);
 }
 END_TEST
@@ -312,7 +326,7 @@ START_TEST(field_62_under_any_tdes_tmk)
     struct kl_msg msg;
     const uint8_t *field = msg.u.working_keys.field62;
     static const uint8_t zeros[8];
-    uint8_t pik[16], mak[16], session[16], kcv[4];
+    uint8_t pik[16], mak[16], kcv[4];
 
     open_with(1);
     prepare(KL_ALG_TDES2 + (enum kl_alg)_i, KL_FORMAT_FIELD62);
@@ -330,8 +344,7 @@ START_TEST(field_62_under_any_tdes_tmk)
     ck_assert_mem_eq(field + 36, kcv, 4);
     check_stored(&out.pik, KL_BINDING_PIK, KL_ALG_TDES2, pik, 4);
     check_stored(&out.mak, KL_BINDING_MAK, KL_ALG_TDES2, mak, 4);
-    open_key(msg.u.working_keys.c_session, msg.u.working_keys.c_session_len, 16, session);
-    check_macs(&msg.u.working_keys, session, 4);
+    check_macs(&msg.u.working_keys, 4);
 }
 END_TEST
 
@@ -345,8 +358,12 @@ static struct {
     size_t len;
 } known[64];
 static size_t known_count;
-static int wraps_wrongly;
+static int wraps_wrongly, unwraps_wrongly;
 static CK_FUNCTION_LIST before;
+static struct { /* the last key of those that it wrapped by AES key wrap */
+    uint8_t data[KL_CTMK_LEN_MAX];
+    size_t len, at;
+} travelling;
 
 static void remember(CK_OBJECT_HANDLE handle, CK_KEY_TYPE type, const uint8_t *value, size_t len)
 {
@@ -359,7 +376,8 @@ static void remember(CK_OBJECT_HANDLE handle, CK_KEY_TYPE type, const uint8_t *v
     memcpy(known[at].value, value, len);
 }
 
-static size_t find_known(CK_OBJECT_HANDLE handle)
+/* COUNT(known): it is none of them. */
+static size_t look_up(CK_OBJECT_HANDLE handle)
 {
     size_t end = known_count < COUNT(known) ? known_count : COUNT(known);
 
@@ -368,8 +386,15 @@ static size_t find_known(CK_OBJECT_HANDLE handle)
             return i;
         }
     }
-    ck_abort_msg("key %lu is of no known value", handle);
-    return 0;
+    return COUNT(known);
+}
+
+static size_t find_known(CK_OBJECT_HANDLE handle)
+{
+    size_t at = look_up(handle);
+
+    ck_assert_msg(at < COUNT(known), "key %lu is of no known value", handle);
+    return at;
 }
 
 static const CK_ATTRIBUTE *attribute(const CK_ATTRIBUTE *attrs, CK_ULONG count,
@@ -419,14 +444,64 @@ static CK_RV generates(CK_SESSION_HANDLE s, CK_MECHANISM *mechanism, CK_ATTRIBUT
     return creates(s, full, n, handle);
 }
 
+static const char *ecb_of(size_t at)
+{
+    return known[at].type == CKK_DES2 ? "DES-EDE-ECB" : "DES-EDE3-ECB";
+}
+
+/* By TDES-ECB: the value goes into the template, in place of nothing. */
+static CK_RV unwraps_tdes(CK_SESSION_HANDLE s, CK_OBJECT_HANDLE unwrapping,
+                          const unsigned char *wrapped, CK_ULONG len, const CK_ATTRIBUTE *attrs,
+                          CK_ULONG count, CK_OBJECT_HANDLE *handle)
+{
+    size_t kek = find_known(unwrapping);
+    CK_ATTRIBUTE full[32];
+    uint8_t value[32];
+    CK_ULONG n = 0;
+
+    ck_assert(p11_uses(unwrapping) == KL_CAN_UNWRAP);
+    ck_assert_uint_eq(ht_pass(ecb_of(kek), 0, known[kek].value, wrapped, len, value), len);
+    value[0] ^= (uint8_t)unwraps_wrongly;
+    full[n++] = (CK_ATTRIBUTE){CKA_VALUE, value, len};
+    for (CK_ULONG i = 0; i < count; i++) {
+        if (attrs[i].type != CKA_VALUE_LEN) {
+            full[n++] = attrs[i];
+        }
+    }
+    return creates(s, full, n, handle);
+}
+
 static CK_RV unwraps(CK_SESSION_HANDLE s, CK_MECHANISM *mechanism, CK_OBJECT_HANDLE unwrapping,
                      unsigned char *wrapped, CK_ULONG len, CK_ATTRIBUTE *attrs, CK_ULONG count,
                      CK_OBJECT_HANDLE *handle)
 {
-    CK_RV rv = before.C_UnwrapKey(s, mechanism, unwrapping, wrapped, len, attrs, count, handle);
+    CK_RV rv;
 
+    if (mechanism->mechanism == CKM_DES3_ECB) {
+        return unwraps_tdes(s, unwrapping, wrapped, len, attrs, count, handle);
+    }
+    rv = before.C_UnwrapKey(s, mechanism, unwrapping, wrapped, len, attrs, count, handle);
     if (rv == CKR_OK && len == tmk.cryptogram_len && memcmp(wrapped, tmk.cryptogram, len) == 0) {
         remember(*handle, type_of(attrs, count), tmk_value, kl_alg_info(tmk.alg)->key_len);
+    } else if (rv == CKR_OK && len == travelling.len &&
+               memcmp(wrapped, travelling.data, len) == 0) {
+        remember(*handle, type_of(attrs, count), known[travelling.at].value,
+                 known[travelling.at].len);
+    }
+    return rv;
+}
+
+/* By AES key wrap. */
+static CK_RV wraps_aes(CK_SESSION_HANDLE s, CK_MECHANISM *mechanism, CK_OBJECT_HANDLE wrapping,
+                       CK_OBJECT_HANDLE key, unsigned char *result, CK_ULONG *len)
+{
+    size_t at = look_up(key);
+    CK_RV rv = before.C_WrapKey(s, mechanism, wrapping, key, result, len);
+
+    if (rv == CKR_OK && at < COUNT(known)) {
+        memcpy(travelling.data, result, *len);
+        travelling.len = *len;
+        travelling.at = at;
     }
     return rv;
 }
@@ -437,13 +512,13 @@ static CK_RV wraps(CK_SESSION_HANDLE s, CK_MECHANISM *mechanism, CK_OBJECT_HANDL
     size_t kek, at;
 
     if (mechanism->mechanism != CKM_DES3_ECB) {
-        return before.C_WrapKey(s, mechanism, wrapping, key, result, len);
+        return wraps_aes(s, mechanism, wrapping, key, result, len);
     }
     kek = find_known(wrapping);
     at = find_known(key);
     ck_assert(p11_uses(wrapping) == KL_CAN_WRAP);
-    ck_assert_uint_eq(ht_pass(known[kek].type == CKK_DES2 ? "DES-EDE-ECB" : "DES-EDE3-ECB", 1,
-                              known[kek].value, known[at].value, known[at].len, result),
+    ck_assert_uint_eq(ht_pass(ecb_of(kek), 1, known[kek].value, known[at].value, known[at].len,
+                              result),
                       known[at].len);
     if (wraps_wrongly) {
         result[known[at].len - 1] ^= 1;
@@ -470,8 +545,9 @@ START_TEST(tdes_keys_inside_a_token_that_wraps)
     prepare(KL_ALG_TDES2 + (enum kl_alg)(_i % 2), KL_FORMAT_KEYS);
     fake_p11_reset();
     ck_ok(run());
-    ck_assert_uint_eq(fake_p11_calls(FAKE_C_GenerateRandom),
-                      0); /* nothing was drawn for the host */
+    /* Nothing was drawn or opened for the host. */
+    ck_assert_uint_eq(fake_p11_calls(FAKE_C_GenerateRandom), 0);
+    ck_assert_uint_eq(fake_p11_calls(FAKE_C_Decrypt), 0);
     check_keys(pik, mak);
 }
 END_TEST
@@ -493,17 +569,19 @@ END_TEST
 START_TEST(a_token_that_wraps_wrongly_does_not_wrap)
 {
     make_token_wrap();
-    wraps_wrongly = 1;
+    wraps_wrongly = _i == 0;
+    unwraps_wrongly = _i == 1;
     open_with(0);
     prepare(KL_ALG_TDES2, KL_FORMAT_KEYS);
     refused(KL_ERR_UNSUPPORTED);
-    ck_says("does not wrap");
+    ck_says("does not wrap and unwrap");
 }
 END_TEST
 
 /* ---- One use each ---- */
 
-/* TMK, session key, PIK, MAK, K_keys, K_ack and K_done: as many as that. */
+/* TMK, session key, PIK, MAK, K_keys, K_ack and K_done: as many as that. TDES: the TMK in one use
+ * more, and what it takes to get there: a wrappable one, a base, and two keys from it. */
 START_TEST(every_key_of_a_sign_in_has_one_use)
 {
     enum kl_alg alg = (enum kl_alg)(_i % KL_ALG_COUNT + 1);
@@ -513,7 +591,7 @@ START_TEST(every_key_of_a_sign_in_has_one_use)
     prepare(alg, field62 ? KL_FORMAT_FIELD62 : KL_FORMAT_KEYS);
     watch_keys();
     ck_ok(run());
-    ck_assert_uint_eq(watch_seen, 7);
+    ck_assert_uint_eq(watch_seen, kl_alg_info(alg)->is_aes ? 7 : 12);
 }
 END_TEST
 
@@ -618,14 +696,15 @@ START_TEST(every_failing_call_is_cleaned_up)
     static const enum fake_p11_fn fns[] = {
         FAKE_C_UnwrapKey,      FAKE_C_GetAttributeValue, FAKE_C_DeriveKey, FAKE_C_GenerateKey,
         FAKE_C_WrapKey,        FAKE_C_EncryptInit,       FAKE_C_Encrypt,   FAKE_C_SignInit,
-        FAKE_C_GenerateRandom, FAKE_C_CreateObject,      FAKE_C_Sign,
+        FAKE_C_GenerateRandom, FAKE_C_CreateObject,      FAKE_C_Sign,      FAKE_C_DecryptInit,
+        FAKE_C_Decrypt,
     };
-    enum fake_p11_fn fn = fns[_i % 11];
+    enum fake_p11_fn fn = fns[_i % 13];
     struct kl_sign_in_out untouched;
     unsigned calls;
 
     open_with(1);
-    prepare(_i < 11 ? KL_ALG_AES128 : KL_ALG_TDES2, KL_FORMAT_KEYS);
+    prepare(_i < 13 ? KL_ALG_AES128 : KL_ALG_TDES2, KL_FORMAT_KEYS);
     fake_p11_reset();
     ck_ok(run());
     calls = fake_p11_calls(fn);
@@ -662,12 +741,12 @@ static Suite *sign_in_suite(void)
     tcase_add_loop_test(good, every_key_of_a_sign_in_has_one_use, 0, KL_ALG_COUNT + 2);
     tcase_add_test(bad, field_62_is_not_for_aes);
     tcase_add_loop_test(bad, tdes_keys_need_the_operators_word, 0, 4);
-    tcase_add_test(bad, a_token_that_wraps_wrongly_does_not_wrap);
+    tcase_add_loop_test(bad, a_token_that_wraps_wrongly_does_not_wrap, 0, 2);
     tcase_add_test(bad, bad_jobs_are_refused);
     tcase_add_loop_test(bad, a_bad_cryptogram_is_the_stores, 0, 2);
     tcase_add_loop_test(bad, a_key_of_another_is_not_used, 0, 7);
     tcase_add_test(bad, a_token_that_refuses_everything);
-    tcase_add_loop_test(bad, every_failing_call_is_cleaned_up, 0, 22);
+    tcase_add_loop_test(bad, every_failing_call_is_cleaned_up, 0, 26);
     return suite;
 }
 

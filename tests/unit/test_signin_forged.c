@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Sign-in with somebody who has no TMK, but knows a working key that was under it, and has its
- * cryptogram from the wire: with it as the session key he can make every MAC. A MAK of field 62 is
- * single DES, which can be broken, and in ECB its block twice is such a key.
+ * cryptogram from the wire: if it could be the session key, he could make every MAC. A MAK of field
+ * 62 is single DES, which can be broken, and in ECB its block twice is such a key.
  */
 #include <check.h>
 #include <string.h>
@@ -51,16 +51,23 @@ static void weak_pik(struct fake_loader *l, struct kl_working_keys *k)
     memcpy(k->field62 + PIK_AT + BLOCK, k->field62 + PIK_AT, BLOCK);
 }
 
-/* ---- AES ---- */
+/* ---- Format keys ---- */
 
-static struct kl_wrapped_key old_key;
-static uint8_t old_value[16];
+static struct kl_working_keys old;
+static uint8_t old_pik_value[16], old_session[24];
 
+/* Under TDES a PIK fits where the session key does. */
 static void leaked_pik(struct fake_loader *l, struct kl_working_keys *k)
 {
-    memcpy(l->rnd1, old_value, sizeof(old_value));
-    memcpy(k->c_session, old_key.data, old_key.len);
-    k->pik = old_key;
+    memcpy(l->rnd1, old_pik_value, sizeof(old_pik_value));
+    memcpy(k->c_session, old.pik.data, sizeof(old_pik_value));
+}
+
+/* The session key of another sign-in. */
+static void leaked_session(struct fake_loader *l, struct kl_working_keys *k)
+{
+    memcpy(l->rnd1, old_session, sizeof(old_session));
+    memcpy(k->c_session, old.c_session, old.c_session_len);
 }
 
 /* ---- The walk ---- */
@@ -95,13 +102,13 @@ static void begin(struct bench *b, int kind, enum kl_alg alg)
     bench_whole_load(b);
 }
 
-static void expect_refused(struct bench *b, enum kl_key_format format)
+static void expect_refused(struct bench *b, enum kl_key_format format, const char *why)
 {
     uint8_t der[KL_MSG_MAX];
     struct kl_msg msg;
 
     ck_assert_int_eq(sign_in(b, format, &msg, der), KL_ERR_VERIFY);
-    ck_assert_msg(strstr(b->err.text, "the same block twice"), "%s", b->err.text);
+    ck_assert_msg(strstr(b->err.text, why), "%s", b->err.text);
     ok(b, kl_msg_decode(b->buf, b->len, &msg, &b->err));
     ck_assert_int_eq(msg.type, KL_MSG_FAILED);
 }
@@ -119,23 +126,68 @@ START_TEST(test_broken_mak)
     memcpy(broken.field62, msg.u.working_keys.field62, sizeof(broken.field62));
     memcpy(broken.mak, b.loader.mak, sizeof(broken.mak));
     b.loader.spoil_keys = forgeries[_i % 3];
-    expect_refused(&b, KL_FORMAT_FIELD62);
+    expect_refused(&b, KL_FORMAT_FIELD62,
+                   _i % 3 == 2 ? "the same block twice" : "cSession is not this sign-in's");
     bench_end(&b);
 }
 END_TEST
 
-START_TEST(test_leaked_pik)
+/* The work key is strong enough for every TMK. */
+static void begin_leak(struct bench *b, int kind, enum kl_alg alg)
 {
+    EVP_PKEY *key = EVP_EC_gen("P-521");
+    X509 *cert = fake_new_cert("Loader P-521", key, root, fake_root_key, NULL);
     uint8_t der[KL_MSG_MAX];
     struct kl_msg msg;
+
+    bench_init(b, kind);
+    b->params.algs[0] = b->loader.alg = alg;
+    b->params.alg_count = 1;
+    fake_loader_ec(&b->loader, key, cert);
+    bench_whole_load(b);
+    X509_free(cert);
+    EVP_PKEY_free(key);
+    ok(b, sign_in(b, KL_FORMAT_KEYS, &msg, der));
+    old = msg.u.working_keys;
+    memcpy(old_pik_value, b->loader.pik, sizeof(old_pik_value));
+    memcpy(old_session, b->loader.rnd1, sizeof(old_session));
+}
+
+START_TEST(test_leaked_tdes_key)
+{
+    static void (*const forgeries[])(struct fake_loader *,
+                                     struct kl_working_keys *) = {leaked_pik, leaked_session};
     struct bench b;
 
-    begin(&b, _i / 2, _i % 2 ? KL_ALG_TDES2 : KL_ALG_AES128);
-    ok(&b, sign_in(&b, KL_FORMAT_KEYS, &msg, der));
-    old_key = msg.u.working_keys.pik;
-    memcpy(old_value, b.loader.pik, sizeof(old_value));
-    b.loader.spoil_keys = leaked_pik;
-    expect_refused(&b, KL_FORMAT_KEYS);
+    begin_leak(&b, _i / 4, KL_ALG_TDES2 + (enum kl_alg)(_i % 2));
+    b.loader.spoil_keys = forgeries[_i / 2 % 2];
+    expect_refused(&b, KL_FORMAT_KEYS, "cSession is not this sign-in's");
+    bench_end(&b);
+}
+END_TEST
+
+/* Under AES it does not fit: neither in the message nor in the PIN pad. */
+START_TEST(test_leaked_aes_key)
+{
+    static const size_t session_lens[] = {32, 24, 24};
+    struct kl_working_keys forged;
+    uint8_t body[KL_KEYS_BODY_MAX];
+    size_t len;
+    struct bench b;
+
+    begin_leak(&b, _i / 3, KL_ALG_AES128 + (enum kl_alg)(_i % 3));
+    ck_assert_uint_eq(old.c_session_len, session_lens[_i % 3]);
+    forged = old;
+    forged.c_session_len = old.pik.len;
+    memcpy(forged.c_session, old.pik.data, old.pik.len);
+    ck_assert_int_eq(kl_keys_body_encode(&forged, body, &len, &b.err), KL_ERR_INTERNAL);
+    ck_assert_msg(strstr(b.err.text, "cSession has"), "%s", b.err.text);
+    ck_assert_int_eq(kl_pinpad_start_session(b.pad, b.loader.version, b.loader.t0, old.pik.data,
+                                             old.pik.len, &b.err),
+                     KL_ERR_VERIFY);
+    ck_assert_msg(strstr(b.err.text, "a wrapped session key of"), "%s", b.err.text);
+    ok(&b, kl_pinpad_start_session(b.pad, b.loader.version, b.loader.t0, old.c_session,
+                                   old.c_session_len, &b.err));
     bench_end(&b);
 }
 END_TEST
@@ -148,7 +200,8 @@ int main(void)
     tcase_set_timeout(tc, 60);
     tcase_add_unchecked_fixture(tc, fake_make_keys, fake_free_keys);
     tcase_add_loop_test(tc, test_broken_mak, 0, 3 * PAD_KINDS);
-    tcase_add_loop_test(tc, test_leaked_pik, 0, 2 * PAD_KINDS);
+    tcase_add_loop_test(tc, test_leaked_tdes_key, 0, 4 * PAD_KINDS);
+    tcase_add_loop_test(tc, test_leaked_aes_key, 0, 3 * PAD_KINDS);
     suite_add_tcase(suite, tc);
     return test_run(suite);
 }

@@ -86,6 +86,39 @@ START_TEST(test_label)
 }
 END_TEST
 
+/* Likewise: sha256(b"keyloader/1 session\0" + bytes(range(32)))[:16]. */
+START_TEST(test_session_input)
+{
+    struct kl_err err = KL_ERR_INIT;
+    uint8_t t0[KL_HASH_LEN], input[KL_SESSION_INPUT_LEN];
+    char hex[2 * KL_SESSION_INPUT_LEN + 1];
+
+    for (size_t i = 0; i < sizeof(t0); i++) {
+        t0[i] = (uint8_t)i;
+    }
+    ck_assert_int_eq(kl_suite_session_input(t0, input, &err), KL_OK);
+    to_hex(input, sizeof(input), hex);
+    ck_assert_str_eq(hex, "1cd32d88cc0a07319494d90fa61aaafd");
+}
+END_TEST
+
+/* Under an AES TMK a session key and a working key differ in length. */
+START_TEST(test_session_lengths)
+{
+    static const struct {
+        enum kl_alg tmk, session;
+        size_t c_session_len;
+    } table[] = {{KL_ALG_TDES2, KL_ALG_AES128, 16},
+                 {KL_ALG_TDES3, KL_ALG_AES128, 16},
+                 {KL_ALG_AES128, KL_ALG_AES192, 32},
+                 {KL_ALG_AES192, KL_ALG_AES128, 24},
+                 {KL_ALG_AES256, KL_ALG_AES128, 24}};
+
+    ck_assert_int_eq(kl_suite_session_alg(table[_i].tmk), table[_i].session);
+    ck_assert_uint_eq(kl_suite_c_session_len(table[_i].tmk), table[_i].c_session_len);
+}
+END_TEST
+
 /* Likewise: sha256(b"keyloader/1 ecies\0" + bytes(range(32)) + b"\4" + bytes(range(1, length))). */
 static const struct {
     size_t point_len;
@@ -220,6 +253,8 @@ int main(void)
                                      KL_SUITE_COUNT + 2);
     tcase_add_loop_test(tcase, test_label, 0, sizeof(labels) / sizeof(labels[0]));
     tcase_add_test_raise_signal(tcase, test_label_unknown, SIGABRT);
+    tcase_add_test(tcase, test_session_input);
+    tcase_add_loop_test(tcase, test_session_lengths, 0, KL_ALG_COUNT);
     tcase_add_loop_test(tcase, test_ecies_label, 0, sizeof(ecies_labels) / sizeof(ecies_labels[0]));
     tcase_add_test_raise_signal(tcase, test_ecies_label_too_long, SIGABRT);
     tcase_add_test(tcase, test_proof_input);

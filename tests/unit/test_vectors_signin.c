@@ -53,14 +53,15 @@ static int check_keys(struct vec_set *set, int i)
 {
     static const char *const purposes[] = {"keys", "ack", "done"};
 
-    (void)i;
     for (size_t n = 0; n < 3; n++) {
         if (!vec_check_key(set, purposes[n], vec_bytes(set, "session_key"), vec_bytes(set, "t0"),
                            (struct kl_bytes){NULL, 0})) {
             return 0;
         }
     }
-    return vec_get(set, "session_key")->len == 16;
+    return kl_alg_info(load_of(i)->alg)->is_aes
+               ? vec_get(set, "session_key")->len == (load_of(i)->alg == KL_ALG_AES128 ? 24 : 16)
+               : vec_is_session_input(vec_bytes(set, "c_session"), vec_bytes(set, "t0"));
 }
 
 static int check_coding(struct vec_set *set, int i)
