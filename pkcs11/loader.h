@@ -93,13 +93,13 @@ struct kl_load_out {
     uint8_t drop_mac[KL_MAC_LEN];   /* Done.mac for KL_VERDICT_DROP */
 };
 
-/* Runs one load. KL_ERR_UNAVAILABLE: no such work key here (any more). KL_ERR_VERIFY: the peer's C_rnd1_rnd2 is bad
- * (which part is in err's text for the log, never for the peer). KL_ERR_STORE: an imported TMK's
- * cryptogram is, or it is not bound to this terminal. KL_ERR_UNSUPPORTED: suite or algorithm is not
- * in the Hello. KL_ERR_PROTOCOL: not the messages of a load, or not of the work key's suite.
- * KL_ERR_STRENGTH; HSM trouble by kl_rv_err. A token that refuses a known answer, too (tried at
- * most once a second), is KL_ERR_HSM, neither KL_ERR_VERIFY nor KL_ERR_STORE. *out is written only
- * on success. */
+/* Runs one load. KL_ERR_UNAVAILABLE: no such work key here (any more). KL_ERR_VERIFY: the peer's
+ * C_rnd1_rnd2 is bad (which part is in err's text for the log, never for the peer). KL_ERR_STORE:
+ * an imported TMK's cryptogram is, or it is not bound to this terminal. KL_ERR_UNSUPPORTED: suite
+ * or algorithm is not in the Hello. KL_ERR_PROTOCOL: not the messages of a load, or not of the work
+ * key's suite. KL_ERR_STRENGTH; HSM trouble by kl_rv_err. A token that refuses a known answer, too
+ * (tried at most once a second), is KL_ERR_HSM, neither KL_ERR_VERIFY nor KL_ERR_STORE. *out is
+ * written only on success. */
 enum kl_rc kl_loader_run(struct kl_loader *loader, const struct kl_load_in *in,
                          struct kl_load_out *out, struct kl_err *err) KL_MUST_CHECK;
 
