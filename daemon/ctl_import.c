@@ -198,15 +198,44 @@ static enum kl_rc check_terminal(const struct kl_config *config, const struct wi
     return rc;
 }
 
+enum kl_rc kl_ctl_import_put(const struct kl_config *config, struct kl_store *store,
+                             const struct kl_import *import, int replace, int64_t now,
+                             size_t *gated, struct kl_err *err)
+{
+    struct kl_terminal terminal;
+    enum kl_rc rc = kl_life_import(store, import, replace, now, err);
+
+    if (rc == KL_OK && config->terminal_auth != KL_TERMINAL_CERTIFICATE &&
+        (rc = kl_store_terminal_get(store, import->serial, &terminal, err)) == KL_OK) {
+        *gated += !terminal.accept_imported;
+    }
+    return rc;
+}
+
+void kl_ctl_import_note(size_t gated)
+{
+    if (gated > 0) {
+        fprintf(stderr,
+                "keyloaderctl: note: %zu of what waits is for terminals that do not prove who they "
+                "are; it goes out only after `keyloaderctl terminal accept-imported SERIAL`, or "
+                "with terminal-auth = certificate\n",
+                gated);
+    }
+}
+
 static enum kl_rc put(const struct kl_config *config, const struct kl_import *import, int replace,
                       struct kl_err *err)
 {
     struct kl_store *store = NULL;
+    size_t gated = 0;
     enum kl_rc rc = kl_store_open(config->store, KL_STORE_WRITE, &store, err);
 
     if (rc == KL_OK && (rc = kl_store_begin(store, err)) == KL_OK) {
-        rc = kl_life_import(store, import, replace, (int64_t)time(NULL), err);
+        rc = kl_ctl_import_put(config, store, import, replace, (int64_t)time(NULL), &gated, err);
         rc = kl_ctl_finish(store, rc, err);
+    }
+    if (rc == KL_OK) {
+        kl_ctl_import_note(gated);
     }
     kl_store_free(store);
     return rc == KL_ERR_EXISTS && !replace ? kl_err_context(err, "--replace is not given") : rc;

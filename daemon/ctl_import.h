@@ -40,6 +40,14 @@ enum kl_rc kl_ctl_import_wrapped(struct kl_ctl_importer *importer, const char *s
                                  const char *kcv, struct kl_import *out,
                                  struct kl_err *err) KL_MUST_CHECK;
 
+/* kl_life_import; and *gated goes up by one if the terminal cannot prove who it is and nobody has
+ * accepted that, so that the TMK will not go out (life.h). */
+enum kl_rc kl_ctl_import_put(const struct kl_config *config, struct kl_store *store,
+                             const struct kl_import *import, int replace, int64_t now,
+                             size_t *gated, struct kl_err *err) KL_MUST_CHECK;
+/* Says so on stderr, and what to do, unless there are none. */
+void kl_ctl_import_note(size_t gated);
+
 /* tmk import --csv, in ctl_import_csv.c. */
 struct kl_ctl_csv {
     const char *path;

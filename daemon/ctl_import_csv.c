@@ -37,6 +37,7 @@ struct job {
     struct row *rows;
     size_t count, capacity;
     unsigned long good, told; /* rows imported; faults, told or kept back */
+    size_t gated;             /* see kl_ctl_import_put */
 };
 
 /* ---- Faults ---- */
@@ -207,7 +208,8 @@ static enum kl_rc put_row(struct job *job, struct kl_store *store, struct row *r
     if (rc != KL_OK) {
         return rc;
     }
-    row_rc = kl_life_import(store, &row->import, job->wish->replace, now, &why);
+    row_rc = kl_ctl_import_put(&job->ctl->config, store, &row->import, job->wish->replace, now,
+                               &job->gated, &why);
     if (row_rc == KL_OK) {
         job->good++;
         return kl_store_release(store, err);
@@ -246,6 +248,9 @@ static enum kl_rc store_rows(struct job *job, struct kl_err *err)
 
     if (rc == KL_OK && (rc = kl_store_begin(store, err)) == KL_OK) {
         rc = kl_ctl_finish(store, put_rows(job, store, err), err);
+    }
+    if (rc == KL_OK) {
+        kl_ctl_import_note(job->gated);
     }
     kl_store_free(store);
     return rc;

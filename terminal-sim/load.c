@@ -132,9 +132,6 @@ static enum kl_rc prove(struct kl_terminal_load *load, struct kl_msg *msg,
         len = kl_suite_proof_input(t0, der, len, in);
         rc = kl_pinpad_device_sign(load->params.pad, in, len, randoms->sig, &randoms->sig_len, err);
     }
-    if (!rc) {
-        trace(load, "S5 C_rnd1_rnd2 signed by the device key: %zu bytes", randoms->sig_len);
-    }
     return rc;
 }
 
@@ -170,9 +167,9 @@ static enum kl_rc on_certificate(struct kl_terminal_load *load, const struct kl_
     if (rc) {
         return rc;
     }
-    trace(load, "S5 C_rnd1_rnd2 suite=%s c_rnd1=%zu bytes ephemeral=%zu bytes",
-          kl_suite_name(load->suite->id), randoms.u.randoms.c_rnd1_len,
-          randoms.u.randoms.point_len);
+    trace(load, "S5 C_rnd1_rnd2 suite=%s c_rnd1=%zu bytes ephemeral=%zu bytes proof=%zu bytes",
+          kl_suite_name(load->suite->id), randoms.u.randoms.c_rnd1_len, randoms.u.randoms.point_len,
+          randoms.u.randoms.sig_len);
     load->state = STATE_WAIT_MASTER_KEY;
     return KL_OK;
 }

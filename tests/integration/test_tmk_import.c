@@ -140,12 +140,16 @@ START_TEST(under_a_zone_key)
     char kcv[KL_KCV_TEXT], other[KL_KCV_TEXT], bad[80];
     const char *hex = wrapped("tdes2", 0x13, 0, kcv), *second;
 
-    IMPORT(0, NULL, "T1", "tdes2", hex, kcv, "--under-zmk", "zin", "--json");
+    IMPORT(0, "1 of what waits is for terminals that do not prove", "T1", "tdes2", hex, kcv,
+           "--under-zmk", "zin", "--json");
     json_t *made = last_json();
     ck_assert_str_eq(text_at(made, "origin"), "zmk:zin");
     ck_assert_str_eq(text_at(made, "kcv"), kcv);
     json_decref(made);
+    CTL(0, NULL, conf, "terminal", "accept-imported", "T1");
     IMPORT(0, NULL, "T1", "tdes2", hex, kcv, "--under-zmk", "zin"); /* again */
+    ck_assert_ptr_null(strstr(ceremony.last_err, "what waits"));
+    CTL(0, NULL, conf, "terminal", "accept-imported", "T1", "--no");
     ck_assert_uint_eq(waiting(), 1);
     /* Nobody else's, and another only in its place. */
     IMPORT(77, "T1", "T2", "tdes2", hex, kcv, "--under-zmk", "zin");
@@ -315,7 +319,7 @@ START_TEST(a_file_of_them)
     csv_row(f, "T2", 0x15);
     csv_row(f, "T3", 0x16);
     fclose(f);
-    CSV(0, NULL, "--json");
+    CSV(0, "3 of what waits", "--json");
     json_t *report = last_json();
     ck_assert_int_eq(json_integer_value(json_object_get(report, "imported")), 3);
     ck_assert_int_eq(json_integer_value(json_object_get(report, "refused")), 0);
