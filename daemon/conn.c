@@ -392,6 +392,7 @@ void kl_conn_close_all(struct kl_service *service)
     struct kl_conn *conn;
 
     while ((conn = TAILQ_FIRST(&service->conns)) != NULL) {
+        conn->timed_out = 1; /* it is we who end it */
         conn_free(conn);
     }
 }

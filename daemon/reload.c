@@ -19,8 +19,9 @@ struct kl_reload {
     struct kl_trust *next; /* while the workers are rolled to it */
     struct event *begin;   /* never from inside the pool */
     struct event *daily;
-    int up;     /* the first worker is ready */
-    int queued; /* a SIGHUP that came meanwhile */
+    int up;        /* the first worker is ready */
+    int queued;    /* a SIGHUP that came meanwhile */
+    int withdrawn; /* what was in force has been revoked */
 };
 
 /* ---- Keys ---- */
@@ -107,7 +108,7 @@ static void ended(struct kl_reload *reload, const struct kl_err *err)
 {
     if (err != NULL) {
         kl_log(KL_LOG_ERROR, "reload-failed", KL_LOG_ERR(err),
-               KL_STR("consequence", err->rc == KL_ERR_REVOKED
+               KL_STR("consequence", reload->withdrawn
                                          ? "no new load is served until one succeeds"
                                          : "the certificates in force stay in force"));
     }
@@ -135,6 +136,7 @@ static void on_begin(evutil_socket_t fd, short what, void *arg)
     if (kl_trust_load(service->config, time(NULL), &reload->next, &err) != KL_OK) {
         if (err.rc == KL_ERR_REVOKED) { /* all of them: better none than those */
             kl_trust_withdraw(service->trust);
+            reload->withdrawn = 1;
         }
         ended(reload, &err);
         return;
@@ -152,6 +154,7 @@ void kl_reload_rolled(struct kl_reload *reload, const struct kl_err *err)
     } else {
         kl_trust_free(service->trust); /* sessions under way have references of their own */
         service->trust = reload->next;
+        reload->withdrawn = 0;
         kl_log(KL_LOG_INFO, "reloaded", KL_NUM("chains", kl_trust_count(service->trust)));
         kl_trust_warn(service->trust, time(NULL));
     }

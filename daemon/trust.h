@@ -39,8 +39,8 @@ struct kl_trust_entry {
 
 /* Reads what config names. A chain that is not in force at `now` or whose AcquireWCRT is revoked is
  * left out with a warning; anything else that is wrong with any file, or no chain at all being
- * left, is an error that names the file: KL_ERR_CERT, KL_ERR_REVOKED, KL_ERR_NO_FILE. The caller
- * has the one reference. */
+ * left, is an error that names the file: KL_ERR_REVOKED if a chain that is left out is revoked,
+ * else KL_ERR_CERT; KL_ERR_NO_FILE. The caller has the one reference. */
 enum kl_rc kl_trust_load(const struct kl_config *config, time_t now, struct kl_trust **out,
                          struct kl_err *err) KL_MUST_CHECK;
 struct kl_trust *kl_trust_ref(struct kl_trust *trust); /* one more reference: returns trust */

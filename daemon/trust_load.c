@@ -369,7 +369,9 @@ static enum kl_rc load_chains(const struct kl_config *config, time_t now, struct
         }
         if (left_out) {
             kl_log(KL_LOG_WARN, "certificate-left-out", KL_LOG_ERR(err));
-            why = *err;
+            if (why.rc != KL_ERR_REVOKED) { /* which says most, whatever the order of names */
+                why = *err;
+            }
             rc = KL_OK;
         }
     }

@@ -406,7 +406,7 @@ START_TEST(hostile_files)
         {"T1,tdes2,00,112233\n", 0, "header"},
         {"serial,algorithm,cryptogram,kcv\nT1,\"tdes2,00,112233\n", 0, "line 2: "},
         {"serial,algorithm,cryptogram,kcv\nT1,td\"es2,00,112233\n", 0, "line 2: "},
-        {"serial,algorithm,cryptogram,kcv\nT1,tdes2,00,11\0233\n", 51, "line 2: "},
+        {"serial,algorithm,cryptogram,kcv\nT1,tdes2,00,11\000233\n", 51, "line 2: "},
         {"serial,algorithm,cryptogram,kcv\nT1,tdes2,0,0,0,0,0,0,0,0,0\n", 0, "line 2: "},
     };
     char *big;

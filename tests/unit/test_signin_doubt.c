@@ -446,29 +446,28 @@ END_TEST
 
 /* ---- The record ---- */
 
+#define ACTIVE "active 2 tdes2 A0B0C0\n"
+
 START_TEST(test_record_lines)
 {
     static const char *const bad[] = {
-        "keys 1 1 tdes2 A0B0C0 A1B1C1\nend\n",                          /* of no TMK */
-        "active 2 tdes2 A0B0C0\nkeys 1 1 tdes2 A0B0C0 A1B1C1\nend\n",   /* of another */
-        "active 2 tdes2 A0B0C0\nkeys 0 2 tdes2 A0B0C0 A1B1C1\nend\n",   /* no number */
-        "active 2 tdes2 A0B0C0\nkeys 1 2 des A0B0C0 A1B1C1\nend\n",     /* no algorithm */
-        "active 2 tdes2 A0B0C0\nkeys 1 2 tdes2 A0B0C0 A1B1C1D1\nend\n", /* two lengths */
-        "active 2 tdes2 A0B0C0\nkeys 1 2 tdes2 A0B0 A1B1\nend\n",       /* too short */
-        "active 2 tdes2 A0B0C0\nkeys 1 2 tdes2 A0B0C0 A1B1C1\n"
-        "keys 2 2 tdes2 A0B0C0 A1B1C1\nend\n",                        /* twice */
-        "keys-in-doubt\nend\n",                                       /* of no TMK */
-        "active 2 tdes2 A0B0C0\nkeys-in-doubt 1\nend\n",              /* more than the word */
-        "active 2 tdes2 A0B0C0\nkeys-in-doubt\nkeys-in-doubt\nend\n", /* twice */
-        "active 2 tdes2 A0B0C0\nabandoned 3\nkeys-in-doubt\nend\n",   /* too late */
-        "active 2 tdes2 A0B0C0\nkeys-in-doubt\n"
-        "keys 7 2 tdes2 A0B0C0 A1B1C1\nend\n", /* too early */
+        "keys 1 1 tdes2 A0B0C0 A1B1C1\nend\n",          /* of no TMK */
+        ACTIVE "keys 1 1 tdes2 A0B0C0 A1B1C1\nend\n",   /* of another */
+        ACTIVE "keys 0 2 tdes2 A0B0C0 A1B1C1\nend\n",   /* no number */
+        ACTIVE "keys 1 2 des A0B0C0 A1B1C1\nend\n",     /* no algorithm */
+        ACTIVE "keys 1 2 tdes2 A0B0C0 A1B1C1D1\nend\n", /* two lengths */
+        ACTIVE "keys 1 2 tdes2 A0B0 A1B1\nend\n",       /* too short */
+        ACTIVE "keys 1 2 tdes2 A0B0C0 A1B1C1\nkeys 2 2 tdes2 A0B0C0 A1B1C1\nend\n", /* twice */
+        "keys-in-doubt\nend\n",                                                     /* of no TMK */
+        ACTIVE "keys-in-doubt 1\nend\n",                             /* more than the word */
+        ACTIVE "keys-in-doubt\nkeys-in-doubt\nend\n",                /* twice */
+        ACTIVE "abandoned 3\nkeys-in-doubt\nend\n",                  /* too late */
+        ACTIVE "keys-in-doubt\nkeys 7 2 tdes2 A0B0C0 A1B1C1\nend\n", /* too early */
     };
     static const char *const good[] = {
-        "active 2 tdes2 A0B0C0\nkeys 7 2 tdes2 A0B0C0D0 A1B1C1D1\nend\n",
-        "active 2 tdes2 A0B0C0\nkeys 7 2 tdes2 A0B0C0D0 A1B1C1D1\nkeys-in-doubt\nend\n",
-        "active 2 tdes2 A0B0C0\nkeys 7 2 tdes2 A0B0C0D0 A1B1C1D1\nkeys-in-doubt\nabandoned 3\n"
-        "end\n",
+        ACTIVE "keys 7 2 tdes2 A0B0C0D0 A1B1C1D1\nend\n",
+        ACTIVE "keys 7 2 tdes2 A0B0C0D0 A1B1C1D1\nkeys-in-doubt\nend\n",
+        ACTIVE "keys 7 2 tdes2 A0B0C0D0 A1B1C1D1\nkeys-in-doubt\nabandoned 3\nend\n",
     };
     struct kl_err err = KL_ERR_INIT;
     struct kl_record record;

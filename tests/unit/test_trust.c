@@ -261,6 +261,26 @@ START_TEST(none_is_left)
 }
 END_TEST
 
+/* That one is revoked counts for more than that the other is out of date, however they are called.
+ */
+START_TEST(revoked_or_out_of_date)
+{
+    static const char *const names[][2] = {{"a", "b"}, {"b", "a"}};
+    char path[PATH_MAX], other[PATH_MAX];
+
+    rsa.crl.lists_leaf = 1;
+    ec.leaf.to = -1;
+    make();
+    ck_assert_int_eq(kl_trust_path(&config, "rsa", path, &err), KL_OK);
+    ck_assert_int_eq(kl_trust_path(&config, names[_i][0], other, &err), KL_OK);
+    ck_assert_int_eq(rename(path, other), 0);
+    ck_assert_int_eq(kl_trust_path(&config, "ec", path, &err), KL_OK);
+    ck_assert_int_eq(kl_trust_path(&config, names[_i][1], other, &err), KL_OK);
+    ck_assert_int_eq(rename(path, other), 0);
+    ck_assert_int_eq(load(), KL_ERR_REVOKED);
+}
+END_TEST
+
 /* ---- What is refused ---- */
 
 static void no_root(void)
@@ -659,6 +679,7 @@ int main(void)
     tcase_add_test(tc, issuer_is_a_root);
     tcase_add_loop_test(tc, is_left_out, 0, ROWS(passing));
     tcase_add_loop_test(tc, none_is_left, 0, ROWS(passing));
+    tcase_add_loop_test(tc, revoked_or_out_of_date, 0, 2);
     tcase_add_loop_test(tc, is_refused, 0, ROWS(faults));
     tcase_add_test(tc, strays);
     tcase_add_test(tc, binding);
