@@ -596,6 +596,7 @@ START_TEST(test_device_signs)
     static const struct fake_profile profile = {.eku = "critical," KL_OID_EKU_TERMINAL};
     int i = _i % DEVICE_KEYS;
     EVP_PKEY *device = NULL;
+    char proof[32];
     uint8_t *der = NULL;
     struct kl_msg msg;
     struct bench b;
@@ -615,7 +616,11 @@ START_TEST(test_device_signs)
     ck_assert_uint_eq(msg.u.hello.chain_count, 1);
     ck_assert_mem_eq(msg.u.hello.chain[0].data, der, (size_t)len);
     bench_whole_load(&b);
-    ck_assert_ptr_nonnull(strstr(b.traced, "signed by the device key"));
+    snprintf(proof, sizeof(proof), "proof=%d bytes",
+             device_keys[i].type == KL_KEY_EC
+                 ? 2 * (int)kl_curve_by_bits(device_keys[i].bits)->field_len
+                 : (int)device_keys[i].bits / 8);
+    ck_assert_ptr_nonnull(strstr(b.traced, proof));
     if (device_keys[i].bits == 256) {
         fake_loader_ec(&b.loader, fake_ec_key, fake_ec_work);
         b.loader.version = 2;
