@@ -298,6 +298,7 @@ replay() { # SERIAL
 }
 
 start_relay() { # OPTION...: sets relayed
+    rm -f "$dir/relay.out" # of the one before: its port must not be read again
     relay --connect "$port" "$@" > "$dir/relay.out" &
     children+=($!)
     relayed=$(wait_for "$dir/relay.out" 'port ([0-9]+)')
