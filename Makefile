@@ -10,7 +10,9 @@
 #                           or SUITE=hardened-ec: with that suite instead of hardened-rsa
 #   make lint               formatting, static analysis, shell scripts
 #   make vectors            writes the test vectors of docs/protocol.md anew
+#   make man                man pages into build/man
 #   make install DESTDIR= PREFIX=/usr/local
+#   make deb                Debian packages into build/deb; DEB_BUILD_OPTIONS= runs the unit tests
 
 VERSION  := 0.1.0
 BUILD    ?= build
@@ -30,7 +32,8 @@ SUITE        ?= hardened-rsa
 
 GOALS     := $(or $(MAKECMDGOALS),all)
 NEEDS     := build $(if $(filter check% tests demo fuzz% tools vectors,$(GOALS)),test) \
-             $(if $(filter fuzz%,$(GOALS)),fuzz) $(if $(filter lint format,$(GOALS)),lint)
+             $(if $(filter fuzz%,$(GOALS)),fuzz) $(if $(filter lint format,$(GOALS)),lint) \
+             $(if $(filter deb check-package,$(GOALS)),package)
 DRY_RUN   := $(findstring n,$(filter-out --%,$(firstword -$(MAKEFLAGS))))
 ifeq ($(NODEPS)$(DRY_RUN),)
 ifneq ($(filter-out clean,$(GOALS)),)
@@ -79,10 +82,10 @@ TOOLS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(filter-out %_p11.c,$(wildcard t
 SUPPORT := $(call objs,$(wildcard tests/support/*.c))
 
 SOURCES := $(wildcard $(addsuffix /*.[ch],$(ROOMS)) tests/*/*.[ch])
-SCRIPTS := $(wildcard .ci/run .ci/*.sh tests/*.sh)
+SCRIPTS := $(wildcard .ci/run .ci/*.sh tests/*.sh conf/debian/*.sh conf/debian/*.postinst conf/debian/*.postrm)
 
 .PHONY: all deps tests tools check check-unit check-integration check-asan check-tsan fuzz fuzzers \
-        fuzz-run demo lint format vectors install clean
+        fuzz-run demo lint format vectors man install deb clean
 .SECONDARY:
 .DELETE_ON_ERROR:
 all: $(BINS)
@@ -185,16 +188,49 @@ lint-tidy: $(TIDY)
 format:
 	clang-format -i $(SOURCES)
 
+# ---- Man pages ----
+
+# The configuration's page is made from what the program itself says of its keys.
+MAN := $(addprefix $(BUILD)/man/,$(notdir $(wildcard docs/man/*.[1-9])) keyloaderd.conf.5)
+man: $(MAN)
+$(BUILD)/man/keyloaderd.conf.5: docs/man/keyloaderd.conf.5.in docs/man/conf.awk $(BUILD)/bin/keyloaderd
+	@mkdir -p $(@D)
+	$(Q)$(BUILD)/bin/keyloaderd --help-config > $@.keys
+	$(Q)awk -f docs/man/conf.awk $@.keys $< > $@
+$(BUILD)/man/%: docs/man/%
+	@mkdir -p $(@D)
+	$(Q)cp $< $@
+
 # ---- Installation ----
 
-DOC := $(DESTDIR)$(PREFIX)/share/doc/keyloader
-install: all
+SHARE := $(DESTDIR)$(PREFIX)/share
+LIBDIR := $(DESTDIR)$(PREFIX)/lib
+DOC   := $(SHARE)/doc/keyloader
+install: all man
 	install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/bin $(DOC)/examples $(DOC)/docs
 	install -m 0755 $(BUILD)/bin/keyloaderd $(BUILD)/bin/keyloaderctl $(DESTDIR)$(PREFIX)/sbin/
 	install -m 0755 $(BUILD)/bin/acquire-ca $(BUILD)/bin/terminal-sim $(DESTDIR)$(PREFIX)/bin/
 	install -m 0644 conf/keyloaderd.conf $(DOC)/examples/
-	install -m 0644 LICENSE README.md $(DOC)/
+	install -m 0644 LICENSE README.md CHANGELOG.md $(DOC)/
 	install -m 0644 $(wildcard docs/*.md) $(DOC)/docs/
+	install -d $(addprefix $(SHARE)/man/man,1 5 8)
+	$(foreach n,1 5 8,install -m 0644 $(filter %.$(n),$(MAN)) $(SHARE)/man/man$(n)/ &&) :
+
+# ---- Debian packages ----
+
+# A source tree of its own, with debian/ at its root, so that nothing here is touched. Its unit
+# tests are not run again unless asked for: .ci/run has done so.
+DEB := $(BUILD)/deb/keyloader-$(VERSION)
+export DEB_BUILD_OPTIONS ?= nocheck
+deb:
+	rm -rf $(DEB)
+	mkdir -p $(DEB)
+	tar -c --exclude-vcs $(ROOMS) docs tests .ci Makefile LICENSE $(wildcard *.md) | tar -x -C $(DEB)
+	mv $(DEB)/conf/debian $(DEB)/debian
+	sed -i 's/^VERSION  *:=.*/VERSION := $(VERSION)/' $(DEB)/Makefile
+	$(DEB)/debian/changelog.sh $(VERSION) CHANGELOG.md > $(DEB)/debian/changelog
+	cd $(DEB) && env -u MAKEFLAGS -u MAKELEVEL -u DESTDIR dpkg-buildpackage -us -uc -b
+	@ls -1 $(BUILD)/deb/*.deb
 
 clean:
 	rm -rf $(BUILD)
