@@ -37,5 +37,6 @@ extern const struct kl_ctl_command kl_ctl_cert_commands[];      /* ctl_cert.c: c
 extern const struct kl_ctl_command kl_ctl_terminal_commands[];  /* ctl_terminal.c */
 extern const struct kl_ctl_command kl_ctl_tmk_commands[];       /* ctl_tmk.c */
 extern const struct kl_ctl_command kl_ctl_report_commands[];    /* ctl_report.c */
+extern const struct kl_ctl_command kl_ctl_store_commands[];     /* ctl_store.c */
 
 #endif

@@ -15,6 +15,7 @@
 #include "conf/report.h"
 #include "daemon/ctl.h"
 #include "daemon/ctl_hsm.h"
+#include "daemon/ctl_store.h"
 #include "daemon/store.h"
 #include "pkcs11/binding.h"
 #include "pkcs11/import.h"
@@ -83,7 +84,7 @@ static enum kl_rc find_key(const struct kl_config *config, const struct wish *wi
     struct kl_terminal terminal;
     struct kl_working working;
     struct kl_store *store = NULL;
-    enum kl_rc rc = kl_store_open(config->store, KL_STORE_READ, &store, err);
+    enum kl_rc rc = kl_ctl_store_open(config, KL_STORE_READ, &store, err);
 
     if (rc == KL_OK) {
         rc = kl_store_terminal_get(store, wish->serial, &terminal, err);

@@ -11,6 +11,7 @@
 
 #include "conf/certfile.h"
 #include "conf/cli.h"
+#include "daemon/ctl_store.h"
 #include "daemon/ctl_terminal.h"
 #include "daemon/store.h"
 #include "daemon/trust.h"
@@ -66,7 +67,7 @@ enum kl_rc kl_ctl_audit(const struct kl_config *config, const char *event, const
 {
     char detail[KL_AUDIT_DETAIL_MAX + 1];
     struct kl_store *store = NULL;
-    enum kl_rc rc = kl_store_open(config->store, KL_STORE_CREATE, &store, err);
+    enum kl_rc rc = kl_ctl_store_open(config, KL_STORE_CREATE, &store, err);
 
     kl_log_format(detail, sizeof(detail), fields, count);
     if (rc == KL_OK && (rc = kl_store_begin(store, err)) == KL_OK) {
@@ -80,7 +81,7 @@ enum kl_rc kl_ctl_audit(const struct kl_config *config, const char *event, const
 enum kl_rc kl_ctl_audit_ready(const struct kl_config *config, struct kl_err *err)
 {
     struct kl_store *store = NULL;
-    enum kl_rc rc = kl_store_open(config->store, KL_STORE_CREATE, &store, err);
+    enum kl_rc rc = kl_ctl_store_open(config, KL_STORE_CREATE, &store, err);
 
     kl_store_free(store);
     return rc;

@@ -15,6 +15,7 @@
 #include "conf/report.h"
 #include "daemon/ctl_components.h"
 #include "daemon/ctl_hsm.h"
+#include "daemon/ctl_store.h"
 #include "daemon/ctl_terminal.h"
 #include "daemon/ctl_tmk.h"
 #include "daemon/life.h"
@@ -185,7 +186,7 @@ static enum kl_rc check_terminal(const struct kl_config *config, const struct wi
 {
     struct kl_terminal terminal;
     struct kl_store *store = NULL;
-    enum kl_rc rc = kl_store_open(config->store, KL_STORE_READ, &store, err);
+    enum kl_rc rc = kl_ctl_store_open(config, KL_STORE_READ, &store, err);
 
     if (rc == KL_OK) {
         rc = kl_store_terminal_get(store, wish->serial, &terminal, err);
@@ -228,7 +229,7 @@ static enum kl_rc put(const struct kl_config *config, const struct kl_import *im
 {
     struct kl_store *store = NULL;
     size_t gated = 0;
-    enum kl_rc rc = kl_store_open(config->store, KL_STORE_WRITE, &store, err);
+    enum kl_rc rc = kl_ctl_store_open(config, KL_STORE_WRITE, &store, err);
 
     if (rc == KL_OK && (rc = kl_store_begin(store, err)) == KL_OK) {
         rc = kl_ctl_import_put(config, store, import, replace, (int64_t)time(NULL), &gated, err);

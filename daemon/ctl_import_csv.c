@@ -13,6 +13,7 @@
 #include "conf/report.h"
 #include "daemon/csv.h"
 #include "daemon/ctl_import.h"
+#include "daemon/ctl_store.h"
 #include "daemon/ctl_terminal.h"
 #include "daemon/life.h"
 #include "pkcs11/rv.h"
@@ -244,7 +245,7 @@ static enum kl_rc put_rows(struct job *job, struct kl_store *store, struct kl_er
 static enum kl_rc store_rows(struct job *job, struct kl_err *err)
 {
     struct kl_store *store = NULL;
-    enum kl_rc rc = kl_store_open(job->ctl->config.store, KL_STORE_WRITE, &store, err);
+    enum kl_rc rc = kl_ctl_store_open(&job->ctl->config, KL_STORE_WRITE, &store, err);
 
     if (rc == KL_OK && (rc = kl_store_begin(store, err)) == KL_OK) {
         rc = kl_ctl_finish(store, put_rows(job, store, err), err);

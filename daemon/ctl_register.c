@@ -13,6 +13,7 @@
 #include "conf/options.h"
 #include "conf/report.h"
 #include "daemon/csv.h"
+#include "daemon/ctl_store.h"
 #include "daemon/ctl_terminal.h"
 #include "daemon/life.h"
 #include "daemon/trust.h"
@@ -134,7 +135,7 @@ enum kl_rc kl_ctl_terminal_add(struct kl_ctl *ctl, int argc, char **argv, struct
         (rc = copy_serial("PIN pad serial", pinpad, terminal.pinpad_serial, err)) != KL_OK) {
         return rc;
     }
-    if ((rc = kl_store_open(ctl->config.store, KL_STORE_CREATE, &store, err)) != KL_OK) {
+    if ((rc = kl_ctl_store_open(&ctl->config, KL_STORE_CREATE, &store, err)) != KL_OK) {
         return rc;
     }
     terminal.created = (int64_t)time(NULL);
@@ -247,7 +248,7 @@ static enum kl_rc import_file(struct kl_ctl *ctl, struct import *import, const c
     enum kl_rc rc;
 
     find_carriers(&ctl->config, &import->carriers);
-    if ((rc = kl_store_open(ctl->config.store, KL_STORE_CREATE, &import->store, err)) != KL_OK ||
+    if ((rc = kl_ctl_store_open(&ctl->config, KL_STORE_CREATE, &import->store, err)) != KL_OK ||
         (rc = kl_store_begin(import->store, err)) != KL_OK) {
         return rc;
     }

@@ -8,6 +8,7 @@
 #include "conf/report.h"
 #include "daemon/ctl.h"
 #include "daemon/ctl_list.h"
+#include "daemon/ctl_store.h"
 #include "daemon/ctl_terminal.h"
 #include "daemon/store.h"
 
@@ -114,7 +115,7 @@ static enum kl_rc report_unique(struct kl_ctl *ctl, int argc, char **argv, struc
     enum kl_rc rc;
 
     if ((rc = kl_options_parse(argc, argv, NULL, "", err)) != KL_OK ||
-        (rc = kl_store_open(ctl->config.store, KL_STORE_READ, &store, err)) != KL_OK ||
+        (rc = kl_ctl_store_open(&ctl->config, KL_STORE_READ, &store, err)) != KL_OK ||
         (rc = compare_keys(store, &unique, err)) != KL_OK) {
         goto out;
     }

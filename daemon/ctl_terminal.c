@@ -11,6 +11,7 @@
 #include "conf/options.h"
 #include "conf/report.h"
 #include "daemon/ctl_list.h"
+#include "daemon/ctl_store.h"
 #include "daemon/ctl_tmk.h"
 #include "daemon/life.h"
 
@@ -192,7 +193,7 @@ static enum kl_rc change_each(struct kl_ctl *ctl, int argc, char **argv,
     int64_t now = now_seconds();
     enum kl_rc rc;
 
-    if ((rc = kl_store_open(ctl->config.store, KL_STORE_WRITE, &store, err)) != KL_OK ||
+    if ((rc = kl_ctl_store_open(&ctl->config, KL_STORE_WRITE, &store, err)) != KL_OK ||
         (rc = kl_store_begin(store, err)) != KL_OK) {
         goto out;
     }
@@ -331,7 +332,7 @@ static enum kl_rc list(struct kl_ctl *ctl, int argc, char **argv, struct kl_err 
     enum kl_rc rc;
 
     if ((rc = kl_options_parse(argc, argv, NULL, "", err)) != KL_OK ||
-        (rc = kl_store_open(ctl->config.store, KL_STORE_READ, &store, err)) != KL_OK) {
+        (rc = kl_ctl_store_open(&ctl->config, KL_STORE_READ, &store, err)) != KL_OK) {
         return rc;
     }
     rc = kl_store_terminal_each(store, terminal_row, &rows, err);
@@ -349,7 +350,7 @@ static enum kl_rc show(struct kl_ctl *ctl, int argc, char **argv, struct kl_err 
     enum kl_rc rc;
 
     if ((rc = kl_options_parse(argc, argv, NULL, "SERIAL", err)) != KL_OK ||
-        (rc = kl_store_open(ctl->config.store, KL_STORE_READ, &store, err)) != KL_OK) {
+        (rc = kl_ctl_store_open(&ctl->config, KL_STORE_READ, &store, err)) != KL_OK) {
         return rc;
     }
     if ((rc = kl_ctl_terminal_report(store, argv[optind], &report, err)) == KL_OK) {

@@ -12,6 +12,7 @@
 #include "conf/report.h"
 #include "daemon/ctl.h"
 #include "daemon/ctl_list.h"
+#include "daemon/ctl_store.h"
 #include "daemon/ctl_terminal.h"
 #include "daemon/life.h"
 
@@ -73,7 +74,7 @@ static enum kl_rc tmk_list(struct kl_ctl *ctl, int argc, char **argv, struct kl_
     enum kl_rc rc;
 
     if ((rc = kl_options_parse(argc, argv, options, "", err)) != KL_OK ||
-        (rc = kl_store_open(ctl->config.store, KL_STORE_READ, &store, err)) != KL_OK) {
+        (rc = kl_ctl_store_open(&ctl->config, KL_STORE_READ, &store, err)) != KL_OK) {
         return rc;
     }
     /* A mistyped serial is not a terminal without TMKs. */
@@ -105,7 +106,7 @@ static enum kl_rc tmk_waiting(struct kl_ctl *ctl, int argc, char **argv, struct 
     enum kl_rc rc;
 
     if ((rc = kl_options_parse(argc, argv, NULL, "", err)) != KL_OK ||
-        (rc = kl_store_open(ctl->config.store, KL_STORE_READ, &store, err)) != KL_OK) {
+        (rc = kl_ctl_store_open(&ctl->config, KL_STORE_READ, &store, err)) != KL_OK) {
         return rc;
     }
     rc = kl_store_import_each(store, import_row, &list, err);
@@ -141,7 +142,7 @@ static enum kl_rc change_keys(struct kl_ctl *ctl, const char *serial, const stru
     json_t *report = NULL;
     enum kl_rc rc;
 
-    if ((rc = kl_store_open(ctl->config.store, KL_STORE_WRITE, &store, err)) != KL_OK) {
+    if ((rc = kl_ctl_store_open(&ctl->config, KL_STORE_WRITE, &store, err)) != KL_OK) {
         return rc;
     }
     if ((rc = kl_store_begin(store, err)) == KL_OK) {
@@ -180,15 +181,16 @@ static enum kl_rc tmk_revoke(struct kl_ctl *ctl, int argc, char **argv, struct k
 static enum kl_rc audit_row(const struct kl_audit *record, void *arg, struct kl_err *err)
 {
     return kl_ctl_list_row(arg,
-                           json_pack("{s:I, s:o, s:s, s:s, s:s}", "id", (json_int_t)record->id,
-                                     "time", kl_ctl_time(record->time), "event", record->event,
-                                     "serial", record->serial, "detail", record->detail),
+                           json_pack("{s:I, s:o, s:s, s:s, s:s, s:s}", "id", (json_int_t)record->id,
+                                     "time", kl_ctl_time(record->time), "actor", record->actor,
+                                     "event", record->event, "serial", record->serial, "detail",
+                                     record->detail),
                            err);
 }
 
 static enum kl_rc audit_list(struct kl_ctl *ctl, int argc, char **argv, struct kl_err *err)
 {
-    static const int widths[] = {8, 20, 20, 16, 0};
+    static const int widths[] = {8, 20, 16, 20, 16, 0};
     struct kl_ctl_list list = {ctl->json, widths, 0};
     struct kl_store *store = NULL;
     unsigned last = 0;
@@ -197,7 +199,7 @@ static enum kl_rc audit_list(struct kl_ctl *ctl, int argc, char **argv, struct k
     enum kl_rc rc;
 
     if ((rc = kl_options_parse(argc, argv, options, "", err)) != KL_OK ||
-        (rc = kl_store_open(ctl->config.store, KL_STORE_READ, &store, err)) != KL_OK) {
+        (rc = kl_ctl_store_open(&ctl->config, KL_STORE_READ, &store, err)) != KL_OK) {
         return rc;
     }
     rc = kl_store_audit_each(store, last, audit_row, &list, err);

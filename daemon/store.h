@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "daemon/audit_chain.h"
 #include "pkcs11/loader.h"
 #include "proto/alg.h"
 #include "proto/err.h"
@@ -25,8 +26,12 @@ enum kl_store_mode {
     KL_STORE_CREATE, /* made (mode 0600) if it does not exist */
 };
 
-/* Opens the store at path and checks its schema version. KL_ERR_NO_FILE, KL_ERR_PERMISSION or
- * KL_ERR_STORE, with path and cause. */
+#define KL_STORE_VERSION 3 /* of its schema */
+/* Opens the store at path and checks its schema version. One of an older version is brought up to
+ * date by who opens it to write, in one transaction, with a copy kept beside it; who opens it to
+ * read is told so. KL_ERR_NO_FILE, KL_ERR_PERMISSION or KL_ERR_STORE, with path and cause;
+ * KL_ERR_BUSY: it is old, and a daemon serves it; KL_ERR_VERIFY: it is old, and its audit trail is
+ * not whole. */
 enum kl_rc kl_store_open(const char *path, enum kl_store_mode mode, struct kl_store **out,
                          struct kl_err *err) KL_MUST_CHECK;
 void kl_store_free(struct kl_store *store); /* rolls back what is open; takes NULL */
@@ -36,6 +41,11 @@ void kl_store_free(struct kl_store *store); /* rolls back what is open; takes NU
 enum kl_rc kl_store_claim(struct kl_store *store, struct kl_err *err) KL_MUST_CHECK;
 /* *claimed: 1 if a daemon serves the store at path just now; there may be none yet. */
 enum kl_rc kl_store_claimed(const char *path, int *claimed, struct kl_err *err) KL_MUST_CHECK;
+
+/* Copies the state that was committed last to a new file (mode 0600), durably; any thread of any
+ * program may be at the store meanwhile. KL_ERR_EXISTS. */
+enum kl_rc kl_store_copy(const struct kl_store *store, const char *path,
+                         struct kl_err *err) KL_MUST_CHECK;
 
 /* One transaction at a time; everything below that writes needs one (KL_ERR_STORE outside of it, or
  * when a full disk or the like has already undone it). Commit is durable (fsync) when it returns
@@ -62,6 +72,7 @@ struct kl_terminal {
     int64_t armed_until;             /* 0 = not armed */
     uint32_t attempts_left;          /* candidates that this arming may still make */
     int64_t created;
+    uint32_t version_floor; /* versions up to it are taken, whatever TMKs there are */
 };
 
 enum kl_rc kl_store_terminal_add(struct kl_store *store, const struct kl_terminal *terminal,
@@ -69,9 +80,12 @@ enum kl_rc kl_store_terminal_add(struct kl_store *store, const struct kl_termina
 enum kl_rc kl_store_terminal_get(struct kl_store *store, const char *serial,
                                  struct kl_terminal *out,
                                  struct kl_err *err) KL_MUST_CHECK; /* KL_ERR_NOT_FOUND */
-/* Writes all fields but serial and created. */
+/* Writes all fields but serial, created and version_floor. */
 enum kl_rc kl_store_terminal_update(struct kl_store *store, const struct kl_terminal *terminal,
                                     struct kl_err *err) KL_MUST_CHECK;
+/* Raises version_floor to that; it never sinks. For who knows that the store has forgotten TMKs. */
+enum kl_rc kl_store_terminal_floor(struct kl_store *store, const char *serial, uint32_t version,
+                                   struct kl_err *err) KL_MUST_CHECK;
 /* Calls fn for each terminal in order of serial until it returns other than KL_OK. */
 typedef enum kl_rc (*kl_terminal_fn)(const struct kl_terminal *terminal, void *arg,
                                      struct kl_err *err);
@@ -131,7 +145,7 @@ enum kl_rc kl_store_tmk_get(struct kl_store *store, const char *serial, uint32_t
 enum kl_rc kl_store_tmk_set_state(struct kl_store *store, const char *serial, uint32_t version,
                                   enum kl_tmk_state state, int64_t activated, int64_t superseded,
                                   struct kl_err *err) KL_MUST_CHECK;
-/* The highest version ever given to the terminal, 0 if none. */
+/* The highest version ever given to the terminal, and version_floor at least; 0 if none. */
 enum kl_rc kl_store_tmk_last_version(struct kl_store *store, const char *serial, uint32_t *out,
                                      struct kl_err *err) KL_MUST_CHECK;
 /* Calls fn for each TMK in order of serial and version; serial NULL = of all terminals;
@@ -217,25 +231,76 @@ typedef enum kl_rc (*kl_share_fn)(enum kl_share share, const struct kl_holder *o
 enum kl_rc kl_store_share_each(struct kl_store *store, kl_share_fn fn, void *arg,
                                struct kl_err *err) KL_MUST_CHECK;
 
-/* ---- Audit ---- */
+/* ---- Audit (daemon/audit_chain.h) ---- */
 
-/* Appends one record, in the same transaction as what it tells of. detail is logfmt, no secret. */
+/* Who does what is recorded from now on, "" = the daemon itself; copied. */
+void kl_store_set_actor(struct kl_store *store, const char *actor);
+
+/* Appends one record to the chain, in the same transaction as what it tells of. detail is logfmt,
+ * no secret. What is longer than its field is cut. */
 enum kl_rc kl_store_audit(struct kl_store *store, int64_t now, const char *event,
                           const char *serial, const char *detail, struct kl_err *err) KL_MUST_CHECK;
 
-#define KL_AUDIT_EVENT_MAX 32   /* characters */
-#define KL_AUDIT_DETAIL_MAX 480 /* bytes; what is longer is cut */
-struct kl_audit {
-    uint64_t id; /* 1, 2, ... without reuse */
-    int64_t time;
-    char event[KL_AUDIT_EVENT_MAX + 1];
-    char serial[KL_SERIAL_MAX + 1]; /* "" = of no terminal */
-    char detail[KL_AUDIT_DETAIL_MAX + 1];
-};
 /* Calls fn for the last `last` records (0 = all), oldest first, until it returns other than
  * KL_OK. */
 typedef enum kl_rc (*kl_audit_fn)(const struct kl_audit *record, void *arg, struct kl_err *err);
 enum kl_rc kl_store_audit_each(struct kl_store *store, uint64_t last, kl_audit_fn fn, void *arg,
                                struct kl_err *err) KL_MUST_CHECK;
+
+/* The last record's id and hash, archived or not; of none: 0 and what stands before the first. */
+enum kl_rc kl_store_audit_head(struct kl_store *store, uint64_t *id, uint8_t hash[KL_HASH_LEN],
+                               struct kl_err *err) KL_MUST_CHECK;
+
+/* ---- What the store knows of itself: texts by name ---- */
+
+#define KL_META_MAX 4096            /* bytes of a value */
+#define KL_META_STORE_ID "store-id" /* KL_STORE_ID_LEN bytes in hex; never changes */
+
+enum kl_rc kl_store_meta_get(struct kl_store *store, const char *name, char out[KL_META_MAX + 1],
+                             struct kl_err *err) KL_MUST_CHECK; /* KL_ERR_NOT_FOUND */
+enum kl_rc kl_store_meta_put(struct kl_store *store, const char *name, const char *value,
+                             struct kl_err *err) KL_MUST_CHECK;
+
+/* ---- Requests that wait for a second operator ---- */
+
+enum kl_request_state {
+    KL_REQUEST_PENDING = 1,
+    KL_REQUEST_APPROVED = 2, /* and not carried out yet */
+    KL_REQUEST_REJECTED = 3,
+    KL_REQUEST_DONE = 4,
+    KL_REQUEST_EXPIRED = 5,
+    KL_REQUEST_FAILED = 6,
+};
+const char *kl_request_state_name(enum kl_request_state state);
+
+#define KL_REQUEST_KIND_MAX 32     /* characters, at least 1 */
+#define KL_REQUEST_PARAMS_MAX 4096 /* bytes */
+#define KL_REQUEST_OUTCOME_MAX 512 /* bytes */
+struct kl_request {
+    uint64_t id;                            /* 1, 2, ... without reuse */
+    char kind[KL_REQUEST_KIND_MAX + 1];     /* of operation, such as "tmk-export" */
+    char params[KL_REQUEST_PARAMS_MAX + 1]; /* canonical JSON */
+    int64_t requester_uid;
+    char requester[KL_AUDIT_ACTOR_MAX + 1];
+    int64_t created, expires;
+    enum kl_request_state state;
+    int64_t approver_uid; /* -1 = nobody has decided */
+    char approver[KL_AUDIT_ACTOR_MAX + 1];
+    int64_t decided; /* 0 = not yet */
+    char outcome[KL_REQUEST_OUTCOME_MAX + 1];
+};
+/* Of request, kind, params, requester and both times are read; it is pending. *id: which it got. */
+enum kl_rc kl_store_request_add(struct kl_store *store, const struct kl_request *request,
+                                uint64_t *id, struct kl_err *err) KL_MUST_CHECK;
+enum kl_rc kl_store_request_get(struct kl_store *store, uint64_t id, struct kl_request *out,
+                                struct kl_err *err) KL_MUST_CHECK; /* KL_ERR_NOT_FOUND */
+/* Writes state, approver, decided and outcome of one that is `from` now; KL_ERR_NOT_FOUND. */
+enum kl_rc kl_store_request_update(struct kl_store *store, const struct kl_request *request,
+                                   enum kl_request_state from, struct kl_err *err) KL_MUST_CHECK;
+/* Calls fn for each in order of id until it returns other than KL_OK; state 0 = any. */
+typedef enum kl_rc (*kl_request_fn)(const struct kl_request *request, void *arg,
+                                    struct kl_err *err);
+enum kl_rc kl_store_request_each(struct kl_store *store, enum kl_request_state state,
+                                 kl_request_fn fn, void *arg, struct kl_err *err) KL_MUST_CHECK;
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The store in SQLite: rows of terminals, of TMKs and of the audit trail.
+ * The store in SQLite: rows of terminals and of TMKs.
  */
 #include <openssl/evp.h>
 #include <string.h>
@@ -12,6 +12,8 @@
 #define TERMINAL_COLUMNS \
     "serial, pinpad, alg, blocked, armed_until, attempts_left, accept_imported, device_key, " \
     "created"
+/* Written by kl_store_terminal_floor only. */
+#define TERMINAL_ALL_COLUMNS TERMINAL_COLUMNS ", version_floor"
 
 /* Empty = none. */
 static void bind_device_key(sqlite3_stmt *stmt, int column, int has,
@@ -36,7 +38,7 @@ static enum kl_rc read_terminal(struct kl_store *store, sqlite3_stmt *stmt, void
                                 struct kl_err *err)
 {
     struct kl_terminal t = {0};
-    int64_t alg, blocked, attempts, accept;
+    int64_t alg, blocked, attempts, accept, floor;
 
     if (!kl_sql_text(stmt, 0, t.serial, KL_SERIAL_MAX) ||
         !kl_sql_text(stmt, 1, t.pinpad_serial, KL_SERIAL_MAX) ||
@@ -45,9 +47,11 @@ static enum kl_rc read_terminal(struct kl_store *store, sqlite3_stmt *stmt, void
         !kl_sql_number(stmt, 5, 0, UINT32_MAX, &attempts) ||
         !kl_sql_number(stmt, 6, 0, 1, &accept) ||
         !get_device_key(stmt, 7, &t.has_device_key, t.device_key) ||
-        !kl_sql_number(stmt, 8, INT64_MIN, INT64_MAX, &t.created)) {
+        !kl_sql_number(stmt, 8, INT64_MIN, INT64_MAX, &t.created) ||
+        !kl_sql_number(stmt, 9, 0, KL_VERSION_MAX, &floor)) {
         return kl_sql_damaged(store, "terminal", err);
     }
+    t.version_floor = (uint32_t)floor;
     t.alg = (enum kl_alg)alg;
     t.blocked = (int)blocked;
     t.attempts_left = (uint32_t)attempts;
@@ -101,7 +105,7 @@ enum kl_rc kl_store_terminal_get(struct kl_store *store, const char *serial,
     int found = 0;
     enum kl_rc rc =
         kl_sql_keep(store, KL_SQL_TERMINAL_GET,
-                    "SELECT " TERMINAL_COLUMNS " FROM terminal WHERE serial = ?1", &stmt, err);
+                    "SELECT " TERMINAL_ALL_COLUMNS " FROM terminal WHERE serial = ?1", &stmt, err);
 
     if (rc != KL_OK) {
         return rc;
@@ -132,6 +136,27 @@ enum kl_rc kl_store_terminal_update(struct kl_store *store, const struct kl_term
     return rc;
 }
 
+enum kl_rc kl_store_terminal_floor(struct kl_store *store, const char *serial, uint32_t version,
+                                   struct kl_err *err)
+{
+    sqlite3_stmt *stmt = NULL;
+    enum kl_rc rc = kl_sql_writer(store, KL_SQL_TERMINAL_FLOOR,
+                                  "UPDATE terminal SET version_floor = max(version_floor, ?2)"
+                                  " WHERE serial = ?1",
+                                  &stmt, err);
+
+    if (rc != KL_OK) {
+        return rc;
+    }
+    kl_sql_bind_text(stmt, 1, serial);
+    sqlite3_bind_int64(stmt, 2, version);
+    rc = kl_sql_write(store, stmt, err);
+    if (rc == KL_OK && sqlite3_changes(store->db) == 0) {
+        rc = no_terminal(serial, err);
+    }
+    return rc;
+}
+
 static enum kl_rc take_terminal(struct kl_store *store, sqlite3_stmt *stmt,
                                 const struct kl_sql_row *row, struct kl_err *err)
 {
@@ -146,8 +171,8 @@ enum kl_rc kl_store_terminal_each(struct kl_store *store, kl_terminal_fn fn, voi
 {
     struct kl_sql_row row = {take_terminal, {.terminal = fn}, arg};
 
-    return kl_sql_each(store, "SELECT " TERMINAL_COLUMNS " FROM terminal ORDER BY serial", NULL, 0,
-                       &row, err);
+    return kl_sql_each(store, "SELECT " TERMINAL_ALL_COLUMNS " FROM terminal ORDER BY serial", NULL,
+                       0, &row, err);
 }
 
 enum kl_rc kl_store_device_key_owner(struct kl_store *store, const uint8_t device_key[KL_HASH_LEN],
@@ -157,7 +182,7 @@ enum kl_rc kl_store_device_key_owner(struct kl_store *store, const uint8_t devic
     sqlite3_stmt *stmt = NULL;
     int found = 0;
     enum kl_rc rc = kl_sql_keep(store, KL_SQL_DEVICE_KEY_OWNER,
-                                "SELECT " TERMINAL_COLUMNS " FROM terminal"
+                                "SELECT " TERMINAL_ALL_COLUMNS " FROM terminal"
                                 " WHERE device_key = ?1 AND device_key != x''",
                                 &stmt, err);
 
@@ -372,10 +397,12 @@ enum kl_rc kl_store_tmk_last_version(struct kl_store *store, const char *serial,
                                      struct kl_err *err)
 {
     sqlite3_stmt *stmt = NULL;
-    int found; /* always: it is an aggregate */
+    int found; /* always */
     enum kl_rc rc =
         kl_sql_keep(store, KL_SQL_TMK_LAST_VERSION,
-                    "SELECT coalesce(max(version), 0) FROM tmk WHERE serial = ?1", &stmt, err);
+                    "SELECT max(coalesce((SELECT max(version) FROM tmk WHERE serial = ?1), 0),"
+                    " coalesce((SELECT version_floor FROM terminal WHERE serial = ?1), 0))",
+                    &stmt, err);
 
     if (rc != KL_OK) {
         return rc;
@@ -451,55 +478,4 @@ enum kl_rc kl_store_tmk_superseded(struct kl_store *store, int64_t since, struct
                                 &stmt, err);
 
     return rc == KL_OK ? few_tmks(store, stmt, since, out, max, count, err) : rc;
-}
-
-/* ---- Audit ---- */
-
-enum kl_rc kl_store_audit(struct kl_store *store, int64_t now, const char *event,
-                          const char *serial, const char *detail, struct kl_err *err)
-{
-    sqlite3_stmt *stmt = NULL;
-    enum kl_rc rc = kl_sql_writer(store, KL_SQL_AUDIT_ADD,
-                                  "INSERT INTO audit (time, event, serial, detail)"
-                                  " VALUES (?1, ?2, ?3, ?4)",
-                                  &stmt, err);
-
-    if (rc != KL_OK) {
-        return rc;
-    }
-    sqlite3_bind_int64(stmt, 1, now);
-    sqlite3_bind_text(stmt, 2, event, (int)strnlen(event, KL_AUDIT_EVENT_MAX), SQLITE_STATIC);
-    sqlite3_bind_text(stmt, 3, serial, (int)strnlen(serial, KL_SERIAL_MAX), SQLITE_STATIC);
-    sqlite3_bind_text(stmt, 4, detail, (int)strnlen(detail, KL_AUDIT_DETAIL_MAX), SQLITE_STATIC);
-    return kl_sql_write(store, stmt, err);
-}
-
-static enum kl_rc take_audit(struct kl_store *store, sqlite3_stmt *stmt,
-                             const struct kl_sql_row *row, struct kl_err *err)
-{
-    struct kl_audit record;
-    int64_t id;
-
-    if (!kl_sql_number(stmt, 0, 1, INT64_MAX, &id) ||
-        !kl_sql_number(stmt, 1, INT64_MIN, INT64_MAX, &record.time) ||
-        !kl_sql_text(stmt, 2, record.event, KL_AUDIT_EVENT_MAX) ||
-        !kl_sql_text(stmt, 3, record.serial, KL_SERIAL_MAX) ||
-        !kl_sql_text(stmt, 4, record.detail, KL_AUDIT_DETAIL_MAX)) {
-        return kl_sql_damaged(store, "audit", err);
-    }
-    record.id = (uint64_t)id;
-    return row->fn.audit(&record, row->arg, err);
-}
-
-enum kl_rc kl_store_audit_each(struct kl_store *store, uint64_t last, kl_audit_fn fn, void *arg,
-                               struct kl_err *err)
-{
-    struct kl_sql_row row = {take_audit, {.audit = fn}, arg};
-    /* A negative limit is none. */
-    int64_t limit = last == 0 || last > INT64_MAX ? -1 : (int64_t)last;
-
-    return kl_sql_each(store,
-                       "SELECT * FROM (SELECT id, time, event, serial, detail FROM audit"
-                       " ORDER BY id DESC LIMIT ?2) ORDER BY id",
-                       NULL, limit, &row, err);
 }

@@ -18,95 +18,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#define SCHEMA_VERSION 2
-#define APPLICATION_ID 0x4b4c4431 /* "KLD1" */
-#define TEXT_OF(x) #x
-#define NUMBER_TEXT(x) TEXT_OF(x)
 #define BUSY_MS 5000
 #define LOOK_MS 10 /* between tries to claim */
 #define LOOK_TRIES 10
-
-/* The database repeats the rules that must hold whatever a program does: one active TMK at most,
- * no version twice, no cryptogram in a destroyed TMK, no device key of two terminals, no audit
- * record changed. */
-static const char schema[] =
-    "CREATE TABLE terminal ("
-    " serial TEXT NOT NULL PRIMARY KEY CHECK (length(serial) BETWEEN 1 AND 32),"
-    " pinpad TEXT NOT NULL CHECK (length(pinpad) <= 32),"
-    " alg INTEGER NOT NULL CHECK (alg BETWEEN 1 AND 5),"
-    " blocked INTEGER NOT NULL CHECK (blocked IN (0, 1)),"
-    " armed_until INTEGER NOT NULL CHECK (armed_until >= 0),"
-    " attempts_left INTEGER NOT NULL CHECK (attempts_left >= 0),"
-    " accept_imported INTEGER NOT NULL CHECK (accept_imported IN (0, 1)),"
-    " device_key BLOB NOT NULL CHECK (length(device_key) IN (0, 32)),"
-    " created INTEGER NOT NULL"
-    ") STRICT, WITHOUT ROWID;"
-    "CREATE UNIQUE INDEX terminal_device_key ON terminal (device_key) WHERE device_key != x'';"
-    "CREATE TABLE tmk ("
-    " serial TEXT NOT NULL REFERENCES terminal (serial),"
-    " version INTEGER NOT NULL CHECK (version BETWEEN 1 AND 2147483647),"
-    " state INTEGER NOT NULL CHECK (state BETWEEN 1 AND 6),"
-    " pinpad TEXT NOT NULL CHECK (length(pinpad) BETWEEN 1 AND 32),"
-    " alg INTEGER NOT NULL CHECK (alg BETWEEN 1 AND 5),"
-    " kcv BLOB NOT NULL CHECK (length(kcv) BETWEEN 3 AND 4),"
-    " cryptogram BLOB NOT NULL CHECK (length(cryptogram) <= 40),"
-    " ack_mac BLOB NOT NULL CHECK (length(ack_mac) = 16),"
-    " active_mac BLOB NOT NULL CHECK (length(active_mac) = 16),"
-    " drop_mac BLOB NOT NULL CHECK (length(drop_mac) = 16),"
-    " created INTEGER NOT NULL,"
-    " expires INTEGER NOT NULL,"
-    " activated INTEGER NOT NULL,"
-    " imported INTEGER NOT NULL CHECK (imported IN (0, 1)),"
-    " device_key BLOB NOT NULL CHECK (length(device_key) IN (0, 32)),"
-    " superseded INTEGER NOT NULL,"
-    " binding BLOB NOT NULL CHECK (length(binding) IN (0, 16)),"
-    " digest BLOB NOT NULL CHECK (length(digest) = 32)," /* of the cryptogram, for ever */
-    " PRIMARY KEY (serial, version),"
-    " CHECK ((length(cryptogram) = 0) = (state IN (4, 5, 6))),"
-    " CHECK ((length(cryptogram) = 0) = (length(binding) = 0))"
-    ") STRICT, WITHOUT ROWID;"
-    "CREATE UNIQUE INDEX tmk_one_active ON tmk (serial) WHERE state = 2;"
-    "CREATE INDEX tmk_pending ON tmk (expires) WHERE state = 1;"
-    "CREATE INDEX tmk_superseded ON tmk (superseded) WHERE state = 3;"
-    "CREATE INDEX tmk_live ON tmk (cryptogram) WHERE cryptogram != x'';"
-    "CREATE INDEX tmk_digest ON tmk (digest);"
-    "CREATE TABLE imported ("
-    " serial TEXT NOT NULL PRIMARY KEY REFERENCES terminal (serial),"
-    " alg INTEGER NOT NULL CHECK (alg BETWEEN 1 AND 5),"
-    " kcv BLOB NOT NULL CHECK (length(kcv) BETWEEN 3 AND 4),"
-    " cryptogram BLOB NOT NULL UNIQUE CHECK (length(cryptogram) BETWEEN 24 AND 40),"
-    " binding BLOB NOT NULL CHECK (length(binding) = 16),"
-    " created INTEGER NOT NULL,"
-    " origin TEXT NOT NULL CHECK (length(CAST(origin AS BLOB)) <= 96)"
-    ") STRICT, WITHOUT ROWID;"
-    "CREATE TABLE working ("
-    " serial TEXT NOT NULL PRIMARY KEY,"
-    " tmk_version INTEGER NOT NULL,"
-    " pik_alg INTEGER NOT NULL CHECK (pik_alg BETWEEN 1 AND 5),"
-    " pik_cryptogram BLOB NOT NULL CHECK (length(pik_cryptogram) BETWEEN 24 AND 40),"
-    " pik_kcv BLOB NOT NULL CHECK (length(pik_kcv) BETWEEN 3 AND 4),"
-    " pik_binding BLOB NOT NULL CHECK (length(pik_binding) = 16),"
-    " mak_alg INTEGER NOT NULL CHECK (mak_alg BETWEEN 1 AND 5),"
-    " mak_cryptogram BLOB NOT NULL CHECK (length(mak_cryptogram) BETWEEN 24 AND 40),"
-    " mak_kcv BLOB NOT NULL CHECK (length(mak_kcv) BETWEEN 3 AND 4),"
-    " mak_binding BLOB NOT NULL CHECK (length(mak_binding) = 16),"
-    " created INTEGER NOT NULL,"
-    " FOREIGN KEY (serial, tmk_version) REFERENCES tmk (serial, version)"
-    ") STRICT, WITHOUT ROWID;"
-    "CREATE TABLE audit ("
-    " id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,"
-    " time INTEGER NOT NULL,"
-    " event TEXT NOT NULL,"
-    " serial TEXT NOT NULL,"
-    " detail TEXT NOT NULL"
-    ") STRICT;"
-    "CREATE TRIGGER audit_no_update BEFORE UPDATE ON audit"
-    " BEGIN SELECT RAISE(ABORT, 'audit records are never changed'); END;"
-    "CREATE TRIGGER audit_no_delete BEFORE DELETE ON audit"
-    " BEGIN SELECT RAISE(ABORT, 'audit records are never deleted'); END;"
-    "PRAGMA application_id = " NUMBER_TEXT(APPLICATION_ID) ";"
-                                                           "PRAGMA user_version = " NUMBER_TEXT(
-                                                               SCHEMA_VERSION) ";";
 
 /* ---- Errors ---- */
 
@@ -173,7 +87,7 @@ enum kl_rc kl_sql_err(struct kl_store *store, const char *op, struct kl_err *err
                          number != 0 ? strerror(number) : sqlite3_errmsg(store->db));
 }
 
-static enum kl_rc exec(struct kl_store *store, const char *sql, const char *op, struct kl_err *err)
+enum kl_rc kl_sql_exec(struct kl_store *store, const char *sql, const char *op, struct kl_err *err)
 {
     if (sqlite3_exec(store->db, sql, NULL, NULL, NULL) != SQLITE_OK) {
         return kl_sql_err(store, op, err);
@@ -257,70 +171,6 @@ static enum kl_rc check_file(const char *path, int writable, struct kl_err *err)
     return check_access(path, &st, writable, err);
 }
 
-static enum kl_rc query_number(struct kl_store *store, const char *sql, int64_t *out,
-                               struct kl_err *err)
-{
-    sqlite3_stmt *stmt = NULL;
-    enum kl_rc rc = KL_OK;
-
-    if (sqlite3_prepare_v2(store->db, sql, -1, &stmt, NULL) != SQLITE_OK ||
-        sqlite3_step(stmt) != SQLITE_ROW) {
-        rc = kl_sql_err(store, "sqlite3_step", err);
-    } else {
-        *out = sqlite3_column_int64(stmt, 0);
-    }
-    sqlite3_finalize(stmt);
-    return rc;
-}
-
-/* *fresh: the file is empty, as make_file or a creation that was cut off leaves it. */
-static enum kl_rc check_schema(struct kl_store *store, int *fresh, struct kl_err *err)
-{
-    int64_t id = 0, version = 0, objects = 0;
-    enum kl_rc rc;
-
-    if ((rc = query_number(store, "PRAGMA application_id", &id, err)) != KL_OK ||
-        (rc = query_number(store, "PRAGMA user_version", &version, err)) != KL_OK ||
-        (rc = query_number(store, "SELECT count(*) FROM sqlite_schema", &objects, err)) != KL_OK) {
-        return rc;
-    }
-    *fresh = id == 0 && version == 0 && objects == 0;
-    if (*fresh) {
-        return KL_OK;
-    }
-    if (id != APPLICATION_ID) {
-        return kl_err_set(err, KL_ERR_STORE, "%s: is not a keyloader store", store->path);
-    }
-    if (version != SCHEMA_VERSION) {
-        return kl_err_set(
-            err, KL_ERR_STORE,
-            "%s: has schema version %lld, this program knows %d; use the program that "
-            "made it",
-            store->path, (long long)version, SCHEMA_VERSION);
-    }
-    return KL_OK;
-}
-
-static enum kl_rc make_schema(struct kl_store *store, struct kl_err *err)
-{
-    int fresh;
-    enum kl_rc rc = kl_store_begin(store, err);
-
-    if (rc != KL_OK) {
-        return rc;
-    }
-    /* Somebody else may have made it while we waited for the lock. */
-    rc = check_schema(store, &fresh, err);
-    if (rc == KL_OK && fresh) {
-        rc = exec(store, schema, "CREATE", err);
-    }
-    if (rc == KL_OK) {
-        return kl_store_commit(store, err);
-    }
-    kl_store_rollback(store);
-    return rc;
-}
-
 static enum kl_rc set_wal(struct kl_store *store, struct kl_err *err)
 {
     sqlite3_stmt *stmt = NULL;
@@ -343,16 +193,17 @@ static enum kl_rc configure(struct kl_store *store, struct kl_err *err)
     sqlite3_busy_timeout(store->db, BUSY_MS);
     sqlite3_db_config(store->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
     sqlite3_db_config(store->db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
-    return exec(store,
-                "PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA secure_delete = ON;"
-                "PRAGMA cell_size_check = ON; PRAGMA temp_store = MEMORY",
-                "PRAGMA", err);
+    return kl_sql_exec(
+        store,
+        "PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA secure_delete = ON;"
+        "PRAGMA cell_size_check = ON; PRAGMA temp_store = MEMORY",
+        "PRAGMA", err);
 }
 
 static enum kl_rc open_database(struct kl_store *store, enum kl_store_mode mode, struct kl_err *err)
 {
     int flags = mode == KL_STORE_READ ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE;
-    int fresh;
+    int schema;
     enum kl_rc rc;
 
     if (sqlite3_open_v2(store->path, &store->db,
@@ -366,17 +217,27 @@ static enum kl_rc open_database(struct kl_store *store, enum kl_store_mode mode,
     if (store->writable && sqlite3_db_readonly(store->db, "main") == 1) {
         return kl_err_set(err, KL_ERR_PERMISSION, "%s: the store is read-only", store->path);
     }
-    if ((rc = configure(store, err)) != KL_OK || (rc = check_schema(store, &fresh, err)) != KL_OK) {
+    if ((rc = configure(store, err)) != KL_OK ||
+        (rc = kl_schema_check(store, &schema, err)) != KL_OK) {
         return rc;
     }
-    if (fresh && mode != KL_STORE_CREATE) {
+    if (schema == 0 && mode != KL_STORE_CREATE) {
         return kl_err_set(err, KL_ERR_STORE,
                           "%s: is empty; keyloaderctl terminal add makes the store", store->path);
+    }
+    if (schema > 0 && schema < KL_STORE_VERSION && !store->writable) {
+        return kl_err_set(err, KL_ERR_STORE,
+                          "%s: has schema version %d, of an older keyloader; keyloaderctl store "
+                          "migrate brings it up to date, and keeps a copy",
+                          store->path, schema);
     }
     if (store->writable && (rc = set_wal(store, err)) != KL_OK) {
         return rc;
     }
-    return fresh ? make_schema(store, err) : KL_OK;
+    if (schema == 0) {
+        return kl_schema_make(store, err);
+    }
+    return schema < KL_STORE_VERSION ? kl_schema_migrate(store, err) : KL_OK;
 }
 
 enum kl_rc kl_store_open(const char *path, enum kl_store_mode mode, struct kl_store **out,
@@ -464,6 +325,7 @@ enum kl_rc kl_store_claim(struct kl_store *store, struct kl_err *err)
     if (fd < 0) {
         return kl_err_errno(err, "open", "%s: the store cannot be claimed", path);
     }
+    kl_sql_give(store, fd);
     if (!lock_now(fd)) {
         rc = errno == EWOULDBLOCK
                  ? kl_err_set(err, KL_ERR_BUSY, "%s: another daemon serves this store", path)
@@ -473,6 +335,14 @@ enum kl_rc kl_store_claim(struct kl_store *store, struct kl_err *err)
     }
     store->lock_fd = fd;
     return KL_OK;
+}
+
+void kl_sql_unclaim(struct kl_store *store)
+{
+    if (store->lock_fd >= 0) {
+        close(store->lock_fd);
+        store->lock_fd = -1;
+    }
 }
 
 enum kl_rc kl_store_claimed(const char *store_path, int *claimed, struct kl_err *err)
@@ -509,7 +379,7 @@ enum kl_rc kl_store_begin(struct kl_store *store, struct kl_err *err)
 {
     /* A writer takes the write lock at once: waiting for it is only safe before anything is read.
      */
-    return exec(store, store->writable ? "BEGIN IMMEDIATE" : "BEGIN", "BEGIN", err);
+    return kl_sql_exec(store, store->writable ? "BEGIN IMMEDIATE" : "BEGIN", "BEGIN", err);
 }
 
 enum kl_rc kl_store_commit(struct kl_store *store, struct kl_err *err)
@@ -520,7 +390,7 @@ enum kl_rc kl_store_commit(struct kl_store *store, struct kl_err *err)
         return kl_err_set(err, KL_ERR_STORE,
                           "%s: an earlier failure has already undone the transaction", store->path);
     }
-    rc = exec(store, "COMMIT", "COMMIT", err);
+    rc = kl_sql_exec(store, "COMMIT", "COMMIT", err);
     if (rc != KL_OK) {
         kl_store_rollback(store);
     }
@@ -542,15 +412,15 @@ enum kl_rc kl_store_savepoint(struct kl_store *store, struct kl_err *err)
         return kl_err_set(err, KL_ERR_STORE, "%s: no transaction, or it has been undone",
                           store->path);
     }
-    return exec(store, "SAVEPOINT part", "SAVEPOINT", err);
+    return kl_sql_exec(store, "SAVEPOINT part", "SAVEPOINT", err);
 }
 
 enum kl_rc kl_store_release(struct kl_store *store, struct kl_err *err)
 {
-    return exec(store, "RELEASE part", "RELEASE", err);
+    return kl_sql_exec(store, "RELEASE part", "RELEASE", err);
 }
 
 enum kl_rc kl_store_undo(struct kl_store *store, struct kl_err *err)
 {
-    return exec(store, "ROLLBACK TO part; RELEASE part", "ROLLBACK TO", err);
+    return kl_sql_exec(store, "ROLLBACK TO part; RELEASE part", "ROLLBACK TO", err);
 }

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * What the files of the SQLite store share: the connection, how its errors are told, statements
- * and columns. store_sqlite.c opens, locks and commits; store_sql.c has what is below under
- * "Statements"; store_rows.c (terminals, TMKs, audit) and store_keys.c (imported keys, working
- * keys, who has which key) read and write rows.
+ * and columns. store_sqlite.c opens, locks and commits; store_schema.c has the tables and brings
+ * older ones up to date, store_copy.c copies the whole; store_sql.c has what is below under
+ * "Statements"; store_rows.c (terminals, TMKs), store_keys.c (imported keys, working keys, who has
+ * which key), store_audit.c and store_meta.c (meta, requests) read and write rows.
  */
 #ifndef KL_DAEMON_STORE_SQLITE_H
 #define KL_DAEMON_STORE_SQLITE_H
@@ -34,6 +35,13 @@ enum kl_sql {
     KL_SQL_KEY_HOLDER,
     KL_SQL_KEY_HOLDER_OTHER,
     KL_SQL_AUDIT_ADD,
+    KL_SQL_AUDIT_HEAD,
+    KL_SQL_TERMINAL_FLOOR,
+    KL_SQL_META_GET,
+    KL_SQL_META_PUT,
+    KL_SQL_REQUEST_ADD,
+    KL_SQL_REQUEST_GET,
+    KL_SQL_REQUEST_UPDATE,
     KL_SQL_COUNT,
 };
 
@@ -43,7 +51,25 @@ struct kl_store {
     char *path;
     int lock_fd; /* -1 = not claimed */
     int writable;
+    char actor[KL_AUDIT_ACTOR_MAX + 1];
 };
+
+/* ---- Schema (store_schema.c) ---- */
+
+#define KL_SCHEMA_OLDEST 2 /* that can be brought up to date */
+
+/* *out: the version of the database's schema, KL_SCHEMA_OLDEST to KL_STORE_VERSION; 0: the file is
+ * empty, as it is before the schema is made, or when that was cut off. */
+enum kl_rc kl_schema_check(struct kl_store *store, int *out, struct kl_err *err) KL_MUST_CHECK;
+enum kl_rc kl_schema_make(struct kl_store *store, struct kl_err *err) KL_MUST_CHECK;
+/* From an older version to this one, in one transaction, after a copy. KL_ERR_BUSY while a daemon
+ * serves the store; KL_ERR_VERIFY if audit records are missing. */
+enum kl_rc kl_schema_migrate(struct kl_store *store, struct kl_err *err) KL_MUST_CHECK;
+
+/* Ends a claim (kl_store_claim). */
+void kl_sql_unclaim(struct kl_store *store);
+/* Root gives a file that it made beside the store to the store's owner. */
+void kl_sql_give(const struct kl_store *store, int fd);
 
 /* What an extended SQLite code means to us; *hint says it to people. */
 enum kl_rc kl_sql_rc(int code, const char **hint);
@@ -52,6 +78,10 @@ enum kl_rc kl_sql_rc(int code, const char **hint);
 enum kl_rc kl_sql_err(struct kl_store *store, const char *op, struct kl_err *err);
 
 /* ---- Statements ---- */
+
+/* Texts without parameters and rows. */
+enum kl_rc kl_sql_exec(struct kl_store *store, const char *sql, const char *op,
+                       struct kl_err *err) KL_MUST_CHECK;
 
 /* The kept statement, prepared from sql the first time. Borrowed; end its use with kl_sql_let_go
  * (kl_sql_write and kl_sql_get do). */
@@ -86,6 +116,7 @@ struct kl_sql_row {
         kl_import_fn import;
         kl_share_fn share;
         kl_audit_fn audit;
+        kl_request_fn request;
     } fn;
     void *arg;
 };
@@ -101,6 +132,10 @@ int kl_sql_blob(sqlite3_stmt *stmt, int column, uint8_t *out, size_t min, size_t
 int kl_sql_number(sqlite3_stmt *stmt, int column, int64_t min, int64_t max, int64_t *out);
 
 enum kl_rc kl_sql_damaged(struct kl_store *store, const char *table, struct kl_err *err);
+
+/* One record, as it is, hash and all. */
+enum kl_rc kl_sql_audit_put(struct kl_store *store, const struct kl_audit *record,
+                            struct kl_err *err) KL_MUST_CHECK;
 
 /* By which a key is known when its cryptogram is gone: SHA-256 of that. */
 enum kl_rc kl_sql_digest(const uint8_t *cryptogram, size_t len, uint8_t out[KL_HASH_LEN],

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The hashes of the audit trail. Every field has its length before it, so that no two records have
+ * the same bytes.
+ */
+#include "daemon/audit_chain.h"
+
+#include <openssl/evp.h>
+#include <string.h>
+
+/* With their NUL: labels of equal start stay apart. */
+static const char genesis_label[] = "keyloader audit genesis 1";
+static const char record_label[] = "keyloader audit record 1";
+
+static int put(EVP_MD_CTX *ctx, const void *data, size_t len)
+{
+    return EVP_DigestUpdate(ctx, data, len) == 1;
+}
+
+static int put_number(EVP_MD_CTX *ctx, uint64_t number, size_t bytes)
+{
+    uint8_t out[8];
+
+    for (size_t i = 0; i < bytes; i++) {
+        out[i] = (uint8_t)(number >> (8 * (bytes - 1 - i)));
+    }
+    return put(ctx, out, bytes);
+}
+
+static int put_text(EVP_MD_CTX *ctx, const char *text)
+{
+    size_t len = strlen(text);
+
+    return put_number(ctx, len, 4) && put(ctx, text, len);
+}
+
+enum kl_rc kl_audit_genesis(const uint8_t store_id[KL_STORE_ID_LEN], uint8_t out[KL_HASH_LEN],
+                            struct kl_err *err)
+{
+    uint8_t data[sizeof(genesis_label) + KL_STORE_ID_LEN];
+
+    memcpy(data, genesis_label, sizeof(genesis_label));
+    memcpy(data + sizeof(genesis_label), store_id, KL_STORE_ID_LEN);
+    if (EVP_Digest(data, sizeof(data), out, NULL, EVP_sha256(), NULL) != 1) {
+        return kl_err_openssl(err, KL_ERR_INTERNAL, "EVP_Digest", "audit trail");
+    }
+    return KL_OK;
+}
+
+enum kl_rc kl_audit_hash(const uint8_t before[KL_HASH_LEN], const struct kl_audit *record,
+                         uint8_t out[KL_HASH_LEN], struct kl_err *err)
+{
+    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+    uint8_t hash[KL_HASH_LEN];
+    enum kl_rc rc = KL_OK;
+
+    if (!ctx || EVP_DigestInit_ex(ctx, EVP_sha256(), NULL) != 1 ||
+        !put(ctx, record_label, sizeof(record_label)) || !put(ctx, before, KL_HASH_LEN) ||
+        !put_number(ctx, record->id, 8) || !put_number(ctx, (uint64_t)record->time, 8) ||
+        !put_text(ctx, record->event) || !put_text(ctx, record->serial) ||
+        !put_text(ctx, record->detail) || !put_text(ctx, record->actor) ||
+        EVP_DigestFinal_ex(ctx, hash, NULL) != 1) {
+        rc = kl_err_openssl(err, KL_ERR_INTERNAL, "EVP_Digest", "audit trail");
+    } else {
+        memcpy(out, hash, KL_HASH_LEN);
+    }
+    EVP_MD_CTX_free(ctx);
+    return rc;
+}

@@ -1,0 +1,502 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A store of schema version 2 becomes one of version 3: nothing is lost, whatever happens on the
+ * way, and a copy of the old one stays.
+ */
+#include <dirent.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include "tests/unit/store_fixture.h"
+#include "tests/unit/store_v2.h"
+
+#define AUDIT_ROWS 4
+
+/* ---- An old store in place of the fixture's ---- */
+
+static void exec_at(const char *file, const char *sql)
+{
+    sqlite3 *db = NULL;
+    char *text = NULL;
+
+    ck_assert_int_eq(sqlite3_open(file, &db), SQLITE_OK);
+    sqlite3_exec(db, sql, NULL, NULL, &text);
+    ck_assert_msg(text == NULL, "%.60s: %s", sql, text);
+    sqlite3_close(db);
+}
+
+static void make_old(const char *more)
+{
+    char name[100];
+
+    kl_store_free(store);
+    store = NULL;
+    ck_assert_int_eq(unlink(path), 0);
+    snprintf(name, sizeof(name), "%s-wal", path);
+    (void)unlink(name);
+    snprintf(name, sizeof(name), "%s-shm", path);
+    (void)unlink(name);
+    ck_assert_int_eq(close(open(path, O_RDWR | O_CREAT | O_EXCL, 0600)), 0);
+    exec_at(path, "PRAGMA journal_mode = WAL");
+    exec_at(path, v2_schema);
+    for (size_t i = 0; i < sizeof(v2_rows) / sizeof(v2_rows[0]); i++) {
+        exec_at(path, v2_rows[i]);
+    }
+    if (more) {
+        exec_at(path, more);
+    }
+}
+
+/* What version 2 has in its columns, of whichever version the file is. */
+static const char *const dumps[] = {
+    "SELECT serial, pinpad, alg, blocked, armed_until, attempts_left, accept_imported,"
+    " quote(device_key), created FROM terminal ORDER BY 1",
+    "SELECT serial, version, state, pinpad, alg, quote(kcv), quote(cryptogram), quote(ack_mac),"
+    " quote(active_mac), quote(drop_mac), created, expires, activated, imported,"
+    " quote(device_key), superseded, quote(binding), quote(digest) FROM tmk ORDER BY 1, 2",
+    "SELECT serial, alg, quote(kcv), quote(cryptogram), quote(binding), created, origin"
+    " FROM imported ORDER BY 1",
+    "SELECT serial, tmk_version, pik_alg, quote(pik_cryptogram), quote(pik_kcv),"
+    " quote(pik_binding), mak_alg, quote(mak_cryptogram), quote(mak_kcv), quote(mak_binding),"
+    " created FROM working ORDER BY 1",
+    "SELECT id, time, event, serial, detail FROM audit WHERE id <= 4 ORDER BY 1",
+};
+
+#define DUMP_MAX 16384
+static int dump_row(void *arg, int columns, char **values, char **names)
+{
+    char *out = arg;
+    size_t used = strlen(out);
+
+    (void)names;
+    for (int i = 0; i < columns && used < DUMP_MAX; i++) {
+        used += (size_t)snprintf(out + used, DUMP_MAX - used, "%s|", values[i] ? values[i] : "-");
+    }
+    return used >= DUMP_MAX;
+}
+
+static char *dump(const char *file, const char *const *queries, size_t count)
+{
+    char *out = calloc(1, DUMP_MAX), *text = NULL;
+    sqlite3 *db = NULL;
+
+    ck_assert_ptr_nonnull(out);
+    ck_assert_int_eq(sqlite3_open_v2(file, &db, SQLITE_OPEN_READONLY, NULL), SQLITE_OK);
+    for (size_t i = 0; i < count; i++) {
+        sqlite3_exec(db, queries[i], dump_row, out, &text);
+        ck_assert_msg(text == NULL, "%s: %s", queries[i], text);
+    }
+    sqlite3_close(db);
+    return out;
+}
+#define DUMP(file) dump(file, dumps, sizeof(dumps) / sizeof(dumps[0]))
+
+/* The copies beside the store: how many, and the name of one. */
+static int copies(char out[PATH_MAX])
+{
+    DIR *d = opendir(dir);
+    struct dirent *entry;
+    int count = 0;
+
+    ck_assert_ptr_nonnull(d);
+    while ((entry = readdir(d)) != NULL) {
+        if (strncmp(entry->d_name, "store.db.schema-2.", 18) == 0) {
+            snprintf(out, PATH_MAX, "%s/%s", dir, entry->d_name);
+            count++;
+        }
+    }
+    closedir(d);
+    return count;
+}
+
+/* ---- What comes of it ---- */
+
+struct walk {
+    uint8_t before[KL_HASH_LEN];
+    uint64_t last;
+    struct kl_audit record;
+};
+
+static enum kl_rc walk_record(const struct kl_audit *record, void *arg, struct kl_err *e)
+{
+    struct walk *walk = arg;
+    uint8_t hash[KL_HASH_LEN];
+
+    ck_assert_uint_eq(record->id, walk->last + 1);
+    ck_assert_int_eq(kl_audit_hash(walk->before, record, hash, e), KL_OK);
+    ck_assert_mem_eq(hash, record->hash, KL_HASH_LEN);
+    memcpy(walk->before, hash, KL_HASH_LEN);
+    walk->last = record->id;
+    walk->record = *record;
+    return KL_OK;
+}
+
+static struct kl_audit check_chain(uint64_t count)
+{
+    struct walk walk = {.last = 0};
+    char text[KL_META_MAX + 1];
+    uint8_t id[KL_STORE_ID_LEN];
+
+    OK(kl_store_meta_get(store, KL_META_STORE_ID, text, &err));
+    ck_assert_uint_eq(strlen(text), 2 * sizeof(id));
+    for (size_t i = 0; i < sizeof(id); i++) {
+        ck_assert_int_eq(sscanf(text + 2 * i, "%2hhx", &id[i]), 1);
+    }
+    OK(kl_audit_genesis(id, walk.before, &err));
+    OK(kl_store_audit_each(store, 0, walk_record, &walk, &err));
+    ck_assert_uint_eq(walk.last, count);
+    return walk.record;
+}
+
+START_TEST(nothing_is_lost)
+{
+    char *before, *after, name[PATH_MAX], want[64];
+    struct kl_audit record;
+    struct kl_terminal terminal;
+    struct kl_store *old = NULL;
+    struct stat st;
+
+    make_old(NULL);
+    before = DUMP(path);
+    ck_assert_ptr_nonnull(strstr(before, "terminal-registered"));
+    OK(kl_store_open(path, _i ? KL_STORE_CREATE : KL_STORE_WRITE, &store, &err));
+    after = DUMP(path);
+    ck_assert_str_eq(before, after);
+    free(after);
+    record = check_chain(AUDIT_ROWS + 1);
+    ck_assert_str_eq(record.event, "store-migrated");
+    ck_assert_ptr_nonnull(strstr(record.detail, "from=2 to=3 records=4 copy=store.db.schema-2."));
+    snprintf(want, sizeof(want), "(%lu)", (unsigned long)geteuid());
+    ck_assert_ptr_nonnull(strstr(record.actor, want));
+    OK(kl_store_terminal_get(store, "T1", &terminal, &err));
+    ck_assert_uint_eq(terminal.version_floor, 0);
+
+    ck_assert_int_eq(copies(name), 1);
+    ck_assert_int_eq(stat(name, &st), 0);
+    ck_assert_int_eq(st.st_mode & 07777, 0600);
+    after = DUMP(name);
+    ck_assert_str_eq(before, after);
+    free(after);
+    FAILS(kl_store_open(name, KL_STORE_READ, &old, &err), KL_ERR_STORE);
+    SAYS("keyloaderctl store migrate");
+
+    OK(kl_store_begin(store, &err)); /* and it goes on */
+    OK(kl_store_audit(store, 5, "alarm", "", "", &err));
+    OK(kl_store_commit(store, &err));
+    check_chain(AUDIT_ROWS + 2);
+    reopen(KL_STORE_CREATE); /* once is enough */
+    check_chain(AUDIT_ROWS + 2);
+    ck_assert_int_eq(copies(name), 1);
+    free(before);
+}
+END_TEST
+
+/* The same tables, columns, indices and triggers as in one that is made anew. */
+START_TEST(same_as_new)
+{
+    static const char *const shape[] = {
+        "SELECT m.name, c.cid, c.name, c.type, c.\"notnull\", c.dflt_value, c.pk FROM"
+        " sqlite_schema m JOIN pragma_table_xinfo(m.name) c WHERE m.type = 'table'"
+        " AND m.name NOT LIKE 'sqlite_%' ORDER BY 1, 2",
+        "SELECT type, name, tbl_name, sql FROM sqlite_schema WHERE type != 'table' ORDER BY 1, 2",
+        "SELECT m.name, f.* FROM sqlite_schema m JOIN pragma_foreign_key_list(m.name) f"
+        " WHERE m.type = 'table' ORDER BY 1, 2, 3",
+        "PRAGMA user_version",
+        "PRAGMA application_id",
+    };
+    char *made = dump(path, shape, sizeof(shape) / sizeof(shape[0])), *migrated;
+
+    make_old(NULL);
+    OK(kl_store_open(path, KL_STORE_WRITE, &store, &err));
+    migrated = dump(path, shape, sizeof(shape) / sizeof(shape[0]));
+    ck_assert_str_eq(made, migrated);
+    ck_assert_ptr_nonnull(strstr(made, "audit_no_delete"));
+    free(made);
+    free(migrated);
+}
+END_TEST
+
+START_TEST(readers_are_told)
+{
+    char *before, *after, name[PATH_MAX];
+
+    make_old(NULL);
+    before = DUMP(path);
+    FAILS(kl_store_open(path, KL_STORE_READ, &store, &err), KL_ERR_STORE);
+    SAYS("schema version 2");
+    SAYS("keyloaderctl store migrate");
+    after = DUMP(path);
+    ck_assert_str_eq(before, after);
+    ck_assert_int_eq(copies(name), 0);
+    free(before);
+    free(after);
+}
+END_TEST
+
+START_TEST(older_still)
+{
+    make_old("PRAGMA user_version = 1");
+    FAILS(kl_store_open(path, KL_STORE_WRITE, &store, &err), KL_ERR_STORE);
+    SAYS("schema version 1");
+}
+END_TEST
+
+/* The old daemon would go on as if nothing had happened. */
+START_TEST(not_under_a_daemon)
+{
+    char name[PATH_MAX], lock[100];
+    int fd;
+
+    make_old(NULL);
+    snprintf(lock, sizeof(lock), "%s.lock", path);
+    fd = open(lock, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    ck_assert_int_ge(fd, 0);
+    ck_assert_int_eq(flock(fd, LOCK_EX), 0);
+    FAILS(kl_store_open(path, KL_STORE_WRITE, &store, &err), KL_ERR_BUSY);
+    SAYS("a daemon serves it");
+    ck_assert_int_eq(copies(name), 0);
+    close(fd);
+    OK(kl_store_open(path, KL_STORE_WRITE, &store, &err));
+    OK(kl_store_claim(store, &err)); /* the migration's own claim has ended */
+}
+END_TEST
+
+static const struct {
+    const char *sql;
+    enum kl_rc rc;
+    const char *says;
+} bad[] = {
+    {"DROP TRIGGER audit_no_delete; DELETE FROM audit WHERE id = 1;", KL_ERR_VERIFY,
+     "audit record 1 is missing"},
+    {"DROP TRIGGER audit_no_delete; DELETE FROM audit WHERE id = 3;", KL_ERR_VERIFY,
+     "audit record 3 is missing"},
+    {"DROP TRIGGER audit_no_delete; DELETE FROM audit WHERE id = 4;", KL_ERR_VERIFY,
+     "audit record 4 is missing"},
+    {"INSERT INTO audit VALUES (5, 0, 'x', '', hex(zeroblob(241)));", KL_ERR_STORE,
+     "a row of audit is damaged"},
+    {"INSERT INTO audit VALUES (5, 0, 'x' || char(0), '', '');", KL_ERR_STORE,
+     "a row of audit is damaged"},
+    {"ALTER TABLE tmk ADD COLUMN wrap INTEGER;", KL_ERR_STORE, "duplicate column"},
+};
+
+/* It stays as it was, whole. */
+START_TEST(refused)
+{
+    char *before, *after, name[PATH_MAX];
+
+    make_old(bad[_i].sql);
+    before = DUMP(path);
+    FAILS(kl_store_open(path, KL_STORE_WRITE, &store, &err), bad[_i].rc);
+    SAYS(bad[_i].says);
+    SAYS("the store was not migrated");
+    after = DUMP(path);
+    ck_assert_str_eq(before, after);
+    ck_assert_int_eq(copies(name), 0);
+    free(before);
+    free(after);
+}
+END_TEST
+
+START_TEST(copy_cannot_be_made)
+{
+    char *before, *after;
+
+    if (geteuid() == 0) {
+        return; /* root makes it anywhere */
+    }
+    make_old(NULL);
+    before = DUMP(path);
+    ck_assert_int_eq(chmod(dir, 0500), 0);
+    ck_assert_int_ne(kl_store_open(path, KL_STORE_WRITE, &store, &err), KL_OK);
+    ck_assert_int_eq(chmod(dir, 0700), 0);
+    after = DUMP(path);
+    ck_assert_str_eq(before, after);
+    free(before);
+    free(after);
+}
+END_TEST
+
+/* Killed at any instant, the store is old or new, and whole. */
+START_TEST(killed)
+{
+    struct kl_store *mine = NULL;
+    char *before, *after, name[PATH_MAX];
+    int status, finished = 0;
+    pid_t pid;
+
+    for (useconds_t wait = 0; wait < 60000 && !finished; wait += 1500) {
+        make_old(NULL);
+        before = DUMP(path);
+        if ((pid = fork()) == 0) {
+            _exit(kl_store_open(path, KL_STORE_WRITE, &mine, &err) == KL_OK ? 0 : 1);
+        }
+        ck_assert_int_gt(pid, 0);
+        usleep(wait);
+        kill(pid, SIGKILL);
+        ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+        finished = WIFEXITED(status);
+        ck_assert(!finished || WEXITSTATUS(status) == 0);
+        OK(kl_store_open(path, KL_STORE_WRITE, &store, &err));
+        after = DUMP(path);
+        ck_assert_str_eq(before, after);
+        check_chain(AUDIT_ROWS + 1);
+        free(before);
+        free(after);
+        while (copies(name) > 0) {
+            ck_assert_int_eq(unlink(name), 0);
+        }
+    }
+    ck_assert(finished);
+}
+END_TEST
+
+/* ---- What is new in version 3 ---- */
+
+START_TEST(floor_of_versions)
+{
+    uint32_t last;
+    struct kl_tmk tmk = a_tmk("A", 3);
+    struct kl_terminal terminal;
+
+    add_committed("A");
+    add_committed("B");
+    OK(kl_store_begin(store, &err));
+    OK(kl_store_tmk_add(store, &tmk, &err));
+    OK(kl_store_terminal_floor(store, "A", 2, &err));
+    OK(kl_store_tmk_last_version(store, "A", &last, &err));
+    ck_assert_uint_eq(last, 3);
+    OK(kl_store_terminal_floor(store, "A", 10, &err));
+    OK(kl_store_terminal_floor(store, "A", 9, &err)); /* never sinks */
+    OK(kl_store_tmk_last_version(store, "A", &last, &err));
+    ck_assert_uint_eq(last, 10);
+    OK(kl_store_terminal_get(store, "A", &terminal, &err));
+    ck_assert_uint_eq(terminal.version_floor, 10);
+    OK(kl_store_terminal_update(store, &terminal, &err));
+    OK(kl_store_tmk_last_version(store, "B", &last, &err));
+    ck_assert_uint_eq(last, 0);
+    FAILS(kl_store_terminal_floor(store, "C", 1, &err), KL_ERR_NOT_FOUND);
+    OK(kl_store_commit(store, &err));
+}
+END_TEST
+
+START_TEST(meta)
+{
+    char value[KL_META_MAX + 1], big[KL_META_MAX + 2];
+
+    memset(big, 'x', sizeof(big) - 1);
+    big[sizeof(big) - 1] = '\0';
+    FAILS(kl_store_meta_put(store, "a", "1", &err), KL_ERR_STORE); /* outside of a transaction */
+    OK(kl_store_begin(store, &err));
+    FAILS(kl_store_meta_get(store, "a", value, &err), KL_ERR_NOT_FOUND);
+    OK(kl_store_meta_put(store, "a", "1", &err));
+    OK(kl_store_meta_put(store, "a", "two", &err));
+    FAILS(kl_store_meta_put(store, "a", big, &err), KL_ERR_STORE);
+    FAILS(kl_store_meta_put(store, "", "x", &err), KL_ERR_STORE);
+    FAILS(kl_store_meta_put(store, KL_META_STORE_ID, "0", &err), KL_ERR_STORE);
+    SAYS("keeps its id");
+    OK(kl_store_commit(store, &err));
+    OK(kl_store_meta_get(store, "a", value, &err));
+    ck_assert_str_eq(value, "two");
+}
+END_TEST
+
+static enum kl_rc count_request(const struct kl_request *request, void *arg, struct kl_err *e)
+{
+    (void)request;
+    (void)e;
+    (*(int *)arg)++;
+    return KL_OK;
+}
+
+START_TEST(requests)
+{
+    struct kl_request r = {.kind = "tmk-export",
+                           .params = "{\"serial\":\"T1\"}",
+                           .requester_uid = 1001,
+                           .requester = "alice(1001)",
+                           .created = 5,
+                           .expires = 6},
+                      got;
+    uint64_t id = 0;
+    int count = 0;
+
+    OK(kl_store_begin(store, &err));
+    OK(kl_store_request_add(store, &r, &id, &err));
+    ck_assert_uint_eq(id, 1);
+    OK(kl_store_request_add(store, &r, &id, &err));
+    ck_assert_uint_eq(id, 2);
+    OK(kl_store_request_get(store, 2, &got, &err));
+    ck_assert_str_eq(got.params, r.params);
+    ck_assert_str_eq(got.requester, "alice(1001)");
+    ck_assert_int_eq(got.state, KL_REQUEST_PENDING);
+    ck_assert_int_eq(got.approver_uid, -1);
+    got.state = KL_REQUEST_APPROVED;
+    got.approver_uid = 1002;
+    snprintf(got.approver, sizeof(got.approver), "bob(1002)");
+    got.decided = 7;
+    OK(kl_store_request_update(store, &got, KL_REQUEST_PENDING, &err));
+    FAILS(kl_store_request_update(store, &got, KL_REQUEST_PENDING, &err), KL_ERR_NOT_FOUND);
+    SAYS("no request 2 that is pending"); /* decided once only */
+    OK(kl_store_request_get(store, 2, &got, &err));
+    ck_assert_int_eq(got.state, KL_REQUEST_APPROVED);
+    ck_assert_str_eq(got.approver, "bob(1002)");
+    OK(kl_store_request_each(store, 0, count_request, &count, &err));
+    ck_assert_int_eq(count, 2);
+    OK(kl_store_request_each(store, KL_REQUEST_PENDING, count_request, &count, &err));
+    ck_assert_int_eq(count, 3);
+    FAILS(kl_store_request_get(store, 3, &got, &err), KL_ERR_NOT_FOUND);
+    OK(kl_store_commit(store, &err));
+}
+END_TEST
+
+START_TEST(actors)
+{
+    char big[KL_AUDIT_DETAIL_MAX + 100];
+    struct kl_audit record;
+
+    memset(big, 'x', sizeof(big) - 1);
+    big[sizeof(big) - 1] = '\0';
+    OK(kl_store_begin(store, &err));
+    OK(kl_store_audit(store, 1, "alarm", "", "", &err));
+    ck_assert_str_eq(check_chain(1).actor, "");
+    kl_store_set_actor(store, "alice(1001)");
+    OK(kl_store_audit(store, 2, "alarm", "", "", &err));
+    ck_assert_str_eq(check_chain(2).actor, "alice(1001)");
+    kl_store_set_actor(store, big);
+    OK(kl_store_audit(store, 3, "alarm", big, big, &err));
+    record = check_chain(3);
+    ck_assert_uint_eq(strlen(record.actor), KL_AUDIT_ACTOR_MAX);
+    ck_assert_uint_eq(strlen(record.detail), KL_AUDIT_DETAIL_MAX);
+    OK(kl_store_savepoint(store, &err)); /* what is undone leaves no gap */
+    OK(kl_store_audit(store, 4, "alarm", "", "", &err));
+    OK(kl_store_undo(store, &err));
+    kl_store_set_actor(store, "");
+    OK(kl_store_audit(store, 4, "alarm", "", "", &err));
+    check_chain(4);
+    OK(kl_store_commit(store, &err));
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("store-migrate");
+    TCase *old = group(suite, "from version 2"), *fresh = group(suite, "version 3");
+
+    tcase_add_loop_test(old, nothing_is_lost, 0, 2);
+    tcase_add_test(old, same_as_new);
+    tcase_add_test(old, readers_are_told);
+    tcase_add_test(old, older_still);
+    tcase_add_test(old, not_under_a_daemon);
+    tcase_add_loop_test(old, refused, 0, (int)(sizeof(bad) / sizeof(bad[0])));
+    tcase_add_test(old, copy_cannot_be_made);
+    tcase_add_test(old, killed);
+    tcase_add_test(fresh, floor_of_versions);
+    tcase_add_test(fresh, meta);
+    tcase_add_test(fresh, requests);
+    tcase_add_test(fresh, actors);
+    return test_run(suite);
+}
