@@ -18,6 +18,8 @@
 
 static _Atomic int log_level = KL_LOG_INFO;
 static _Atomic int log_target = KL_LOG_STDERR;
+static _Atomic uint64_t lines_lost; /* since the log last took one */
+static _Atomic int line_torn;       /* the last line that went out has no end */
 
 static const char *const level_names[] = {"debug", "info", "warn", "error"};
 
@@ -140,20 +142,16 @@ static void put_time(struct line *line)
     put_text(line, text);
 }
 
-void kl_log_write(enum kl_log_level level, const char *event, const struct kl_log_field *fields,
-                  size_t count)
-{
-    static const int priorities[] = {LOG_DEBUG, LOG_INFO, LOG_WARNING, LOG_ERR};
-    static const char cut[] = " truncated=1";
-    char text[LINE_MAX_BYTES];
-    struct line line = {text, 0, sizeof(text) - sizeof(cut), 0};
-    struct kl_log_field head[] = {KL_STR("level", level_names[level]), KL_STR("event", event)};
-    int saved = errno, to_syslog = atomic_load(&log_target) == KL_LOG_SYSLOG;
+static const char cut[] = " truncated=1";
 
-    if ((int)level < atomic_load(&log_level)) {
-        return;
-    }
-    if (!to_syslog) {
+/* The whole line but its newline, for which there is room in text (LINE_MAX_BYTES); its length. */
+static size_t build(char *text, int with_time, enum kl_log_level level, const char *event,
+                    const struct kl_log_field *fields, size_t count)
+{
+    struct line line = {text, 0, LINE_MAX_BYTES - sizeof(cut), 0};
+    struct kl_log_field head[] = {KL_STR("level", level_names[level]), KL_STR("event", event)};
+
+    if (with_time) {
         put_time(&line);
     }
     for (size_t i = 0; i < sizeof(head) / sizeof(head[0]); i++) {
@@ -166,14 +164,68 @@ void kl_log_write(enum kl_log_level level, const char *event, const struct kl_lo
         memcpy(text + line.used, cut, sizeof(cut) - 1);
         line.used += sizeof(cut) - 1;
     }
+    return line.used;
+}
+
+/* One write; 0 if the log has not taken the line. A full disk may take the beginning of one: then
+ * the next that it takes begins with a line break. */
+static int put_out(char *text, size_t len)
+{
+    char whole[LINE_MAX_BYTES + 1];
+    int torn = atomic_load(&line_torn);
+    ssize_t n;
+
+    whole[0] = '\n';
+    memcpy(whole + torn, text, len);
+    len += (size_t)torn;
+    whole[len++] = '\n';
+    do {
+        n = write(STDERR_FILENO, whole, len);
+    } while (n < 0 && errno == EINTR);
+    if (n > 0) {
+        atomic_store(&line_torn, (size_t)n < len);
+    }
+    return n == (ssize_t)len;
+}
+
+/* What was lost is said in the first line that the log takes again. */
+static void write_out(char *text, size_t len)
+{
+    char report[LINE_MAX_BYTES];
+    struct kl_log_field field = KL_NUM("count", 0);
+    uint64_t lost = atomic_exchange(&lines_lost, 0);
+    int taken = 1;
+
+    if (lost > 0) {
+        field.number = (int64_t)lost;
+        taken = put_out(report, build(report, 1, KL_LOG_WARN, "log-lines-lost", &field, 1));
+    }
+    if (!taken || !put_out(text, len)) {
+        atomic_fetch_add(&lines_lost, (taken ? 0 : lost) + 1);
+    }
+}
+
+uint64_t kl_log_lost(void)
+{
+    return atomic_load(&lines_lost);
+}
+
+void kl_log_write(enum kl_log_level level, const char *event, const struct kl_log_field *fields,
+                  size_t count)
+{
+    static const int priorities[] = {LOG_DEBUG, LOG_INFO, LOG_WARNING, LOG_ERR};
+    char text[LINE_MAX_BYTES];
+    int saved = errno, to_syslog = atomic_load(&log_target) == KL_LOG_SYSLOG;
+    size_t len;
+
+    if ((int)level < atomic_load(&log_level)) {
+        return;
+    }
+    len = build(text, !to_syslog, level, event, fields, count);
     if (to_syslog) {
-        syslog(priorities[level], "%.*s", (int)line.used, text);
+        syslog(priorities[level], "%.*s", (int)len, text);
     } else {
-        text[line.used++] = '\n';
-        /* Nobody can be told that the log is gone. */
-        if (write(STDERR_FILENO, text, line.used) < 0) {
-            errno = saved;
-        }
+        write_out(text, len);
     }
     errno = saved;
 }

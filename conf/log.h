@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Logging: one logfmt line an event, to stderr or syslog. Values are escaped, so that no peer can
- * forge a line; a line is at most 1024 bytes and written by one write. Thread-safe.
+ * forge a line; a line is at most 1024 bytes and written by one write. A log that takes no lines (a
+ * full disk) stops nobody: what is lost is counted, and said in the line log-lines-lost once the
+ * log takes lines again. (Syslog does not say what it loses.) Thread-safe.
  *
  *   kl_log(KL_LOG_INFO, "tmk-active", KL_STR("serial", s), KL_NUM("version", v));
  *   -> ts=2026-01-31T12:34:56.789Z level=info event=tmk-active serial=T1 version=3
@@ -36,6 +38,9 @@ void kl_log_write(enum kl_log_level level, const char *event, const struct kl_lo
 #define kl_log(level, event, ...) \
     kl_log_write((level), (event), (const struct kl_log_field[]){__VA_ARGS__}, \
                  sizeof((const struct kl_log_field[]){__VA_ARGS__}) / sizeof(struct kl_log_field))
+
+/* How many lines have been lost and not been told of yet. */
+uint64_t kl_log_lost(void);
 
 /* Formats fields alone, "key=value key=value", as kl_log_write would; what does not fit in capacity
  * (at least 1) is cut at a whole escape. Always NUL-terminated. Returns the length. */

@@ -8,13 +8,18 @@
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "conf/log.h"
 
 #define BATCH_MAX 512 /* units in one transaction */
+#define PROBE_MIN 1   /* seconds between tries of a store that takes nothing */
+#define PROBE_MAX 60
+#define CALM 60 /* seconds after which a recovery was one */
 
 TAILQ_HEAD(unit_list, kl_unit);
 
@@ -29,7 +34,150 @@ struct kl_committer {
     size_t waiting_count;
     struct unit_list finished;
     int stopping;
+    struct kl_store_health health;
+    /* Of the loop alone */
+    struct kl_unit probe; /* the audit record that says that all is well again */
+    struct event *probe_timer;
+    int probing;
+    time_t probe_after, recovered; /* seconds; Unix time of the last recovery, 0 = none */
 };
+
+/* ---- Health ---- */
+
+const char *kl_store_state_name(enum kl_store_state state)
+{
+    static const char *const names[] = {"ok", "full", "failing"};
+
+    return names[state];
+}
+
+/* Is it the disk? Then the whole transaction is undone, whoever met it. */
+static int is_disk(enum kl_rc rc)
+{
+    return rc == KL_ERR_FULL || rc == KL_ERR_IO;
+}
+
+/* Store thread. Said once, not for each unit. */
+static void note_trouble(struct kl_committer *committer, const struct kl_err *cause, size_t units)
+{
+    struct kl_store_health *health = &committer->health;
+    enum kl_store_state state = cause->rc == KL_ERR_FULL ? KL_STORE_FULL : KL_STORE_FAILING;
+    int news;
+
+    pthread_mutex_lock(&committer->lock);
+    news = health->state != state;
+    if (news) {
+        health->since = (int64_t)time(NULL);
+    }
+    if (health->state == KL_STORE_OK) {
+        health->failed = 0;
+    }
+    health->state = state;
+    health->failed += units;
+    health->last = *cause;
+    pthread_mutex_unlock(&committer->lock);
+    if (news) {
+        kl_log(KL_LOG_ERROR, "store-trouble", KL_STR("state", kl_store_state_name(state)),
+               KL_STR("means", "no new loads and sign-ins until it has passed"), KL_LOG_ERR(cause));
+    }
+}
+
+void kl_committer_health(struct kl_committer *committer, struct kl_store_health *out)
+{
+    pthread_mutex_lock(&committer->lock);
+    *out = committer->health;
+    pthread_mutex_unlock(&committer->lock);
+}
+
+enum kl_rc kl_committer_ready(struct kl_committer *committer, struct kl_err *err)
+{
+    struct kl_store_health health;
+
+    kl_committer_health(committer, &health);
+    if (health.state == KL_STORE_OK) {
+        return KL_OK;
+    }
+    return kl_err_set(err, health.last.rc, "the store is %s", kl_store_state_name(health.state));
+}
+
+static enum kl_rc probe_run(struct kl_unit *unit, struct kl_store *store, struct kl_err *err)
+{
+    struct kl_committer *committer =
+        (struct kl_committer *)((char *)unit - offsetof(struct kl_committer, probe));
+    struct kl_store_health health;
+    char detail[KL_AUDIT_DETAIL_MAX + 1];
+
+    kl_committer_health(committer, &health);
+    kl_log_format(detail, sizeof(detail),
+                  (const struct kl_log_field[]){KL_STR("was", kl_store_state_name(health.state)),
+                                                KL_NUM("since", health.since),
+                                                KL_NUM("failed", health.failed)},
+                  3);
+    return kl_store_audit(store, (int64_t)time(NULL), "store-recovered", "", detail, err);
+}
+
+static void plan_probe(struct kl_committer *committer)
+{
+    const struct timeval after = {.tv_sec = committer->probe_after};
+
+    if (!committer->probing && evtimer_add(committer->probe_timer, &after) == 0) {
+        committer->probing = 1;
+    }
+}
+
+static void probe_done(struct kl_unit *unit)
+{
+    struct kl_committer *committer =
+        (struct kl_committer *)((char *)unit - offsetof(struct kl_committer, probe));
+    struct kl_store_health was;
+    time_t now = time(NULL);
+
+    committer->probing = 0;
+    if (unit->rc != KL_OK) {
+        committer->probe_after =
+            committer->probe_after * 2 < PROBE_MAX ? committer->probe_after * 2 : PROBE_MAX;
+        plan_probe(committer);
+        return;
+    }
+    pthread_mutex_lock(&committer->lock);
+    was = committer->health;
+    committer->health = (struct kl_store_health){.state = KL_STORE_OK, .since = (int64_t)now};
+    pthread_mutex_unlock(&committer->lock);
+    committer->recovered = now;
+    kl_log(KL_LOG_WARN, "store-recovered", KL_STR("was", kl_store_state_name(was.state)),
+           KL_NUM("seconds", (int64_t)now - was.since), KL_NUM("failed", was.failed));
+}
+
+static void on_probe(evutil_socket_t fd, short what, void *arg)
+{
+    struct kl_committer *committer = arg;
+    struct kl_err err = KL_ERR_INIT;
+
+    (void)fd;
+    (void)what;
+    if (kl_committer_submit(committer, &committer->probe, &err) != KL_OK) {
+        committer->probing = 0;
+        plan_probe(committer);
+    }
+}
+
+/* Loop thread, after units have come back: is there trouble to get out of? What came back soon
+ * after a recovery is tried less often. */
+static void watch_health(struct kl_committer *committer)
+{
+    struct kl_store_health health;
+
+    kl_committer_health(committer, &health);
+    if (health.state == KL_STORE_OK || committer->probing || committer->stopping) {
+        return;
+    }
+    if (committer->recovered == 0 || health.since - committer->recovered > CALM) {
+        committer->probe_after = PROBE_MIN;
+    }
+    plan_probe(committer);
+}
+
+/* ---- The thread ---- */
 
 static void run_one(struct kl_store *store, struct kl_unit *unit)
 {
@@ -48,39 +196,68 @@ static void run_one(struct kl_store *store, struct kl_unit *unit)
     }
 }
 
-static void fail_all(struct unit_list *batch, const struct kl_err *err)
+/* Those that did well come to nothing, too; so do those that only met an undone transaction
+ * (KL_ERR_STORE). How many. */
+static size_t fail_all(struct unit_list *batch, const struct kl_err *err)
 {
     struct kl_unit *unit;
+    size_t count = 0;
 
     TAILQ_FOREACH(unit, batch, link)
     {
-        if (unit->rc == KL_OK) {
+        if (unit->rc == KL_OK || unit->rc == KL_ERR_STORE) {
             unit->rc = err->rc;
             unit->err = *err;
         }
+        count += unit->rc == err->rc;
     }
+    return count;
 }
 
-static void run_batch(struct kl_store *store, struct unit_list *batch)
+/* A statement that the disk fails can undo the transaction; then the commit fails, for no reason
+ * of its own. */
+static enum kl_rc run_units(struct kl_store *store, struct unit_list *batch, struct kl_err *cause)
 {
     struct kl_err err = KL_ERR_INIT;
     struct kl_unit *unit;
 
     TAILQ_FOREACH(unit, batch, link)
     {
-        unit->rc = KL_OK;
+        run_one(store, unit);
+        if (is_disk(unit->rc) && cause->rc == KL_OK) {
+            *cause = unit->err;
+        }
     }
-    if (kl_store_begin(store, &err) != KL_OK) {
-        fail_all(batch, &err);
-        return;
+    if (kl_store_commit(store, &err) != KL_OK && cause->rc == KL_OK) {
+        *cause = err;
     }
+    return err.rc;
+}
+
+static void run_batch(struct kl_committer *committer, struct unit_list *batch)
+{
+    struct kl_err cause = KL_ERR_INIT;
+    struct kl_unit *unit;
+    size_t failed = 0;
+
     TAILQ_FOREACH(unit, batch, link)
     {
-        run_one(store, unit);
+        unit->rc = KL_OK;
+        unit->err = (struct kl_err)KL_ERR_INIT;
     }
-    if (kl_store_commit(store, &err) != KL_OK) {
-        kl_log(KL_LOG_ERROR, "store-commit-failed", KL_LOG_ERR(&err));
-        fail_all(batch, &err);
+    if (kl_store_begin(committer->store, &cause) != KL_OK ||
+        run_units(committer->store, batch, &cause) != KL_OK) {
+        failed = fail_all(batch, &cause);
+    } else {
+        TAILQ_FOREACH(unit, batch, link)
+        {
+            failed += is_disk(unit->rc); /* undone alone */
+        }
+    }
+    if (is_disk(cause.rc)) {
+        note_trouble(committer, &cause, failed);
+    } else if (cause.rc != KL_OK) {
+        kl_log(KL_LOG_ERROR, "store-commit-failed", KL_LOG_ERR(&cause));
     }
 }
 
@@ -119,7 +296,7 @@ static void *thread_main(void *arg)
     struct unit_list batch = TAILQ_HEAD_INITIALIZER(batch);
 
     while (take_batch(committer, &batch) > 0) {
-        run_batch(committer->store, &batch);
+        run_batch(committer, &batch);
         pthread_mutex_lock(&committer->lock);
         TAILQ_CONCAT(&committer->finished, &batch, link);
         pthread_mutex_unlock(&committer->lock);
@@ -140,6 +317,7 @@ static void report_finished(struct kl_committer *committer)
         TAILQ_REMOVE(&finished, unit, link);
         unit->done(unit);
     }
+    watch_health(committer);
 }
 
 static void on_wake(evutil_socket_t fd, short what, void *arg)
@@ -177,6 +355,9 @@ enum kl_rc kl_committer_new(struct event_base *base, struct kl_store *store,
     }
     TAILQ_INIT(&committer->waiting);
     TAILQ_INIT(&committer->finished);
+    committer->health.since = (int64_t)time(NULL);
+    committer->probe.run = probe_run;
+    committer->probe.done = probe_done;
     pthread_mutex_init(&committer->lock, NULL);
     pthread_cond_init(&committer->work, NULL);
     committer->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
@@ -185,7 +366,9 @@ enum kl_rc kl_committer_new(struct event_base *base, struct kl_store *store,
         goto fail;
     }
     committer->wake = event_new(base, committer->wake_fd, EV_READ | EV_PERSIST, on_wake, committer);
-    if (committer->wake == NULL || event_add(committer->wake, NULL) != 0) {
+    committer->probe_timer = evtimer_new(base, on_probe, committer);
+    if (committer->wake == NULL || committer->probe_timer == NULL ||
+        event_add(committer->wake, NULL) != 0) {
         rc = kl_err_set(err, KL_ERR_MEMORY, "store thread");
         goto fail;
     }
@@ -201,6 +384,9 @@ enum kl_rc kl_committer_new(struct event_base *base, struct kl_store *store,
 fail:
     if (committer->wake != NULL) {
         event_free(committer->wake);
+    }
+    if (committer->probe_timer != NULL) {
+        event_free(committer->probe_timer);
     }
     if (committer->wake_fd >= 0) {
         close(committer->wake_fd);
@@ -223,6 +409,7 @@ void kl_committer_free(struct kl_committer *committer)
     pthread_join(committer->thread, NULL);
     report_finished(committer);
     event_free(committer->wake);
+    event_free(committer->probe_timer);
     close(committer->wake_fd);
     pthread_cond_destroy(&committer->work);
     pthread_mutex_destroy(&committer->lock);

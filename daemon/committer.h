@@ -42,4 +42,29 @@ void kl_committer_free(struct kl_committer *committer);
 enum kl_rc kl_committer_submit(struct kl_committer *committer, struct kl_unit *unit,
                                struct kl_err *err) KL_MUST_CHECK;
 
+/* ---- A store that takes nothing more ---- */
+
+/* A disk without room (or a limit of the system's), or one that fails, undoes whole transactions.
+ * From then on the committer writes an audit record of its own every second, later less often,
+ * until one is durable: then all is well again. */
+enum kl_store_state {
+    KL_STORE_OK,
+    KL_STORE_FULL,
+    KL_STORE_FAILING, /* reading or writing fails */
+};
+const char *kl_store_state_name(enum kl_store_state state); /* "ok", "full", "failing" */
+
+struct kl_store_health {
+    enum kl_store_state state;
+    int64_t since;      /* Unix time of the last change of state; of the start */
+    uint64_t failed;    /* units that came to nothing since then, for that reason */
+    struct kl_err last; /* why; KL_OK while all is well */
+};
+/* Loop thread. */
+void kl_committer_health(struct kl_committer *committer, struct kl_store_health *out);
+
+/* For what may wait, before it is begun: KL_ERR_FULL or KL_ERR_IO unless the store is well. Loop
+ * thread. */
+enum kl_rc kl_committer_ready(struct kl_committer *committer, struct kl_err *err) KL_MUST_CHECK;
+
 #endif

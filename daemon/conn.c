@@ -195,9 +195,14 @@ enum kl_rc kl_conn_error_frame(const struct kl_config *config, enum kl_rc reason
 void kl_conn_refuse(struct kl_conn *conn, const struct kl_err *err)
 {
     struct kl_msg msg = error_msg(conn->service->config, err->rc);
-    struct kl_err send_err = KL_ERR_INIT;
+    struct kl_err send_err = KL_ERR_INIT, known = KL_ERR_INIT;
 
-    kl_service_log_peer(conn->service, "refused", conn->address, conn->serial, err);
+    if (kl_committer_ready(conn->service->committer, &known) == err->rc && known.rc != KL_OK) {
+        /* The store's trouble, which the committer has told of once. */
+        kl_log(KL_LOG_DEBUG, "refused", KL_STR("serial", conn->serial), KL_LOG_ERR(err));
+    } else {
+        kl_service_log_peer(conn->service, "refused", conn->address, conn->serial, err);
+    }
     if (kl_conn_send(conn, &msg, &send_err) != KL_OK) {
         kl_log(KL_LOG_WARN, "send-failed", KL_LOG_ERR(&send_err));
     }

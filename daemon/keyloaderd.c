@@ -49,6 +49,7 @@ static int serve(const char *path, int test)
         return kl_cli_fail(PROGRAM, &err);
     }
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a file at its limit is a full disk, no death; workers inherit it */
     if (test) {
         rc = kl_run_check(&config, &err);
     } else {

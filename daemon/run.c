@@ -140,7 +140,10 @@ static void sweep_done(struct kl_unit *unit)
 {
     struct sweep_unit *sweep = (struct sweep_unit *)unit;
 
-    if (unit->rc != KL_OK) {
+    if (unit->rc == KL_ERR_FULL || unit->rc == KL_ERR_IO) {
+        kl_log(KL_LOG_DEBUG, "sweep-failed",
+               KL_LOG_ERR(&unit->err)); /* the committer has said so */
+    } else if (unit->rc != KL_OK) {
         kl_log(KL_LOG_ERROR, "sweep-failed", KL_LOG_ERR(&unit->err));
     } else {
         if (sweep->expired > 0) {

@@ -96,7 +96,7 @@ static void step_done(struct kl_unit *unit)
 
     if (step->owner != NULL) {
         step->done(step, step->owner);
-    } else if (unit->rc != KL_OK) {
+    } else if (unit->rc != KL_OK && unit->rc != KL_ERR_FULL && unit->rc != KL_ERR_IO) {
         kl_log(KL_LOG_ERROR, "step-failed", KL_STR("serial", step->serial), KL_LOG_ERR(&unit->err));
     }
     step_free(step);
@@ -122,8 +122,14 @@ struct kl_step *kl_step_new(enum kl_step_kind kind, struct kl_service *service,
 
 enum kl_rc kl_step_submit(struct kl_step *step, struct kl_err *err)
 {
-    enum kl_rc rc = kl_committer_submit(step->service->committer, &step->unit, err);
+    struct kl_committer *committer = step->service->committer;
+    /* What only begins can wait; what ends a load or sign-in is tried whatever the state. */
+    int begins = step->kind == KL_STEP_ADMIT || step->kind == KL_STEP_SIGN_IN;
+    enum kl_rc rc = begins ? kl_committer_ready(committer, err) : KL_OK;
 
+    if (rc == KL_OK) {
+        rc = kl_committer_submit(committer, &step->unit, err);
+    }
     if (rc != KL_OK) {
         step_free(step);
     }

@@ -50,7 +50,9 @@ struct kl_step {
 /* A zeroed step of that kind, to be filled in and submitted; NULL when out of memory. */
 struct kl_step *kl_step_new(enum kl_step_kind kind, struct kl_service *service,
                             void (*done)(struct kl_step *step, void *owner), void *owner);
-/* Takes step, and frees it when this fails: KL_ERR_BUSY, too much waits for the store already. */
+/* Takes step, and frees it when this fails: KL_ERR_BUSY, too much waits for the store already;
+ * KL_ERR_FULL or KL_ERR_IO, the disk has no room or fails, and the step would begin a load or
+ * sign-in. */
 enum kl_rc kl_step_submit(struct kl_step *step, struct kl_err *err) KL_MUST_CHECK;
 
 /* Submits a SPOILT or FAILED step that nobody waits for; what cannot be is logged. */

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -44,7 +45,7 @@ enum kl_rc kl_sql_rc(int code, const char **hint)
         return KL_ERR_MEMORY;
     case SQLITE_FULL:
         *hint = "the disk is full: nothing was changed; make room";
-        return KL_ERR_STORE;
+        return KL_ERR_FULL;
     case SQLITE_READONLY:
         *hint = "the store or its directory is read-only";
         return KL_ERR_PERMISSION;
@@ -62,7 +63,7 @@ enum kl_rc kl_sql_rc(int code, const char **hint)
         return KL_ERR_STORE;
     case SQLITE_IOERR:
         *hint = "reading or writing the disk failed: nothing was changed";
-        return KL_ERR_STORE;
+        return KL_ERR_IO;
     case SQLITE_CONSTRAINT:
         *hint = "the store refuses a change that breaks its rules";
         return KL_ERR_STORE;
@@ -72,15 +73,30 @@ enum kl_rc kl_sql_rc(int code, const char **hint)
     }
 }
 
+/* SQLite tells of ENOSPC alone that it is a full disk. Of a quota and of a limit on the size of
+ * files it says that writing failed; which errno that was, it does not always know. */
+static int is_limit(int code, int number)
+{
+    struct rlimit limit;
+
+    return number == ENOSPC || number == EDQUOT || number == EFBIG ||
+           (code == SQLITE_IOERR_WRITE && getrlimit(RLIMIT_FSIZE, &limit) == 0 &&
+            limit.rlim_cur != RLIM_INFINITY);
+}
+
 enum kl_rc kl_sql_err(struct kl_store *store, const char *op, struct kl_err *err)
 {
     int code = sqlite3_extended_errcode(store->db);
-    int number = (code & 0xff) == SQLITE_CANTOPEN ? sqlite3_system_errno(store->db) : 0;
+    int number = (code & 0xff) == SQLITE_CANTOPEN || (code & 0xff) == SQLITE_IOERR
+                     ? sqlite3_system_errno(store->db)
+                     : 0;
     const char *hint;
     enum kl_rc rc = kl_sql_rc(code, &hint);
 
     if (number == EACCES || number == EPERM || number == EROFS) {
         rc = KL_ERR_PERMISSION;
+    } else if (is_limit(code, number)) {
+        rc = kl_sql_rc(SQLITE_FULL, &hint);
     }
     return kl_err_native(err, rc, KL_ERR_SOURCE_SQLITE, (unsigned long)code, op, "%s: %s (%s)",
                          store->path, hint,

@@ -33,6 +33,7 @@ enum kl_wire {
     X(KL_ERR_SYSTEM, "system", "operating system error", KL_WIRE_INTERNAL, 71) \
     X(KL_ERR_IO, "io", "input or output failed", KL_WIRE_INTERNAL, 74) \
     X(KL_ERR_STORE, "store", "the store failed", KL_WIRE_INTERNAL, 74) \
+    X(KL_ERR_FULL, "full", "there is no room on the disk", KL_WIRE_BUSY, 74) \
     X(KL_ERR_BUSY, "busy", "too much work at once", KL_WIRE_BUSY, 75) \
     X(KL_ERR_TIMEOUT, "timeout", "time ran out", KL_WIRE_TIMEOUT, 75) \
     X(KL_ERR_CLOSED, "closed", "the peer closed the connection", KL_WIRE_PROTOCOL, 75) \

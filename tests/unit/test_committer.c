@@ -4,13 +4,17 @@
  * and a queue with an end.
  */
 #include <check.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "daemon/committer.h"
 #include "tests/support/hsm.h"
+#include "tests/support/proc.h"
 #include "tests/support/suite.h"
 
 static struct event_base *base;
@@ -22,8 +26,9 @@ static int reported;
 struct add {
     struct kl_unit unit;
     int number;
-    int spoil; /* write, then fail: the write must be undone */
-    int order; /* when it was reported */
+    int spoil;     /* write, then fail: the write must be undone */
+    int order;     /* when it was reported */
+    char pad[401]; /* of an audit record, to need room */
 };
 
 static enum kl_rc add_run(struct kl_unit *unit, struct kl_store *store, struct kl_err *err)
@@ -34,6 +39,9 @@ static enum kl_rc add_run(struct kl_unit *unit, struct kl_store *store, struct k
 
     snprintf(terminal.serial, sizeof(terminal.serial), "T%d", add->number);
     rc = kl_store_terminal_add(store, &terminal, err);
+    for (int i = 0; rc == KL_OK && add->pad[0] && i < 4; i++) {
+        rc = kl_store_audit(store, 1, "alarm", terminal.serial, add->pad, err);
+    }
     if (rc == KL_OK && add->spoil) {
         rc = kl_err_set(err, KL_ERR_REFUSED, "spoilt on purpose");
     }
@@ -205,6 +213,153 @@ START_TEST(a_full_queue_refuses)
 }
 END_TEST
 
+/* ---- A disk without room ---- */
+
+#define ROOM (256 * 1024) /* bytes that a file may have: also check's own, which stay far below */
+
+static void limit_files(rlim_t size)
+{
+    const struct rlimit limit = {size, RLIM_INFINITY};
+
+    ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+static struct kl_store_health health(void)
+{
+    struct kl_store_health out;
+
+    kl_committer_health(committer, &out);
+    return out;
+}
+
+static void add_one(struct add *add, int number)
+{
+    memset(add, 0, sizeof(*add));
+    add->number = number;
+    submit(add);
+    wait_for(reported + 1);
+}
+
+static enum kl_rc count_recovery(const struct kl_audit *record, void *arg, struct kl_err *err)
+{
+    (void)err;
+    *(unsigned *)arg += strcmp(record->event, "store-recovered") == 0;
+    return KL_OK;
+}
+
+/* Standard error goes to a file of the test's from now on; what is there so far. */
+static void catch_log(void)
+{
+    char name[128];
+
+    snprintf(name, sizeof(name), "%s/log", dir);
+    ck_assert_ptr_nonnull(freopen(name, "a", stderr));
+}
+
+static char *caught_log(void)
+{
+    char name[128];
+
+    snprintf(name, sizeof(name), "%s/log", dir);
+    return file_read(name, NULL);
+}
+
+static unsigned occurrences(const char *text, const char *what)
+{
+    unsigned count = 0;
+
+    for (; (text = strstr(text, what)) != NULL; text++) {
+        count++;
+    }
+    return count;
+}
+
+static unsigned recoveries(void)
+{
+    struct kl_store *reader = NULL;
+    struct kl_err err = KL_ERR_INIT;
+    unsigned count = 0;
+
+    ck_assert_int_eq(kl_store_open(path, KL_STORE_READ, &reader, &err), KL_OK);
+    ck_assert_int_eq(kl_store_audit_each(reader, 0, count_recovery, &count, &err), KL_OK);
+    kl_store_free(reader);
+    return count;
+}
+
+/* Everything that was said to be durable is; what failed left nothing; and it goes on by itself
+ * once there is room. */
+START_TEST(a_full_disk)
+{
+    struct kl_err err = KL_ERR_INIT;
+    struct add add;
+    int stored = 0, failed;
+    char *log;
+
+    signal(SIGXFSZ, SIG_IGN);
+    catch_log();
+    ck_assert_int_eq(health().state, KL_STORE_OK);
+    ck_assert_int_eq(kl_committer_ready(committer, &err), KL_OK);
+    limit_files(ROOM);
+    for (add_one(&add, 0); add.unit.rc == KL_OK && stored < 1000; add_one(&add, stored)) {
+        stored++;
+    }
+    ck_assert_int_lt(stored, 1000);
+    ck_assert_int_eq(add.unit.rc, KL_ERR_FULL);
+    ck_assert_int_eq(health().state, KL_STORE_FULL);
+    ck_assert_int_eq(kl_committer_ready(committer, &err), KL_ERR_FULL);
+    failed = 1;
+    for (int64_t until = (int64_t)time(NULL) + 3; (int64_t)time(NULL) < until; failed++) {
+        add_one(&add, stored); /* and the committer's own tries in between */
+        ck_assert_int_eq(add.unit.rc, KL_ERR_FULL);
+        usleep(50000);
+    }
+    ck_assert_uint_ge(health().failed, (unsigned)failed);
+    limit_files(RLIM_INFINITY);
+    while (health().state != KL_STORE_OK) {
+        ck_assert_int_eq(event_base_loop(base, EVLOOP_ONCE), 0);
+    }
+    ck_assert_int_eq(kl_committer_ready(committer, &err), KL_OK);
+    for (int i = 0; i < stored; i++) {
+        ck_assert(is_stored(i));
+    }
+    ck_assert(!is_stored(stored));
+    add_one(&add, stored);
+    ck_assert_int_eq(add.unit.rc, KL_OK);
+    ck_assert(is_stored(stored));
+    ck_assert_uint_eq(recoveries(), 1);
+    log = caught_log();
+    ck_assert_uint_eq(occurrences(log, "event=store-trouble state=full"), 1);
+    ck_assert_uint_eq(occurrences(log, "event=store-recovered was=full"), 1);
+    free(log);
+}
+END_TEST
+
+/* All that wait in one transaction hear the cause, whichever of them met it. */
+START_TEST(a_full_disk_undoes_the_batch)
+{
+    enum { COUNT = 512 };
+    struct add *adds = calloc(COUNT, sizeof(*adds));
+    int good = 0;
+
+    signal(SIGXFSZ, SIG_IGN);
+    limit_files(ROOM);
+    for (int i = 0; i < COUNT; i++) {
+        adds[i].number = i;
+        memset(adds[i].pad, 'P', sizeof(adds[i].pad) - 1);
+        submit(&adds[i]);
+    }
+    wait_for(COUNT);
+    limit_files(RLIM_INFINITY);
+    for (int i = 0; i < COUNT; i++) {
+        ck_assert(adds[i].unit.rc == KL_OK || adds[i].unit.rc == KL_ERR_FULL);
+        ck_assert_int_eq(is_stored(i), adds[i].unit.rc == KL_OK);
+        good += adds[i].unit.rc == KL_OK;
+    }
+    ck_assert_int_lt(good, COUNT);
+    free(adds);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("committer");
@@ -217,6 +372,8 @@ int main(void)
     tcase_add_test(tc, free_finishes_what_is_queued);
     tcase_add_test(tc, a_failed_commit_is_reported_to_all);
     tcase_add_test(tc, a_full_queue_refuses);
+    tcase_add_test(tc, a_full_disk);
+    tcase_add_test(tc, a_full_disk_undoes_the_batch);
     suite_add_tcase(suite, tc);
     return test_run(suite);
 }

@@ -4,9 +4,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "conf/log.h"
@@ -145,6 +147,45 @@ START_TEST(errno_is_kept)
 }
 END_TEST
 
+/* A log that has no more room: lines are lost, and said to be so, once, when there is room again;
+ * half a line never runs into another. */
+START_TEST(a_full_log)
+{
+    const struct rlimit none = {RLIM_INFINITY, RLIM_INFINITY};
+    struct rlimit full = {300, RLIM_INFINITY};
+    const char *text;
+    char begun[400];
+    uint64_t lost;
+    int kept = 0;
+    size_t len;
+
+    signal(SIGXFSZ, SIG_IGN);
+    setrlimit(RLIMIT_FSIZE, &full); /* check's own files as well: no assertion until it is off */
+    for (int i = 0; i < 10; i++) {
+        errno = ENOTTY;
+        kl_log(KL_LOG_INFO, "e", KL_STR("pad", "ppppppppppppppppppppppppppppppppppppppppppppp"));
+        kept += errno == ENOTTY;
+    }
+    lost = kl_log_lost();
+    setrlimit(RLIMIT_FSIZE, &none);
+    ck_assert_int_eq(kept, 10);
+    ck_assert_uint_eq(lost, 7);
+    len = (size_t)pread(fd, begun, sizeof(begun) - 1, 0);
+    ck_assert_uint_eq(len, 300); /* the fourth line is cut off */
+    ck_assert_int_ne(begun[len - 1], '\n');
+    kl_log(KL_LOG_INFO, "room", KL_NUM("n", 1));
+    kl_log(KL_LOG_INFO, "more", KL_NUM("n", 2));
+    ck_assert_uint_eq(kl_log_lost(), 0);
+    text = written() + len;
+    ck_assert_int_eq(text[0], '\n');
+    ck_assert_int_eq(strncmp(text + 1, "ts=", 3), 0);
+    ck_assert_ptr_nonnull(strstr(text, " level=warn event=log-lines-lost count=7\nts="));
+    ck_assert_ptr_nonnull(strstr(text, " level=info event=room n=1\nts="));
+    ck_assert_ptr_nonnull(strstr(text, " level=info event=more n=2\n"));
+    ck_assert_ptr_eq(strstr(text, "\n\n"), NULL);
+}
+END_TEST
+
 static void *writer(void *arg)
 {
     for (int i = 0; i < 500; i++) {
@@ -193,6 +234,7 @@ int main(void)
     tcase_add_loop_test(tcase, long_values, 0, 2);
     tcase_add_test(tcase, small_buffers);
     tcase_add_test(tcase, errno_is_kept);
+    tcase_add_test(tcase, a_full_log);
     tcase_add_test(tcase, many_threads);
     suite_add_tcase(suite, tcase);
     return test_run(suite);

@@ -308,7 +308,7 @@ static void fill_until_failure(void)
     } else {
         kl_store_rollback(store);
     }
-    FAILS(rc, KL_ERR_STORE);
+    FAILS(rc, KL_ERR_FULL);
 }
 
 START_TEST(full_disk)
@@ -468,13 +468,13 @@ START_TEST(error_mapping)
         {SQLITE_LOCKED, KL_ERR_BUSY, "another program"},
         {SQLITE_NOMEM, KL_ERR_MEMORY, "memory"},
         {SQLITE_IOERR_NOMEM, KL_ERR_MEMORY, "memory"},
-        {SQLITE_FULL, KL_ERR_STORE, "full"},
+        {SQLITE_FULL, KL_ERR_FULL, "full"},
         {SQLITE_READONLY_DIRECTORY, KL_ERR_PERMISSION, "read-only"},
         {SQLITE_CANTOPEN_ISDIR, KL_ERR_STORE, "cannot be opened"},
         {SQLITE_PERM, KL_ERR_PERMISSION, "cannot be opened"},
         {SQLITE_NOTADB, KL_ERR_STORE, "not a keyloader store"},
         {SQLITE_CORRUPT_VTAB, KL_ERR_STORE, "damaged"},
-        {SQLITE_IOERR_FSYNC, KL_ERR_STORE, "disk failed"},
+        {SQLITE_IOERR_FSYNC, KL_ERR_IO, "disk failed"},
         {SQLITE_CONSTRAINT_PRIMARYKEY, KL_ERR_EXISTS, "already"},
         {SQLITE_CONSTRAINT_FOREIGNKEY, KL_ERR_NOT_FOUND, "terminal"},
         {SQLITE_CONSTRAINT_UNIQUE, KL_ERR_STORE, "rules"},
