@@ -6,6 +6,7 @@
 #   make check              unit and integration tests; also check-unit, check-integration
 #   make check-asan         the same under AddressSanitizer and UBSan; check-tsan: ThreadSanitizer
 #   make fuzz FUZZ_SECONDS=n   every fuzz target for n seconds
+#   make check-operations   types the examples of docs/operations.md, in a scratch folder
 #   make demo               S1 to S9 on a scratch folder, and attacks that must fail; SUITE=classic
 #                           or SUITE=hardened-ec: with that suite instead of hardened-rsa
 #   make lint               formatting, static analysis, shell scripts
@@ -13,6 +14,7 @@
 #   make man                man pages into build/man
 #   make install DESTDIR= PREFIX=/usr/local
 #   make deb                Debian packages into build/deb; DEB_BUILD_OPTIONS= runs the unit tests
+#   make check-package      that, and installs, upgrades and purges them in a chroot (as root)
 
 VERSION  := 0.1.0
 BUILD    ?= build
@@ -84,8 +86,8 @@ SUPPORT := $(call objs,$(wildcard tests/support/*.c))
 SOURCES := $(wildcard $(addsuffix /*.[ch],$(ROOMS)) tests/*/*.[ch])
 SCRIPTS := $(wildcard .ci/run .ci/*.sh tests/*.sh conf/debian/*.sh conf/debian/*.postinst conf/debian/*.postrm)
 
-.PHONY: all deps tests tools check check-unit check-integration check-asan check-tsan fuzz fuzzers \
-        fuzz-run demo lint format vectors man install deb clean
+.PHONY: all deps tests tools check check-unit check-integration check-asan check-tsan check-operations fuzz \
+        fuzzers         fuzz-run demo lint format vectors man install deb check-package clean
 .SECONDARY:
 .DELETE_ON_ERROR:
 all: $(BINS)
@@ -160,6 +162,9 @@ fuzzers: $(FUZZ)
 fuzz-run: fuzzers
 	@tests/fuzz.sh $(BUILD) $(FUZZ_SECONDS) $(FUZZ)
 
+check-operations: all
+	@tests/operations.sh $(BUILD)
+
 demo: all $(BUILD)/tests/tools/relay
 	@tests/demo.sh $(BUILD) $(SUITE)
 
@@ -211,8 +216,8 @@ install: all man
 	install -m 0755 $(BUILD)/bin/keyloaderd $(BUILD)/bin/keyloaderctl $(DESTDIR)$(PREFIX)/sbin/
 	install -m 0755 $(BUILD)/bin/acquire-ca $(BUILD)/bin/terminal-sim $(DESTDIR)$(PREFIX)/bin/
 	install -m 0644 conf/keyloaderd.conf $(DOC)/examples/
-	install -m 0644 LICENSE README.md CHANGELOG.md $(DOC)/
-	install -m 0644 $(wildcard docs/*.md) $(DOC)/docs/
+	install -m 0644 LICENSE README.md $(DOC)/
+	install -m 0644 CHANGELOG.md $(wildcard docs/*.md) $(DOC)/docs/
 	install -d $(addprefix $(SHARE)/man/man,1 5 8)
 	$(foreach n,1 5 8,install -m 0644 $(filter %.$(n),$(MAN)) $(SHARE)/man/man$(n)/ &&) :
 
@@ -231,6 +236,9 @@ deb:
 	$(DEB)/debian/changelog.sh $(VERSION) CHANGELOG.md > $(DEB)/debian/changelog
 	cd $(DEB) && env -u MAKEFLAGS -u MAKELEVEL -u DESTDIR dpkg-buildpackage -us -uc -b
 	@ls -1 $(BUILD)/deb/*.deb
+
+check-package: deb
+	@tests/package.sh $(BUILD) $(VERSION)
 
 clean:
 	rm -rf $(BUILD)
