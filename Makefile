@@ -51,7 +51,8 @@ TESTPKGS := check
 PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 
 WARN := -Wall -Wextra -Wshadow -Wformat=2 -Wstrict-prototypes -Wmissing-prototypes -Wvla \
-        -Wconversion -Wno-sign-conversion -Wpointer-arith -Wwrite-strings $(WERROR)
+        -Wconversion -Wno-sign-conversion -Wpointer-arith -Wwrite-strings \
+        -Wno-missing-field-initializers $(WERROR)
 HARDEN := -fstack-protector-strong $(if $(filter gcc cc,$(notdir $(CC))),-fstack-clash-protection -fcf-protection)
 ifeq ($(SAN),)
 OPT    ?= -O2 -g

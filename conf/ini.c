@@ -373,6 +373,65 @@ out:
     return p.rc;
 }
 
+/* ---- Another reading of the same file ---- */
+
+static const void *member_of(const struct kl_ini_key *key, const void *config)
+{
+    return (const char *)config + key->offset;
+}
+
+static int lists_equal(const struct kl_ini_list *a, const struct kl_ini_list *b)
+{
+    return a->count == b->count && memcmp(a->items, b->items, a->count * sizeof(a->items[0])) == 0;
+}
+
+static int values_equal(const struct kl_ini_key *key, const void *a, const void *b)
+{
+    if (is_text(key)) {
+        return strcmp(*(char *const *)a, *(char *const *)b) == 0;
+    }
+    return key->type == KL_INI_LIST ? lists_equal(a, b)
+                                    : *(const uint64_t *)a == *(const uint64_t *)b;
+}
+
+static enum kl_rc copy_value(const struct kl_ini_key *key, const void *from, void *to,
+                             struct kl_err *err)
+{
+    char *copy;
+
+    if (!is_text(key)) {
+        memcpy(to, from, key->type == KL_INI_LIST ? sizeof(struct kl_ini_list) : sizeof(uint64_t));
+        return KL_OK;
+    }
+    if (!(copy = strdup(*(char *const *)from))) {
+        return kl_err_set(err, KL_ERR_MEMORY, "out of memory");
+    }
+    free(*(char **)to);
+    *(char **)to = copy;
+    return KL_OK;
+}
+
+enum kl_rc kl_ini_keep(const struct kl_ini_key *table, size_t count, const void *running,
+                       void *config, const struct kl_ini_key **kept, size_t *kept_count,
+                       struct kl_err *err)
+{
+    size_t differing = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        const void *old = member_of(&table[i], running);
+
+        if (!table[i].restart || values_equal(&table[i], old, member(&table[i], config))) {
+            continue;
+        }
+        if (copy_value(&table[i], old, member(&table[i], config), err) != KL_OK) {
+            return err->rc;
+        }
+        kept[differing++] = &table[i];
+    }
+    *kept_count = differing;
+    return KL_OK;
+}
+
 void kl_ini_wipe(const struct kl_ini_key *table, size_t count, void *config)
 {
     for (size_t i = 0; i < count; i++) {
@@ -428,6 +487,7 @@ void kl_ini_print_help(const struct kl_ini_key *table, size_t count, FILE *out)
         }
         fprintf(out, "# %s", key->help);
         print_range(key, out);
+        fputs(key->restart ? "; read at a restart" : "", out);
         if (!key->fallback) {
             fprintf(out, "; must be set\n%s =\n", key->key);
         } else {

@@ -40,6 +40,7 @@ struct kl_ini_key {
     const char *const *choices; /* NULL-terminated, for KL_INI_CHOICE; for KL_INI_LIST
                                    at most KL_INI_LIST_MAX */
     const char *help;           /* one line */
+    int restart;                /* 1: while a program runs, a new value has no effect */
 };
 
 /* Fills `config` (zeroed by the caller) from path by the table of `count` keys. On failure
@@ -50,6 +51,13 @@ enum kl_rc kl_ini_load(const char *path, const struct kl_ini_key *table, size_t 
 /* For who writes such a file: whether the line "KEY = VALUE" reads back as it was written. If not,
  * KL_ERR_INPUT "KEY: ..." says why. */
 enum kl_rc kl_ini_writable(const char *key, const char *value, struct kl_err *err) KL_MUST_CHECK;
+
+/* For who has read its file again: gives every key of `config` that needs a restart the value that
+ * it has in `running`, and names those that differed in `kept` (room for count). On failure
+ * (KL_ERR_MEMORY) config is still to be wiped. */
+enum kl_rc kl_ini_keep(const struct kl_ini_key *table, size_t count, const void *running,
+                       void *config, const struct kl_ini_key **kept, size_t *kept_count,
+                       struct kl_err *err) KL_MUST_CHECK;
 
 /* Frees the strings that kl_ini_load allocated and zeroes them. */
 void kl_ini_wipe(const struct kl_ini_key *table, size_t count, void *config);

@@ -7,6 +7,7 @@
 
 #include <arpa/inet.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "conf/ini.h"
@@ -41,26 +42,28 @@ static const char *const target_choices[] = {
 
 static const struct kl_ini_key keys[] = {
     {"listen", "address", KL_INI_STRING, AT(address), 2, 45, "127.0.0.1", NULL,
-     "Numeric IPv4 or IPv6 address to listen on"},
+     "Numeric IPv4 or IPv6 address to listen on", .restart = 1},
     {"listen", "port", KL_INI_NUMBER, AT(port), 0, 65535, "4770", NULL,
-     "TCP port; 0 takes any free one and logs it"},
+     "TCP port; 0 takes any free one and logs it", .restart = 1},
+    {"listen", "allow", KL_INI_STRING, AT(allow_text), 0, 900, "", NULL,
+     "Networks that may connect, like 10.1.0.0/16, fd00::/8; up to 64; empty: all"},
 
     {"hsm", "module", KL_INI_STRING, AT(module), 0, 900, "", NULL,
-     "Absolute path of the PKCS#11 module; empty: the token URI's module-path"},
+     "Absolute path of the PKCS#11 module; empty: the token URI's module-path", .restart = 1},
     {"hsm", "init-reserved", KL_INI_STRING, AT(init_reserved), 0, 900, "", NULL,
-     "The module's own parameter string for C_Initialize; empty: none"},
+     "The module's own parameter string for C_Initialize; empty: none", .restart = 1},
     {"hsm", "token", KL_INI_STRING, AT(token), 8, 900, NULL, NULL,
-     "RFC 7512 URI of the token, like pkcs11:token=keyloader"},
+     "RFC 7512 URI of the token, like pkcs11:token=keyloader", .restart = 1},
     {"hsm", "pin-source", KL_INI_STRING, AT(pin_source), 0, 900, "", NULL,
      "file:PATH, credential:NAME or prompt; empty: the token URI's pin-source, else prompt"},
     {"hsm", "work-key", KL_INI_STRING, AT(work_key), 1, 64, "acquire-work", NULL,
      "Label of the key pair that keyloaderctl works on where none is given"},
     {"hsm", "storage-key", KL_INI_STRING, AT(storage_key), 1, 64, "tmk-storage", NULL,
-     "Label of the AES-256 key that wraps stored TMKs"},
+     "Label of the AES-256 key that wraps stored TMKs", .restart = 1},
     {"hsm", "binding-key", KL_INI_STRING, AT(binding_key), 1, 64, "tmk-binding", NULL,
-     "Label of the AES-256 key whose MACs bind stored keys to their terminals"},
+     "Label of the AES-256 key whose MACs bind stored keys to their terminals", .restart = 1},
     {"hsm", "workers", KL_INI_NUMBER, AT(workers), 1, 64, "2", NULL,
-     "HSM worker processes; as many as cores suits a software token"},
+     "HSM worker processes; as many as cores suits a software token", .restart = 1},
     {"hsm", "recycle-after", KL_INI_NUMBER, AT(recycle_after), 1, 1000000000, "100000", NULL,
      "Loads after which a worker is replaced, which gives back what a module leaks"},
     {"hsm", "job-timeout", KL_INI_DURATION, AT(job_timeout), 1, 300, "10s", NULL,
@@ -78,7 +81,7 @@ static const struct kl_ini_key keys[] = {
      "PEM of these roots' CRLs; written by keyloaderctl crl install --scope terminal"},
 
     {"store", "path", KL_INI_PATH, AT(store), 0, 0, "/var/lib/keyloader/store.db", NULL,
-     "Database of terminals, wrapped TMKs and the audit trail"},
+     "Database of terminals, wrapped TMKs and the audit trail", .restart = 1},
     {"store", "candidate-lifetime", KL_INI_DURATION, AT(candidate_lifetime), 60, 365 * DAY, "7d",
      NULL, "How long a TMK that was sent may wait for the terminal's Confirm"},
     {"store", "superseded-grace", KL_INI_DURATION, AT(superseded_grace), 0, 3650 * DAY, "30d", NULL,
@@ -119,6 +122,7 @@ static const struct kl_ini_key keys[] = {
      "Where to log"},
 };
 #define KEY_COUNT (sizeof(keys) / sizeof(keys[0]))
+_Static_assert(KEY_COUNT <= KL_CONFIG_KEYS_MAX, "struct kl_config_kept has no room for all keys");
 
 static int is_numeric_address(const char *text)
 {
@@ -137,14 +141,17 @@ struct kl_hsm_where kl_config_hsm(const struct kl_config *config)
     };
 }
 
-/* What no single key can say. */
-static enum kl_rc check(const struct kl_config *c, struct kl_err *err)
+/* What no single key can say, and what is more than text. */
+static enum kl_rc check(struct kl_config *c, struct kl_err *err)
 {
     const struct kl_hsm_where where = kl_config_hsm(c);
 
     if (!is_numeric_address(c->address)) {
         return kl_err_set(err, KL_ERR_CONFIG, "[listen] address: '%s' is no numeric address",
                           c->address);
+    }
+    if (kl_allow_parse(c->allow_text, &c->allow, err) != KL_OK) {
+        return kl_err_context(err, "[listen] allow");
     }
     if (c->module[0] && c->module[0] != '/') {
         return kl_err_set(err, KL_ERR_CONFIG, "[hsm] module: '%.100s' must be an absolute path",
@@ -193,6 +200,100 @@ enum kl_rc kl_config_load(const char *path, struct kl_config *out, struct kl_err
 void kl_config_wipe(struct kl_config *config)
 {
     kl_ini_wipe(keys, KEY_COUNT, config);
+}
+
+enum kl_rc kl_config_servable(const struct kl_config *config, struct kl_err *err)
+{
+    const struct kl_hsm_where where = kl_config_hsm(config);
+
+    if (kl_hsm_prompts(&where)) {
+        return kl_err_set(
+            err, KL_ERR_CONFIG,
+            "[hsm] pin-source: keyloaderd cannot ask for the PIN; set file:PATH (mode "
+            "0600) or credential:NAME");
+    }
+    return KL_OK;
+}
+
+/* ---- In use ---- */
+
+struct held {
+    struct kl_config config; /* first: what everybody has a pointer to */
+    unsigned references;
+};
+
+static struct held *held_of(const struct kl_config *config)
+{
+    return (struct held *)(uintptr_t)config;
+}
+
+static enum kl_rc hold(const char *path, struct held **out, struct kl_err *err)
+{
+    struct held *held = calloc(1, sizeof(*held));
+
+    if (held == NULL) {
+        return kl_err_set(err, KL_ERR_MEMORY, "configuration");
+    }
+    held->references = 1;
+    if (kl_config_load(path, &held->config, err) != KL_OK) {
+        free(held);
+        return err->rc;
+    }
+    *out = held;
+    return KL_OK;
+}
+
+enum kl_rc kl_config_new(const char *path, const struct kl_config **out, struct kl_err *err)
+{
+    struct held *held;
+    enum kl_rc rc = hold(path, &held, err);
+
+    if (rc == KL_OK) {
+        *out = &held->config;
+    }
+    return rc;
+}
+
+enum kl_rc kl_config_again(const char *path, const struct kl_config *running,
+                           const struct kl_config **out, struct kl_config_kept *kept,
+                           struct kl_err *err)
+{
+    struct held *held;
+    enum kl_rc rc = hold(path, &held, err);
+
+    if (rc != KL_OK) {
+        return rc;
+    }
+    rc = kl_ini_keep(keys, KEY_COUNT, running, &held->config, kept->keys, &kept->count, err);
+    if (rc == KL_OK && kept->count > 0) {
+        rc = check(&held->config, err);
+        if (rc != KL_OK) {
+            rc = kl_err_context(err, "%s, with what only a restart changes as it was", path);
+        }
+    }
+    if (rc != KL_OK) {
+        kl_config_unref(&held->config);
+        return rc;
+    }
+    *out = &held->config;
+    return KL_OK;
+}
+
+const struct kl_config *kl_config_ref(const struct kl_config *config)
+{
+    held_of(config)->references++;
+    return config;
+}
+
+void kl_config_unref(const struct kl_config *config)
+{
+    struct held *held = held_of(config);
+
+    if (held == NULL || --held->references > 0) {
+        return;
+    }
+    kl_config_wipe(&held->config);
+    free(held);
 }
 
 void kl_config_print_help(FILE *out)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * keyloaderd.conf: what keyloaderd and keyloaderctl are told, from one table (config.c). Once
- * loaded it is never changed.
+ * loaded it is never changed: the daemon reads another one and swaps it for the one in force, and
+ * whoever has begun something under the old one has a reference to that.
  */
 #ifndef KL_DAEMON_CONFIG_H
 #define KL_DAEMON_CONFIG_H
@@ -10,6 +11,7 @@
 #include <stdio.h>
 
 #include "conf/ini.h"
+#include "daemon/allow.h"
 #include "pkcs11/hsm.h"
 #include "proto/err.h"
 
@@ -25,6 +27,8 @@ struct kl_config {
     /* [listen] */
     char *address; /* numeric IPv4 or IPv6 */
     uint64_t port; /* 0 = any, printed in the log */
+    char *allow_text;
+    struct kl_allow allow; /* what allow_text says */
     /* [hsm] */
     char *module;        /* path of the PKCS#11 module; "" = module-path of the token URI */
     char *init_reserved; /* "" = none */
@@ -69,6 +73,31 @@ struct kl_config {
 enum kl_rc kl_config_load(const char *path, struct kl_config *out,
                           struct kl_err *err) KL_MUST_CHECK;
 void kl_config_wipe(struct kl_config *config);
+
+/* ---- In the daemon: loop thread only, references included ---- */
+
+/* Loads; the caller has the one reference. */
+enum kl_rc kl_config_new(const char *path, const struct kl_config **out,
+                         struct kl_err *err) KL_MUST_CHECK;
+const struct kl_config *kl_config_ref(
+    const struct kl_config *config);                  /* of kl_config_new's alone */
+void kl_config_unref(const struct kl_config *config); /* takes NULL */
+
+/* Keys that a reload found changed and left as they were, since they need a restart. */
+#define KL_CONFIG_KEYS_MAX 160
+struct kl_config_kept {
+    size_t count;
+    const struct kl_ini_key *keys[KL_CONFIG_KEYS_MAX]; /* of static storage */
+};
+/* Loads again, to follow `running`; errors as kl_config_load, and KL_ERR_CONFIG if what is kept
+ * and what is new do not go together. */
+enum kl_rc kl_config_again(const char *path, const struct kl_config *running,
+                           const struct kl_config **out, struct kl_config_kept *kept,
+                           struct kl_err *err) KL_MUST_CHECK;
+
+/* What keyloaderd needs and keyloaderctl does not: a PIN that nobody is asked for, since workers
+ * have no terminal and are started again whenever one is lost. KL_ERR_CONFIG. */
+enum kl_rc kl_config_servable(const struct kl_config *config, struct kl_err *err) KL_MUST_CHECK;
 
 /* Every key with its default and meaning, as a file one can start from. */
 void kl_config_print_help(FILE *out);

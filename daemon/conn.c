@@ -31,7 +31,7 @@ static int waits_for_peer(enum kl_conn_state state)
 
 static void arm_timer(struct kl_conn *conn)
 {
-    const struct kl_config *config = conn->service->config;
+    const struct kl_config *config = conn->config;
     int64_t now = kl_clock_ms();
     int64_t deadline = conn->started_ms + (int64_t)config->handshake_timeout * 1000;
     struct timeval tv;
@@ -194,7 +194,7 @@ enum kl_rc kl_conn_error_frame(const struct kl_config *config, enum kl_rc reason
 /* The one place where a load that went wrong is logged and answered. */
 void kl_conn_refuse(struct kl_conn *conn, const struct kl_err *err)
 {
-    struct kl_msg msg = error_msg(conn->service->config, err->rc);
+    struct kl_msg msg = error_msg(conn->config, err->rc);
     struct kl_err send_err = KL_ERR_INIT, known = KL_ERR_INIT;
 
     if (kl_committer_ready(conn->service->committer, &known) == err->rc && known.rc != KL_OK) {
@@ -252,7 +252,7 @@ static enum kl_rc read_message(struct kl_conn *conn, struct evbuffer *input, int
     if (evbuffer_copyout(input, header, sizeof(header)) < (ev_ssize_t)sizeof(header)) {
         return KL_OK;
     }
-    rc = kl_frame_length(header, conn->service->config->message_size, &len, err);
+    rc = kl_frame_length(header, conn->config->message_size, &len, err);
     if (rc != KL_OK || evbuffer_get_length(input) < sizeof(header) + len) {
         return rc;
     }
@@ -302,6 +302,7 @@ static void conn_free(struct kl_conn *conn)
     kl_conn_signin_free(conn->signing);
     event_free(conn->timer);
     bufferevent_free(conn->bev);
+    kl_config_unref(conn->config);
     free(conn);
 }
 
@@ -358,13 +359,13 @@ enum kl_rc kl_conn_new(struct kl_service *service, evutil_socket_t fd, const cha
         goto fail;
     }
     conn->service = service;
+    conn->config = kl_config_ref(service->config);
     conn->closed = closed;
     conn->arg = arg;
     snprintf(conn->address, sizeof(conn->address), "%s", address);
     conn->started_ms = kl_clock_ms();
     /* The kernel holds what we have no use for yet: one message, no more, in our memory. */
-    bufferevent_setwatermark(conn->bev, EV_READ, 0,
-                             KL_FRAME_HEADER + service->config->message_size);
+    bufferevent_setwatermark(conn->bev, EV_READ, 0, KL_FRAME_HEADER + conn->config->message_size);
     bufferevent_setcb(conn->bev, on_read, on_written, on_event, conn);
     bufferevent_enable(conn->bev, EV_READ | EV_WRITE);
     TAILQ_INSERT_TAIL(&service->conns, conn, link);

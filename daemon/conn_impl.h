@@ -57,6 +57,7 @@ struct kl_conn_signin; /* what a sign-in in progress needs: signin.c */
 struct kl_conn {
     TAILQ_ENTRY(kl_conn) link;
     struct kl_service *service;
+    const struct kl_config *config; /* a reference: what was in force at accept */
     struct bufferevent *bev;
     struct event *timer;
     enum kl_conn_state state;

@@ -138,6 +138,7 @@ static enum kl_rc pend(struct kl_conn *conn, const struct kl_load_out *out, stru
         return kl_err_set(err, KL_ERR_MEMORY, "store step");
     }
     put_claim(conn, step);
+    step->policy.candidate_lifetime = conn->config->candidate_lifetime;
     tmk = &step->candidate;
     tmk->version = x->admission.version;
     tmk->imported = x->admission.imported;
@@ -218,7 +219,7 @@ static enum kl_rc ask_hsm(struct kl_conn *conn, const uint8_t *der, size_t len, 
     memcpy(load->work_key, x->chain->label, sizeof(load->work_key));
     load->alg = x->admission.alg;
     load->tmk_version = x->admission.version;
-    load->kcv_len = (uint32_t)conn->service->config->kcv_length;
+    load->kcv_len = (uint32_t)conn->config->kcv_length;
     if (x->admission.imported) {
         load->tmk = x->admission.key;
     }
@@ -293,8 +294,7 @@ static enum kl_rc pick_chain(struct kl_conn *conn, struct kl_err *err)
                           "the PIN pad does not take %s, which is registered for the terminal",
                           kl_alg_info(alg)->name);
     }
-    return kl_trust_pick(x->trust, conn->service->config, &x->hello, alg, time(NULL), &x->chain,
-                         err);
+    return kl_trust_pick(x->trust, conn->config, &x->hello, alg, time(NULL), &x->chain, err);
 }
 
 static void on_admitted(struct kl_step *step, void *owner)
@@ -324,7 +324,7 @@ static void on_admitted(struct kl_step *step, void *owner)
 static enum kl_rc check_terminal(struct kl_conn *conn, struct kl_err *err)
 {
     struct kl_exchange *x = conn->exchange;
-    int needed = conn->service->config->terminal_auth == KL_TERMINAL_CERTIFICATE;
+    int needed = conn->config->terminal_auth == KL_TERMINAL_CERTIFICATE;
     enum kl_rc rc;
 
     if (!needed && (x->hello.chain_count == 0 || !kl_trust_knows_terminals(x->trust))) {

@@ -28,9 +28,9 @@ static void print_help(void)
          "  -V, --version       print versions\n"
          "\n"
          "SIGTERM and SIGINT let loads under way finish (at most [limits] drain-timeout), then\n"
-         "end the daemon; a second signal ends it at once. SIGHUP reads the certificates and CRLs\n"
-         "again and opens their keys; if anything is wrong with them, those of before stay in\n"
-         "force. The configuration itself is read at start only.\n"
+         "end the daemon; a second signal ends it at once. SIGHUP reads the configuration, the\n"
+         "certificates and the CRLs again; if anything is wrong with them, all stays as it was.\n"
+         "--help-config says which keys are read at a restart only.\n"
          "\n"
          "Exit status: 0 after a drain; 64 usage, 66 file missing, 69 HSM or token unusable,\n"
          "71 operating system, 74 store, 76 certificate, 77 PIN or permission, 78 configuration.");
@@ -38,12 +38,12 @@ static void print_help(void)
 
 static int serve(const char *path, int test)
 {
-    struct kl_config config;
+    const struct kl_config *config = NULL;
     struct kl_err err = KL_ERR_INIT;
     enum kl_rc rc = kl_secret_setup(&err);
 
     if (rc == KL_OK) {
-        rc = kl_config_load(path, &config, &err);
+        rc = kl_config_new(path, &config, &err);
     }
     if (rc != KL_OK) {
         return kl_cli_fail(PROGRAM, &err);
@@ -51,13 +51,13 @@ static int serve(const char *path, int test)
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN); /* a file at its limit is a full disk, no death; workers inherit it */
     if (test) {
-        rc = kl_run_check(&config, &err);
+        rc = kl_run_check(config, &err);
     } else {
-        kl_log_setup(PROGRAM, (enum kl_log_level)config.log_level,
-                     (enum kl_log_target)config.log_target);
-        rc = kl_run(&config, &err);
+        kl_log_setup(PROGRAM, (enum kl_log_level)config->log_level,
+                     (enum kl_log_target)config->log_target);
+        rc = kl_run(path, config, &err);
     }
-    kl_config_wipe(&config);
+    kl_config_unref(config);
     if (rc != KL_OK) {
         return kl_cli_fail(PROGRAM, &err);
     }

@@ -45,13 +45,7 @@ static int compare_origins(const void *a, const void *b)
 
 static void origin_key(const struct sockaddr *address, uint8_t key[16])
 {
-    memset(key, 0, 16);
-    if (address->sa_family == AF_INET) {
-        key[10] = key[11] = 0xff;
-        memcpy(key + 12, &((const struct sockaddr_in *)(const void *)address)->sin_addr, 4);
-        return;
-    }
-    memcpy(key, &((const struct sockaddr_in6 *)(const void *)address)->sin6_addr, 16);
+    kl_allow_address(address, key);
     if (!IN6_IS_ADDR_V4MAPPED((const struct in6_addr *)(const void *)key)) {
         memset(key + 8, 0, 8);
     }
@@ -132,12 +126,23 @@ static void turn_away(struct kl_listener *listener, evutil_socket_t fd, const ch
     evutil_closesocket(fd);
 }
 
+/* No word to a peer of a foreign network: it learns that the port is open, and no more. */
+static void shut_out(struct kl_listener *listener, evutil_socket_t fd, const char *address)
+{
+    struct kl_err err = KL_ERR_INIT;
+
+    listener->service->not_allowed++;
+    (void)kl_err_set(&err, KL_ERR_REFUSED, "not of a network in [listen] allow");
+    kl_service_log_peer(listener->service, "not-allowed", address, "", &err);
+    evutil_closesocket(fd);
+}
+
 static void on_accept(struct evconnlistener *evl, evutil_socket_t fd, struct sockaddr *address,
                       int address_len, void *arg)
 {
     struct kl_listener *listener = arg;
     const struct kl_config *config = listener->service->config;
-    struct origin *origin = origin_get(listener, address);
+    struct origin *origin;
     char text[INET6_ADDRSTRLEN] = "?";
     struct kl_err err = KL_ERR_INIT;
 
@@ -148,6 +153,11 @@ static void on_accept(struct evconnlistener *evl, evutil_socket_t fd, struct soc
                   ? (const void *)&((struct sockaddr_in *)(void *)address)->sin_addr
                   : (const void *)&((struct sockaddr_in6 *)(void *)address)->sin6_addr,
               text, sizeof(text));
+    if (!kl_allow_has(&config->allow, address)) {
+        shut_out(listener, fd, text);
+        return;
+    }
+    origin = origin_get(listener, address);
     if (origin == NULL) {
         turn_away(listener, fd, text, "memory");
         return;

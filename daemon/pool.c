@@ -151,6 +151,21 @@ static int is_up(const struct kl_slot *slot)
     return slot->state == SLOT_IDLE || slot->state == SLOT_BUSY;
 }
 
+static void use_config(struct kl_pool *pool, const struct kl_config *config)
+{
+    const struct kl_config *old = pool->config;
+
+    pool->config = kl_config_ref(config);
+    kl_config_unref(old);
+}
+
+static void end_roll(struct kl_pool *pool)
+{
+    pool->rolling = 0;
+    kl_config_unref(pool->next_config);
+    pool->next_config = NULL;
+}
+
 void kl_pool_roll_progress(struct kl_pool *pool)
 {
     size_t fresh = 0, old = 0;
@@ -163,12 +178,13 @@ void kl_pool_roll_progress(struct kl_pool *pool)
         }
     }
     if (pool->rolling && old == 0 && fresh >= pool->config->workers) {
-        pool->rolling = 0;
+        use_config(pool, pool->next_config);
+        end_roll(pool);
         pool->events.rolled(NULL, pool->events.arg);
     }
 }
 
-/* Back to the old keys: workers that have them stay, others are replaced. */
+/* Back to the old keys and configuration: workers that have them stay, others are replaced. */
 static void roll_back(struct kl_pool *pool)
 {
     pool->work_keys = pool->old_keys;
@@ -180,7 +196,7 @@ static void roll_back(struct kl_pool *pool)
         }
     }
     pool->generation++;
-    pool->rolling = 0;
+    end_roll(pool);
 }
 
 void kl_pool_roll_failed(struct kl_pool *pool, const struct kl_err *err)
@@ -194,8 +210,10 @@ void kl_pool_roll_failed(struct kl_pool *pool, const struct kl_err *err)
     pool->events.rolled(err, pool->events.arg);
 }
 
-void kl_pool_roll(struct kl_pool *pool, const struct kl_job_wants *work_keys)
+void kl_pool_roll(struct kl_pool *pool, const struct kl_config *config,
+                  const struct kl_job_wants *work_keys)
 {
+    pool->next_config = kl_config_ref(config);
     pool->old_keys = pool->work_keys;
     pool->work_keys = *work_keys;
     pool->generation++;
@@ -211,6 +229,13 @@ void kl_pool_roll(struct kl_pool *pool, const struct kl_job_wants *work_keys)
     kl_pool_start_next(pool);
 }
 
+void kl_pool_update(struct kl_pool *pool, const struct kl_config *config,
+                    const struct kl_job_wants *work_keys)
+{
+    use_config(pool, config);
+    pool->work_keys = *work_keys;
+}
+
 /* ---- The whole ---- */
 
 enum kl_rc kl_pool_new(struct event_base *base, const struct kl_config *config,
@@ -224,7 +249,7 @@ enum kl_rc kl_pool_new(struct event_base *base, const struct kl_config *config,
     }
     TAILQ_INIT(&pool->queue);
     pool->base = base;
-    pool->config = config;
+    pool->config = kl_config_ref(config);
     pool->work_keys = *work_keys;
     pool->events = *events;
     pool->slots = calloc((size_t)config->workers + 1, sizeof(*pool->slots));
@@ -269,6 +294,8 @@ void kl_pool_free(struct kl_pool *pool)
     if (pool->sigchld != NULL) {
         event_free(pool->sigchld);
     }
+    kl_config_unref(pool->next_config);
+    kl_config_unref(pool->config);
     free(pool->slots);
     free(pool->buffer);
     free(pool);

@@ -32,21 +32,27 @@ struct kl_pool_events {
      * PIN refused, key missing, operation missing, token still absent after the retries. */
     void (*down)(const struct kl_err *err, void *arg);
     /* How kl_pool_roll ended: err NULL if every worker has the new keys. Else why one of them could
-     * not be started; the pool goes back to the old keys. */
+     * not be started; the pool goes back to the old keys and configuration. */
     void (*rolled)(const struct kl_err *err, void *arg);
     void *arg;
 };
 
-/* Starts the first worker. config is borrowed and must outlive the pool, the rest is copied. */
+/* Starts the first worker. Takes a reference to config, of kl_config_new; the rest is copied. */
 enum kl_rc kl_pool_new(struct event_base *base, const struct kl_config *config,
                        const struct kl_job_wants *work_keys, const struct kl_pool_events *events,
                        struct kl_pool **out, struct kl_err *err) KL_MUST_CHECK;
 /* Kills the workers, drops what is queued without calling back; takes NULL. */
 void kl_pool_free(struct kl_pool *pool);
 
-/* Replaces the workers one by one with such that have these keys; the old ones go on until the
- * replacement is ready. Ends with events.rolled; not before `up`, and one at a time. */
-void kl_pool_roll(struct kl_pool *pool, const struct kl_job_wants *work_keys);
+/* Replaces the workers one by one with such that have these keys and that configuration; the old
+ * ones go on until the replacement is ready. Ends with events.rolled; not before `up`, and one at a
+ * time. */
+void kl_pool_roll(struct kl_pool *pool, const struct kl_config *config,
+                  const struct kl_job_wants *work_keys);
+/* The same for workers that are started from now on, whenever that is; the others stay. Not while
+ * it rolls. */
+void kl_pool_update(struct kl_pool *pool, const struct kl_config *config,
+                    const struct kl_job_wants *work_keys);
 
 struct kl_ticket; /* a job on its way; dead once done was called or it was cancelled */
 

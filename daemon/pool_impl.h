@@ -46,7 +46,8 @@ struct kl_slot {
 
 struct kl_pool {
     struct event_base *base;
-    const struct kl_config *config;
+    const struct kl_config *config;      /* a reference */
+    const struct kl_config *next_config; /* while rolling, a reference: what new workers are told */
     struct kl_pool_events events;
     struct event *retry;   /* next start after a failure */
     struct event *sigchld; /* reaps */

@@ -313,7 +313,8 @@ static void start_one(struct kl_slot *slot)
     slot->state = SLOT_STARTING;
     slot->generation = pool->generation;
     if (rc == KL_OK) {
-        rc = kl_job_from_config(pool->config, &pool->work_keys, pool->buffer, &err);
+        rc = kl_job_from_config(pool->rolling ? pool->next_config : pool->config, &pool->work_keys,
+                                pool->buffer, &err);
     }
     if (rc == KL_OK) {
         rc = kl_job_send(slot->fd, pool->buffer, &err);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The certificates in force, from one set to the next. */
+/* Configuration and certificates in force, from one set to the next. */
 #include "daemon/reload.h"
 
 #include <inttypes.h>
@@ -14,13 +14,26 @@
 
 #define DAY_S (24 * 60 * 60)
 
+struct waiters {
+    size_t count;
+    struct {
+        kl_reload_done_fn done;
+        void *arg;
+    } at[KL_RELOAD_WAIT_MAX];
+};
+
 struct kl_reload {
     struct kl_service *service;
-    struct kl_trust *next; /* while the workers are rolled to it */
-    struct event *begin;   /* never from inside the pool */
+    const struct kl_config *next_config; /* both while the workers are rolled */
+    struct kl_trust *next;
+    struct kl_config_kept kept;
+    struct kl_job_ready known; /* the keys that every worker has */
+    int known_some;            /* 0 until the first worker has said */
+    struct waiters present, following;
+    struct event *begin; /* never from inside the pool */
     struct event *daily;
     int up;        /* the first worker is ready */
-    int queued;    /* a SIGHUP that came meanwhile */
+    int queued;    /* a request that came meanwhile */
     int withdrawn; /* what was in force has been revoked */
 };
 
@@ -86,12 +99,91 @@ enum kl_rc kl_reload_bind(struct kl_trust *trust, const struct kl_config *config
     return rc;
 }
 
+static int has_key(const struct kl_job_ready *ready, const struct kl_job_key *key)
+{
+    for (uint32_t i = 0; i < ready->count; i++) {
+        const struct kl_job_key *other = &ready->key[i];
+        if (strcmp(other->label, key->label) == 0) {
+            return other->suite == key->suite && other->oaep_hash == key->oaep_hash &&
+                   other->spki_len == key->spki_len &&
+                   memcmp(other->spki, key->spki, key->spki_len) == 0;
+        }
+    }
+    return 0;
+}
+
+static void remember(struct kl_reload *reload, const struct kl_job_ready *ready)
+{
+    struct kl_job_ready *known = &reload->known;
+    uint32_t count = 0;
+
+    if (!reload->known_some) {
+        *known = *ready;
+        reload->known_some = 1;
+        return;
+    }
+    for (uint32_t i = 0; i < known->count; i++) {
+        if (has_key(ready, &known->key[i])) {
+            known->key[count++] = known->key[i];
+        }
+    }
+    known->count = count;
+}
+
 enum kl_rc kl_reload_check(struct kl_reload *reload, const struct kl_job_ready *ready,
                            struct kl_err *err)
 {
-    struct kl_trust *trust = reload->next != NULL ? reload->next : reload->service->trust;
+    const struct kl_service *service = reload->service;
+    int rolling = reload->next != NULL;
+    enum kl_rc rc = kl_reload_bind(rolling ? reload->next : service->trust,
+                                   rolling ? reload->next_config : service->config, ready, err);
 
-    return kl_reload_bind(trust, reload->service->config, ready, err);
+    if (rc == KL_OK) {
+        remember(reload, ready);
+    }
+    return rc;
+}
+
+/* ---- Who waits ---- */
+
+static void tell(struct waiters *waiters, const struct kl_err *err,
+                 const struct kl_config_kept *kept)
+{
+    struct waiters now = *waiters;
+
+    waiters->count = 0;
+    for (size_t i = 0; i < now.count; i++) {
+        now.at[i].done(err, kept, now.at[i].arg);
+    }
+}
+
+static void forget(struct waiters *waiters, const void *arg)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < waiters->count; i++) {
+        if (waiters->at[i].arg != arg) {
+            waiters->at[count++] = waiters->at[i];
+        }
+    }
+    waiters->count = count;
+}
+
+void kl_reload_forget(struct kl_reload *reload, const void *arg)
+{
+    forget(&reload->present, arg);
+    forget(&reload->following, arg);
+}
+
+void kl_reload_kept_text(const struct kl_config_kept *kept, char *out, size_t capacity)
+{
+    size_t used = 0;
+
+    out[0] = '\0';
+    for (size_t i = 0; i < kept->count && used < capacity; i++) {
+        used += (size_t)snprintf(out + used, capacity - used, "%s[%s] %s", i > 0 ? ", " : "",
+                                 kept->keys[i]->section, kept->keys[i]->key);
+    }
 }
 
 /* ---- A reload ---- */
@@ -110,12 +202,90 @@ static void ended(struct kl_reload *reload, const struct kl_err *err)
         kl_log(KL_LOG_ERROR, "reload-failed", KL_LOG_ERR(err),
                KL_STR("consequence", reload->withdrawn
                                          ? "no new load is served until one succeeds"
-                                         : "the certificates in force stay in force"));
+                                         : "configuration and certificates stay as they were"));
+        kl_trust_free(reload->next);
+        kl_config_unref(reload->next_config);
     }
+    reload->next = NULL;
+    reload->next_config = NULL;
     (void)sd_notify(0, "READY=1");
     if (reload->queued) {
         event_active(reload->begin, EV_TIMEOUT, 0);
     }
+    tell(&reload->present, err, &reload->kept);
+}
+
+static void warn_of_policy(const struct kl_config *config)
+{
+    if (!config->strength_enforce) {
+        kl_log(KL_LOG_WARN, "strength-not-enforced",
+               KL_STR("detail", "TMKs may travel under weaker keys; this is for test labs"));
+    }
+    if (config->host_fallback) {
+        kl_log(KL_LOG_WARN, "host-fallback",
+               KL_STR("detail", "where the token cannot wrap under a TDES TMK, working keys pass "
+                                "through a worker's memory"));
+    }
+}
+
+/* Sessions under way have references of their own to both. */
+static void put_in_force(struct kl_reload *reload)
+{
+    struct kl_service *service = reload->service;
+    const struct kl_config *config = reload->next_config;
+    char kept[400];
+
+    kl_trust_free(service->trust);
+    service->trust = reload->next;
+    kl_config_unref(service->config);
+    service->config = config;
+    reload->withdrawn = 0;
+    kl_log_setup("keyloaderd", (enum kl_log_level)config->log_level,
+                 (enum kl_log_target)config->log_target);
+    kl_log(KL_LOG_INFO, "reloaded", KL_NUM("chains", kl_trust_count(service->trust)));
+    if (reload->kept.count > 0) {
+        kl_reload_kept_text(&reload->kept, kept, sizeof(kept));
+        kl_log(KL_LOG_WARN, "restart-needed", KL_STR("keys", kept),
+               KL_STR("detail", "what the configuration says of these has no effect before"));
+    }
+    warn_of_policy(config);
+    kl_trust_warn(service->trust, time(NULL));
+    ended(reload, NULL);
+}
+
+/* Have the workers what it takes? If not, and rolling them may help, *roll is 1. */
+static enum kl_rc judge_workers(struct kl_reload *reload, int *roll, struct kl_err *err)
+{
+    const struct kl_config *now = reload->service->config, *next = reload->next_config;
+    struct kl_err why = KL_ERR_INIT;
+    enum kl_rc rc = kl_reload_bind(reload->next, next, &reload->known, &why);
+
+    if (rc != KL_OK && rc != KL_ERR_KEY && rc != KL_ERR_CERT) {
+        *err = why;
+        return rc;
+    }
+    *roll = rc != KL_OK || now->strength_enforce != next->strength_enforce ||
+            now->host_fallback != next->host_fallback;
+    return KL_OK;
+}
+
+static enum kl_rc prepare(struct kl_reload *reload, int *roll, struct kl_err *err)
+{
+    struct kl_service *service = reload->service;
+    enum kl_rc rc = kl_config_again(service->config_path, service->config, &reload->next_config,
+                                    &reload->kept, err);
+
+    if (rc == KL_OK) {
+        rc = kl_config_servable(reload->next_config, err);
+    }
+    if (rc == KL_OK) {
+        rc = kl_trust_load(reload->next_config, time(NULL), &reload->next, err);
+        if (rc == KL_ERR_REVOKED) { /* all of them: better none than those */
+            kl_trust_withdraw(service->trust);
+            reload->withdrawn = 1;
+        }
+    }
+    return rc == KL_OK ? judge_workers(reload, roll, err) : rc;
 }
 
 static void on_begin(evutil_socket_t fd, short what, void *arg)
@@ -124,6 +294,7 @@ static void on_begin(evutil_socket_t fd, short what, void *arg)
     struct kl_service *service = reload->service;
     struct kl_job_wants wants;
     struct kl_err err = KL_ERR_INIT;
+    int roll = 0;
 
     (void)fd;
     (void)what;
@@ -131,39 +302,56 @@ static void on_begin(evutil_socket_t fd, short what, void *arg)
         return; /* what is queued follows */
     }
     reload->queued = 0;
-    kl_log(KL_LOG_INFO, "reloading", KL_STR("detail", "certificates and CRLs"));
+    reload->present = reload->following;
+    reload->following.count = 0;
+    kl_log(KL_LOG_INFO, "reloading", KL_STR("detail", "configuration, certificates and CRLs"));
     notify_reloading();
-    if (kl_trust_load(service->config, time(NULL), &reload->next, &err) != KL_OK) {
-        if (err.rc == KL_ERR_REVOKED) { /* all of them: better none than those */
-            kl_trust_withdraw(service->trust);
-            reload->withdrawn = 1;
-        }
+    if (prepare(reload, &roll, &err) != KL_OK) {
         ended(reload, &err);
         return;
     }
     kl_reload_wants(reload->next, service->trust, &wants);
-    kl_pool_roll(service->pool, &wants);
+    if (roll) {
+        reload->known_some = 0;
+        kl_pool_roll(service->pool, reload->next_config, &wants);
+    } else {
+        kl_pool_update(service->pool, reload->next_config, &wants);
+        put_in_force(reload);
+    }
 }
 
 void kl_reload_rolled(struct kl_reload *reload, const struct kl_err *err)
 {
-    struct kl_service *service = reload->service;
-
-    if (err != NULL) {
-        kl_trust_free(reload->next);
-    } else {
-        kl_trust_free(service->trust); /* sessions under way have references of their own */
-        service->trust = reload->next;
-        reload->withdrawn = 0;
-        kl_log(KL_LOG_INFO, "reloaded", KL_NUM("chains", kl_trust_count(service->trust)));
-        kl_trust_warn(service->trust, time(NULL));
+    if (err == NULL) {
+        put_in_force(reload);
+        return;
     }
-    reload->next = NULL;
+    reload->known.count = 0; /* some have the one, some the other: the next reload rolls */
+    reload->known_some = 1;
     ended(reload, err);
 }
 
-void kl_reload_request(struct kl_reload *reload)
+void kl_reload_request(struct kl_reload *reload, kl_reload_done_fn done, void *arg)
 {
+    static const struct kl_config_kept none;
+    struct waiters *waiters = &reload->following;
+    struct kl_err err = KL_ERR_INIT;
+
+    if (reload->service->draining) {
+        (void)kl_err_set(&err, KL_ERR_UNAVAILABLE, "keyloaderd is draining");
+    } else if (done != NULL && waiters->count == KL_RELOAD_WAIT_MAX) {
+        (void)kl_err_set(&err, KL_ERR_BUSY, "%d wait for a reload already", KL_RELOAD_WAIT_MAX);
+    }
+    if (err.rc != KL_OK) {
+        if (done != NULL) {
+            done(&err, &none, arg);
+        }
+        return;
+    }
+    if (done != NULL) {
+        waiters->at[waiters->count].done = done;
+        waiters->at[waiters->count++].arg = arg;
+    }
     reload->queued = 1;
     if (reload->up && reload->next == NULL) {
         event_active(reload->begin, EV_TIMEOUT, 0);
@@ -204,6 +392,7 @@ enum kl_rc kl_reload_new(struct kl_service *service, struct kl_reload **out, str
         kl_reload_free(reload);
         return kl_err_set(err, KL_ERR_MEMORY, "certificates");
     }
+    warn_of_policy(service->config);
     kl_trust_warn(service->trust, time(NULL));
     *out = reload;
     return KL_OK;
@@ -221,5 +410,6 @@ void kl_reload_free(struct kl_reload *reload)
         event_free(reload->daily);
     }
     kl_trust_free(reload->next);
+    kl_config_unref(reload->next_config);
     free(reload);
 }

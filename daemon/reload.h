@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Which certificates are in force: read at the start, and again on SIGHUP without a load failing.
- * A reload reads and checks the files, has the pool roll its workers to the new set of keys (the
- * old ones stay open as well, for sessions under way), and only when every worker has them puts the
- * new certificates in force for new sessions. Whatever fails leaves the old ones in force, but for
- * one thing: if all that is installed is revoked, none is in force. Loop thread only.
+ * Which configuration and certificates are in force: read at the start, and again on SIGHUP or an
+ * operator's word without a load failing. A reload reads and checks the configuration and all files
+ * that it names. If the workers need other keys, or another policy, than they have, the pool rolls
+ * them (the old keys stay open as well, for sessions under way). Only then the new configuration
+ * and the new certificates are put in force together, for what begins from then on. Keys of the
+ * configuration that need a restart keep their value, and are named. Whatever fails leaves all as
+ * it was, but for one thing: if all that is installed is revoked, none is in force. Loop thread
+ * only.
  */
 #ifndef KL_DAEMON_RELOAD_H
 #define KL_DAEMON_RELOAD_H
@@ -16,13 +19,25 @@
 
 struct kl_reload;
 
-/* Takes over service->trust (set, not yet bound), and is there before service->pool. */
+/* Takes over service->config and service->trust (set, not yet bound); is there before
+ * service->pool. */
 enum kl_rc kl_reload_new(struct kl_service *service, struct kl_reload **out,
                          struct kl_err *err) KL_MUST_CHECK;
-void kl_reload_free(struct kl_reload *reload); /* takes NULL; service->trust stays */
+void kl_reload_free(struct kl_reload *reload); /* takes NULL; config and trust stay */
 
-/* SIGHUP: begins a reload, or lets one follow that under way. */
-void kl_reload_request(struct kl_reload *reload);
+/* How it went: err NULL and what was left as it was, or why nothing has changed. */
+typedef void (*kl_reload_done_fn)(const struct kl_err *err, const struct kl_config_kept *kept,
+                                  void *arg);
+/* Begins a reload, or lets one follow that under way. done (may be NULL) is called once, from the
+ * loop, unless the daemon ends before; at once with KL_ERR_BUSY if KL_RELOAD_WAIT_MAX wait already,
+ * KL_ERR_UNAVAILABLE while it drains. */
+#define KL_RELOAD_WAIT_MAX 32
+void kl_reload_request(struct kl_reload *reload, kl_reload_done_fn done, void *arg);
+/* Whoever waits with that arg does not any more. */
+void kl_reload_forget(struct kl_reload *reload, const void *arg);
+
+/* "[section] key, [section] key", for people; cut if it does not fit. */
+void kl_reload_kept_text(const struct kl_config_kept *kept, char *out, size_t capacity);
 
 /* The pool's events: `check` and `rolled`, and that the first worker is up. */
 enum kl_rc kl_reload_check(struct kl_reload *reload, const struct kl_job_ready *ready,

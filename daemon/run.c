@@ -23,20 +23,18 @@
 #define SWEEP_PERIOD_S 30
 #define SIGNALS 3
 
-struct daemon {
+struct kl_daemon {
     struct kl_service service;
-    struct kl_reload *reload;
     struct kl_listener *listener;
     struct event *signals[SIGNALS]; /* SIGTERM, SIGINT, SIGHUP */
     struct event *sweep;
     struct event *drain_timer;
-    int draining;
     struct kl_err err; /* why the loop ended, KL_OK for a drain */
 };
 
 /* ---- Start and stop ---- */
 
-static void stop(struct daemon *daemon, const struct kl_err *err)
+static void stop(struct kl_daemon *daemon, const struct kl_err *err)
 {
     if (err != NULL) {
         daemon->err = *err;
@@ -46,12 +44,12 @@ static void stop(struct daemon *daemon, const struct kl_err *err)
 
 static enum kl_rc on_pool_check(const struct kl_job_ready *ready, void *arg, struct kl_err *err)
 {
-    return kl_reload_check(((struct daemon *)arg)->reload, ready, err);
+    return kl_reload_check(((struct kl_daemon *)arg)->service.reload, ready, err);
 }
 
 static void on_pool_rolled(const struct kl_err *err, void *arg)
 {
-    kl_reload_rolled(((struct daemon *)arg)->reload, err);
+    kl_reload_rolled(((struct kl_daemon *)arg)->service.reload, err);
 }
 
 static void on_pool_down(const struct kl_err *err, void *arg)
@@ -61,16 +59,17 @@ static void on_pool_down(const struct kl_err *err, void *arg)
 
 static void on_pool_up(void *arg)
 {
-    struct daemon *daemon = arg;
+    struct kl_daemon *daemon = arg;
     struct kl_err err = KL_ERR_INIT;
 
-    if (!daemon->draining && kl_listener_new(&daemon->service, &daemon->listener, &err) != KL_OK) {
+    if (!daemon->service.draining &&
+        kl_listener_new(&daemon->service, &daemon->listener, &err) != KL_OK) {
         stop(daemon, &err);
         return;
     }
     (void)sd_notify(0, "READY=1");
     event_active(daemon->sweep, EV_TIMEOUT, 0);
-    kl_reload_up(daemon->reload);
+    kl_reload_up(daemon->service.reload);
 }
 
 static void on_drained(void *arg)
@@ -86,19 +85,17 @@ static void on_drain_timeout(evutil_socket_t fd, short what, void *arg)
     stop(arg, NULL);
 }
 
-static void on_signal(evutil_socket_t fd, short what, void *arg)
+void kl_run_drain(struct kl_service *service, const char *why)
 {
-    struct daemon *daemon = arg;
-    const struct timeval limit = {.tv_sec = (time_t)daemon->service.config->drain_timeout};
+    struct kl_daemon *daemon = service->daemon;
+    const struct timeval limit = {.tv_sec = (time_t)service->config->drain_timeout};
 
-    (void)what;
-    if (daemon->draining) {
-        stop(daemon, NULL); /* asked twice: now */
+    if (service->draining) {
         return;
     }
-    kl_log(KL_LOG_INFO, "draining", KL_NUM("signal", fd));
+    kl_log(KL_LOG_INFO, "draining", KL_STR("reason", why));
     (void)sd_notify(0, "STOPPING=1");
-    daemon->draining = 1;
+    service->draining = 1;
     if (daemon->listener == NULL) {
         stop(daemon, NULL);
         return;
@@ -107,15 +104,25 @@ static void on_signal(evutil_socket_t fd, short what, void *arg)
     kl_listener_drain(daemon->listener, on_drained, daemon);
 }
 
+static void on_signal(evutil_socket_t fd, short what, void *arg)
+{
+    struct kl_daemon *daemon = arg;
+
+    (void)what;
+    if (daemon->service.draining) {
+        stop(daemon, NULL); /* asked twice: now */
+        return;
+    }
+    kl_run_drain(&daemon->service, fd == SIGTERM ? "SIGTERM" : "SIGINT");
+}
+
 static void on_hangup(evutil_socket_t fd, short what, void *arg)
 {
-    const struct daemon *daemon = arg;
+    const struct kl_daemon *daemon = arg;
 
     (void)fd;
     (void)what;
-    if (!daemon->draining) {
-        kl_reload_request(daemon->reload);
-    }
+    kl_reload_request(daemon->service.reload, NULL, NULL);
 }
 
 /* ---- TMKs whose time is over ---- */
@@ -158,7 +165,7 @@ static void sweep_done(struct kl_unit *unit)
 
 static void on_sweep(evutil_socket_t fd, short what, void *arg)
 {
-    struct daemon *daemon = arg;
+    struct kl_daemon *daemon = arg;
     struct sweep_unit *sweep = calloc(1, sizeof(*sweep));
     struct kl_err err = KL_ERR_INIT;
 
@@ -177,7 +184,7 @@ static void on_sweep(evutil_socket_t fd, short what, void *arg)
 
 /* ---- The whole ---- */
 
-static enum kl_rc make_events(struct daemon *daemon, struct kl_err *err)
+static enum kl_rc make_events(struct kl_daemon *daemon, struct kl_err *err)
 {
     struct event_base *base = event_base_new();
     const struct timeval period = {.tv_sec = SWEEP_PERIOD_S};
@@ -203,7 +210,7 @@ static enum kl_rc make_events(struct daemon *daemon, struct kl_err *err)
     return KL_OK;
 }
 
-static enum kl_rc start_store(struct daemon *daemon, struct kl_err *err)
+static enum kl_rc start_store(struct kl_daemon *daemon, struct kl_err *err)
 {
     struct kl_service *service = &daemon->service;
     struct kl_store *store = NULL;
@@ -228,13 +235,13 @@ static void event_release(struct event *event)
     }
 }
 
-static void daemon_wipe(struct daemon *daemon)
+static void daemon_wipe(struct kl_daemon *daemon)
 {
     struct kl_service *service = &daemon->service;
 
     kl_listener_free(daemon->listener);
     kl_pool_free(service->pool);
-    kl_reload_free(daemon->reload);
+    kl_reload_free(daemon->service.reload);
     kl_committer_free(service->committer);
     for (size_t i = 0; i < SIGNALS; i++) {
         event_release(daemon->signals[i]);
@@ -245,6 +252,7 @@ static void daemon_wipe(struct daemon *daemon)
         event_base_free(service->base);
     }
     kl_trust_free(service->trust);
+    kl_config_unref(service->config);
 }
 
 enum kl_rc kl_run_check(const struct kl_config *config, struct kl_err *err)
@@ -278,21 +286,7 @@ enum kl_rc kl_run_check(const struct kl_config *config, struct kl_err *err)
     return rc;
 }
 
-/* Workers have no terminal to ask on, and are started again whenever one is lost. */
-static enum kl_rc check_pin_source(const struct kl_config *config, struct kl_err *err)
-{
-    const struct kl_hsm_where where = kl_config_hsm(config);
-
-    if (kl_hsm_prompts(&where)) {
-        return kl_err_set(
-            err, KL_ERR_CONFIG,
-            "[hsm] pin-source: keyloaderd cannot ask for the PIN; set file:PATH (mode "
-            "0600) or credential:NAME");
-    }
-    return KL_OK;
-}
-
-static enum kl_rc start_pool(struct daemon *daemon, struct kl_err *err)
+static enum kl_rc start_pool(struct kl_daemon *daemon, struct kl_err *err)
 {
     struct kl_service *service = &daemon->service;
     const struct kl_pool_events events = {
@@ -308,30 +302,17 @@ static enum kl_rc start_pool(struct daemon *daemon, struct kl_err *err)
     return kl_pool_new(service->base, service->config, &wants, &events, &service->pool, err);
 }
 
-static void warn_of_policy(const struct kl_config *config)
+enum kl_rc kl_run(const char *path, const struct kl_config *config, struct kl_err *err)
 {
-    if (!config->strength_enforce) {
-        kl_log(KL_LOG_WARN, "strength-not-enforced",
-               KL_STR("detail", "TMKs may travel under weaker keys; this is for test labs"));
-    }
-    if (config->host_fallback) {
-        kl_log(KL_LOG_WARN, "host-fallback",
-               KL_STR("detail", "where the token cannot wrap under a TDES TMK, working keys pass "
-                                "through a worker's memory"));
-    }
-}
-
-enum kl_rc kl_run(const struct kl_config *config, struct kl_err *err)
-{
-    struct daemon daemon = {.err = KL_ERR_INIT};
+    struct kl_daemon daemon = {.err = KL_ERR_INIT};
     struct kl_service *service = &daemon.service;
     enum kl_rc rc;
 
-    service->config = config;
-    service->policy.candidate_lifetime = config->candidate_lifetime;
+    service->daemon = &daemon;
+    service->config_path = path;
+    service->config = kl_config_ref(config);
     TAILQ_INIT(&service->conns);
-    warn_of_policy(config);
-    rc = check_pin_source(config, err);
+    rc = kl_config_servable(config, err);
     if (rc == KL_OK) {
         rc = kl_trust_load(config, time(NULL), &service->trust, err);
     }
@@ -339,7 +320,7 @@ enum kl_rc kl_run(const struct kl_config *config, struct kl_err *err)
         rc = make_events(&daemon, err);
     }
     if (rc == KL_OK) {
-        rc = kl_reload_new(service, &daemon.reload, err);
+        rc = kl_reload_new(service, &service->reload, err);
     }
     if (rc == KL_OK) {
         rc = start_store(&daemon, err);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What every connection shares: set up by kl_run before the first accept, then only read, except
- * for the members whose thread is named. Owned by kl_run.
+ * What every connection shares: set up by kl_run before the first accept. Loop thread only, but for
+ * the members whose thread is named. Owned by kl_run.
  */
 #ifndef KL_DAEMON_SERVICE_H
 #define KL_DAEMON_SERVICE_H
@@ -18,22 +18,29 @@
 #include "daemon/trust.h"
 
 struct kl_conn;
+struct kl_daemon;
+struct kl_reload;
 TAILQ_HEAD(kl_conn_list, kl_conn);
 
 struct kl_service {
     struct event_base *base;
+    /* In force for what begins now; a reload swaps it. Whoever needs it later than in this call
+     * takes a reference, or what it needs of it. */
     const struct kl_config *config;
+    const char *config_path;
+    struct kl_reload *reload;
+    struct kl_daemon *daemon; /* run.c's */
+    int draining;             /* it is about to end: nothing new begins */
     struct kl_pool *pool;
     struct kl_committer *committer;
-    struct kl_life_policy policy;
     struct kl_alarms alarms;   /* store thread only */
-    struct kl_conn_list conns; /* loop thread only: every open connection */
-    /* Loop thread only: tsearch trees, by serial, of those for whose load or sign-in the HSM works
-     */
+    struct kl_conn_list conns; /* every open connection */
+    /* tsearch trees, by serial, of those for whose load or sign-in the HSM works */
     void *loading, *signing_in;
-    uint64_t working_keys_sent; /* loop thread only: how many */
-    struct kl_quota log_quota;  /* loop thread only: lines about peers */
-    struct kl_trust *trust;     /* loop thread only: in force for new sessions */
+    uint64_t working_keys_sent; /* how many */
+    uint64_t not_allowed;       /* connections refused by [listen] allow */
+    struct kl_quota log_quota;  /* lines about peers */
+    struct kl_trust *trust;     /* in force for new sessions */
 };
 
 /* One log line about a peer's doing, within a budget; serial "" if it has not said. Loop thread. */

@@ -149,9 +149,8 @@ static enum kl_rc ask_hsm(struct kl_conn *conn, const struct kl_tmk *tmk, struct
     struct kl_job_sign_in *in = &job.u.sign_in;
 
     in->tmk_version = tmk->version;
-    in->kcv_len = signing->msg.format == KL_FORMAT_FIELD62
-                      ? KL_KCV_LEN_MAX
-                      : (uint32_t)conn->service->config->kcv_length;
+    in->kcv_len = signing->msg.format == KL_FORMAT_FIELD62 ? KL_KCV_LEN_MAX
+                                                           : (uint32_t)conn->config->kcv_length;
     in->tmk = kl_tmk_key(tmk);
     in->sign_in_len = (uint32_t)signing->der_len;
     memcpy(in->bytes, signing->der, signing->der_len);

@@ -48,7 +48,7 @@ static enum kl_rc apply(struct kl_step *step, struct kl_store *store, int64_t no
     case KL_STEP_ADMIT:
         return kl_life_admit(store, &claim, now, &step->admission, err);
     case KL_STEP_PEND:
-        return kl_life_pend(store, &step->service->policy, &claim, &step->candidate, now, err);
+        return kl_life_pend(store, &step->policy, &claim, &step->candidate, now, err);
     case KL_STEP_SIGN_IN:
         return kl_life_sign_in_admit(store, &claim, step->tmk_version, now, &step->tmk, err);
     case KL_STEP_SIGNED_IN:

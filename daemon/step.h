@@ -34,6 +34,7 @@ struct kl_step {
     int authenticated;                     /* ADMIT, PEND: as in struct kl_claim */
     uint8_t device_key[KL_HASH_LEN];       /* ADMIT, PEND; if authenticated */
     struct kl_tmk candidate;               /* PEND */
+    struct kl_life_policy policy;          /* PEND */
     struct kl_working working;             /* SIGNED_IN */
     uint32_t tmk_version;                  /* CONFIRM, SIGN_IN */
     struct kl_loaded loaded;               /* CONFIRM */

@@ -90,14 +90,7 @@ static void end_loads(void)
 
 static unsigned count_log(const char *text)
 {
-    char *log = file_read(lab.daemon.err, NULL);
-    unsigned count = 0;
-
-    for (const char *at = log; (at = strstr(at, text)) != NULL; at++) {
-        count++;
-    }
-    free(log);
-    return count;
+    return lab_log_count(&lab, text);
 }
 
 /* SIGHUP, to the workers as well, as a shell sends it to a job; and loads that go on until the log

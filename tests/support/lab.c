@@ -96,16 +96,27 @@ static void must_run(struct lab *lab, const char *role, const char *const *argv)
 
 /* ---- Configuration ---- */
 
+static int is_first_of_section(const struct lab *lab, size_t setting)
+{
+    for (size_t i = 0; i < setting; i++) {
+        if (strcmp(lab->settings[i].section, lab->settings[setting].section) == 0) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
 static void write_conf(struct lab *lab)
 {
-    static const char *const sections[] = {"listen", "hsm",    "certificates", "store",
-                                           "policy", "limits", "log"};
     FILE *f = fopen(lab->conf, "we");
     ck_assert_ptr_nonnull(f);
-    for (size_t s = 0; s < sizeof sections / sizeof sections[0]; s++) {
-        fprintf(f, "[%s]\n", sections[s]);
-        for (size_t i = 0; i < lab->setting_count; i++) {
-            if (strcmp(lab->settings[i].section, sections[s]) == 0) {
+    for (size_t s = 0; s < lab->setting_count; s++) {
+        if (!is_first_of_section(lab, s)) {
+            continue;
+        }
+        fprintf(f, "[%s]\n", lab->settings[s].section);
+        for (size_t i = s; i < lab->setting_count; i++) {
+            if (strcmp(lab->settings[i].section, lab->settings[s].section) == 0) {
                 fprintf(f, "%s = %s\n", lab->settings[i].key, lab->settings[i].value);
             }
         }
@@ -380,6 +391,18 @@ int lab_logged(struct lab *lab, const char *wanted, int seconds)
         proc_sleep_ms(20);
     }
     return 0;
+}
+
+unsigned lab_log_count(struct lab *lab, const char *wanted)
+{
+    char *log = file_read(lab->daemon.err, NULL);
+    unsigned count = 0;
+
+    for (const char *at = log; (at = strstr(at, wanted)) != NULL; at++) {
+        count++;
+    }
+    free(log);
+    return count;
 }
 
 /* ---- keyloaderctl ---- */

@@ -64,7 +64,7 @@ void lab_abandon(struct lab *lab); /* removes everything */
 
 /* A store and configuration of this test's own; the name is a directory name. */
 void lab_begin(struct lab *lab, const char *name);
-/* Sets a configuration value for the next start; "" in value is allowed. */
+/* Sets a configuration value for the next start or SIGHUP; "" in value is allowed. */
 void lab_set(struct lab *lab, const char *section, const char *key, const char *value);
 /* Stops what runs. Fails the test if the daemon does not end well. */
 void lab_end(struct lab *lab);
@@ -76,6 +76,7 @@ void lab_stop(struct lab *lab);       /* SIGTERM; must end with status 0 */
 void lab_kill(struct lab *lab);       /* SIGKILL */
 /* Waits until the daemon has logged `text`; 0 if it has not within `seconds`. */
 int lab_logged(struct lab *lab, const char *text, int seconds);
+unsigned lab_log_count(struct lab *lab, const char *text); /* how often it has */
 
 /* Runs `keyloaderctl -c CONF ARGS...` (NULL-terminated); which must end with status 0. Returns its
  * stdout, malloc'ed. */

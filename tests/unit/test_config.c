@@ -135,6 +135,7 @@ static const struct {
     {BASE "[listen]\naddress = localhost\n", "numeric address"},
     {BASE "[listen]\naddress = 127.0.0.256\n", "numeric address"},
     {BASE "[listen]\nport = 65536\n", "0 to 65535"},
+    {BASE "[listen]\nallow = 10.0.0.0/8, nowhere\n", "[listen] allow: 'nowhere'"},
     {BASE "[store]\ncandidate-lifetime = 59\n", "1m to 365d"},
     {BASE "[store]\ncandidate-lifetime = 366d\n", "1m to 365d"},
     {BASE "[store]\npath = store.db\n", "absolute"},
@@ -196,6 +197,75 @@ START_TEST(sample_file)
 }
 END_TEST
 
+/* A reload: what needs a restart stays as it is and is named, the rest is new. */
+START_TEST(again)
+{
+    const struct kl_config *running = NULL, *next = NULL;
+    struct kl_config_kept kept;
+
+    ck_assert_int_eq(load(BASE "workers = 3\n[limits]\nqueue = 5\n"), KL_OK);
+    ck_assert_msg(kl_config_new(path, &running, &err) == KL_OK, "%s", err.text);
+    kl_config_wipe(&config);
+    ck_assert_int_eq(load("[hsm]\nmodule = /lib/y.so\ntoken = pkcs11:token=t\n"
+                          "[listen]\nallow = 10.0.0.0/8\n[limits]\nqueue = 6\n"),
+                     KL_OK);
+    ck_assert_msg(kl_config_again(path, running, &next, &kept, &err) == KL_OK, "%s", err.text);
+    ck_assert_uint_eq(kept.count, 2);
+    ck_assert_str_eq(kept.keys[0]->key, "module");
+    ck_assert_str_eq(kept.keys[1]->key, "workers");
+    ck_assert_str_eq(next->module, "/lib/x.so");
+    ck_assert_uint_eq(next->workers, 3);
+    ck_assert_uint_eq(next->queue, 6);
+    ck_assert_uint_eq(next->allow.count, 1);
+    ck_assert_uint_eq(running->queue, 5);
+    kl_config_unref(kl_config_ref(running));
+    ck_assert_uint_eq(running->queue, 5);
+    kl_config_unref(running);
+    kl_config_unref(next);
+}
+END_TEST
+
+/* The new file is good by itself, but not with what is kept of the old one. */
+START_TEST(again_at_odds)
+{
+    const struct kl_config *running = NULL, *next = NULL;
+    struct kl_config_kept kept;
+
+    ck_assert_int_eq(load(BASE "work-key = a\nstorage-key = b\n"), KL_OK);
+    ck_assert_int_eq(kl_config_new(path, &running, &err), KL_OK);
+    kl_config_wipe(&config);
+    ck_assert_int_eq(load(BASE "work-key = b\nstorage-key = a\n"), KL_OK);
+    ck_assert_int_eq(kl_config_again(path, running, &next, &kept, &err), KL_ERR_CONFIG);
+    ck_assert_ptr_nonnull(strstr(err.text, "only a restart changes"));
+    ck_assert_ptr_null(next);
+    kl_config_unref(running);
+}
+END_TEST
+
+/* A file that is cut anywhere is refused, or means what the whole one means up to there: never
+ * half a value. */
+START_TEST(cut_anywhere)
+{
+    static const char text[] = BASE "[limits]\nqueue = 1234\n[log]\nlevel = error\n";
+    unsigned refused = 0;
+
+    for (size_t len = 0; len < sizeof(text) - 1; len++) {
+        enum kl_rc rc;
+
+        ck_assert_int_eq(kl_file_write(path, text, len, 0600, 1, &err), KL_OK);
+        rc = kl_config_load(path, &config, &err);
+        refused += rc != KL_OK;
+        if (rc == KL_OK) {
+            kl_config_wipe(&config);
+        } else {
+            ck_assert_int_eq(rc, KL_ERR_CONFIG);
+            ck_assert_msg(strncmp(err.text, path, strlen(path)) == 0, "%s", err.text);
+        }
+    }
+    ck_assert_uint_gt(refused, 0);
+}
+END_TEST
+
 static void token_config(const char *pin_file, const char *label)
 {
     char text[PATH_MAX + 200];
@@ -252,6 +322,9 @@ int main(void)
     tcase_add_test(tcase, suites);
     tcase_add_test(tcase, terminal_certificates);
     tcase_add_loop_test(tcase, fault, 0, (int)(sizeof(faults) / sizeof(faults[0])));
+    tcase_add_test(tcase, again);
+    tcase_add_test(tcase, again_at_odds);
+    tcase_add_test(tcase, cut_anywhere);
     tcase_add_test(tcase, sample_file);
     tcase_add_loop_test(tcase, open_token, 0, 3);
     suite_add_tcase(suite, tcase);

@@ -77,6 +77,47 @@ START_TEST(values)
 }
 END_TEST
 
+/* What a program that runs does with a file that it reads again. */
+START_TEST(keep)
+{
+    static const struct kl_ini_key rows[] = {
+        {"a", "name", KL_INI_STRING, offsetof(struct conf, name), 0, 900, "", NULL, "a name",
+         .restart = 1},
+        {"a", "must", KL_INI_STRING, offsetof(struct conf, must), 1, 8, NULL, NULL, "needed"},
+        {"b", "number", KL_INI_NUMBER, offsetof(struct conf, number), 1, 100, "7", NULL, "a number",
+         .restart = 1},
+        {"b", "wait", KL_INI_DURATION, offsetof(struct conf, wait), 10, 86400, "2m", NULL, "a time",
+         .restart = 1},
+        {"b", "list", KL_INI_LIST, offsetof(struct conf, list), 0, 0, "green, red", picks, "some",
+         .restart = 1},
+    };
+    static const char *const texts[] = {
+        "[a]\nname = one\nmust = m\n[b]\nlist = red\n",
+        "[a]\nname = two\nmust = n\n[b]\nnumber = 8\nlist = red, green\n",
+    };
+    const struct kl_ini_key *kept[5];
+    struct conf running = {0}, next = {0};
+    size_t count = 99;
+
+    for (int i = 0; i < 2; i++) {
+        ck_assert_int_eq(kl_file_write(path, texts[i], strlen(texts[i]), 0600, 1, &err), KL_OK);
+        ck_assert_int_eq(kl_ini_load(path, rows, 5, i ? &next : &running, &err), KL_OK);
+    }
+    ck_assert_int_eq(kl_ini_keep(rows, 5, &running, &next, kept, &count, &err), KL_OK);
+    ck_assert_uint_eq(count, 3); /* `wait` is as it was, `must` needs no restart */
+    ck_assert_str_eq(kept[0]->key, "name");
+    ck_assert_str_eq(kept[1]->key, "number");
+    ck_assert_str_eq(kept[2]->key, "list");
+    ck_assert_str_eq(next.name, "one");
+    ck_assert_ptr_ne(next.name, running.name);
+    ck_assert_uint_eq(next.number, 7);
+    ck_assert_uint_eq(next.list.count, 1);
+    ck_assert_str_eq(next.must, "n");
+    kl_ini_wipe(rows, 5, &running);
+    kl_ini_wipe(rows, 5, &next);
+}
+END_TEST
+
 START_TEST(defaults)
 {
     ck_assert_msg(load_bytes("[a]\nmust = m\n", 13) == KL_OK, "%s", err.text);
@@ -286,6 +327,7 @@ int main(void)
 
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_add_test(tcase, values);
+    tcase_add_test(tcase, keep);
     tcase_add_test(tcase, defaults);
     tcase_add_loop_test(tcase, fault, 0, (int)(sizeof(faults) / sizeof(faults[0])));
     tcase_add_test(tcase, long_lines);
