@@ -6,7 +6,8 @@
 #   make check              unit and integration tests; also check-unit, check-integration
 #   make check-asan         the same under AddressSanitizer and UBSan; check-tsan: ThreadSanitizer
 #   make fuzz FUZZ_SECONDS=n   every fuzz target for n seconds
-#   make check-operations   types the examples of docs/operations.md, in a scratch folder
+#   make check-docs         holds man pages and programs against each other, and types the examples
+#                           of docs/operations.md in a scratch folder (check-operations: only that)
 #   make demo               S1 to S9 on a scratch folder, and attacks that must fail; SUITE=classic
 #                           or SUITE=hardened-ec: with that suite instead of hardened-rsa
 #   make lint               formatting, static analysis, shell scripts
@@ -87,7 +88,7 @@ SUPPORT := $(call objs,$(wildcard tests/support/*.c))
 SOURCES := $(wildcard $(addsuffix /*.[ch],$(ROOMS)) tests/*/*.[ch])
 SCRIPTS := $(wildcard .ci/run .ci/*.sh tests/*.sh conf/debian/*.sh conf/debian/*.postinst conf/debian/*.postrm)
 
-.PHONY: all deps tests tools check check-unit check-integration check-asan check-tsan check-operations fuzz \
+.PHONY: all deps tests tools check check-unit check-integration check-asan check-tsan check-docs check-operations fuzz \
         fuzzers         fuzz-run demo lint format vectors man install deb check-package clean
 .SECONDARY:
 .DELETE_ON_ERROR:
@@ -163,6 +164,10 @@ fuzzers: $(FUZZ)
 fuzz-run: fuzzers
 	@tests/fuzz.sh $(BUILD) $(FUZZ_SECONDS) $(FUZZ)
 
+# Man pages against programs and sources; the examples of docs/operations.md.
+DOCTESTS := tests/man.sh tests/operations.sh
+check-docs: all man
+	@$(RUN_TESTS) $(DOCTESTS)
 check-operations: all
 	@tests/operations.sh $(BUILD)
 
@@ -183,10 +188,11 @@ $(BUILD)/lint/%.tidy: %.c .clang-tidy $(filter %.h,$(SOURCES))
 	    { cat $@.out; grep -v 'warnings generated' $@.log; false; }
 	@touch $@
 
-lint:
+lint: man
 	$(if $(V),,@echo "clang-format, every source file")
 	$(Q)clang-format --dry-run -Werror $(SOURCES)
 	shellcheck $(SCRIPTS)
+	mandoc -Tlint -Wwarning $(MAN)
 	@$(MAKE) --no-print-directory NODEPS=1 -j 2 lint-tidy
 .PHONY: lint-tidy
 lint-tidy: $(TIDY)

@@ -7,7 +7,7 @@
 #   tests/operations.sh [BUILD]        KEEP=1 leaves the folder
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
-build=$(realpath "${1:-build}")
+build=$(realpath "${1:-${KL_BUILD:-build}}")
 document=$here/../docs/operations.md
 export PATH=$build/bin:$build/tests/tools:$PATH LC_ALL=C
 ROOT=$(mktemp -d "${TMPDIR:-/tmp}/keyloader-operations.XXXXXX")
