@@ -49,6 +49,21 @@ out:
     return rc;
 }
 
+/* Whoever can have a key certified can have it served. */
+static enum kl_rc audit_request(const struct kl_config *config, X509_REQ *req, const char *label,
+                                const char *subject, struct kl_err *err)
+{
+    char fingerprint[KL_FINGERPRINT_TEXT];
+    enum kl_rc rc = kl_pubkey_fingerprint(X509_REQ_get0_pubkey(req), fingerprint, err);
+    const struct kl_log_field fields[] = {KL_STR("label", label),
+                                          KL_STR("spki_sha256", fingerprint),
+                                          KL_STR("subject", subject)};
+
+    return rc == KL_OK ? kl_ctl_audit(config, "csr-made", "", fields,
+                                      sizeof(fields) / sizeof(fields[0]), err)
+                       : rc;
+}
+
 /* Writes the request to a file, with a report, or to stdout alone. */
 static enum kl_rc write_request(X509_REQ *req, const char *label, const char *path, int force,
                                 int as_json, struct kl_err *err)
@@ -97,10 +112,16 @@ enum kl_rc kl_ctl_key_csr(struct kl_ctl *ctl, int argc, char **argv, struct kl_e
     }
     rc = kl_name_parse(text, &subject, err);
     if (rc == KL_OK) {
+        rc = kl_ctl_audit_ready(&ctl->config, err);
+    }
+    if (rc == KL_OK) {
         rc = kl_ctl_hsm_open(&ctl->config, 0, &hsm, err);
     }
     if (rc == KL_OK) {
         rc = build_request(kl_hsm_session(hsm), label, subject, &req, err);
+    }
+    if (rc == KL_OK) {
+        rc = audit_request(&ctl->config, req, label, text, err);
     }
     if (rc == KL_OK) {
         rc = write_request(req, label, path, force, ctl->json, err);

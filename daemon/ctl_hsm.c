@@ -4,10 +4,12 @@
  */
 #include "daemon/ctl_hsm.h"
 
+#include <errno.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "conf/certfile.h"
 #include "conf/cli.h"
@@ -76,6 +78,16 @@ enum kl_rc kl_ctl_audit(const struct kl_config *config, const char *event, const
     }
     kl_store_free(store);
     return rc;
+}
+
+enum kl_rc kl_ctl_audit_if_there(const struct kl_config *config, const char *event,
+                                 const struct kl_log_field *fields, size_t count,
+                                 struct kl_err *err)
+{
+    if (access(config->store, F_OK) != 0 && (errno == ENOENT || errno == ENOTDIR)) {
+        return KL_OK;
+    }
+    return kl_ctl_audit(config, event, "", fields, count, err);
 }
 
 enum kl_rc kl_ctl_audit_ready(const struct kl_config *config, struct kl_err *err)

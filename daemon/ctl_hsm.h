@@ -32,6 +32,11 @@ enum kl_rc kl_ctl_audit(const struct kl_config *config, const char *event, const
                         const struct kl_log_field *fields, size_t count,
                         struct kl_err *err) KL_MUST_CHECK;
 
+/* The same where there is a store already; where there is none, nothing. */
+enum kl_rc kl_ctl_audit_if_there(const struct kl_config *config, const char *event,
+                                 const struct kl_log_field *fields, size_t count,
+                                 struct kl_err *err) KL_MUST_CHECK;
+
 /* That it can be written, before anything is done that is to be recorded. */
 enum kl_rc kl_ctl_audit_ready(const struct kl_config *config, struct kl_err *err) KL_MUST_CHECK;
 

@@ -24,23 +24,47 @@
 
 /* ---- Shared ---- */
 
+enum kl_rc kl_ctl_audit_key(const struct kl_config *config, const char *event, const char *role,
+                            const char *label, const char *fingerprint, struct kl_err *err)
+{
+    const struct kl_log_field fields[] = {KL_STR("role", role), KL_STR("label", label),
+                                          KL_STR("spki_sha256", fingerprint)};
+    enum kl_rc rc = kl_ctl_audit(config, event, "", fields, *fingerprint ? 3 : 2, err);
+
+    return rc == KL_OK ? rc
+                       : kl_err_context(err,
+                                        "done in the HSM (%s \"%s\"), and not in the audit "
+                                        "trail",
+                                        event, label);
+}
+
+/* One of the store's keys: made if there is none, else checked. *made: it was. */
+static enum kl_rc store_key(
+    const struct kl_config *config, struct kl_session *session, const char *role, const char *label,
+    enum kl_rc (*generate_key)(struct kl_session *, const char *, struct kl_err *),
+    enum kl_rc (*find_key)(struct kl_session *, const char *, CK_OBJECT_HANDLE *, struct kl_err *),
+    int *made, struct kl_err *err)
+{
+    CK_OBJECT_HANDLE handle;
+    enum kl_rc rc = generate_key(session, label, err);
+
+    *made = rc == KL_OK;
+    if (rc == KL_ERR_EXISTS) {
+        return find_key(session, label, &handle, err);
+    }
+    return rc == KL_OK ? kl_ctl_audit_key(config, "key-generated", role, label, "", err) : rc;
+}
+
 enum kl_rc kl_ctl_store_keys(const struct kl_config *config, struct kl_session *session,
                              struct kl_ctl_made *made, struct kl_err *err)
 {
     struct kl_ctl_made fresh = {0};
-    CK_OBJECT_HANDLE handle;
-    enum kl_rc rc = kl_storage_key_generate(session, config->storage_key, err);
+    enum kl_rc rc = store_key(config, session, "storage", config->storage_key,
+                              kl_storage_key_generate, kl_storage_key_find, &fresh.storage, err);
 
-    fresh.storage = rc == KL_OK;
-    if (rc == KL_ERR_EXISTS) {
-        rc = kl_storage_key_find(session, config->storage_key, &handle, err);
-    }
     if (rc == KL_OK) {
-        rc = kl_binding_key_generate(session, config->binding_key, err);
-        fresh.binding = rc == KL_OK;
-    }
-    if (rc == KL_ERR_EXISTS) {
-        rc = kl_binding_key_find(session, config->binding_key, &handle, err);
+        rc = store_key(config, session, "binding", config->binding_key, kl_binding_key_generate,
+                       kl_binding_key_find, &fresh.binding, err);
     }
     *made = fresh;
     return rc;
@@ -217,7 +241,7 @@ static enum kl_rc report_key(const struct kl_ctl *ctl, const struct wish *wish, 
 static enum kl_rc generate(const struct kl_ctl *ctl, struct kl_session *session,
                            const struct wish *wish, struct kl_err *err)
 {
-    char old[KL_FINGERPRINT_TEXT] = "";
+    char old[KL_FINGERPRINT_TEXT] = "", fingerprint[KL_FINGERPRINT_TEXT];
     struct kl_ctl_made made;
     int certified = 0;
     EVP_PKEY *key = NULL;
@@ -228,6 +252,9 @@ static enum kl_rc generate(const struct kl_ctl *ctl, struct kl_session *session,
         rc = destroy_old(&ctl->config, session, wish->label, old, &certified, err);
         if (rc == KL_OK) {
             tell_destroyed(wish->label, old, certified);
+        }
+        if (rc == KL_OK && *old) {
+            rc = kl_ctl_audit_key(&ctl->config, "key-destroyed", "work", wish->label, old, err);
         }
     }
     if (rc != KL_OK) {
@@ -245,7 +272,14 @@ static enum kl_rc generate(const struct kl_ctl *ctl, struct kl_session *session,
         return *old ? kl_err_context(err, "the old work key is destroyed and there is no new one")
                     : rc;
     }
-    rc = report_key(ctl, wish, key, &made, old, err);
+    rc = kl_pubkey_fingerprint(key, fingerprint, err);
+    if (rc == KL_OK) {
+        rc = kl_ctl_audit_key(&ctl->config, "key-generated", kl_suite_name(wish->suite),
+                              wish->label, fingerprint, err);
+    }
+    if (rc == KL_OK) {
+        rc = report_key(ctl, wish, key, &made, old, err);
+    }
     EVP_PKEY_free(key);
     return rc;
 }
@@ -301,7 +335,10 @@ static enum kl_rc key_generate(struct kl_ctl *ctl, int argc, char **argv, struct
         return rc;
     }
     kl_ctl_warn_suite(&ctl->config, wish.suite);
-    rc = kl_ctl_hsm_open(&ctl->config, 1, &hsm, err);
+    rc = kl_ctl_audit_ready(&ctl->config, err);
+    if (rc == KL_OK) {
+        rc = kl_ctl_hsm_open(&ctl->config, 1, &hsm, err);
+    }
     if (rc == KL_OK) {
         rc = generate(ctl, kl_hsm_session(hsm), &wish, err);
     }

@@ -23,6 +23,12 @@ struct kl_ctl_made {
 enum kl_rc kl_ctl_store_keys(const struct kl_config *config, struct kl_session *session,
                              struct kl_ctl_made *made, struct kl_err *err) KL_MUST_CHECK;
 
+/* One audit record of a key in the HSM: role is a suite's name, for work keys, or "storage" and the
+ * like; fingerprint "" = it has no public half. */
+enum kl_rc kl_ctl_audit_key(const struct kl_config *config, const char *event, const char *role,
+                            const char *label, const char *fingerprint,
+                            struct kl_err *err) KL_MUST_CHECK;
+
 /* For a table of struct kl_option: --suite NAME; out is an enum kl_suite. */
 enum kl_rc kl_ctl_take_suite(const char *name, void *out, struct kl_err *err);
 /* Says on stderr if [policy] suites leaves that suite out: its keys would be of no use. */

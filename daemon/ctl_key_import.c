@@ -51,6 +51,7 @@ static enum kl_rc import(const struct kl_ctl *ctl, const struct wish *wish, enum
     struct kl_hsm *hsm = NULL;
     json_t *work = NULL;
     struct kl_ctl_made made;
+    char fingerprint[KL_FINGERPRINT_TEXT];
     enum kl_rc rc = kl_ctl_hsm_open(&ctl->config, 1, &hsm, err);
 
     if (rc != KL_OK) {
@@ -59,6 +60,13 @@ static enum kl_rc import(const struct kl_ctl *ctl, const struct wish *wish, enum
     rc = kl_ctl_store_keys(&ctl->config, kl_hsm_session(hsm), &made, err);
     if (rc == KL_OK) {
         rc = kl_pair_import(kl_hsm_session(hsm), kl_pair_role_of(suite), wish->label, key, err);
+    }
+    if (rc == KL_OK) {
+        rc = kl_pubkey_fingerprint(key, fingerprint, err);
+    }
+    if (rc == KL_OK) {
+        rc = kl_ctl_audit_key(&ctl->config, "key-imported", kl_suite_name(suite), wish->label,
+                              fingerprint, err);
     }
     if (rc == KL_OK) {
         rc = kl_ctl_work_json(&ctl->config, wish->label, suite, key, &work, err);
@@ -99,8 +107,8 @@ enum kl_rc kl_ctl_key_import(struct kl_ctl *ctl, int argc, char **argv, struct k
     EVP_PKEY *key = NULL;
     enum kl_rc rc = parse(argc, argv, &wish, err);
 
-    if (rc != KL_OK || (rc = kl_ceremony_lock(err)) != KL_OK ||
-        (rc = open_file(&wish, &key, err)) != KL_OK) {
+    if (rc != KL_OK || (rc = kl_ctl_audit_ready(&ctl->config, err)) != KL_OK ||
+        (rc = kl_ceremony_lock(err)) != KL_OK || (rc = open_file(&wish, &key, err)) != KL_OK) {
         return rc;
     }
     suite = wish.suite;

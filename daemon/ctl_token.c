@@ -33,6 +33,10 @@ static enum kl_rc token_init(struct kl_ctl *ctl, int argc, char **argv, struct k
                                     kl_hsm_pin_source(&where, uri), err);
     }
     if (rc == KL_OK) {
+        rc = kl_ctl_audit_if_there(&ctl->config, "token-initialised", &KL_STR("token", label), 1,
+                                   err);
+    }
+    if (rc == KL_OK) {
         rc = kl_report_print(json_pack("{s:s, s:b}", "token", label, "initialised", 1), ctl->json,
                              err);
     }

@@ -9,6 +9,7 @@
 #include "conf/report.h"
 #include "daemon/ctl.h"
 #include "daemon/ctl_hsm.h"
+#include "daemon/ctl_key.h"
 #include "pkcs11/import.h"
 #include "pkcs11/keys.h"
 #include "proto/cert.h"
@@ -39,6 +40,7 @@ static enum kl_rc describe(struct kl_session *session, const char *label, const 
 static enum kl_rc transport_generate(struct kl_ctl *ctl, int argc, char **argv, struct kl_err *err)
 {
     const char *label = NULL, *kind = "rsa-3072";
+    char fingerprint[KL_FINGERPRINT_TEXT];
     const struct kl_option options[] = {{"--label", 1, .text = &label},
                                         {"--key", .text = &kind},
                                         {0}};
@@ -52,10 +54,17 @@ static enum kl_rc transport_generate(struct kl_ctl *ctl, int argc, char **argv, 
     if ((rc = kl_options_parse(argc, argv, options, "", err)) != KL_OK ||
         (rc = kl_options_key_type("--key", kind, &type, &bits, err)) != KL_OK ||
         (rc = kl_ctl_label(label, err)) != KL_OK ||
+        (rc = kl_ctl_audit_ready(&ctl->config, err)) != KL_OK ||
         (rc = kl_ctl_hsm_open(&ctl->config, 1, &hsm, err)) != KL_OK) {
         return rc;
     }
     rc = kl_pair_generate(kl_hsm_session(hsm), KL_PAIR_TRANSPORT, label, type, bits, &key, err);
+    if (rc == KL_OK) {
+        rc = kl_pubkey_fingerprint(key, fingerprint, err);
+    }
+    if (rc == KL_OK) {
+        rc = kl_ctl_audit_key(&ctl->config, "key-generated", "transport", label, fingerprint, err);
+    }
     if (rc == KL_OK) {
         rc = describe(kl_hsm_session(hsm), label, key, &report, err);
     }

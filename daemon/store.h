@@ -236,8 +236,9 @@ enum kl_rc kl_store_share_each(struct kl_store *store, kl_share_fn fn, void *arg
 /* Who does what is recorded from now on, "" = the daemon itself; copied. */
 void kl_store_set_actor(struct kl_store *store, const char *actor);
 
-/* Appends one record to the chain, in the same transaction as what it tells of. detail is logfmt,
- * no secret. What is longer than its field is cut. */
+/* Appends one record to the chain, in the same transaction as what it tells of. event is one of
+ * daemon/audit_event.h, else KL_ERR_INTERNAL. detail is logfmt, no secret. What is longer than its
+ * field is cut. */
 enum kl_rc kl_store_audit(struct kl_store *store, int64_t now, const char *event,
                           const char *serial, const char *detail, struct kl_err *err) KL_MUST_CHECK;
 

@@ -5,6 +5,7 @@
  */
 #include <string.h>
 
+#include "daemon/audit_event.h"
 #include "daemon/store_sqlite.h"
 
 void kl_store_set_actor(struct kl_store *store, const char *actor)
@@ -112,9 +113,12 @@ enum kl_rc kl_store_audit(struct kl_store *store, int64_t now, const char *event
 {
     struct kl_audit record = {.time = now};
     struct head head;
-    enum kl_rc rc = get_head(store, &head, err);
+    enum kl_rc rc;
 
-    if (rc != KL_OK) {
+    if (!kl_audit_event_find(event)) {
+        return kl_err_set(err, KL_ERR_INTERNAL, "\"%.40s\" is no event of the audit trail", event);
+    }
+    if ((rc = get_head(store, &head, err)) != KL_OK) {
         return rc;
     }
     /* An id is never given twice: where records were removed from the end, the gap shows it. */

@@ -43,6 +43,29 @@ static const char *text_at(const json_t *object, const char *key)
     return text;
 }
 
+/* ---- The audit trail ---- */
+
+/* The events recorded, oldest first, parted by blanks; who did each is said. */
+static void recorded(const char *conf, const char *want)
+{
+    char got[1000] = "", us[32];
+    json_t *list, *record;
+    size_t i;
+
+    snprintf(us, sizeof(us), "(%lu)", (unsigned long)getuid());
+    CTL(0, NULL, conf, "--json", "audit", "list");
+    list = last_json();
+    json_array_foreach(list, i, record)
+    {
+        size_t used = strlen(got);
+        snprintf(got + used, sizeof(got) - used, "%s%s", used ? " " : "", text_at(record, "event"));
+        ck_assert_msg(strstr(text_at(record, "actor"), us) != NULL, "actor %s",
+                      text_at(record, "actor"));
+    }
+    ck_assert_str_eq(got, want);
+    json_decref(list);
+}
+
 /* ---- The ceremony ---- */
 
 START_TEST(end_to_end)
@@ -126,6 +149,7 @@ START_TEST(replace)
     ck_assert_str_eq(text_at(first, "destroyed"), "none");
     ck_assert(json_is_true(json_object_get(first, "storage_key_made")));
     ck_assert(json_is_true(json_object_get(first, "binding_key_made")));
+    recorded(conf, "key-generated key-generated key-generated");
 
     CTL(0, NULL, conf, "key", "csr", "--subject", "/CN=R", "--out",
         ceremony_path(request, "r.csr"));
@@ -149,6 +173,8 @@ START_TEST(replace)
     ck_assert(json_is_false(json_object_get(second, "storage_key_made")));
     ck_assert(json_is_false(json_object_get(second, "binding_key_made")));
     ck_assert_str_ne(text_at(second, "spki_sha256"), text_at(first, "spki_sha256"));
+    recorded(conf, "key-generated key-generated key-generated csr-made csr-made csr-made "
+                   "certificate-installed key-destroyed key-generated");
     /* The old certificate is of another key now. */
     CTL(76, "no work key in the HSM", conf, "cert", "install", cert, "--force");
     CTL(76, "another key", conf, "cert", "show", "--json");

@@ -285,15 +285,16 @@ START_TEST(audit)
     memset(big, 'x', sizeof(big));
     big[sizeof(big) - 1] = '\0';
     OK(kl_store_begin(store, &err));
-    OK(kl_store_audit(store, 1, "one", "A", "", &err));
-    OK(kl_store_audit(store, 2, "two", "", "a=b", &err));
-    OK(kl_store_audit(store, 3, "three", big, big, &err)); /* cut, not refused, not overrun */
+    OK(kl_store_audit(store, 1, "alarm", "A", "", &err));
+    OK(kl_store_audit(store, 2, "tmk-active", "", "a=b", &err));
+    OK(kl_store_audit(store, 3, "tmk-expired", big, big, &err)); /* cut, not refused, not overrun */
+    FAILS(kl_store_audit(store, 4, "no-such-event", "", "", &err), KL_ERR_INTERNAL);
     OK(kl_store_commit(store, &err));
     OK(kl_store_audit_each(store, 0, collect_audit, all, &err));
-    ck_assert_str_eq(all, "1:one 2:two 3:three ");
+    ck_assert_str_eq(all, "1:alarm 2:tmk-active 3:tmk-expired ");
     all[0] = '\0';
     OK(kl_store_audit_each(store, 2, collect_audit, all, &err));
-    ck_assert_str_eq(all, "2:two 3:three ");
+    ck_assert_str_eq(all, "2:tmk-active 3:tmk-expired ");
     for (int i = 0; i < 2; i++) {
         snprintf(sql, sizeof(sql), "%s", i ? "DELETE FROM audit" : "UPDATE audit SET serial = 'B'");
         ck_assert_int_ne(sqlite3_exec(store->db, sql, NULL, NULL, &text), SQLITE_OK);

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The events of the audit trail: a fixed list. Whoever records something new adds it here, and to
+ * the table in docs/operations.md; a test holds both against each other.
+ */
+#ifndef KL_DAEMON_AUDIT_EVENT_H
+#define KL_DAEMON_AUDIT_EVENT_H
+
+#include <stddef.h>
+
+/* name (up to KL_AUDIT_EVENT_MAX characters), meaning (one line). In order of name. */
+#define KL_AUDIT_EVENTS(X) \
+    X("alarm", "a refusal or failed check that may be an attack: reason, detail") \
+    X("alarms-suppressed", "more alarms than are recorded in a minute: how many") \
+    X("attempt-spent", "a C_rnd1_rnd2 that failed its checks has cost an attempt") \
+    X("audit-archived", "records up to that id have gone into an archive and out of the store") \
+    X("certificate-installed", "a chain for a work key is there for the daemon to read") \
+    X("certificate-removed", "a chain was taken away") \
+    X("crl-installed", "a CRL is there for the daemon to read") \
+    X("csr-made", "a work key has signed a certification request") \
+    X("device-key-changed", "another device key than before has loaded a TMK") \
+    X("device-key-recorded", "the first device key of a terminal") \
+    X("import-dropped", "an imported TMK waits no longer: why") \
+    X("key-destroyed", "key generate --replace has destroyed a work key") \
+    X("key-exported", "a TMK or working key went out under a host's public key or a zone key") \
+    X("key-generated", "a key was made in the HSM: its role and label") \
+    X("key-imported", "a work key that was made elsewhere is in the HSM") \
+    X("store-migrated", "the store of an older version was brought up to date") \
+    X("terminal-accept-imported", "whether a terminal may have imported TMKs unauthenticated") \
+    X("terminal-armed", "a window for loads was opened: until when, how many") \
+    X("terminal-blocked", "a terminal gets nothing any more") \
+    X("terminal-disarmed", "a window for loads was closed") \
+    X("terminal-pinpad", "the PIN pad of a terminal was registered, changed or forgotten") \
+    X("terminal-registered", "a terminal was added") \
+    X("terminal-unblocked", "a terminal is served again") \
+    X("tmk-active", "a terminal has confirmed its TMK") \
+    X("tmk-destroyed", "a TMK was destroyed: why") \
+    X("tmk-expired", "nobody has confirmed a TMK in time") \
+    X("tmk-imported", "an imported TMK waits for its terminal") \
+    X("tmk-pending", "a TMK is about to be sent") \
+    X("tmk-revoked", "an operator has revoked a TMK: why") \
+    X("tmk-superseded", "another TMK took its place") \
+    X("token-initialised", "the token was made, or made empty again") \
+    X("working-keys", "a terminal has signed in and has new working keys") \
+    X("zmk-imported", "a zone key was made from its components")
+
+struct kl_audit_event {
+    const char *name, *meaning;
+};
+
+/* The i-th; NULL past the last. */
+const struct kl_audit_event *kl_audit_event_at(size_t i);
+/* NULL if there is no such event. */
+const struct kl_audit_event *kl_audit_event_find(const char *name);
+
+#endif
