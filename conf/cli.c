@@ -168,6 +168,23 @@ void kl_hex_format(const uint8_t *data, size_t len, char *out)
     *out = '\0';
 }
 
+int kl_hex_parse(const char *text, uint8_t *out, size_t len)
+{
+    static const char digits[] = "0123456789abcdef";
+
+    if (strlen(text) != 2 * len) {
+        return 0;
+    }
+    for (size_t i = 0; i < len; i++) {
+        const char *high = strchr(digits, text[2 * i]), *low = strchr(digits, text[2 * i + 1]);
+        if (!high || !low) {
+            return 0;
+        }
+        out[i] = (uint8_t)((high - digits) << 4 | (low - digits));
+    }
+    return 1;
+}
+
 /* ---- Files ---- */
 
 static enum kl_rc read_all(int fd, const char *path, size_t max, char **out, size_t *len,
@@ -250,7 +267,7 @@ static int write_all(int fd, const char *data, size_t len)
     return 0;
 }
 
-static enum kl_rc sync_directory(const char *path, struct kl_err *err)
+enum kl_rc kl_file_sync_dir(const char *path, struct kl_err *err)
 {
     char dir[PATH_MAX];
     const char *slash = strrchr(path, '/');
@@ -305,7 +322,7 @@ enum kl_rc kl_file_write(const char *path, const void *data, size_t len, unsigne
         rc = kl_err_errno(err, overwrite ? "rename" : "link", "%s", path);
         goto out;
     }
-    rc = sync_directory(path, err);
+    rc = kl_file_sync_dir(path, err);
 out:
     if (rc != KL_OK || !overwrite) {
         unlink(tmp);
@@ -320,7 +337,7 @@ enum kl_rc kl_file_remove(const char *path, struct kl_err *err)
     }
     /* Also for one that is not there: a removal before this one may have failed to reach the disk.
      */
-    return sync_directory(path, err);
+    return kl_file_sync_dir(path, err);
 }
 
 /* ---- Progress ---- */

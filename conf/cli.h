@@ -42,6 +42,9 @@ enum kl_rc kl_time_parse(const char *text, int64_t *unix_time, struct kl_err *er
 /* Lower-case hex with its NUL: out holds 2 * len + 1 bytes. */
 void kl_hex_format(const uint8_t *data, size_t len, char *out);
 
+/* The reverse, exactly len bytes in exactly that form; 1 if it is so, else 0. */
+int kl_hex_parse(const char *text, uint8_t *out, size_t len) KL_MUST_CHECK;
+
 /* Reads a whole file of at most max bytes; *out is malloc'ed, NUL-terminated, the caller frees. */
 enum kl_rc kl_file_read(const char *path, size_t max, char **out, size_t *len,
                         struct kl_err *err) KL_MUST_CHECK;
@@ -51,6 +54,9 @@ enum kl_rc kl_file_read(const char *path, size_t max, char **out, size_t *len,
  * is in place but may not survive a crash: to know what a failure left, read path. */
 enum kl_rc kl_file_write(const char *path, const void *data, size_t len, unsigned mode,
                          int overwrite, struct kl_err *err) KL_MUST_CHECK;
+
+/* Makes the name of path in its directory durable, for who has written the file himself. */
+enum kl_rc kl_file_sync_dir(const char *path, struct kl_err *err) KL_MUST_CHECK;
 
 /* Removes path so that no crash brings it back; one that is not there is KL_OK. */
 enum kl_rc kl_file_remove(const char *path, struct kl_err *err) KL_MUST_CHECK;

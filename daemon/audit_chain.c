@@ -11,19 +11,25 @@
 /* With their NUL: labels of equal start stay apart. */
 static const char genesis_label[] = "keyloader audit genesis 1";
 static const char record_label[] = "keyloader audit record 1";
+static const char checkpoint_label[] = "keyloader audit checkpoint 1";
 
 static int put(EVP_MD_CTX *ctx, const void *data, size_t len)
 {
     return EVP_DigestUpdate(ctx, data, len) == 1;
 }
 
+static void big_endian(uint64_t number, uint8_t *out, size_t bytes)
+{
+    for (size_t i = 0; i < bytes; i++) {
+        out[i] = (uint8_t)(number >> (8 * (bytes - 1 - i)));
+    }
+}
+
 static int put_number(EVP_MD_CTX *ctx, uint64_t number, size_t bytes)
 {
     uint8_t out[8];
 
-    for (size_t i = 0; i < bytes; i++) {
-        out[i] = (uint8_t)(number >> (8 * (bytes - 1 - i)));
-    }
+    big_endian(number, out, bytes);
     return put(ctx, out, bytes);
 }
 
@@ -66,4 +72,18 @@ enum kl_rc kl_audit_hash(const uint8_t before[KL_HASH_LEN], const struct kl_audi
     }
     EVP_MD_CTX_free(ctx);
     return rc;
+}
+
+void kl_audit_tbs(const uint8_t store_id[KL_STORE_ID_LEN], const struct kl_checkpoint *checkpoint,
+                  uint8_t out[KL_AUDIT_TBS_LEN])
+{
+    uint8_t *at = out;
+
+    memcpy(at, checkpoint_label, sizeof(checkpoint_label));
+    at += sizeof(checkpoint_label);
+    memcpy(at, store_id, KL_STORE_ID_LEN);
+    at += KL_STORE_ID_LEN;
+    big_endian(checkpoint->id, at, 8);
+    big_endian((uint64_t)checkpoint->time, at + 8, 8);
+    memcpy(at + 16, checkpoint->hash, KL_HASH_LEN);
 }

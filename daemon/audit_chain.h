@@ -39,4 +39,23 @@ enum kl_rc kl_audit_genesis(const uint8_t store_id[KL_STORE_ID_LEN], uint8_t out
 enum kl_rc kl_audit_hash(const uint8_t before[KL_HASH_LEN], const struct kl_audit *record,
                          uint8_t out[KL_HASH_LEN], struct kl_err *err) KL_MUST_CHECK;
 
+/* ---- Checkpoints: what a key in the HSM signs ---- */
+
+#define KL_AUDIT_SIGNATURE_MAX 512 /* bytes: RSA-4096 */
+
+struct kl_checkpoint {
+    uint64_t id; /* of the last record that it covers */
+    int64_t time;
+    uint8_t hash[KL_HASH_LEN]; /* that record's */
+    uint8_t key[KL_HASH_LEN];  /* SHA-256 of the audit key's SubjectPublicKeyInfo */
+    size_t signature_len;
+    uint8_t signature[KL_AUDIT_SIGNATURE_MAX]; /* as kl_pubkey_verify takes it */
+};
+
+/* What is signed: a label, the store's id, id and time as 8 bytes each, hash. */
+#define KL_AUDIT_TBS_LEN \
+    (sizeof("keyloader audit checkpoint 1") + KL_STORE_ID_LEN + 8 + 8 + KL_HASH_LEN)
+void kl_audit_tbs(const uint8_t store_id[KL_STORE_ID_LEN], const struct kl_checkpoint *checkpoint,
+                  uint8_t out[KL_AUDIT_TBS_LEN]);
+
 #endif

@@ -12,7 +12,8 @@
 #include "proto/err.h"
 
 struct kl_ctl {
-    struct kl_config config;
+    struct kl_config config; /* zero for kl_ctl_audit_verify, which loads it if it needs it */
+    const char *config_path;
     int json;
 };
 
@@ -37,6 +38,10 @@ extern const struct kl_ctl_command kl_ctl_cert_commands[];      /* ctl_cert.c: c
 extern const struct kl_ctl_command kl_ctl_terminal_commands[];  /* ctl_terminal.c */
 extern const struct kl_ctl_command kl_ctl_tmk_commands[];       /* ctl_tmk.c */
 extern const struct kl_ctl_command kl_ctl_report_commands[];    /* ctl_report.c */
+extern const struct kl_ctl_command kl_ctl_audit_commands[];     /* ctl_audit.c */
 extern const struct kl_ctl_command kl_ctl_store_commands[];     /* ctl_store.c */
+
+/* Works without a configuration where its files are named. */
+enum kl_rc kl_ctl_audit_verify(struct kl_ctl *ctl, int argc, char **argv, struct kl_err *err);
 
 #endif

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * keyloaderctl tmk and audit: what the store holds, what has happened to it, and TMKs that are to
- * be used no more.
+ * keyloaderctl tmk: what the store holds, and TMKs that are to be used no more.
  */
 #include "daemon/ctl_tmk.h"
 
@@ -176,40 +175,6 @@ static enum kl_rc tmk_revoke(struct kl_ctl *ctl, int argc, char **argv, struct k
     return rc == KL_OK ? change_keys(ctl, argv[optind], &change, err) : rc;
 }
 
-/* ---- Audit ---- */
-
-static enum kl_rc audit_row(const struct kl_audit *record, void *arg, struct kl_err *err)
-{
-    return kl_ctl_list_row(arg,
-                           json_pack("{s:I, s:o, s:s, s:s, s:s, s:s}", "id", (json_int_t)record->id,
-                                     "time", kl_ctl_time(record->time), "actor", record->actor,
-                                     "event", record->event, "serial", record->serial, "detail",
-                                     record->detail),
-                           err);
-}
-
-static enum kl_rc audit_list(struct kl_ctl *ctl, int argc, char **argv, struct kl_err *err)
-{
-    static const int widths[] = {8, 20, 16, 20, 16, 0};
-    struct kl_ctl_list list = {ctl->json, widths, 0};
-    struct kl_store *store = NULL;
-    unsigned last = 0;
-    const struct kl_option options[] = {{"--last", .number = &last, .min = 1, .max = 1000000000},
-                                        {0}};
-    enum kl_rc rc;
-
-    if ((rc = kl_options_parse(argc, argv, options, "", err)) != KL_OK ||
-        (rc = kl_ctl_store_open(&ctl->config, KL_STORE_READ, &store, err)) != KL_OK) {
-        return rc;
-    }
-    rc = kl_store_audit_each(store, last, audit_row, &list, err);
-    if (rc == KL_OK) {
-        rc = kl_ctl_list_end(&list, err);
-    }
-    kl_store_free(store);
-    return rc;
-}
-
 const struct kl_ctl_command kl_ctl_tmk_commands[] = {
     {"tmk", "list", tmk_list, "[--serial SERIAL] [--state STATE]",
      "TMKs with version, state, KCV, origin and times; STATE is pending, active, superseded,\n"
@@ -220,7 +185,5 @@ const struct kl_ctl_command kl_ctl_tmk_commands[] = {
     {"tmk", "revoke", tmk_revoke, "SERIAL [--version N] --reason TEXT",
      "revokes a terminal's TMK of that version, or all and what waits; it is disarmed, and its\n"
      "      working keys go with the TMK in use"},
-    {"audit", "list", audit_list, "[--last N]",
-     "what has happened to terminals and TMKs, oldest first; the last N records (default all)"},
     {0},
 };

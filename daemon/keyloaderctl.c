@@ -16,7 +16,7 @@ static const struct kl_ctl_command *const tables[] = {
     kl_ctl_token_commands,  kl_ctl_key_commands,    kl_ctl_transport_commands,
     kl_ctl_zmk_commands,    kl_ctl_cert_commands,   kl_ctl_terminal_commands,
     kl_ctl_tmk_commands,    kl_ctl_import_commands, kl_ctl_export_commands,
-    kl_ctl_report_commands, kl_ctl_store_commands,
+    kl_ctl_report_commands, kl_ctl_store_commands,  kl_ctl_audit_commands,
 };
 #define TABLE_COUNT (sizeof tables / sizeof tables[0])
 
@@ -129,10 +129,10 @@ static int run(const struct kl_ctl_command *command, const char *config, int jso
                char **argv)
 {
     struct kl_err err = KL_ERR_INIT;
-    struct kl_ctl ctl = {.json = json};
-    enum kl_rc rc = kl_config_load(config, &ctl.config, &err);
+    struct kl_ctl ctl = {.json = json, .config_path = config};
+    enum kl_rc rc;
 
-    if (rc != KL_OK) {
+    if (command->fn != kl_ctl_audit_verify && kl_config_load(config, &ctl.config, &err) != KL_OK) {
         return kl_cli_fail(PROGRAM, &err);
     }
     rc = command->fn(&ctl, argc, argv, &err);

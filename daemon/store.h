@@ -252,6 +252,46 @@ enum kl_rc kl_store_audit_each(struct kl_store *store, uint64_t last, kl_audit_f
 enum kl_rc kl_store_audit_head(struct kl_store *store, uint64_t *id, uint8_t hash[KL_HASH_LEN],
                                struct kl_err *err) KL_MUST_CHECK;
 
+/* How far it goes. */
+struct kl_audit_state {
+    uint64_t archived_to; /* records up to it are in archives */
+    uint8_t archived_hash[KL_HASH_LEN];
+    uint64_t forwarded; /* to syslog, up to it */
+    uint64_t given;     /* the highest id that a record was ever given */
+};
+enum kl_rc kl_store_audit_state(struct kl_store *store, struct kl_audit_state *out,
+                                struct kl_err *err) KL_MUST_CHECK;
+
+/* Records in order of id, from the first after `after`, each followed by its checkpoint; a
+ * checkpoint without record comes in its place. A row that is no record (a file can be damaged, or
+ * forged) is told as `damaged`. Ends at the first call that returns other than KL_OK. */
+struct kl_audit_walk {
+    enum kl_rc (*record)(const struct kl_audit *record, void *arg, struct kl_err *err);
+    enum kl_rc (*checkpoint)(const struct kl_checkpoint *checkpoint, void *arg, struct kl_err *err);
+    enum kl_rc (*damaged)(const char *table, uint64_t id, void *arg, struct kl_err *err);
+    void *arg;
+};
+enum kl_rc kl_store_audit_walk(struct kl_store *store, uint64_t after,
+                               const struct kl_audit_walk *walk, struct kl_err *err) KL_MUST_CHECK;
+
+/* KL_ERR_VERIFY names a table or trigger of the audit trail that is not as this program makes it:
+ * somebody has tampered with it. */
+enum kl_rc kl_store_audit_rules(struct kl_store *store, struct kl_err *err) KL_MUST_CHECK;
+
+enum kl_rc kl_store_checkpoint_add(struct kl_store *store, const struct kl_checkpoint *checkpoint,
+                                   struct kl_err *err) KL_MUST_CHECK; /* KL_ERR_EXISTS */
+/* The last one; with up_to other than 0 the last that is not after that id. KL_ERR_NOT_FOUND. */
+enum kl_rc kl_store_checkpoint_last(struct kl_store *store, uint64_t up_to,
+                                    struct kl_checkpoint *out, struct kl_err *err) KL_MUST_CHECK;
+
+/* Takes the records up to that checkpoint, which must be in the store with its record, out of it;
+ * the checkpoint stays. *count: how many records. */
+enum kl_rc kl_store_audit_archived(struct kl_store *store, const struct kl_checkpoint *checkpoint,
+                                   uint64_t *count, struct kl_err *err) KL_MUST_CHECK;
+/* Moves the syslog's cursor; it never goes back. */
+enum kl_rc kl_store_audit_forwarded(struct kl_store *store, uint64_t id,
+                                    struct kl_err *err) KL_MUST_CHECK;
+
 /* ---- What the store knows of itself: texts by name ---- */
 
 #define KL_META_MAX 4096            /* bytes of a value */

@@ -82,7 +82,7 @@ enum kl_rc kl_sql_audit_put(struct kl_store *store, const struct kl_audit *recor
 {
     sqlite3_stmt *stmt = NULL;
     enum kl_rc rc = kl_sql_writer(store, KL_SQL_AUDIT_ADD,
-                                  "INSERT INTO audit (id, time, event, serial, detail, actor, hash)"
+                                  "INSERT INTO audit (" KL_SQL_AUDIT_COLUMNS ")"
                                   " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
                                   &stmt, err);
 
@@ -133,24 +133,31 @@ enum kl_rc kl_store_audit(struct kl_store *store, int64_t now, const char *event
     return kl_sql_audit_put(store, &record, err);
 }
 
-static enum kl_rc take_audit(struct kl_store *store, sqlite3_stmt *stmt,
-                             const struct kl_sql_row *row, struct kl_err *err)
+int kl_sql_audit_get(sqlite3_stmt *stmt, struct kl_audit *out)
 {
-    struct kl_audit record;
     int64_t id;
     size_t len;
 
     if (!kl_sql_number(stmt, 0, 1, INT64_MAX, &id) ||
-        !kl_sql_number(stmt, 1, INT64_MIN, INT64_MAX, &record.time) ||
-        !kl_sql_text(stmt, 2, record.event, KL_AUDIT_EVENT_MAX) ||
-        !kl_sql_text(stmt, 3, record.serial, KL_SERIAL_MAX) ||
-        !kl_sql_text(stmt, 4, record.detail, KL_AUDIT_DETAIL_MAX) ||
-        !kl_sql_text(stmt, 5, record.actor, KL_AUDIT_ACTOR_MAX) ||
-        !kl_sql_blob(stmt, 6, record.hash, KL_HASH_LEN, KL_HASH_LEN, &len)) {
-        return kl_sql_damaged(store, "audit", err);
+        !kl_sql_number(stmt, 1, INT64_MIN, INT64_MAX, &out->time) ||
+        !kl_sql_text(stmt, 2, out->event, KL_AUDIT_EVENT_MAX) ||
+        !kl_sql_text(stmt, 3, out->serial, KL_SERIAL_MAX) ||
+        !kl_sql_text(stmt, 4, out->detail, KL_AUDIT_DETAIL_MAX) ||
+        !kl_sql_text(stmt, 5, out->actor, KL_AUDIT_ACTOR_MAX) ||
+        !kl_sql_blob(stmt, 6, out->hash, KL_HASH_LEN, KL_HASH_LEN, &len)) {
+        return 0;
     }
-    record.id = (uint64_t)id;
-    return row->fn.audit(&record, row->arg, err);
+    out->id = (uint64_t)id;
+    return 1;
+}
+
+static enum kl_rc take_audit(struct kl_store *store, sqlite3_stmt *stmt,
+                             const struct kl_sql_row *row, struct kl_err *err)
+{
+    struct kl_audit record;
+
+    return kl_sql_audit_get(stmt, &record) ? row->fn.audit(&record, row->arg, err)
+                                           : kl_sql_damaged(store, "audit", err);
 }
 
 enum kl_rc kl_store_audit_each(struct kl_store *store, uint64_t last, kl_audit_fn fn, void *arg,
@@ -161,7 +168,7 @@ enum kl_rc kl_store_audit_each(struct kl_store *store, uint64_t last, kl_audit_f
     int64_t limit = last == 0 || last > INT64_MAX ? -1 : (int64_t)last;
 
     return kl_sql_each(store,
-                       "SELECT * FROM (SELECT id, time, event, serial, detail, actor, hash"
-                       " FROM audit ORDER BY id DESC LIMIT ?2) ORDER BY id",
+                       "SELECT * FROM (SELECT " KL_SQL_AUDIT_COLUMNS " FROM audit"
+                       " ORDER BY id DESC LIMIT ?2) ORDER BY id",
                        NULL, limit, &row, err);
 }

@@ -5,12 +5,10 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <libgen.h>
-#include <limits.h>
-#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "conf/cli.h"
 #include "daemon/store_sqlite.h"
 
 #define PAGES_AT_ONCE 256
@@ -67,9 +65,10 @@ static enum kl_rc copy_pages(sqlite3 *from, sqlite3 *to, const char *path, struc
     return code == SQLITE_OK ? KL_OK : copy_failed(code, path, err);
 }
 
-static enum kl_rc sync_path(const char *path, int flags, struct kl_err *err)
+/* The file, then the directory that names it. */
+static enum kl_rc make_durable(const char *path, struct kl_err *err)
 {
-    int fd = open(path, flags | O_CLOEXEC);
+    int fd = open(path, O_RDWR | O_CLOEXEC);
     enum kl_rc rc = KL_OK;
 
     if (fd < 0 || fsync(fd) != 0) {
@@ -78,21 +77,7 @@ static enum kl_rc sync_path(const char *path, int flags, struct kl_err *err)
     if (fd >= 0) {
         close(fd);
     }
-    return rc;
-}
-
-/* The file, then the directory that names it. */
-static enum kl_rc make_durable(const char *path, struct kl_err *err)
-{
-    char copy[PATH_MAX];
-    size_t len = strlen(path);
-    enum kl_rc rc = sync_path(path, O_RDWR, err);
-
-    if (rc != KL_OK || len >= sizeof(copy)) {
-        return rc;
-    }
-    memcpy(copy, path, len + 1);
-    return sync_path(dirname(copy), O_RDONLY | O_DIRECTORY, err);
+    return rc == KL_OK ? kl_file_sync_dir(path, err) : rc;
 }
 
 static enum kl_rc copy_all(const struct kl_store *store, const char *path, struct kl_err *err)

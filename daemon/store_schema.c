@@ -168,6 +168,13 @@ static const char audit_rules[] =
 static const char version_text[] = "PRAGMA application_id = " NUMBER_TEXT(
     APPLICATION_ID) "; PRAGMA user_version = " NUMBER_TEXT(KL_STORE_VERSION);
 
+int kl_schema_rules(sqlite3 *db)
+{
+    int code = sqlite3_exec(db, audit_table, NULL, NULL, NULL);
+
+    return code == SQLITE_OK ? sqlite3_exec(db, audit_rules, NULL, NULL, NULL) : code;
+}
+
 /* ---- Which version ---- */
 
 static enum kl_rc query_number(struct kl_store *store, const char *sql, int64_t *out,

@@ -4,7 +4,8 @@
  * and columns. store_sqlite.c opens, locks and commits; store_schema.c has the tables and brings
  * older ones up to date, store_copy.c copies the whole; store_sql.c has what is below under
  * "Statements"; store_rows.c (terminals, TMKs), store_keys.c (imported keys, working keys, who has
- * which key), store_audit.c and store_meta.c (meta, requests) read and write rows.
+ * which key), store_audit.c, store_trail.c (the audit trail as a whole) and
+ * store_meta.c (meta, requests) read and write rows.
  */
 #ifndef KL_DAEMON_STORE_SQLITE_H
 #define KL_DAEMON_STORE_SQLITE_H
@@ -36,6 +37,9 @@ enum kl_sql {
     KL_SQL_KEY_HOLDER_OTHER,
     KL_SQL_AUDIT_ADD,
     KL_SQL_AUDIT_HEAD,
+    KL_SQL_AUDIT_FORWARDED,
+    KL_SQL_CHECKPOINT_ADD,
+    KL_SQL_CHECKPOINT_LAST,
     KL_SQL_TERMINAL_FLOOR,
     KL_SQL_META_GET,
     KL_SQL_META_PUT,
@@ -65,6 +69,9 @@ enum kl_rc kl_schema_make(struct kl_store *store, struct kl_err *err) KL_MUST_CH
 /* From an older version to this one, in one transaction, after a copy. KL_ERR_BUSY while a daemon
  * serves the store; KL_ERR_VERIFY if audit records are missing. */
 enum kl_rc kl_schema_migrate(struct kl_store *store, struct kl_err *err) KL_MUST_CHECK;
+
+/* The texts that make the tables and triggers of the audit trail. */
+int kl_schema_rules(sqlite3 *db); /* SQLite's code */
 
 /* Ends a claim (kl_store_claim). */
 void kl_sql_unclaim(struct kl_store *store);
@@ -133,6 +140,9 @@ int kl_sql_number(sqlite3_stmt *stmt, int column, int64_t min, int64_t max, int6
 
 enum kl_rc kl_sql_damaged(struct kl_store *store, const char *table, struct kl_err *err);
 
+/* Columns id, time, event, serial, detail, actor, hash; 0 unless each is as it must be. */
+int kl_sql_audit_get(sqlite3_stmt *stmt, struct kl_audit *out);
+#define KL_SQL_AUDIT_COLUMNS "id, time, event, serial, detail, actor, hash"
 /* One record, as it is, hash and all. */
 enum kl_rc kl_sql_audit_put(struct kl_store *store, const struct kl_audit *record,
                             struct kl_err *err) KL_MUST_CHECK;

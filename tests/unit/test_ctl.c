@@ -45,7 +45,7 @@ static void teardown(void)
 static enum kl_rc run(const char *line)
 {
     const struct kl_ctl_command *tables[] = {kl_ctl_terminal_commands, kl_ctl_tmk_commands,
-                                             kl_ctl_report_commands};
+                                             kl_ctl_report_commands, kl_ctl_audit_commands};
     char copy[300], *argv[16] = {NULL}, *at = copy;
     int argc = 0, json;
 
@@ -57,7 +57,7 @@ static enum kl_rc run(const char *line)
     ck_assert_ptr_nonnull(freopen(err_path, "w", stderr));
     ck_assert_int_eq(kl_options_take(&argc, argv, "json", '\0', NULL, &json, &err), KL_OK);
     ctl.json |= json;
-    for (int t = 0; t < 3; t++) {
+    for (int t = 0; t < 4; t++) {
         for (const struct kl_ctl_command *c = tables[t]; c->group; c++) {
             if (strcmp(c->group, argv[0]) == 0 && strcmp(c->name, argv[1]) == 0) {
                 return c->fn(&ctl, argc - 1, argv + 1, &err);
