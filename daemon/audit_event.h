@@ -26,6 +26,7 @@
     X("key-generated", "a key was made in the HSM: its role and label") \
     X("key-imported", "a work key that was made elsewhere is in the HSM") \
     X("store-migrated", "the store of an older version was brought up to date") \
+    X("store-recovered", "the store takes changes again: what was wrong, since when") \
     X("terminal-accept-imported", "whether a terminal may have imported TMKs unauthenticated") \
     X("terminal-armed", "a window for loads was opened: until when, how many") \
     X("terminal-blocked", "a terminal gets nothing any more") \
