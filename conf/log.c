@@ -145,6 +145,11 @@ static void put_time(struct line *line)
 static const char cut[] = " truncated=1";
 
 /* The whole line but its newline, for which there is room in text (LINE_MAX_BYTES); its length. */
+void kl_log_set_level(enum kl_log_level level)
+{
+    atomic_store(&log_level, (int)level);
+}
+
 static size_t build(char *text, int with_time, enum kl_log_level level, const char *event,
                     const struct kl_log_field *fields, size_t count)
 {

@@ -33,6 +33,9 @@ struct kl_log_field {
 /* program is kept (not copied). Call before threads start; calling again changes level/target. */
 void kl_log_setup(const char *program, enum kl_log_level level, enum kl_log_target target);
 
+/* Changes the level alone. Any thread. */
+void kl_log_set_level(enum kl_log_level level);
+
 void kl_log_write(enum kl_log_level level, const char *event, const struct kl_log_field *fields,
                   size_t count);
 #define kl_log(level, event, ...) \

@@ -16,15 +16,25 @@
     X("audit-archived", "records up to that id have gone into an archive and out of the store") \
     X("certificate-installed", "a chain for a work key is there for the daemon to read") \
     X("certificate-removed", "a chain was taken away") \
+    X("control-refused", "somebody was refused over the control socket: what, why") \
     X("crl-installed", "a CRL is there for the daemon to read") \
     X("csr-made", "a work key has signed a certification request") \
     X("device-key-changed", "another device key than before has loaded a TMK") \
     X("device-key-recorded", "the first device key of a terminal") \
+    X("drain-asked", "an operator has had the daemon end") \
     X("import-dropped", "an imported TMK waits no longer: why") \
     X("key-destroyed", "key generate --replace has destroyed a work key") \
     X("key-exported", "a TMK or working key went out under a host's public key or a zone key") \
     X("key-generated", "a key was made in the HSM: its role and label") \
     X("key-imported", "a work key that was made elsewhere is in the HSM") \
+    X("log-level-set", "an operator has changed what is logged") \
+    X("reload-asked", "an operator has had the daemon read its configuration again") \
+    X("request-approved", "a second operator has approved a request") \
+    X("request-done", "a request was carried out, or used up by who carries it out") \
+    X("request-expired", "a request was not approved, or not carried out, in time") \
+    X("request-failed", "an approved request came to nothing: why") \
+    X("request-made", "an operator has requested what takes two") \
+    X("request-rejected", "a request was rejected, or taken back") \
     X("store-migrated", "the store of an older version was brought up to date") \
     X("store-recovered", "the store takes changes again: what was wrong, since when") \
     X("terminal-accept-imported", "whether a terminal may have imported TMKs unauthenticated") \

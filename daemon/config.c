@@ -12,6 +12,7 @@
 
 #include "conf/ini.h"
 #include "conf/log.h"
+#include "daemon/roles.h"
 #include "proto/message.h"
 
 static const char *const strength_choices[] = {"warn", "enforce", NULL};
@@ -35,6 +36,14 @@ static const char *const target_choices[] = {
     [KL_LOG_STDERR] = "stderr",
     [KL_LOG_SYSLOG] = "syslog",
     [KL_LOG_SYSLOG + 1] = NULL,
+};
+static const char *const dual_choices[] = {
+    "none",
+    [KL_DUAL_ARM_ALL + 1] = "arm-all",
+    [KL_DUAL_EXPORT + 1] = "export",
+    [KL_DUAL_REVOKE + 1] = "revoke",
+    [KL_DUAL_KEY_DELETE + 1] = "key-delete",
+    [KL_DUAL_COUNT + 1] = NULL,
 };
 
 #define DAY (24 * 60 * 60)
@@ -117,6 +126,18 @@ static const struct kl_ini_key keys[] = {
     {"limits", "drain-timeout", KL_INI_DURATION, AT(drain_timeout), 0, 3600, "30s", NULL,
      "How long SIGTERM waits for loads under way"},
 
+    {"control", "socket", KL_INI_FILE, AT(control_socket), 0, 0, "", NULL,
+     "UNIX socket for keyloaderctl, like /run/keyloader/control; empty: none", .restart = 1},
+    {"control", "operators", KL_INI_STRING, AT(control_operators), 0, 64, "", NULL,
+     "Group, by name or number, whose members may do everything over the socket; empty: none"},
+    {"control", "auditors", KL_INI_STRING, AT(control_auditors), 0, 64, "", NULL,
+     "Group, by name or number, whose members may read everything over the socket; empty: none"},
+    {"control", "dual-control", KL_INI_LIST, AT(control_dual), 0, 0,
+     "arm-all, export, revoke, key-delete", dual_choices,
+     "What one operator requests and a second one approves; or none"},
+    {"control", "request-lifetime", KL_INI_DURATION, AT(request_lifetime), 60, 30 * DAY, "1h", NULL,
+     "How long a request may wait to be approved and carried out"},
+
     {"log", "level", KL_INI_CHOICE, AT(log_level), 0, 0, "info", level_choices, "Least to log"},
     {"log", "target", KL_INI_CHOICE, AT(log_target), 0, 0, "stderr", target_choices,
      "Where to log"},
@@ -139,6 +160,21 @@ struct kl_hsm_where kl_config_hsm(const struct kl_config *config)
         .token = config->token,
         .pin_source = config->pin_source,
     };
+}
+
+const char *kl_dual_name(enum kl_dual dual)
+{
+    return dual_choices[dual + 1];
+}
+
+int kl_config_dual(const struct kl_config *config, enum kl_dual dual)
+{
+    for (size_t i = 0; i < config->control_dual.count; i++) {
+        if (config->control_dual.items[i] == (uint64_t)dual + 1) {
+            return 1;
+        }
+    }
+    return 0;
 }
 
 /* What no single key can say, and what is more than text. */
@@ -175,6 +211,11 @@ static enum kl_rc check(struct kl_config *c, struct kl_err *err)
         return kl_err_set(err, KL_ERR_CONFIG,
                           "[limits] idle-timeout must not exceed handshake-timeout");
     }
+    for (size_t i = 0; i < c->control_dual.count; i++) {
+        if (c->control_dual.items[i] == 0 && c->control_dual.count > 1) {
+            return kl_err_set(err, KL_ERR_CONFIG, "[control] dual-control: none stands alone");
+        }
+    }
     if (kl_hsm_check(&where, err) != KL_OK) {
         return kl_err_context(err, "[hsm] token");
     }
@@ -205,6 +246,7 @@ void kl_config_wipe(struct kl_config *config)
 enum kl_rc kl_config_servable(const struct kl_config *config, struct kl_err *err)
 {
     const struct kl_hsm_where where = kl_config_hsm(config);
+    struct kl_roles roles;
 
     if (kl_hsm_prompts(&where)) {
         return kl_err_set(
@@ -212,7 +254,7 @@ enum kl_rc kl_config_servable(const struct kl_config *config, struct kl_err *err
             "[hsm] pin-source: keyloaderd cannot ask for the PIN; set file:PATH (mode "
             "0600) or credential:NAME");
     }
-    return KL_OK;
+    return kl_roles_find(config, &roles, err);
 }
 
 /* ---- In use ---- */

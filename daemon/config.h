@@ -23,6 +23,16 @@ enum kl_terminal_auth {
     KL_TERMINAL_CERTIFICATE, /* and a certificate of its own */
 };
 
+/* What takes two operators, if [control] dual-control names it. */
+enum kl_dual {
+    KL_DUAL_ARM_ALL,
+    KL_DUAL_EXPORT,
+    KL_DUAL_REVOKE,
+    KL_DUAL_KEY_DELETE,
+    KL_DUAL_COUNT,
+};
+const char *kl_dual_name(enum kl_dual dual); /* "arm-all", ... */
+
 struct kl_config {
     /* [listen] */
     char *address; /* numeric IPv4 or IPv6 */
@@ -64,6 +74,12 @@ struct kl_config {
     uint64_t queue;             /* jobs waiting for an HSM worker */
     uint64_t retry_after;       /* seconds told to a terminal that meets a full queue */
     uint64_t drain_timeout;     /* seconds that SIGTERM waits for loads under way */
+    /* [control] */
+    char *control_socket;    /* "" = none */
+    char *control_operators; /* group name or number; "" = none */
+    char *control_auditors;
+    struct kl_ini_list control_dual; /* item - 1 is the enum kl_dual; the item 0 is "none" */
+    uint64_t request_lifetime;       /* seconds */
     /* [log] */
     uint64_t log_level;  /* enum kl_log_level */
     uint64_t log_target; /* enum kl_log_target */
@@ -96,11 +112,15 @@ enum kl_rc kl_config_again(const char *path, const struct kl_config *running,
                            struct kl_err *err) KL_MUST_CHECK;
 
 /* What keyloaderd needs and keyloaderctl does not: a PIN that nobody is asked for, since workers
- * have no terminal and are started again whenever one is lost. KL_ERR_CONFIG. */
+ * have no terminal and are started again whenever one is lost; the groups of [control].
+ * KL_ERR_CONFIG. */
 enum kl_rc kl_config_servable(const struct kl_config *config, struct kl_err *err) KL_MUST_CHECK;
 
 /* Every key with its default and meaning, as a file one can start from. */
 void kl_config_print_help(FILE *out);
+
+/* Whether dual-control names it. */
+int kl_config_dual(const struct kl_config *config, enum kl_dual dual);
 
 /* Where the token is; borrows from config. */
 struct kl_hsm_where kl_config_hsm(const struct kl_config *config);

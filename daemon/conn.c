@@ -402,3 +402,33 @@ void kl_conn_close_all(struct kl_service *service)
         conn_free(conn);
     }
 }
+
+/* ---- For people ---- */
+
+void kl_conn_describe(const struct kl_conn *conn, struct kl_conn_info *out)
+{
+    static const char *const states[] = {
+        [KL_CONN_FIRST] = "first",
+        [KL_CONN_ADMITTING] = "admitting",
+        [KL_CONN_RANDOMS] = "randoms",
+        [KL_CONN_HSM] = "hsm",
+        [KL_CONN_PENDING] = "pending",
+        [KL_CONN_LOADED] = "loaded",
+        [KL_CONN_CONFIRMING] = "confirming",
+        [KL_CONN_KEYS_ADMITTING] = "keys-admitting",
+        [KL_CONN_KEYS_HSM] = "keys-hsm",
+        [KL_CONN_KEYS_SENT] = "keys-sent",
+        [KL_CONN_KEYS_TAKING] = "keys-taking",
+        [KL_CONN_CLOSING] = "closing",
+    };
+
+    *out = (struct kl_conn_info){.address = conn->address,
+                                 .serial = conn->serial,
+                                 .state = states[conn->state],
+                                 .age_ms = kl_conn_age_ms(conn)};
+}
+
+const struct kl_conn *kl_conn_next(const struct kl_service *service, const struct kl_conn *conn)
+{
+    return conn ? TAILQ_NEXT(conn, link) : TAILQ_FIRST(&service->conns);
+}

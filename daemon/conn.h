@@ -23,6 +23,16 @@ typedef void (*kl_conn_closed_fn)(void *arg);
 enum kl_rc kl_conn_new(struct kl_service *service, evutil_socket_t fd, const char *address,
                        kl_conn_closed_fn closed, void *arg, struct kl_err *err) KL_MUST_CHECK;
 
+/* What people may know of a connection; borrows from it. */
+struct kl_conn_info {
+    const char *address, *serial; /* serial "" = it has not said */
+    const char *state;            /* "first", "hsm", ... */
+    int64_t age_ms;
+};
+void kl_conn_describe(const struct kl_conn *conn, struct kl_conn_info *out);
+/* The connection after that one, NULL: the first; NULL after the last. */
+const struct kl_conn *kl_conn_next(const struct kl_service *service, const struct kl_conn *conn);
+
 /* Draining: closes the connections on which no load has begun. */
 void kl_conn_close_idle(struct kl_service *service);
 void kl_conn_close_all(struct kl_service *service);

@@ -11,17 +11,21 @@
 #include "daemon/config.h"
 #include "proto/err.h"
 
+struct kl_store;
 struct kl_ctl {
     struct kl_config config; /* zero for kl_ctl_audit_verify, which loads it if it needs it */
     const char *config_path;
     int json;
+    /* How operations are run: ctl_channel.c's */
+    struct kl_store *store;
+    int writable, within, chosen, fd;
 };
 
 typedef enum kl_rc (*kl_ctl_fn)(struct kl_ctl *ctl, int argc, char **argv, struct kl_err *err);
 
 struct kl_ctl_command {
     const char *group; /* "terminal" */
-    const char *name;  /* "add" */
+    const char *name;  /* "add"; "": the group is the command */
     kl_ctl_fn fn;
     const char *synopsis; /* "SERIAL --algorithm ALG" */
     const char *help;     /* one line */
@@ -40,6 +44,7 @@ extern const struct kl_ctl_command kl_ctl_tmk_commands[];       /* ctl_tmk.c */
 extern const struct kl_ctl_command kl_ctl_report_commands[];    /* ctl_report.c */
 extern const struct kl_ctl_command kl_ctl_audit_commands[];     /* ctl_audit.c */
 extern const struct kl_ctl_command kl_ctl_store_commands[];     /* ctl_store.c */
+extern const struct kl_ctl_command kl_ctl_control_commands[];   /* ctl_control.c */
 
 /* Works without a configuration where its files are named. */
 enum kl_rc kl_ctl_audit_verify(struct kl_ctl *ctl, int argc, char **argv, struct kl_err *err);

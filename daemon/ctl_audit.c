@@ -15,6 +15,7 @@
 #include "daemon/audit_archive.h"
 #include "daemon/audit_check.h"
 #include "daemon/ctl.h"
+#include "daemon/ctl_channel.h"
 #include "daemon/ctl_list.h"
 #include "daemon/ctl_store.h"
 #include "daemon/ctl_terminal.h"
@@ -26,36 +27,25 @@
 
 /* ---- list ---- */
 
-static enum kl_rc audit_row(const struct kl_audit *record, void *arg, struct kl_err *err)
+static void next_record(json_t *params, const json_t *last)
 {
-    return kl_ctl_list_row(arg,
-                           json_pack("{s:I, s:o, s:s, s:s, s:s, s:s}", "id", (json_int_t)record->id,
-                                     "time", kl_ctl_time(record->time), "actor", record->actor,
-                                     "event", record->event, "serial", record->serial, "detail",
-                                     record->detail),
-                           err);
+    (void)json_object_del(params, "last");
+    kl_ctl_next_id(params, last);
 }
 
 static enum kl_rc audit_list(struct kl_ctl *ctl, int argc, char **argv, struct kl_err *err)
 {
     static const int widths[] = {8, 20, 16, 20, 16, 0};
-    struct kl_ctl_list list = {ctl->json, widths, 0};
-    struct kl_store *store = NULL;
     unsigned last = 0;
     const struct kl_option options[] = {{"--last", .number = &last, .min = 1, .max = 1000000000},
                                         {0}};
-    enum kl_rc rc;
+    enum kl_rc rc = kl_options_parse(argc, argv, options, "", err);
 
-    if ((rc = kl_options_parse(argc, argv, options, "", err)) != KL_OK ||
-        (rc = kl_ctl_store_open(&ctl->config, KL_STORE_READ, &store, err)) != KL_OK) {
-        return rc;
-    }
-    rc = kl_store_audit_each(store, last, audit_row, &list, err);
-    if (rc == KL_OK) {
-        rc = kl_ctl_list_end(&list, err);
-    }
-    kl_store_free(store);
-    return rc;
+    return rc == KL_OK
+               ? kl_ctl_print_each(ctl, "audit-list",
+                                   last ? json_pack("{s:i}", "last", (int)last) : json_object(),
+                                   "records", next_record, widths, err)
+               : rc;
 }
 
 /* ---- head ---- */

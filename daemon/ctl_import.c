@@ -17,7 +17,7 @@
 #include "daemon/ctl_hsm.h"
 #include "daemon/ctl_store.h"
 #include "daemon/ctl_terminal.h"
-#include "daemon/ctl_tmk.h"
+#include "daemon/admin_json.h"
 #include "daemon/life.h"
 #include "pkcs11/binding.h"
 #include "pkcs11/ops.h"
@@ -268,7 +268,7 @@ static enum kl_rc import_one(const struct kl_ctl *ctl, const struct wish *wish, 
     kl_ctl_importer_close(&importer);
     if (rc == KL_OK) {
         import.created = (int64_t)time(NULL);
-        rc = kl_report_print(kl_ctl_import_json(&import, 1), ctl->json, err);
+        rc = kl_report_print(kl_admin_import_json(&import, 1), ctl->json, err);
     }
     return rc;
 }

@@ -6,16 +6,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "conf/certfile.h"
 #include "conf/cli.h"
 #include "conf/options.h"
 #include "conf/report.h"
+#include "daemon/admin.h"
 #include "daemon/csv.h"
-#include "daemon/ctl_store.h"
+#include "daemon/ctl_channel.h"
 #include "daemon/ctl_terminal.h"
-#include "daemon/life.h"
 #include "daemon/trust.h"
 #include "proto/cert.h"
 
@@ -83,8 +82,7 @@ static void warn_strength(struct carriers *carriers, enum kl_alg alg)
     }
 }
 
-static enum kl_rc parse_alg(struct carriers *carriers, const char *name, enum kl_alg *out,
-                            struct kl_err *err)
+static enum kl_rc check_alg(struct carriers *carriers, const char *name, struct kl_err *err)
 {
     const struct kl_alg_info *info = kl_alg_by_name(name);
 
@@ -94,19 +92,6 @@ static enum kl_rc parse_alg(struct carriers *carriers, const char *name, enum kl
                           name);
     }
     warn_strength(carriers, info->alg);
-    *out = info->alg;
-    return KL_OK;
-}
-
-static enum kl_rc copy_serial(const char *what, const char *text, char out[KL_SERIAL_MAX + 1],
-                              struct kl_err *err)
-{
-    enum kl_rc rc = kl_serial_check(what, text, err);
-
-    if (rc != KL_OK) {
-        return rc;
-    }
-    memcpy(out, text, strlen(text) + 1);
     return KL_OK;
 }
 
@@ -114,48 +99,39 @@ static enum kl_rc copy_serial(const char *what, const char *text, char out[KL_SE
 
 enum kl_rc kl_ctl_terminal_add(struct kl_ctl *ctl, int argc, char **argv, struct kl_err *err)
 {
-    struct kl_terminal terminal = {0};
     const char *alg = "tdes2", *pinpad = NULL;
     const struct kl_option options[] = {{"--algorithm", .text = &alg},
                                         {"--pinpad", .text = &pinpad},
                                         {0}};
-    struct kl_store *store = NULL;
     struct carriers carriers;
+    json_t *result;
     enum kl_rc rc;
 
     if ((rc = kl_options_parse(argc, argv, options, "SERIAL", err)) != KL_OK ||
-        (rc = copy_serial("serial", argv[optind], terminal.serial, err)) != KL_OK) {
+        (rc = kl_serial_check("serial", argv[optind], err)) != KL_OK) {
         return rc;
     }
     find_carriers(&ctl->config, &carriers);
-    if ((rc = parse_alg(&carriers, alg, &terminal.alg, err)) != KL_OK) {
+    if ((rc = check_alg(&carriers, alg, err)) != KL_OK ||
+        (pinpad && (rc = kl_serial_check("PIN pad serial", pinpad, err)) != KL_OK) ||
+        (rc = kl_ctl_call(ctl, "terminal-add",
+                          json_pack("{s:s, s:s, s:s*}", "serial", argv[optind], "algorithm", alg,
+                                    "pinpad", pinpad),
+                          &result, err)) != KL_OK) {
         return rc;
     }
-    if (pinpad &&
-        (rc = copy_serial("PIN pad serial", pinpad, terminal.pinpad_serial, err)) != KL_OK) {
-        return rc;
-    }
-    if ((rc = kl_ctl_store_open(&ctl->config, KL_STORE_CREATE, &store, err)) != KL_OK) {
-        return rc;
-    }
-    terminal.created = (int64_t)time(NULL);
-    if ((rc = kl_store_begin(store, err)) == KL_OK) {
-        rc = kl_ctl_finish(store, kl_life_register(store, &terminal, terminal.created, err), err);
-    }
-    kl_store_free(store);
-    return rc == KL_OK
-               ? kl_report_print(kl_ctl_terminal_json(&terminal, terminal.created), ctl->json, err)
-               : rc;
+    return kl_ctl_print_result(ctl, result, err);
 }
 
 /* ---- import ---- */
 
 struct import {
-    struct kl_store *store;
+    struct kl_ctl *ctl;
     struct kl_csv csv;
     struct carriers carriers;
-    int64_t now;
-    unsigned long added, known;
+    json_t *terminals;   /* that are yet to be handed on */
+    unsigned long first; /* the line of the first of them */
+    json_int_t added, known;
 };
 
 static enum kl_rc import_header(struct import *import, struct kl_err *err)
@@ -177,7 +153,7 @@ static enum kl_rc import_header(struct import *import, struct kl_err *err)
                              "line 1: the header line must be 'serial,algorithm,pinpad'");
 }
 
-static enum kl_rc parse_row(struct import *import, struct kl_terminal *out, struct kl_err *err)
+static enum kl_rc check_row(struct import *import, struct kl_err *err)
 {
     const struct kl_csv *csv = &import->csv;
     enum kl_rc rc;
@@ -185,77 +161,102 @@ static enum kl_rc parse_row(struct import *import, struct kl_terminal *out, stru
     if (csv->count != 3) {
         return kl_err_set(err, KL_ERR_INPUT, "has %zu fields, must have 3", csv->count);
     }
-    if ((rc = copy_serial("serial", csv->field[0], out->serial, err)) != KL_OK ||
-        (rc = parse_alg(&import->carriers, csv->field[1], &out->alg, err)) != KL_OK) {
+    if ((rc = kl_serial_check("serial", csv->field[0], err)) != KL_OK ||
+        (rc = check_alg(&import->carriers, csv->field[1], err)) != KL_OK) {
         return rc;
     }
-    return csv->field[2][0] ? copy_serial("PIN pad serial", csv->field[2], out->pinpad_serial, err)
-                            : KL_OK;
+    return csv->field[2][0] ? kl_serial_check("PIN pad serial", csv->field[2], err) : KL_OK;
 }
 
-/* A terminal that is there already must be the same. No PIN pad in the file goes with any in the
- * registry: the first load has bound it. */
-static enum kl_rc import_row(struct import *import, struct kl_err *err)
+/* Hands on what has gathered. */
+static enum kl_rc flush(struct import *import, struct kl_err *err)
 {
-    struct kl_terminal wanted = {0}, known;
-    struct kl_err unknown = KL_ERR_INIT;
+    json_t *result;
     enum kl_rc rc;
 
-    if ((rc = parse_row(import, &wanted, err)) != KL_OK) {
-        return rc;
+    if (json_array_size(import->terminals) == 0) {
+        return KL_OK;
     }
-    rc = kl_store_terminal_get(import->store, wanted.serial, &known, &unknown);
-    if (rc == KL_ERR_NOT_FOUND) {
-        import->added++;
-        return kl_life_register(import->store, &wanted, import->now, err);
-    }
+    rc = kl_ctl_call(import->ctl, "terminal-import",
+                     json_pack("{s:O, s:I}", "terminals", import->terminals, "first",
+                               (json_int_t)import->first),
+                     &result, err);
     if (rc != KL_OK) {
-        *err = unknown;
         return rc;
     }
-    if (known.alg != wanted.alg ||
-        (wanted.pinpad_serial[0] && strcmp(known.pinpad_serial, wanted.pinpad_serial) != 0)) {
-        return kl_err_set(err, KL_ERR_EXISTS,
-                          "terminal %s is registered already, with %s and PIN pad %s",
-                          wanted.serial, kl_alg_info(known.alg)->name,
-                          known.pinpad_serial[0] ? known.pinpad_serial : "unknown");
-    }
-    import->known++;
+    import->added += json_integer_value(json_object_get(result, "registered"));
+    import->known += json_integer_value(json_object_get(result, "registered_already"));
+    json_decref(result);
+    json_array_clear(import->terminals);
     return KL_OK;
 }
 
-static enum kl_rc import_rows(struct import *import, struct kl_err *err)
+static enum kl_rc gather_row(struct import *import, struct kl_err *err)
+{
+    const struct kl_csv *csv = &import->csv;
+    json_t *row = json_pack("{s:s, s:s, s:s*}", "serial", csv->field[0], "algorithm", csv->field[1],
+                            "pinpad", csv->field[2][0] ? csv->field[2] : NULL);
+
+    if (json_array_size(import->terminals) == 0) {
+        import->first = csv->line;
+    }
+    if (json_array_append_new(import->terminals, row) != 0) {
+        return kl_err_set(err, KL_ERR_MEMORY, "terminals");
+    }
+    return json_array_size(import->terminals) == KL_ADMIN_STEP ? flush(import, err) : KL_OK;
+}
+
+/* Goes through the whole file; apply 0: only looks at it. */
+static enum kl_rc go_through(struct import *import, const char *path, int apply, struct kl_err *err)
 {
     struct kl_progress progress = {0};
     int more = 1;
-    enum kl_rc rc;
+    enum kl_rc rc = kl_csv_open(&import->csv, path, IMPORT_MAX, err);
 
-    if ((rc = import_header(import, err)) != KL_OK) {
+    if (rc != KL_OK) {
         return rc;
     }
-    while ((rc = kl_csv_next(&import->csv, &more, err)) == KL_OK && more) {
-        if ((rc = import_row(import, err)) != KL_OK) {
-            return kl_err_context(err, "line %lu", import->csv.line);
+    rc = import_header(import, err);
+    while (rc == KL_OK && (rc = kl_csv_next(&import->csv, &more, err)) == KL_OK && more) {
+        if ((rc = check_row(import, err)) != KL_OK) {
+            kl_err_context(err, "line %lu", import->csv.line);
+        } else if (apply) {
+            rc = gather_row(import, err);
+            kl_progress(&progress, "bytes imported", kl_csv_offset(&import->csv), import->csv.size);
         }
-        kl_progress(&progress, "bytes imported", kl_csv_offset(&import->csv), import->csv.size);
     }
+    if (rc == KL_OK && apply) {
+        rc = flush(import, err);
+    }
+    kl_csv_close(&import->csv);
     return rc;
 }
 
-static enum kl_rc import_file(struct kl_ctl *ctl, struct import *import, const char *path,
-                              struct kl_err *err)
+/* All or nothing: in one transaction; over the socket, after the whole file has been looked at, and
+ * what a terminal that is there already may still refuse is said with what has been done. */
+static enum kl_rc import_file(struct import *import, const char *path, struct kl_err *err)
 {
-    enum kl_rc rc;
+    int daemon = 0;
+    enum kl_rc rc = kl_ctl_has_daemon(import->ctl, &daemon, err);
 
-    find_carriers(&ctl->config, &import->carriers);
-    if ((rc = kl_ctl_store_open(&ctl->config, KL_STORE_CREATE, &import->store, err)) != KL_OK ||
-        (rc = kl_store_begin(import->store, err)) != KL_OK) {
+    if (rc != KL_OK) {
         return rc;
     }
-    if ((rc = import_rows(import, err)) != KL_OK) {
+    find_carriers(&import->ctl->config, &import->carriers);
+    if (daemon && (rc = go_through(import, path, 0, err)) != KL_OK) {
+        return kl_err_context(err, "%s (nothing was imported)", path);
+    }
+    if ((rc = kl_ctl_begin(import->ctl, err)) != KL_OK) {
+        return rc;
+    }
+    if ((rc = go_through(import, path, 1, err)) != KL_OK && import->added > 0 && daemon) {
+        kl_err_context(err,
+                       "%s (the %lld terminals before are registered; mend it and run it again)",
+                       path, (long long)import->added);
+    } else if (rc != KL_OK) {
         kl_err_context(err, "%s (nothing was imported)", path);
     }
-    return kl_ctl_finish(import->store, rc, err);
+    return kl_ctl_end(import->ctl, rc, err);
 }
 
 enum kl_rc kl_ctl_terminal_import(struct kl_ctl *ctl, int argc, char **argv, struct kl_err *err)
@@ -269,18 +270,14 @@ enum kl_rc kl_ctl_terminal_import(struct kl_ctl *ctl, int argc, char **argv, str
     if (!(import = calloc(1, sizeof(*import)))) {
         return kl_err_set(err, KL_ERR_MEMORY, "out of memory");
     }
-    import->now = (int64_t)time(NULL);
-    if ((rc = kl_csv_open(&import->csv, argv[optind], IMPORT_MAX, err)) != KL_OK) {
-        goto out;
-    }
-    if ((rc = import_file(ctl, import, argv[optind], err)) == KL_OK) {
-        rc = kl_report_print(json_pack("{s:I, s:I}", "registered", (json_int_t)import->added,
-                                       "registered_already", (json_int_t)import->known),
+    import->ctl = ctl;
+    import->terminals = json_array();
+    if ((rc = import_file(import, argv[optind], err)) == KL_OK) {
+        rc = kl_report_print(json_pack("{s:I, s:I}", "registered", import->added,
+                                       "registered_already", import->known),
                              ctl->json, err);
     }
-    kl_csv_close(&import->csv);
-out:
-    kl_store_free(import->store);
+    json_decref(import->terminals);
     free(import);
     return rc;
 }

@@ -10,249 +10,192 @@
 #include "conf/cli.h"
 #include "conf/options.h"
 #include "conf/report.h"
-#include "daemon/ctl_list.h"
-#include "daemon/ctl_store.h"
-#include "daemon/ctl_tmk.h"
-#include "daemon/life.h"
-
-#define ARM_MIN 60               /* seconds */
-#define ARM_MAX (30 * 24 * 3600) /* longer is no window but a habit */
-#define ARM_FOR (2 * 3600)
-#define ARM_ATTEMPTS 3
-
-static int64_t now_seconds(void)
-{
-    return (int64_t)time(NULL);
-}
-
-enum kl_rc kl_ctl_finish(struct kl_store *store, enum kl_rc rc, struct kl_err *err)
-{
-    if (rc == KL_OK) {
-        return kl_store_commit(store, err);
-    }
-    kl_store_rollback(store);
-    return rc;
-}
+#include "daemon/admin_terminal.h"
+#include "daemon/ctl_channel.h"
 
 /* ---- What is shown ---- */
 
-static const char *terminal_state(const struct kl_terminal *t, int64_t now)
+static void next_version(json_t *params, const json_t *last)
 {
-    if (t->blocked) {
-        return "blocked";
-    }
-    return t->armed_until >= now && t->attempts_left > 0 ? "armed" : "registered";
+    (void)json_object_set(params, "after_version", json_object_get(last, "version"));
 }
 
-static json_t *device_key_json(const struct kl_terminal *t)
+static enum kl_rc append_tmk(json_t *row, void *arg, struct kl_err *err)
 {
-    char text[2 * KL_HASH_LEN + 1];
-
-    kl_hex_format(t->device_key, KL_HASH_LEN, text);
-    return t->has_device_key ? json_string(text) : json_null();
+    (void)json_object_del(row, "serial");
+    return json_array_append_new(arg, row) == 0
+               ? KL_OK
+               : kl_err_set(err, KL_ERR_MEMORY, "building the report");
 }
 
-json_t *kl_ctl_terminal_json(const struct kl_terminal *t, int64_t now)
+enum kl_rc kl_ctl_terminal_print(struct kl_ctl *ctl, json_t *report, struct kl_err *err)
 {
-    const char *state = terminal_state(t, now);
-    int armed = strcmp(state, "armed") == 0;
+    const char *serial = json_string_value(json_object_get(report, "serial"));
+    json_t *tmks = json_array();
+    enum kl_rc rc = KL_OK;
 
-    return json_pack("{s:s, s:s, s:s, s:s?, s:o, s:i, s:o, s:b, s:o}", "serial", t->serial, "state",
-                     state, "algorithm", kl_alg_info(t->alg)->name, "pinpad",
-                     t->pinpad_serial[0] ? t->pinpad_serial : NULL, "armed_until",
-                     kl_ctl_time(armed ? t->armed_until : 0), "attempts_left",
-                     armed ? (int)t->attempts_left : 0, "created", kl_ctl_time(t->created),
-                     "accept_imported", t->accept_imported, "device_key", device_key_json(t));
-}
-
-static enum kl_rc append_tmk(const struct kl_tmk *tmk, void *arg, struct kl_err *err)
-{
-    if (json_array_append_new(arg, kl_ctl_tmk_json(tmk, 0)) != 0) {
-        return kl_err_set(err, KL_ERR_MEMORY, "building the report");
+    if (serial) {
+        rc = kl_ctl_each(ctl, "tmk-list", json_pack("{s:s}", "serial", serial), "tmks",
+                         next_version, append_tmk, tmks, err);
+        if (rc == KL_OK && json_object_set(report, "tmks", tmks) != 0) {
+            rc = kl_err_set(err, KL_ERR_MEMORY, "building the report");
+        }
     }
-    return KL_OK;
-}
-
-static json_t *working_json(const struct kl_working *working)
-{
-    char pik[KL_KCV_TEXT], mak[KL_KCV_TEXT];
-
-    kl_kcv_format(working->pik.kcv, working->pik.kcv_len, pik);
-    kl_kcv_format(working->mak.kcv, working->mak.kcv_len, mak);
-    return json_pack("{s:i, s:s, s:s, s:o}", "tmk_version", (int)working->tmk_version, "pik_kcv",
-                     pik, "mak_kcv", mak, "created", kl_ctl_time(working->created));
-}
-
-/* Adds what waits and what is in use; null where there is none. */
-static enum kl_rc add_keys(struct kl_store *store, const char *serial, json_t *report,
-                           struct kl_err *err)
-{
-    struct kl_err missing = KL_ERR_INIT;
-    struct kl_working working;
-    struct kl_import import;
-    enum kl_rc waits = kl_store_import_get(store, serial, &import, &missing), has;
-
-    if (waits != KL_OK && waits != KL_ERR_NOT_FOUND) {
-        *err = missing;
-        return waits;
-    }
-    has = kl_store_working_get(store, serial, &working, &missing);
-    if (has != KL_OK && has != KL_ERR_NOT_FOUND) {
-        *err = missing;
-        return has;
-    }
-    if (json_object_set_new(report, "waiting",
-                            waits == KL_OK ? kl_ctl_import_json(&import, 0) : json_null()) != 0 ||
-        json_object_set_new(report, "working_keys",
-                            has == KL_OK ? working_json(&working) : json_null()) != 0) {
-        return kl_err_set(err, KL_ERR_MEMORY, "building the report");
-    }
-    return KL_OK;
-}
-
-enum kl_rc kl_ctl_terminal_report(struct kl_store *store, const char *serial, json_t **out,
-                                  struct kl_err *err)
-{
-    struct kl_terminal terminal;
-    json_t *tmks = json_array(), *report = NULL;
-    enum kl_rc rc;
-
-    if ((rc = kl_store_terminal_get(store, serial, &terminal, err)) != KL_OK ||
-        (rc = kl_store_tmk_each(store, serial, 0, append_tmk, tmks, err)) != KL_OK) {
-        goto out;
-    }
-    report = kl_ctl_terminal_json(&terminal, now_seconds());
-    if (json_object_set(report, "tmks", tmks) != 0) {
-        rc = kl_err_set(err, KL_ERR_MEMORY, "building the report");
-        goto out;
-    }
-    if ((rc = add_keys(store, serial, report, err)) == KL_OK) {
-        *out = report;
-        report = NULL;
-    }
-out:
-    json_decref(report);
     json_decref(tmks);
-    return rc;
+    if (rc != KL_OK) {
+        json_decref(report);
+        return rc;
+    }
+    return kl_ctl_print_result(ctl, report, err);
 }
 
 /* ---- What changes terminals ---- */
 
-struct arming {
-    int64_t until;
-    unsigned attempts;
-};
+/* Has one thing done to every serial on the command line, or to none of them; then shows them.
+ * Takes params. */
+static enum kl_rc change_each(struct kl_ctl *ctl, const char *op, json_t *params, int argc,
+                              char **argv, struct kl_err *err)
+{
+    json_t *serials = json_array(), *result;
+    enum kl_rc rc;
+
+    for (int i = optind; i < argc; i++) {
+        if (json_array_append_new(serials, json_string(argv[i])) != 0) {
+            json_decref(params);
+            json_decref(serials);
+            return kl_err_set(err, KL_ERR_INPUT, "'%.40s' is no serial", argv[i]);
+        }
+    }
+    if (json_object_set_new(params, "serials", serials) != 0) {
+        json_decref(params);
+        return kl_err_set(err, KL_ERR_MEMORY, "parameters");
+    }
+    rc = kl_ctl_call(ctl, op, params, &result, err);
+    return rc == KL_OK ? kl_ctl_print_result(ctl, result, err) : rc;
+}
 
 static enum kl_rc take_for(const char *value, void *seconds, struct kl_err *err)
 {
-    return kl_parse_duration(value, ARM_MIN, ARM_MAX, seconds, err);
+    return kl_parse_duration(value, KL_ADMIN_ARM_MIN, KL_ADMIN_ARM_MAX, seconds, err);
 }
 
 static enum kl_rc take_until(const char *value, void *until, struct kl_err *err)
 {
-    return kl_time_parse(value, until, err);
-}
+    int64_t now = (int64_t)time(NULL), when = 0;
+    enum kl_rc rc = kl_time_parse(value, &when, err);
 
-static enum kl_rc parse_arming(int argc, char **argv, int64_t now, struct arming *out,
-                               struct kl_err *err)
-{
-    uint64_t seconds = 0;
-    int64_t until = -1;
-    const struct kl_option options[] = {
-        {"--for", .take = take_for, .out = &seconds},
-        {"--until", .take = take_until, .out = &until},
-        {"--attempts", .number = &out->attempts, .min = 1, .max = 100},
-        {0},
-    };
-    enum kl_rc rc;
-
-    out->attempts = ARM_ATTEMPTS;
-    if ((rc = kl_options_parse(argc, argv, options, "SERIAL...", err)) != KL_OK) {
-        return rc;
+    if (rc == KL_OK && (when <= now || when > now + KL_ADMIN_ARM_MAX)) {
+        rc = kl_err_set(err, KL_ERR_USAGE, "must be in the future, by 30 days at most");
     }
-    if (seconds && until >= 0) {
-        return kl_err_set(err, KL_ERR_USAGE, "--for and --until exclude each other");
-    }
-    out->until = until >= 0 ? until : now + (int64_t)(seconds ? seconds : ARM_FOR);
-    if (out->until <= now || out->until > now + ARM_MAX) {
-        return kl_err_set(err, KL_ERR_USAGE, "--until: must be in the future, by 30 days at most");
-    }
-    return KL_OK;
-}
-
-/* Does one thing to every serial on the command line, or to none of them; then shows them. */
-static enum kl_rc change_each(struct kl_ctl *ctl, int argc, char **argv,
-                              enum kl_rc (*change)(struct kl_store *store, const char *serial,
-                                                   int64_t now, const void *arg,
-                                                   struct kl_err *err),
-                              const void *arg, struct kl_err *err)
-{
-    struct kl_store *store = NULL;
-    struct kl_terminal terminal;
-    json_t *shown = json_array();
-    int64_t now = now_seconds();
-    enum kl_rc rc;
-
-    if ((rc = kl_ctl_store_open(&ctl->config, KL_STORE_WRITE, &store, err)) != KL_OK ||
-        (rc = kl_store_begin(store, err)) != KL_OK) {
-        goto out;
-    }
-    for (int i = optind; i < argc && rc == KL_OK; i++) {
-        rc = change(store, argv[i], now, arg, err);
-        if (rc == KL_OK) {
-            rc = kl_store_terminal_get(store, argv[i], &terminal, err);
-        }
-        if (rc == KL_OK &&
-            json_array_append_new(shown, kl_ctl_terminal_json(&terminal, now)) != 0) {
-            rc = kl_err_set(err, KL_ERR_MEMORY, "building the report");
-        }
-    }
-    rc = kl_ctl_finish(store, rc, err);
     if (rc == KL_OK) {
-        rc = kl_report_print(json_pack("{s:O}", "terminals", shown), ctl->json, err);
+        *(int64_t *)until = when;
     }
-out:
-    json_decref(shown);
-    kl_store_free(store);
     return rc;
 }
 
-static enum kl_rc arm_one(struct kl_store *store, const char *serial, int64_t now, const void *arg,
-                          struct kl_err *err)
-{
-    const struct arming *arming = arg;
+struct arming {
+    uint64_t seconds;
+    int64_t until;
+    unsigned attempts;
+};
+#define ARMING_OPTIONS(arming) \
+    {"--for", .take = take_for, .out = &(arming)->seconds}, \
+        {"--until", .take = take_until, .out = &(arming)->until}, \
+    { \
+        "--attempts", .number = &(arming)->attempts, .min = 1, .max = 100 \
+    }
 
-    return kl_life_arm(store, serial, arming->until, arming->attempts, now, err);
+/* *out: the parameters that an arming is told by. */
+static enum kl_rc arming_params(const struct arming *arming, json_t **out, struct kl_err *err)
+{
+    json_t *params = json_object();
+    int bad = 0;
+
+    if (arming->seconds && arming->until) {
+        json_decref(params);
+        return kl_err_set(err, KL_ERR_USAGE, "--for and --until exclude each other");
+    }
+    if (arming->seconds) {
+        bad |= json_object_set_new(params, "for", json_integer((json_int_t)arming->seconds));
+    }
+    if (arming->until) {
+        bad |= json_object_set_new(params, "until", json_integer(arming->until));
+    }
+    if (arming->attempts) {
+        bad |= json_object_set_new(params, "attempts", json_integer(arming->attempts));
+    }
+    *out = params;
+    return bad ? kl_err_set(err, KL_ERR_MEMORY, "parameters") : KL_OK;
 }
 
 static enum kl_rc arm(struct kl_ctl *ctl, int argc, char **argv, struct kl_err *err)
 {
-    struct arming arming;
-    enum kl_rc rc = parse_arming(argc, argv, now_seconds(), &arming, err);
+    struct arming arming = {0};
+    const struct kl_option options[] = {ARMING_OPTIONS(&arming), {0}};
+    json_t *params;
+    enum kl_rc rc;
 
-    return rc == KL_OK ? change_each(ctl, argc, argv, arm_one, &arming, err) : rc;
+    if ((rc = kl_options_parse(argc, argv, options, "SERIAL...", err)) != KL_OK ||
+        (rc = arming_params(&arming, &params, err)) != KL_OK) {
+        return rc;
+    }
+    return change_each(ctl, "terminal-arm", params, argc, argv, err);
 }
 
-static enum kl_rc disarm_one(struct kl_store *store, const char *serial, int64_t now,
-                             const void *arg, struct kl_err *err)
+/* A step at a time; over the socket others' work goes between. All until the same time. */
+static enum kl_rc arm_steps(struct kl_ctl *ctl, json_t *params, struct kl_err *err)
 {
-    (void)arg;
-    return kl_life_disarm(store, serial, now, err);
+    json_int_t armed = 0;
+    json_t *result = NULL;
+    int more = 1;
+    enum kl_rc rc = KL_OK;
+
+    while (rc == KL_OK && more) {
+        rc = kl_ctl_call(ctl, "terminal-arm-all", json_incref(params), &result, err);
+        if (rc == KL_OK && json_object_get(result, "request")) {
+            json_decref(params);
+            return kl_ctl_print_result(ctl, result, err);
+        }
+        more = json_is_true(json_object_get(result, "more"));
+        armed += json_integer_value(json_object_get(result, "armed"));
+        if (rc == KL_OK && more) {
+            (void)json_object_set(params, "after", json_object_get(result, "after"));
+        }
+        json_decref(result);
+    }
+    json_decref(params);
+    return rc == KL_OK ? kl_report_print(json_pack("{s:I}", "armed", armed), ctl->json, err)
+                       : kl_err_context(err, "after %lld terminals", (long long)armed);
 }
 
-static enum kl_rc block_one(struct kl_store *store, const char *serial, int64_t now,
-                            const void *arg, struct kl_err *err)
+static enum kl_rc arm_all(struct kl_ctl *ctl, int argc, char **argv, struct kl_err *err)
 {
-    const int *blocked = arg;
+    struct arming arming = {0};
+    const char *alg = NULL, *prefix = NULL;
+    const struct kl_option options[] = {ARMING_OPTIONS(&arming),
+                                        {"--algorithm", .text = &alg},
+                                        {"--prefix", .text = &prefix},
+                                        {0}};
+    json_t *params, *filter;
+    enum kl_rc rc;
 
-    return kl_life_block(store, serial, *blocked, now, err);
+    if ((rc = kl_options_parse(argc, argv, options, "", err)) != KL_OK ||
+        (rc = arming_params(&arming, &params, err)) != KL_OK) {
+        return rc;
+    }
+    filter = json_pack("{s:s*, s:s*}", "algorithm", alg, "prefix", prefix);
+    if (json_object_set_new(params, "filter", filter) != 0) {
+        json_decref(params);
+        return kl_err_set(err, KL_ERR_INPUT, "--algorithm, --prefix: no text");
+    }
+    return arm_steps(ctl, params, err);
 }
 
 static enum kl_rc disarm(struct kl_ctl *ctl, int argc, char **argv, struct kl_err *err)
 {
     enum kl_rc rc = kl_options_parse(argc, argv, NULL, "SERIAL...", err);
 
-    return rc == KL_OK ? change_each(ctl, argc, argv, disarm_one, NULL, err) : rc;
+    return rc == KL_OK ? change_each(ctl, "terminal-disarm", json_object(), argc, argv, err) : rc;
 }
 
 static enum kl_rc block_each(struct kl_ctl *ctl, int argc, char **argv, int blocked,
@@ -260,7 +203,9 @@ static enum kl_rc block_each(struct kl_ctl *ctl, int argc, char **argv, int bloc
 {
     enum kl_rc rc = kl_options_parse(argc, argv, NULL, "SERIAL...", err);
 
-    return rc == KL_OK ? change_each(ctl, argc, argv, block_one, &blocked, err) : rc;
+    return rc == KL_OK ? change_each(ctl, "terminal-block", json_pack("{s:b}", "blocked", blocked),
+                                     argc, argv, err)
+                       : rc;
 }
 
 static enum kl_rc block(struct kl_ctl *ctl, int argc, char **argv, struct kl_err *err)
@@ -271,12 +216,6 @@ static enum kl_rc block(struct kl_ctl *ctl, int argc, char **argv, struct kl_err
 static enum kl_rc unblock(struct kl_ctl *ctl, int argc, char **argv, struct kl_err *err)
 {
     return block_each(ctl, argc, argv, 0, err);
-}
-
-static enum kl_rc pinpad_one(struct kl_store *store, const char *serial, int64_t now,
-                             const void *arg, struct kl_err *err)
-{
-    return kl_life_pinpad(store, serial, arg, now, err);
 }
 
 static enum kl_rc pinpad(struct kl_ctl *ctl, int argc, char **argv, struct kl_err *err)
@@ -296,15 +235,8 @@ static enum kl_rc pinpad(struct kl_ctl *ctl, int argc, char **argv, struct kl_er
     if (serial && serial[0] == '\0') {
         return kl_err_set(err, KL_ERR_USAGE, "--set: a PIN pad serial is not empty; see --any");
     }
-    return change_each(ctl, argc, argv, pinpad_one, any ? "" : serial, err);
-}
-
-static enum kl_rc accept_one(struct kl_store *store, const char *serial, int64_t now,
-                             const void *arg, struct kl_err *err)
-{
-    const int *accept = arg;
-
-    return kl_life_accept_imported(store, serial, *accept, now, err);
+    return change_each(ctl, "terminal-pinpad", json_pack("{s:s}", "pinpad", any ? "" : serial),
+                       argc, argv, err);
 }
 
 static enum kl_rc accept_imported(struct kl_ctl *ctl, int argc, char **argv, struct kl_err *err)
@@ -312,52 +244,35 @@ static enum kl_rc accept_imported(struct kl_ctl *ctl, int argc, char **argv, str
     int no = 0;
     const struct kl_option options[] = {{"--no", .flag = &no}, {0}};
     enum kl_rc rc = kl_options_parse(argc, argv, options, "SERIAL...", err);
-    int accept = !no;
 
-    return rc == KL_OK ? change_each(ctl, argc, argv, accept_one, &accept, err) : rc;
+    return rc == KL_OK ? change_each(ctl, "terminal-accept-imported",
+                                     json_pack("{s:b}", "accept", !no), argc, argv, err)
+                       : rc;
 }
 
 /* ---- list, show ---- */
 
-static enum kl_rc terminal_row(const struct kl_terminal *terminal, void *arg, struct kl_err *err)
-{
-    return kl_ctl_list_row(arg, kl_ctl_terminal_json(terminal, now_seconds()), err);
-}
-
 static enum kl_rc list(struct kl_ctl *ctl, int argc, char **argv, struct kl_err *err)
 {
     static const int widths[] = {16, 10, 9, 16, 20, 13, 20, 15, 0};
-    struct kl_ctl_list rows = {ctl->json, widths, 0};
-    struct kl_store *store = NULL;
-    enum kl_rc rc;
+    enum kl_rc rc = kl_options_parse(argc, argv, NULL, "", err);
 
-    if ((rc = kl_options_parse(argc, argv, NULL, "", err)) != KL_OK ||
-        (rc = kl_ctl_store_open(&ctl->config, KL_STORE_READ, &store, err)) != KL_OK) {
-        return rc;
-    }
-    rc = kl_store_terminal_each(store, terminal_row, &rows, err);
-    if (rc == KL_OK) {
-        rc = kl_ctl_list_end(&rows, err);
-    }
-    kl_store_free(store);
-    return rc;
+    return rc == KL_OK ? kl_ctl_print_each(ctl, "terminal-list", json_object(), "terminals",
+                                           kl_ctl_next_serial, widths, err)
+                       : rc;
 }
 
 static enum kl_rc show(struct kl_ctl *ctl, int argc, char **argv, struct kl_err *err)
 {
-    struct kl_store *store = NULL;
-    json_t *report = NULL;
+    json_t *report;
     enum kl_rc rc;
 
     if ((rc = kl_options_parse(argc, argv, NULL, "SERIAL", err)) != KL_OK ||
-        (rc = kl_ctl_store_open(&ctl->config, KL_STORE_READ, &store, err)) != KL_OK) {
+        (rc = kl_ctl_call(ctl, "terminal-show", json_pack("{s:s}", "serial", argv[optind]), &report,
+                          err)) != KL_OK) {
         return rc;
     }
-    if ((rc = kl_ctl_terminal_report(store, argv[optind], &report, err)) == KL_OK) {
-        rc = kl_report_print(report, ctl->json, err);
-    }
-    kl_store_free(store);
-    return rc;
+    return kl_ctl_terminal_print(ctl, report, err);
 }
 
 const struct kl_ctl_command kl_ctl_terminal_commands[] = {
@@ -368,6 +283,11 @@ const struct kl_ctl_command kl_ctl_terminal_commands[] = {
     {"terminal", "arm", arm, "SERIAL... [--for TIME | --until WHEN] [--attempts N]",
      "lets terminals load one TMK each, for TIME (default 2h, at most 30d) or until WHEN (UTC,\n"
      "      like 2026-01-31T12:00:00Z), within N attempts (default 3, at most 100)"},
+    {"terminal", "arm-all", arm_all,
+     "[--for TIME | --until WHEN] [--attempts N] [--algorithm ALG] [--prefix SERIAL]",
+     "does that to every terminal that is neither blocked nor armed; only those with that\n"
+     "      algorithm, or whose serials begin so; takes two operators unless [control]\n"
+     "      dual-control says otherwise"},
     {"terminal", "disarm", disarm, "SERIAL...",
      "ends armings, and destroys the TMKs that are still pending"},
     {"terminal", "pinpad", pinpad, "SERIAL --set SNPINPAD | --any",

@@ -13,14 +13,8 @@
 enum kl_rc kl_ctl_terminal_add(struct kl_ctl *ctl, int argc, char **argv, struct kl_err *err);
 enum kl_rc kl_ctl_terminal_import(struct kl_ctl *ctl, int argc, char **argv, struct kl_err *err);
 
-/* A terminal as operators see it at that time. NULL if memory is short; the caller frees with
- * json_decref. */
-json_t *kl_ctl_terminal_json(const struct kl_terminal *terminal, int64_t now);
-
-/* The same with its TMKs, the imported one that waits and its working keys, without keys. The
- * caller frees with json_decref. */
-enum kl_rc kl_ctl_terminal_report(struct kl_store *store, const char *serial, json_t **out,
-                                  struct kl_err *err) KL_MUST_CHECK;
+/* Prints a terminal's report, which it takes, with its TMKs, or a request in its place. */
+enum kl_rc kl_ctl_terminal_print(struct kl_ctl *ctl, json_t *report, struct kl_err *err);
 
 /* Ends a transaction the way its work went: commits if rc is KL_OK, else rolls back. */
 enum kl_rc kl_ctl_finish(struct kl_store *store, enum kl_rc rc, struct kl_err *err) KL_MUST_CHECK;

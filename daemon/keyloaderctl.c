@@ -8,15 +8,17 @@
 #include "conf/cli.h"
 #include "conf/options.h"
 #include "daemon/ctl.h"
+#include "daemon/ctl_channel.h"
 #include "proto/secret.h"
 
 #define PROGRAM "keyloaderctl"
 
 static const struct kl_ctl_command *const tables[] = {
-    kl_ctl_token_commands,  kl_ctl_key_commands,    kl_ctl_transport_commands,
-    kl_ctl_zmk_commands,    kl_ctl_cert_commands,   kl_ctl_terminal_commands,
-    kl_ctl_tmk_commands,    kl_ctl_import_commands, kl_ctl_export_commands,
-    kl_ctl_report_commands, kl_ctl_store_commands,  kl_ctl_audit_commands,
+    kl_ctl_token_commands,   kl_ctl_key_commands,    kl_ctl_transport_commands,
+    kl_ctl_zmk_commands,     kl_ctl_cert_commands,   kl_ctl_terminal_commands,
+    kl_ctl_tmk_commands,     kl_ctl_import_commands, kl_ctl_export_commands,
+    kl_ctl_report_commands,  kl_ctl_store_commands,  kl_ctl_audit_commands,
+    kl_ctl_control_commands,
 };
 #define TABLE_COUNT (sizeof tables / sizeof tables[0])
 
@@ -28,8 +30,8 @@ static int list_commands(FILE *out, const char *group, const char *name)
     for (size_t i = 0; i < TABLE_COUNT; i++) {
         for (const struct kl_ctl_command *c = tables[i]; c->group; c++) {
             if ((!group || strcmp(c->group, group) == 0) && (!name || strcmp(c->name, name) == 0)) {
-                fprintf(out, "  %s %s%s%s\n      %s\n", c->group, c->name, *c->synopsis ? " " : "",
-                        c->synopsis, c->help);
+                fprintf(out, "  %s%s%s%s%s\n      %s\n", c->group, *c->name ? " " : "", c->name,
+                        *c->synopsis ? " " : "", c->synopsis, c->help);
                 count++;
             }
         }
@@ -136,9 +138,11 @@ static int run(const struct kl_ctl_command *command, const char *config, int jso
         return kl_cli_fail(PROGRAM, &err);
     }
     rc = command->fn(&ctl, argc, argv, &err);
+    kl_ctl_close(&ctl);
     kl_config_wipe(&ctl.config);
     if (rc == KL_ERR_USAGE) {
-        return kl_cli_usage(PROGRAM, "%s %s: %s", command->group, command->name, err.text);
+        return kl_cli_usage(PROGRAM, "%s%s%s: %s", command->group, *command->name ? " " : "",
+                            command->name, err.text);
     }
     if (rc == KL_OK && (fflush(stdout) != 0 || ferror(stdout))) {
         rc = kl_err_set(&err, KL_ERR_IO, "cannot write to standard output");
@@ -152,6 +156,7 @@ int main(int argc, char **argv)
     const struct kl_ctl_command *command;
     const char *group, *name;
     struct kl_err err = KL_ERR_INIT;
+    int skip;
 
     if (kl_secret_setup(&err) != KL_OK) {
         return kl_cli_fail(PROGRAM, &err);
@@ -161,9 +166,11 @@ int main(int argc, char **argv)
     }
     group = argc > 1 ? argv[1] : NULL;
     name = argc > 2 && argv[2][0] != '-' ? argv[2] : NULL;
-    command = name ? find(group, name) : NULL;
-    if (globals.help && (!group || find(group, name))) {
-        help(group, name);
+    command = group ? find(group, "") : NULL; /* the group is the command */
+    skip = command ? 1 : 2;
+    command = !command && name ? find(group, name) : command;
+    if (globals.help && (!group || command || find(group, name))) {
+        help(group, command ? command->name : name);
         return 0;
     }
     if (globals.help_config) {
@@ -178,6 +185,6 @@ int main(int argc, char **argv)
         return kl_cli_usage(PROGRAM, name ? "unknown command \"%s %s\"" : "%s: unknown option %s",
                             group, argv[2]);
     }
-    return command ? run(command, globals.config, globals.json, argc - 2, argv + 2)
+    return command ? run(command, globals.config, globals.json, argc - skip, argv + skip)
                    : no_command(group);
 }

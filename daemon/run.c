@@ -14,6 +14,7 @@
 
 #include "conf/log.h"
 #include "daemon/committer.h"
+#include "daemon/control.h"
 #include "daemon/listener.h"
 #include "daemon/reload.h"
 #include "daemon/service.h"
@@ -26,6 +27,7 @@
 struct kl_daemon {
     struct kl_service service;
     struct kl_listener *listener;
+    struct kl_control *control;     /* NULL = none */
     struct event *signals[SIGNALS]; /* SIGTERM, SIGINT, SIGHUP */
     struct event *sweep;
     struct event *drain_timer;
@@ -239,6 +241,7 @@ static void daemon_wipe(struct kl_daemon *daemon)
 {
     struct kl_service *service = &daemon->service;
 
+    kl_control_free(daemon->control);
     kl_listener_free(daemon->listener);
     kl_pool_free(service->pool);
     kl_reload_free(daemon->service.reload);
@@ -324,6 +327,9 @@ enum kl_rc kl_run(const char *path, const struct kl_config *config, struct kl_er
     }
     if (rc == KL_OK) {
         rc = start_store(&daemon, err);
+    }
+    if (rc == KL_OK) {
+        rc = kl_control_new(service, -1, &daemon.control, err);
     }
     if (rc == KL_OK) {
         rc = start_pool(&daemon, err);

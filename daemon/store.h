@@ -91,6 +91,9 @@ typedef enum kl_rc (*kl_terminal_fn)(const struct kl_terminal *terminal, void *a
                                      struct kl_err *err);
 enum kl_rc kl_store_terminal_each(struct kl_store *store, kl_terminal_fn fn, void *arg,
                                   struct kl_err *err) KL_MUST_CHECK;
+/* The same of those whose serials come after that one. */
+enum kl_rc kl_store_terminal_from(struct kl_store *store, const char *after, kl_terminal_fn fn,
+                                  void *arg, struct kl_err *err) KL_MUST_CHECK;
 /* Which terminal has that device key recorded; KL_ERR_NOT_FOUND if none. */
 enum kl_rc kl_store_device_key_owner(struct kl_store *store, const uint8_t device_key[KL_HASH_LEN],
                                      char serial[KL_SERIAL_MAX + 1],
@@ -153,6 +156,11 @@ enum kl_rc kl_store_tmk_last_version(struct kl_store *store, const char *serial,
 typedef enum kl_rc (*kl_tmk_fn)(const struct kl_tmk *tmk, void *arg, struct kl_err *err);
 enum kl_rc kl_store_tmk_each(struct kl_store *store, const char *serial, enum kl_tmk_state state,
                              kl_tmk_fn fn, void *arg, struct kl_err *err) KL_MUST_CHECK;
+/* The same of those that come after that one; of one serial, only its version counts. */
+struct kl_holder;
+enum kl_rc kl_store_tmk_from(struct kl_store *store, const char *serial, enum kl_tmk_state state,
+                             const struct kl_holder *after, kl_tmk_fn fn, void *arg,
+                             struct kl_err *err) KL_MUST_CHECK;
 /* Up to max pending TMKs whose expires <= now; *count is how many. */
 enum kl_rc kl_store_tmk_expired(struct kl_store *store, int64_t now, struct kl_tmk *out, size_t max,
                                 size_t *count, struct kl_err *err) KL_MUST_CHECK;
@@ -182,6 +190,9 @@ enum kl_rc kl_store_import_remove(struct kl_store *store, const char *serial,
 typedef enum kl_rc (*kl_import_fn)(const struct kl_import *import, void *arg, struct kl_err *err);
 enum kl_rc kl_store_import_each(struct kl_store *store, kl_import_fn fn, void *arg,
                                 struct kl_err *err) KL_MUST_CHECK;
+/* The same of those whose serials come after that one. */
+enum kl_rc kl_store_import_from(struct kl_store *store, const char *after, kl_import_fn fn,
+                                void *arg, struct kl_err *err) KL_MUST_CHECK;
 
 /* ---- Working keys, one set a terminal at most ---- */
 
@@ -246,6 +257,10 @@ enum kl_rc kl_store_audit(struct kl_store *store, int64_t now, const char *event
  * KL_OK. */
 typedef enum kl_rc (*kl_audit_fn)(const struct kl_audit *record, void *arg, struct kl_err *err);
 enum kl_rc kl_store_audit_each(struct kl_store *store, uint64_t last, kl_audit_fn fn, void *arg,
+                               struct kl_err *err) KL_MUST_CHECK;
+
+/* The same of those with an id above `after`. */
+enum kl_rc kl_store_audit_from(struct kl_store *store, uint64_t after, kl_audit_fn fn, void *arg,
                                struct kl_err *err) KL_MUST_CHECK;
 
 /* The last record's id and hash, archived or not; of none: 0 and what stands before the first. */
@@ -338,10 +353,12 @@ enum kl_rc kl_store_request_get(struct kl_store *store, uint64_t id, struct kl_r
 /* Writes state, approver, decided and outcome of one that is `from` now; KL_ERR_NOT_FOUND. */
 enum kl_rc kl_store_request_update(struct kl_store *store, const struct kl_request *request,
                                    enum kl_request_state from, struct kl_err *err) KL_MUST_CHECK;
-/* Calls fn for each in order of id until it returns other than KL_OK; state 0 = any. */
+/* Calls fn for each with an id above `after` in order of id until it returns other than KL_OK;
+ * state 0 = any. */
 typedef enum kl_rc (*kl_request_fn)(const struct kl_request *request, void *arg,
                                     struct kl_err *err);
 enum kl_rc kl_store_request_each(struct kl_store *store, enum kl_request_state state,
-                                 kl_request_fn fn, void *arg, struct kl_err *err) KL_MUST_CHECK;
+                                 uint64_t after, kl_request_fn fn, void *arg,
+                                 struct kl_err *err) KL_MUST_CHECK;
 
 #endif

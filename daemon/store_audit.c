@@ -163,7 +163,7 @@ static enum kl_rc take_audit(struct kl_store *store, sqlite3_stmt *stmt,
 enum kl_rc kl_store_audit_each(struct kl_store *store, uint64_t last, kl_audit_fn fn, void *arg,
                                struct kl_err *err)
 {
-    struct kl_sql_row row = {take_audit, {.audit = fn}, arg};
+    struct kl_sql_row row = {take_audit, {.audit = fn}, arg, 0};
     /* A negative limit is none. */
     int64_t limit = last == 0 || last > INT64_MAX ? -1 : (int64_t)last;
 
@@ -171,4 +171,15 @@ enum kl_rc kl_store_audit_each(struct kl_store *store, uint64_t last, kl_audit_f
                        "SELECT * FROM (SELECT " KL_SQL_AUDIT_COLUMNS " FROM audit"
                        " ORDER BY id DESC LIMIT ?2) ORDER BY id",
                        NULL, limit, &row, err);
+}
+
+enum kl_rc kl_store_audit_from(struct kl_store *store, uint64_t after, kl_audit_fn fn, void *arg,
+                               struct kl_err *err)
+{
+    struct kl_sql_row row = {take_audit, {.audit = fn}, arg, (int64_t)after};
+
+    return kl_sql_each(store,
+                       "SELECT id, time, event, serial, detail, actor, hash FROM audit"
+                       " WHERE id > ?3 ORDER BY id",
+                       NULL, 0, &row, err);
 }

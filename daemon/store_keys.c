@@ -118,13 +118,20 @@ static enum kl_rc take_import(struct kl_store *store, sqlite3_stmt *stmt,
     return rc == KL_OK ? row->fn.import(&import, row->arg, err) : rc;
 }
 
+enum kl_rc kl_store_import_from(struct kl_store *store, const char *after, kl_import_fn fn,
+                                void *arg, struct kl_err *err)
+{
+    struct kl_sql_row row = {take_import, {.import = fn}, arg, 0};
+
+    return kl_sql_each(store,
+                       "SELECT " IMPORT_COLUMNS " FROM imported WHERE serial > ?1 ORDER BY serial",
+                       after, 0, &row, err);
+}
+
 enum kl_rc kl_store_import_each(struct kl_store *store, kl_import_fn fn, void *arg,
                                 struct kl_err *err)
 {
-    struct kl_sql_row row = {take_import, {.import = fn}, arg};
-
-    return kl_sql_each(store, "SELECT " IMPORT_COLUMNS " FROM imported ORDER BY serial", NULL, 0,
-                       &row, err);
+    return kl_store_import_from(store, "", fn, arg, err);
 }
 
 /* ---- Working keys ---- */
@@ -308,7 +315,7 @@ static const char share_sql[] =
 enum kl_rc kl_store_share_each(struct kl_store *store, kl_share_fn fn, void *arg,
                                struct kl_err *err)
 {
-    struct kl_sql_row row = {take_share, {.share = fn}, arg};
+    struct kl_sql_row row = {take_share, {.share = fn}, arg, 0};
 
     return kl_sql_each(store, share_sql, NULL, 0, &row, err);
 }

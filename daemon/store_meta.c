@@ -184,12 +184,12 @@ static enum kl_rc take_request(struct kl_store *store, sqlite3_stmt *stmt,
 }
 
 enum kl_rc kl_store_request_each(struct kl_store *store, enum kl_request_state state,
-                                 kl_request_fn fn, void *arg, struct kl_err *err)
+                                 uint64_t after, kl_request_fn fn, void *arg, struct kl_err *err)
 {
-    struct kl_sql_row row = {take_request, {.request = fn}, arg};
+    struct kl_sql_row row = {take_request, {.request = fn}, arg, (int64_t)after};
 
     return kl_sql_each(store,
-                       "SELECT " REQUEST_COLUMNS " FROM request WHERE ?2 = 0 OR state = ?2"
-                       " ORDER BY id",
+                       "SELECT " REQUEST_COLUMNS " FROM request WHERE id > ?3"
+                       " AND (?2 = 0 OR state = ?2) ORDER BY id",
                        NULL, state, &row, err);
 }

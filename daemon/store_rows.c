@@ -166,13 +166,21 @@ static enum kl_rc take_terminal(struct kl_store *store, sqlite3_stmt *stmt,
     return rc == KL_OK ? row->fn.terminal(&terminal, row->arg, err) : rc;
 }
 
+enum kl_rc kl_store_terminal_from(struct kl_store *store, const char *after, kl_terminal_fn fn,
+                                  void *arg, struct kl_err *err)
+{
+    struct kl_sql_row row = {take_terminal, {.terminal = fn}, arg, 0};
+
+    return kl_sql_each(store,
+                       "SELECT " TERMINAL_ALL_COLUMNS " FROM terminal WHERE serial > ?1"
+                       " ORDER BY serial",
+                       after, 0, &row, err);
+}
+
 enum kl_rc kl_store_terminal_each(struct kl_store *store, kl_terminal_fn fn, void *arg,
                                   struct kl_err *err)
 {
-    struct kl_sql_row row = {take_terminal, {.terminal = fn}, arg};
-
-    return kl_sql_each(store, "SELECT " TERMINAL_ALL_COLUMNS " FROM terminal ORDER BY serial", NULL,
-                       0, &row, err);
+    return kl_store_terminal_from(store, "", fn, arg, err);
 }
 
 enum kl_rc kl_store_device_key_owner(struct kl_store *store, const uint8_t device_key[KL_HASH_LEN],
@@ -420,17 +428,28 @@ static enum kl_rc take_tmk(struct kl_store *store, sqlite3_stmt *stmt, const str
     return rc == KL_OK ? row->fn.tmk(&tmk, row->arg, err) : rc;
 }
 
+enum kl_rc kl_store_tmk_from(struct kl_store *store, const char *serial, enum kl_tmk_state state,
+                             const struct kl_holder *after, kl_tmk_fn fn, void *arg,
+                             struct kl_err *err)
+{
+    struct kl_sql_row row = {take_tmk, {.tmk = fn}, arg, after->version};
+    /* Two texts, so that the one with a serial goes by the primary key. */
+    static const char of_one[] = "SELECT " TMK_COLUMNS " FROM tmk WHERE serial = ?1"
+                                 " AND version > ?3 AND (?2 = 0 OR state = ?2) ORDER BY version";
+    static const char of_all[] =
+        "SELECT " TMK_COLUMNS " FROM tmk WHERE (serial, version) > (?1, ?3)"
+        " AND (?2 = 0 OR state = ?2) ORDER BY serial, version";
+
+    return kl_sql_each(store, serial ? of_one : of_all, serial ? serial : after->serial, state,
+                       &row, err);
+}
+
 enum kl_rc kl_store_tmk_each(struct kl_store *store, const char *serial, enum kl_tmk_state state,
                              kl_tmk_fn fn, void *arg, struct kl_err *err)
 {
-    struct kl_sql_row row = {take_tmk, {.tmk = fn}, arg};
-    /* Two texts, so that the one with a serial goes by the primary key. */
-    static const char of_one[] = "SELECT " TMK_COLUMNS " FROM tmk WHERE serial = ?1"
-                                 " AND (?2 = 0 OR state = ?2) ORDER BY version";
-    static const char of_all[] = "SELECT " TMK_COLUMNS " FROM tmk"
-                                 " WHERE ?2 = 0 OR state = ?2 ORDER BY serial, version";
+    static const struct kl_holder first = {"", 0};
 
-    return kl_sql_each(store, serial ? of_one : of_all, serial, state, &row, err);
+    return kl_store_tmk_from(store, serial, state, &first, fn, arg, err);
 }
 
 /* Up to max TMKs of a kept statement that takes a time and a limit. */

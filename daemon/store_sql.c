@@ -96,6 +96,9 @@ enum kl_rc kl_sql_each(struct kl_store *store, const char *sql, const char *text
     if (sqlite3_bind_parameter_index(stmt, "?2")) {
         sqlite3_bind_int64(stmt, 2, number);
     }
+    if (sqlite3_bind_parameter_index(stmt, "?3")) {
+        sqlite3_bind_int64(stmt, 3, row->after);
+    }
     while (rc == KL_OK && (step = sqlite3_step(stmt)) == SQLITE_ROW) {
         rc = row->take(store, stmt, row, err);
     }

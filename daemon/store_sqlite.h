@@ -126,9 +126,10 @@ struct kl_sql_row {
         kl_request_fn request;
     } fn;
     void *arg;
+    int64_t after; /* ?3, if the statement names it */
 };
 /* Iterations have statements of their own, as one may be started from within another. ?1 is text,
- * ?2 a number; what the statement does not name is not bound. */
+ * ?2 a number, ?3 row->after; what the statement does not name is not bound. */
 enum kl_rc kl_sql_each(struct kl_store *store, const char *sql, const char *text, int64_t number,
                        const struct kl_sql_row *row, struct kl_err *err) KL_MUST_CHECK;
 

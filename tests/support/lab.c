@@ -159,6 +159,7 @@ static void basic_settings(struct lab *lab)
     lab_set(lab, "certificates", "work", file_path(path, lab->dir, "work"));
     lab_set(lab, "certificates", "crl", file_path(path, lab->dir, "crl.pem"));
     lab_set(lab, "store", "path", lab->store);
+    lab_set(lab, "control", "dual-control", "none"); /* one test is one operator */
     lab_set(lab, "log", "level", "debug");
 }
 

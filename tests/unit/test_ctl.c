@@ -12,6 +12,7 @@
 #include "conf/cli.h"
 #include "conf/options.h"
 #include "daemon/ctl.h"
+#include "daemon/ctl_channel.h"
 #include "daemon/life.h"
 #include "tests/support/hsm.h"
 #include "tests/support/suite.h"
@@ -60,7 +61,10 @@ static enum kl_rc run(const char *line)
     for (int t = 0; t < 4; t++) {
         for (const struct kl_ctl_command *c = tables[t]; c->group; c++) {
             if (strcmp(c->group, argv[0]) == 0 && strcmp(c->name, argv[1]) == 0) {
-                return c->fn(&ctl, argc - 1, argv + 1, &err);
+                enum kl_rc rc = c->fn(&ctl, argc - 1, argv + 1, &err);
+
+                kl_ctl_close(&ctl);
+                return rc;
             }
         }
     }

@@ -444,9 +444,9 @@ START_TEST(requests)
     OK(kl_store_request_get(store, 2, &got, &err));
     ck_assert_int_eq(got.state, KL_REQUEST_APPROVED);
     ck_assert_str_eq(got.approver, "bob(1002)");
-    OK(kl_store_request_each(store, 0, count_request, &count, &err));
+    OK(kl_store_request_each(store, 0, 0, count_request, &count, &err));
     ck_assert_int_eq(count, 2);
-    OK(kl_store_request_each(store, KL_REQUEST_PENDING, count_request, &count, &err));
+    OK(kl_store_request_each(store, KL_REQUEST_PENDING, 0, count_request, &count, &err));
     ck_assert_int_eq(count, 3);
     FAILS(kl_store_request_get(store, 3, &got, &err), KL_ERR_NOT_FOUND);
     OK(kl_store_commit(store, &err));
