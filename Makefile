@@ -3,7 +3,7 @@
 #
 #   make                    programs into build/bin (installs missing packages first; NODEPS=1 not);
 #                           V=1 shows the commands
-#   make check              unit and integration tests; also check-unit, check-integration
+#   make check              unit, integration and document tests; also check-unit, check-integration
 #   make check-asan         the same under AddressSanitizer and UBSan; check-tsan: ThreadSanitizer
 #   make fuzz FUZZ_SECONDS=n   every fuzz target for n seconds
 #   make check-docs         holds man pages and programs against each other, and types the examples
@@ -17,7 +17,7 @@
 #   make deb                Debian packages into build/deb; DEB_BUILD_OPTIONS= runs the unit tests
 #   make check-package      that, and installs, upgrades and purges them in a chroot (as root)
 
-VERSION  := 0.1.0
+VERSION  := 0.2.0
 BUILD    ?= build
 PREFIX   ?= /usr/local
 DESTDIR  ?=
@@ -146,8 +146,11 @@ tools: $(TOOLS)
 
 RUN_TESTS = SAN=$(SAN) CHECK_JOBS=$(CHECK_JOBS) tests/run.sh $(BUILD)
 
-check: all tests
-	@$(RUN_TESTS) $(UNIT) $(INTEG)
+# Man pages against programs and sources; the examples of docs/operations.md.
+DOCTESTS := tests/man.sh tests/operations.sh
+
+check: all tests man
+	@$(RUN_TESTS) $(UNIT) $(INTEG) $(DOCTESTS)
 check-unit: $(UNIT) tools
 	@$(RUN_TESTS) $(UNIT)
 check-integration: all $(INTEG) tools
@@ -164,8 +167,6 @@ fuzzers: $(FUZZ)
 fuzz-run: fuzzers
 	@tests/fuzz.sh $(BUILD) $(FUZZ_SECONDS) $(FUZZ)
 
-# Man pages against programs and sources; the examples of docs/operations.md.
-DOCTESTS := tests/man.sh tests/operations.sh
 check-docs: all man
 	@$(RUN_TESTS) $(DOCTESTS)
 check-operations: all
@@ -206,9 +207,9 @@ format:
 MAN := $(addprefix $(BUILD)/man/,$(notdir $(wildcard docs/man/*.[1-9])) keyloaderd.conf.5)
 man: $(MAN)
 $(BUILD)/man/keyloaderd.conf.5: docs/man/keyloaderd.conf.5.in docs/man/conf.awk $(BUILD)/bin/keyloaderd
-	@mkdir -p $(@D)
-	$(Q)$(BUILD)/bin/keyloaderd --help-config > $@.keys
-	$(Q)awk -f docs/man/conf.awk $@.keys $< > $@
+	@mkdir -p $(@D) $(BUILD)/obj
+	$(Q)$(BUILD)/bin/keyloaderd --help-config > $(BUILD)/obj/help-config
+	$(Q)awk -f docs/man/conf.awk $(BUILD)/obj/help-config $< > $@
 $(BUILD)/man/%: docs/man/%
 	@mkdir -p $(@D)
 	$(Q)cp $< $@

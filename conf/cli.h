@@ -12,11 +12,7 @@
 
 #include "proto/err.h"
 
-#ifndef KL_VERSION
-#define KL_VERSION "0.1.0"
-#endif
-
-/* Prints "NAME KL_VERSION" and the OpenSSL version to stdout. */
+/* Prints "NAME VERSION", the Makefile's, and the OpenSSL version to stdout. */
 void kl_cli_version(const char *program);
 
 /* Prints "PROGRAM: text" to stderr and returns the exit status of err->rc. */

@@ -27,8 +27,8 @@ same() { # WHAT LEFT RIGHT: files of lines; says which has what the other has no
     fi
 }
 
-# "COMMAND" and "COMMAND --option" lines of a help. A command is two words in keyloaderctl's, whose
-# synopses are indented by two; one word in the others', whose blocks begin after an empty line.
+# "COMMAND" and "COMMAND --option" lines of a help. A command is one or two words in keyloaderctl's,
+# whose synopses are indented by two; one word in the others', whose blocks begin after an empty line.
 # What belongs to no command is a line "--option".
 of_help() {
     awk -v ctl="$1" '
@@ -38,7 +38,11 @@ of_help() {
                 line = substr(line, RSTART + RLENGTH)
             }
         }
-        ctl && /^  [a-z][a-z-]* [a-z]/ { command = $1 " " $2; print command; command = command " " }
+        ctl && /^  [a-z]/ {
+            command = $1 ($2 ~ /^[a-z][a-z-]*$/ ? " " $2 : "")
+            print command
+            command = command " "
+        }
         !ctl && /^[a-z][a-z-]* / && before == "" { command = $1; print command; command = command " " }
         (ctl && /^[A-Z]/) || (!ctl && $0 == "") { command = "" }
         command != "" || /^ +(-[a-zA-Z], |    )?--/ || /^Usage:|^       [a-z-]+ --|^--json, / {
@@ -52,7 +56,7 @@ of_page() {
     awk -v ctl="$1" '
         /^\.Sh / { command = ""; on = /SYNOPSIS|DESCRIPTION|COMMANDS/ }
         !on { next }
-        heading && /^\.Cm / { command = $2 (ctl ? " " $3 : ""); print command; command = command " " }
+        heading && /^\.Cm / { command = $2 (ctl && $3 != "" ? " " $3 : ""); print command; command = command " " }
         { heading = /^\.It Xo$/ }
         /^\.Ss / { command = "" }
         {
