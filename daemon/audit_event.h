@@ -35,10 +35,15 @@
     X("request-failed", "an approved request came to nothing: why") \
     X("request-made", "an operator has requested what takes two") \
     X("request-rejected", "a request was rejected, or taken back") \
+    X("storage-key-rotated", "every stored key is under the new storage key: from, to") \
+    X("storage-key-rotation", "stored keys begin to go under another storage key: from, to") \
+    X("store-backup", "the store was copied: to which file") \
     X("store-migrated", "the store of an older version was brought up to date") \
     X("store-recovered", "the store takes changes again: what was wrong, since when") \
+    X("store-restored", "a backup took the store's place: last records of both, kept file, floor") \
     X("terminal-accept-imported", "whether a terminal may have imported TMKs unauthenticated") \
     X("terminal-armed", "a window for loads was opened: until when, how many") \
+    X("terminal-behind", "the store before a restore had another TMK in use: versions") \
     X("terminal-blocked", "a terminal gets nothing any more") \
     X("terminal-disarmed", "a window for loads was closed") \
     X("terminal-pinpad", "the PIN pad of a terminal was registered, changed or forgotten") \

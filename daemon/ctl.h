@@ -43,6 +43,7 @@ extern const struct kl_ctl_command kl_ctl_terminal_commands[];  /* ctl_terminal.
 extern const struct kl_ctl_command kl_ctl_tmk_commands[];       /* ctl_tmk.c */
 extern const struct kl_ctl_command kl_ctl_report_commands[];    /* ctl_report.c */
 extern const struct kl_ctl_command kl_ctl_audit_commands[];     /* ctl_audit.c */
+extern const struct kl_ctl_command kl_ctl_backup_commands[];    /* ctl_backup.c */
 extern const struct kl_ctl_command kl_ctl_store_commands[];     /* ctl_store.c */
 extern const struct kl_ctl_command kl_ctl_control_commands[];   /* ctl_control.c */
 

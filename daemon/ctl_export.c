@@ -16,6 +16,7 @@
 #include "daemon/ctl.h"
 #include "daemon/ctl_hsm.h"
 #include "daemon/ctl_store.h"
+#include "daemon/store_wrap.h"
 #include "daemon/store.h"
 #include "pkcs11/binding.h"
 #include "pkcs11/import.h"
@@ -86,6 +87,9 @@ static enum kl_rc find_key(const struct kl_config *config, const struct wish *wi
     struct kl_store *store = NULL;
     enum kl_rc rc = kl_ctl_store_open(config, KL_STORE_READ, &store, err);
 
+    if (rc == KL_OK) {
+        rc = kl_store_wrap_check(store, config->storage_key, err);
+    }
     if (rc == KL_OK) {
         rc = kl_store_terminal_get(store, wish->serial, &terminal, err);
     }

@@ -19,8 +19,10 @@
 #include "daemon/ctl_terminal.h"
 #include "daemon/admin_json.h"
 #include "daemon/life.h"
+#include "daemon/store_wrap.h"
 #include "pkcs11/binding.h"
 #include "pkcs11/ops.h"
+#include "pkcs11/stored.h"
 #include "proto/message.h"
 
 /* ---- Shared ---- */
@@ -44,6 +46,49 @@ static enum kl_rc find_carrier(struct kl_ctl_importer *importer, const struct kl
     return kl_carrier_zmk(session, KL_ZMK_IMPORT, under->zmk, under->wrap, &importer->carrier, err);
 }
 
+/* Earlier storage keys that are still in the HSM. Without one, keys that were destroyed when it was
+ * in use cannot be told any more from others. */
+static enum kl_rc find_retired(struct kl_ctl_importer *importer, struct kl_store *store,
+                               struct kl_err *err)
+{
+    uint32_t generations[KL_RETIRED_MAX];
+    char label[KL_KEY_LABEL_MAX + 1];
+    struct kl_err missing = KL_ERR_INIT;
+    size_t count = 0;
+    enum kl_rc rc = kl_store_wrap_retired(store, generations, KL_RETIRED_MAX, &count, err);
+
+    for (size_t i = 0; i < count && rc == KL_OK; i++) {
+        CK_OBJECT_HANDLE *handle = &importer->retired[importer->retired_count];
+
+        if ((rc = kl_store_wrap_label(store, generations[i], label, err)) == KL_OK &&
+            kl_storage_key_find(kl_hsm_session(importer->hsm), label, handle, &missing) == KL_OK) {
+            importer->retired_count++;
+        } else if (rc == KL_OK) {
+            fprintf(stderr,
+                    "keyloaderctl: warning: %s: keys that were destroyed when it was the storage "
+                    "key are not recognised\n",
+                    missing.text);
+        }
+    }
+    return rc;
+}
+
+/* Before anything comes in: may it go into this store? */
+static enum kl_rc look_at_store(struct kl_ctl_importer *importer, struct kl_err *err)
+{
+    struct kl_store *store = NULL;
+    enum kl_rc rc = kl_ctl_store_open(importer->config, KL_STORE_READ, &store, err);
+
+    if (rc == KL_OK) {
+        rc = kl_store_wrap_check(store, importer->config->storage_key, err);
+    }
+    if (rc == KL_OK) {
+        rc = find_retired(importer, store, err);
+    }
+    kl_store_free(store);
+    return rc;
+}
+
 enum kl_rc kl_ctl_importer_open(const struct kl_config *config, const struct kl_ctl_under *under,
                                 struct kl_ctl_importer *out, struct kl_err *err)
 {
@@ -57,6 +102,9 @@ enum kl_rc kl_ctl_importer_open(const struct kl_config *config, const struct kl_
     if (rc == KL_OK) {
         rc = kl_binding_key_find(kl_hsm_session(importer.hsm), config->binding_key,
                                  &importer.binding_key, err);
+    }
+    if (rc == KL_OK) {
+        rc = look_at_store(&importer, err);
     }
     if (rc == KL_OK && under) {
         rc = find_carrier(&importer, under, err);
@@ -105,6 +153,24 @@ static enum kl_rc from_hex(const char *text, uint8_t out[KL_WRAPPED_MAX], size_t
               : kl_err_set(err, KL_ERR_INPUT, "cryptogram: must be hex digits, two for each byte");
 }
 
+/* What it was known by under earlier storage keys. */
+static enum kl_rc find_known(const struct kl_ctl_importer *importer, struct kl_import *import,
+                             struct kl_err *err)
+{
+    struct kl_session *session = kl_hsm_session(importer->hsm);
+    struct kl_stored_key other;
+    enum kl_rc rc = KL_OK;
+
+    for (size_t i = 0; i < importer->retired_count && rc == KL_OK; i++) {
+        rc = kl_stored_key_under(session, importer->storage_key, importer->retired[i], &import->key,
+                                 &other, err);
+        if (rc == KL_OK) {
+            rc = kl_store_key_digest(&other, import->known[import->known_count++], err);
+        }
+    }
+    return rc;
+}
+
 /* It waits for that terminal and for no other. */
 static enum kl_rc bind(const struct kl_ctl_importer *importer, const char *serial,
                        struct kl_import *import, struct kl_import *out, struct kl_err *err)
@@ -115,6 +181,9 @@ static enum kl_rc bind(const struct kl_ctl_importer *importer, const char *seria
     enum kl_rc rc = kl_binding_compute(kl_hsm_session(importer->hsm), importer->binding_key, &what,
                                        import->key.binding, err);
 
+    if (rc == KL_OK) {
+        rc = find_known(importer, import, err);
+    }
     if (rc == KL_OK) {
         snprintf(import->serial, sizeof(import->serial), "%s", serial);
         memcpy(import->origin, importer->origin, sizeof(import->origin));
@@ -204,8 +273,11 @@ enum kl_rc kl_ctl_import_put(const struct kl_config *config, struct kl_store *st
                              size_t *gated, struct kl_err *err)
 {
     struct kl_terminal terminal;
-    enum kl_rc rc = kl_life_import(store, import, replace, now, err);
+    enum kl_rc rc = kl_store_wrap_adopt(store, config->storage_key, err);
 
+    if (rc == KL_OK) {
+        rc = kl_life_import(store, import, replace, now, err);
+    }
     if (rc == KL_OK && config->terminal_auth != KL_TERMINAL_CERTIFICATE &&
         (rc = kl_store_terminal_get(store, import->serial, &terminal, err)) == KL_OK) {
         *gated += !terminal.accept_imported;

@@ -19,6 +19,8 @@ struct kl_ctl_importer {
     const struct kl_config *config;
     struct kl_hsm *hsm;
     CK_OBJECT_HANDLE storage_key, binding_key;
+    size_t retired_count; /* earlier storage keys, by which destroyed keys are known */
+    CK_OBJECT_HANDLE retired[KL_RETIRED_MAX];
     struct kl_carrier carrier;
     char origin[KL_ORIGIN_MAX + 1];
     int warned; /* bit set of algorithms that were weakly carried: once each is enough */
@@ -40,8 +42,9 @@ enum kl_rc kl_ctl_import_wrapped(struct kl_ctl_importer *importer, const char *s
                                  const char *kcv, struct kl_import *out,
                                  struct kl_err *err) KL_MUST_CHECK;
 
-/* kl_life_import; and *gated goes up by one if the terminal cannot prove who it is and nobody has
- * accepted that, so that the TMK will not go out (life.h). */
+/* kl_life_import, if the store's keys are under the configured storage key; and *gated goes up by
+ * one if the terminal cannot prove who it is and nobody has accepted that, so that the TMK will not
+ * go out (life.h). */
 enum kl_rc kl_ctl_import_put(const struct kl_config *config, struct kl_store *store,
                              const struct kl_import *import, int replace, int64_t now,
                              size_t *gated, struct kl_err *err) KL_MUST_CHECK;

@@ -18,7 +18,7 @@ static const struct kl_ctl_command *const tables[] = {
     kl_ctl_zmk_commands,     kl_ctl_cert_commands,   kl_ctl_terminal_commands,
     kl_ctl_tmk_commands,     kl_ctl_import_commands, kl_ctl_export_commands,
     kl_ctl_report_commands,  kl_ctl_store_commands,  kl_ctl_audit_commands,
-    kl_ctl_control_commands,
+    kl_ctl_control_commands, kl_ctl_backup_commands,
 };
 #define TABLE_COUNT (sizeof tables / sizeof tables[0])
 

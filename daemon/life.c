@@ -60,8 +60,8 @@ enum kl_rc kl_life_terminal(struct kl_store *store, const char *serial, struct k
     return rc;
 }
 
-/* Nothing there is an answer, not a failure. */
-static enum kl_rc answer(enum kl_rc rc, const struct kl_err *looked, int *found, struct kl_err *err)
+enum kl_rc kl_life_answer(enum kl_rc rc, const struct kl_err *looked, int *found,
+                          struct kl_err *err)
 {
     if (rc != KL_OK && rc != KL_ERR_NOT_FOUND) {
         *err = *looked;
@@ -76,7 +76,7 @@ enum kl_rc kl_life_waiting(struct kl_store *store, const char *serial, struct kl
 {
     struct kl_err looked = KL_ERR_INIT;
 
-    return answer(kl_store_import_get(store, serial, out, &looked), &looked, found, err);
+    return kl_life_answer(kl_store_import_get(store, serial, out, &looked), &looked, found, err);
 }
 
 enum kl_rc kl_life_holder(struct kl_store *store, const char *serial, int others,
@@ -87,7 +87,7 @@ enum kl_rc kl_life_holder(struct kl_store *store, const char *serial, int others
     enum kl_rc rc = kl_store_key_holder(store, serial, others, key->cryptogram, key->cryptogram_len,
                                         out, &looked);
 
-    return answer(rc, &looked, found, err);
+    return kl_life_answer(rc, &looked, found, err);
 }
 
 int kl_life_same(const struct kl_stored_key *key, const struct kl_tmk *tmk)
@@ -136,8 +136,8 @@ static enum kl_rc look_device_key(struct kl_store *store, const char *serial,
 {
     struct kl_err looked = KL_ERR_INIT;
     int found;
-    enum kl_rc rc =
-        answer(kl_store_device_key_owner(store, device_key, other, &looked), &looked, &found, err);
+    enum kl_rc rc = kl_life_answer(kl_store_device_key_owner(store, device_key, other, &looked),
+                                   &looked, &found, err);
 
     if (rc == KL_OK && (!found || strcmp(other, serial) == 0)) {
         other[0] = '\0';

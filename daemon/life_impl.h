@@ -29,6 +29,9 @@ enum kl_rc kl_life_check_pinpad(const struct kl_terminal *terminal, const char *
 /* 1 if both cryptograms are the same, and so the keys. */
 int kl_life_same(const struct kl_stored_key *key, const struct kl_tmk *tmk);
 
+/* Nothing there (KL_ERR_NOT_FOUND) is an answer, not a failure: *found 0. */
+enum kl_rc kl_life_answer(enum kl_rc rc, const struct kl_err *looked, int *found,
+                          struct kl_err *err) KL_MUST_CHECK;
 /* What waits for the terminal; *found 0 if nothing. */
 enum kl_rc kl_life_waiting(struct kl_store *store, const char *serial, struct kl_import *out,
                            int *found, struct kl_err *err) KL_MUST_CHECK;

@@ -173,6 +173,37 @@ static enum kl_rc check_import(const struct kl_import *import, const struct kl_t
     return KL_OK;
 }
 
+static enum kl_rc is_others(const struct kl_import *import, const struct kl_holder *holder,
+                            struct kl_err *err)
+{
+    if (holder->version == 0) {
+        return kl_err_set(err, KL_ERR_REFUSED,
+                          "terminal %s: the same key has been imported for terminal %s",
+                          import->serial, holder->serial);
+    }
+    return kl_err_set(err, KL_ERR_REFUSED,
+                      "terminal %s: the same key is terminal %s's TMK version %" PRIu32,
+                      import->serial, holder->serial, holder->version);
+}
+
+/* Keys that were destroyed before the storage key was changed are known by what they were under
+ * that. */
+static enum kl_rc check_known(struct kl_store *store, const struct kl_import *import,
+                              struct kl_err *err)
+{
+    struct kl_holder holder;
+    struct kl_err looked = KL_ERR_INIT;
+    int found = 0;
+    enum kl_rc rc = KL_OK;
+
+    for (size_t i = 0; i < import->known_count && rc == KL_OK && !found; i++) {
+        rc = kl_life_answer(kl_store_digest_holder(store, import->serial, import->known[i], &holder,
+                                                   &looked),
+                            &looked, &found, err);
+    }
+    return rc == KL_OK && found ? is_others(import, &holder, err) : rc;
+}
+
 static enum kl_rc check_others(struct kl_store *store, const struct kl_import *import,
                                struct kl_err *err)
 {
@@ -181,16 +212,9 @@ static enum kl_rc check_others(struct kl_store *store, const struct kl_import *i
     enum kl_rc rc = kl_life_holder(store, import->serial, 1, &import->key, &holder, &found, err);
 
     if (rc != KL_OK || !found) {
-        return rc;
+        return rc == KL_OK ? check_known(store, import, err) : rc;
     }
-    if (holder.version == 0) {
-        return kl_err_set(err, KL_ERR_REFUSED,
-                          "terminal %s: the same key has been imported for terminal %s",
-                          import->serial, holder.serial);
-    }
-    return kl_err_set(err, KL_ERR_REFUSED,
-                      "terminal %s: the same key is terminal %s's TMK version %" PRIu32,
-                      import->serial, holder.serial, holder.version);
+    return is_others(import, &holder, err);
 }
 
 /* One that was in use once or is revoked does not come back. Its cryptogram is gone; so the KCV

@@ -8,6 +8,7 @@
 #include "conf/cli.h"
 #include "daemon/life.h"
 #include "daemon/life_impl.h"
+#include "daemon/life_restore.h"
 
 #define ATTEMPTS_MAX 100
 
@@ -33,7 +34,8 @@ enum kl_rc kl_life_register(struct kl_store *store, const struct kl_terminal *te
     }
     memcpy(fresh.serial, terminal->serial, sizeof(fresh.serial));
     memcpy(fresh.pinpad_serial, terminal->pinpad_serial, sizeof(fresh.pinpad_serial));
-    if ((rc = kl_store_terminal_add(store, &fresh, err)) != KL_OK) {
+    if ((rc = kl_store_terminal_add(store, &fresh, err)) != KL_OK ||
+        (rc = kl_life_floor(store, fresh.serial, err)) != KL_OK) {
         return rc;
     }
     return kl_life_audit(store, now, "terminal-registered", fresh.serial,

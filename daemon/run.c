@@ -18,6 +18,7 @@
 #include "daemon/listener.h"
 #include "daemon/reload.h"
 #include "daemon/service.h"
+#include "daemon/store_wrap.h"
 #include "daemon/trust.h"
 #include "daemon/worker.h"
 
@@ -222,6 +223,9 @@ static enum kl_rc start_store(struct kl_daemon *daemon, struct kl_err *err)
         rc = kl_store_claim(store, err);
     }
     if (rc == KL_OK) {
+        rc = kl_store_wrap_start(store, service->config->storage_key, err);
+    }
+    if (rc == KL_OK) {
         rc = kl_committer_new(service->base, store, &service->committer, err);
     }
     if (rc != KL_OK) {
@@ -272,6 +276,9 @@ enum kl_rc kl_run_check(const struct kl_config *config, struct kl_err *err)
     rc = kl_trust_load(config, time(NULL), &trust, err);
     if (rc == KL_OK) {
         rc = kl_store_open(config->store, KL_STORE_READ, &store, err);
+    }
+    if (rc == KL_OK) {
+        rc = kl_store_wrap_check(store, config->storage_key, err);
     }
     if (rc == KL_OK) {
         kl_reload_wants(trust, NULL, &wants);

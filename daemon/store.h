@@ -46,6 +46,15 @@ enum kl_rc kl_store_claimed(const char *path, int *claimed, struct kl_err *err) 
  * program may be at the store meanwhile. KL_ERR_EXISTS. */
 enum kl_rc kl_store_copy(const struct kl_store *store, const char *path,
                          struct kl_err *err) KL_MUST_CHECK;
+/* The same of a store by name, whatever its schema; tell (may be NULL) hears how many of its pages
+ * are done. */
+typedef void (*kl_copy_fn)(uint64_t done, uint64_t total, void *arg);
+enum kl_rc kl_store_copy_file(const char *from, const char *path, kl_copy_fn tell, void *arg,
+                              struct kl_err *err) KL_MUST_CHECK;
+/* Puts the contents of the store at `from` in the place of those of the store at `path`, in one
+ * transaction of that: whoever uses it waits, and then sees the new ones; a crash leaves either.
+ * KL_ERR_STORE and the like if the file there is so damaged that it cannot be written to. */
+enum kl_rc kl_store_replace(const char *from, const char *path, struct kl_err *err) KL_MUST_CHECK;
 
 /* One transaction at a time; everything below that writes needs one (KL_ERR_STORE outside of it, or
  * when a full disk or the like has already undone it). Commit is durable (fsync) when it returns
@@ -172,11 +181,16 @@ enum kl_rc kl_store_tmk_superseded(struct kl_store *store, int64_t since, struct
 /* ---- Imported TMKs that wait for their load, one a terminal at most ---- */
 
 #define KL_ORIGIN_MAX 96 /* bytes */
+#define KL_RETIRED_MAX 8 /* earlier storage keys that are looked at, the latest */
 struct kl_import {
     char serial[KL_SERIAL_MAX + 1];
     struct kl_stored_key key; /* the TMK under the storage key, bound as waiting */
     int64_t created;
     char origin[KL_ORIGIN_MAX + 1]; /* for people: "transport:LABEL", "zmk:LABEL", "components" */
+    /* For kl_life_import alone, and not stored: digests of the same key's cryptograms under earlier
+     * storage keys of this store, by which destroyed keys of then are known. */
+    size_t known_count;
+    uint8_t known[KL_RETIRED_MAX][KL_HASH_LEN];
 };
 
 /* Puts it in place of one that waits already. KL_ERR_NOT_FOUND: no such terminal. */
@@ -227,6 +241,14 @@ struct kl_holder {
 enum kl_rc kl_store_key_holder(struct kl_store *store, const char *serial, int others,
                                const uint8_t *cryptogram, size_t cryptogram_len,
                                struct kl_holder *out, struct kl_err *err) KL_MUST_CHECK;
+
+/* The same of others, by such a digest. */
+enum kl_rc kl_store_digest_holder(struct kl_store *store, const char *serial,
+                                  const uint8_t digest[KL_HASH_LEN], struct kl_holder *out,
+                                  struct kl_err *err) KL_MUST_CHECK;
+/* By which a key is known when its cryptogram is gone: SHA-256 of that. */
+enum kl_rc kl_store_key_digest(const struct kl_stored_key *key, uint8_t out[KL_HASH_LEN],
+                               struct kl_err *err) KL_MUST_CHECK;
 
 enum kl_share {
     KL_SHARE_TMK = 1,        /* the same live TMK */

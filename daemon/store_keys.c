@@ -10,7 +10,7 @@
 
 /* ---- A stored key: four columns (alg, cryptogram, kcv, binding) ---- */
 
-static int get_key(sqlite3_stmt *stmt, int column, struct kl_stored_key *out)
+int kl_sql_stored_key(sqlite3_stmt *stmt, int column, struct kl_stored_key *out)
 {
     int64_t alg;
     size_t len;
@@ -43,7 +43,8 @@ static enum kl_rc read_import(struct kl_store *store, sqlite3_stmt *stmt, void *
 {
     struct kl_import import = {0};
 
-    if (!kl_sql_text(stmt, 0, import.serial, KL_SERIAL_MAX) || !get_key(stmt, 1, &import.key) ||
+    if (!kl_sql_text(stmt, 0, import.serial, KL_SERIAL_MAX) ||
+        !kl_sql_stored_key(stmt, 1, &import.key) ||
         !kl_sql_number(stmt, 5, INT64_MIN, INT64_MAX, &import.created) ||
         !kl_sql_text(stmt, 6, import.origin, KL_ORIGIN_MAX)) {
         return kl_sql_damaged(store, "imported", err);
@@ -57,10 +58,11 @@ enum kl_rc kl_store_import_put(struct kl_store *store, const struct kl_import *i
 {
     sqlite3_stmt *stmt = NULL;
     enum kl_rc rc = kl_sql_writer(store, KL_SQL_IMPORT_PUT,
-                                  "INSERT INTO imported (" IMPORT_COLUMNS ")"
-                                  " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)"
+                                  "INSERT INTO imported (" IMPORT_COLUMNS ", wrap)"
+                                  " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, " KL_SQL_GENERATION ")"
                                   " ON CONFLICT (serial) DO UPDATE SET alg = ?2, cryptogram = ?3,"
-                                  " kcv = ?4, binding = ?5, created = ?6, origin = ?7",
+                                  " kcv = ?4, binding = ?5, created = ?6, origin = ?7,"
+                                  " wrap = excluded.wrap",
                                   &stmt, err);
 
     if (rc != KL_OK) {
@@ -147,8 +149,8 @@ static enum kl_rc read_working(struct kl_store *store, sqlite3_stmt *stmt, void 
     int64_t version;
 
     if (!kl_sql_text(stmt, 0, working.serial, KL_SERIAL_MAX) ||
-        !kl_sql_number(stmt, 1, 1, KL_VERSION_MAX, &version) || !get_key(stmt, 2, &working.pik) ||
-        !get_key(stmt, 6, &working.mak) ||
+        !kl_sql_number(stmt, 1, 1, KL_VERSION_MAX, &version) ||
+        !kl_sql_stored_key(stmt, 2, &working.pik) || !kl_sql_stored_key(stmt, 6, &working.mak) ||
         !kl_sql_number(stmt, 10, INT64_MIN, INT64_MAX, &working.created)) {
         return kl_sql_damaged(store, "working", err);
     }
@@ -163,11 +165,13 @@ enum kl_rc kl_store_working_put(struct kl_store *store, const struct kl_working 
     sqlite3_stmt *stmt = NULL;
     enum kl_rc rc =
         kl_sql_writer(store, KL_SQL_WORKING_PUT,
-                      "INSERT INTO working (" WORKING_COLUMNS ")"
-                      " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)"
+                      "INSERT INTO working (" WORKING_COLUMNS ", wrap)"
+                      " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11,"
+                      " " KL_SQL_GENERATION ")"
                       " ON CONFLICT (serial) DO UPDATE SET tmk_version = ?2, pik_alg = ?3,"
                       " pik_cryptogram = ?4, pik_kcv = ?5, pik_binding = ?6, mak_alg = ?7,"
-                      " mak_cryptogram = ?8, mak_kcv = ?9, mak_binding = ?10, created = ?11",
+                      " mak_cryptogram = ?8, mak_kcv = ?9, mak_binding = ?10, created = ?11,"
+                      " wrap = excluded.wrap",
                       &stmt, err);
 
     if (rc != KL_OK) {
@@ -273,6 +277,34 @@ enum kl_rc kl_store_key_holder(struct kl_store *store, const char *serial, int o
         rc = kl_err_set(err, KL_ERR_NOT_FOUND, "no terminal has that key");
     }
     return rc;
+}
+
+enum kl_rc kl_store_digest_holder(struct kl_store *store, const char *serial,
+                                  const uint8_t digest[KL_HASH_LEN], struct kl_holder *out,
+                                  struct kl_err *err)
+{
+    sqlite3_stmt *stmt = NULL;
+    int found = 0;
+    enum kl_rc rc = kl_sql_keep(store, KL_SQL_DIGEST_HOLDER,
+                                "SELECT serial, version FROM tmk WHERE digest = ?2"
+                                " AND serial != ?1 LIMIT 1",
+                                &stmt, err);
+
+    if (rc != KL_OK) {
+        return rc;
+    }
+    kl_sql_bind_text(stmt, 1, serial);
+    kl_sql_bind_blob(stmt, 2, digest, KL_HASH_LEN);
+    if ((rc = kl_sql_get(store, stmt, read_holder, out, &found, err)) == KL_OK && !found) {
+        rc = kl_err_set(err, KL_ERR_NOT_FOUND, "no terminal had that key");
+    }
+    return rc;
+}
+
+enum kl_rc kl_store_key_digest(const struct kl_stored_key *key, uint8_t out[KL_HASH_LEN],
+                               struct kl_err *err)
+{
+    return kl_sql_digest(key->cryptogram, key->cryptogram_len, out, err);
 }
 
 static enum kl_rc take_share(struct kl_store *store, sqlite3_stmt *stmt,

@@ -304,8 +304,9 @@ enum kl_rc kl_store_tmk_add(struct kl_store *store, const struct kl_tmk *tmk, st
 
     if (rc == KL_OK) {
         rc = kl_sql_writer(store, KL_SQL_TMK_ADD,
-                           "INSERT INTO tmk (" TMK_ALL_COLUMNS ") VALUES (?1, ?2, ?3, ?4, ?5, ?6,"
-                           " ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)",
+                           "INSERT INTO tmk (" TMK_ALL_COLUMNS ", wrap) VALUES (?1, ?2, ?3, ?4,"
+                           " ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18,"
+                           " " KL_SQL_GENERATION ")",
                            &stmt, err);
     }
     if (rc != KL_OK) {

@@ -46,6 +46,10 @@ enum kl_sql {
     KL_SQL_REQUEST_ADD,
     KL_SQL_REQUEST_GET,
     KL_SQL_REQUEST_UPDATE,
+    KL_SQL_DIGEST_HOLDER,
+    KL_SQL_REWRAP_TMK,
+    KL_SQL_REWRAP_WORKING,
+    KL_SQL_REWRAP_IMPORT,
     KL_SQL_COUNT,
 };
 
@@ -77,6 +81,12 @@ int kl_schema_rules(sqlite3 *db); /* SQLite's code */
 void kl_sql_unclaim(struct kl_store *store);
 /* Root gives a file that it made beside the store to the store's owner. */
 void kl_sql_give(const struct kl_store *store, int fd);
+
+/* The generation of the storage key that what is written now is under (daemon/store_wrap.h), as SQL
+ * has it. */
+#define KL_META_GENERATION "wrap"
+#define KL_SQL_GENERATION \
+    "coalesce((SELECT CAST(value AS INTEGER) FROM meta WHERE name = '" KL_META_GENERATION "'), 1)"
 
 /* What an extended SQLite code means to us; *hint says it to people. */
 enum kl_rc kl_sql_rc(int code, const char **hint);
@@ -138,6 +148,9 @@ enum kl_rc kl_sql_each(struct kl_store *store, const char *sql, const char *text
 int kl_sql_text(sqlite3_stmt *stmt, int column, char *out, size_t max);
 int kl_sql_blob(sqlite3_stmt *stmt, int column, uint8_t *out, size_t min, size_t max, size_t *len);
 int kl_sql_number(sqlite3_stmt *stmt, int column, int64_t min, int64_t max, int64_t *out);
+
+/* Four columns: algorithm, cryptogram, KCV, binding. */
+int kl_sql_stored_key(sqlite3_stmt *stmt, int column, struct kl_stored_key *out);
 
 enum kl_rc kl_sql_damaged(struct kl_store *store, const char *table, struct kl_err *err);
 

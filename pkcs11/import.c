@@ -10,6 +10,7 @@
 #include "pkcs11/object.h"
 #include "pkcs11/ops.h"
 #include "pkcs11/rv.h"
+#include "pkcs11/stored.h"
 #include "pkcs11/tmpl.h"
 
 void kl_carrier_end(struct kl_session *session, struct kl_carrier *carrier)
@@ -201,20 +202,6 @@ static enum kl_rc wrap_out(struct kl_session *session, const struct kl_carrier *
     return KL_OK;
 }
 
-/* That it is the key of that KCV. */
-static enum kl_rc check_stored(struct kl_session *session, CK_OBJECT_HANDLE key,
-                               const struct kl_stored_key *stored, struct kl_err *err)
-{
-    uint8_t kcv[KL_KCV_LEN_MAX];
-    enum kl_rc rc = kl_op_kcv(session, key, stored->alg, stored->kcv_len, kcv, err);
-
-    if (rc == KL_OK && CRYPTO_memcmp(kcv, stored->kcv, stored->kcv_len) != 0) {
-        rc = kl_err_set(err, KL_ERR_STORE,
-                        "the stored key has another KCV than the store says: damaged or swapped");
-    }
-    return rc;
-}
-
 enum kl_rc kl_tmk_export(struct kl_session *session, CK_OBJECT_HANDLE storage_key,
                          const struct kl_carrier *carrier, int enforce,
                          const struct kl_stored_key *key, uint8_t out[KL_WRAPPED_MAX], size_t *len,
@@ -233,11 +220,7 @@ enum kl_rc kl_tmk_export(struct kl_session *session, CK_OBJECT_HANDLE storage_ke
         return rc;
     }
     expected = wrapped_len(carrier, info);
-    rc = kl_op_unwrap_stored(session, storage_key, key->alg, key->cryptogram, key->cryptogram_len,
-                             KL_USE_KCV, &handle, err);
-    if (rc == KL_OK) {
-        rc = check_stored(session, handle, key, err);
-    }
+    rc = kl_stored_key_open(session, storage_key, key, &handle, err);
     if (rc == KL_OK) {
         rc = wrap_out(session, carrier, handle, expected, out, err);
     }

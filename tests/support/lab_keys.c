@@ -265,6 +265,17 @@ struct kl_tmk lab_tmk_row(struct lab *lab, const char *serial, unsigned version)
     return row;
 }
 
+/* The configured one, or the default. */
+static const char *storage_label(const struct lab *lab)
+{
+    for (size_t i = 0; i < lab->setting_count; i++) {
+        if (strcmp(lab->settings[i].key, "storage-key") == 0) {
+            return lab->settings[i].value;
+        }
+    }
+    return "tmk-storage";
+}
+
 void lab_clear_key(struct lab *lab, enum kl_alg alg, const uint8_t *cryptogram, size_t len,
                    uint8_t out[KL_TMK_LEN_MAX])
 {
@@ -286,7 +297,7 @@ void lab_clear_key(struct lab *lab, enum kl_alg alg, const uint8_t *cryptogram, 
     ck_assert_int_eq(getrandom(kl_secret_data(value), KL_TMK_LEN_MAX, 0), KL_TMK_LEN_MAX);
     OK(kl_hsm_open(&where, 0, &hsm, &err));
     struct kl_session *session = kl_hsm_session(hsm);
-    OK(kl_storage_key_find(session, "tmk-storage", &storage, &err));
+    OK(kl_storage_key_find(session, storage_label(lab), &storage, &err));
     OK(kl_op_unwrap_stored(session, storage, alg, cryptogram, len, KL_USE_KCV, &key, &err));
     OK(kl_op_import_value(session, KL_ALG_AES256, kl_secret_data(value), KL_USE_WRAP, &kek, &err));
     OK(kl_op_wrap(session, kek, key, wrapped, &wrapped_len, &err));
