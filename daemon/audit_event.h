@@ -23,6 +23,7 @@
     X("device-key-recorded", "the first device key of a terminal") \
     X("drain-asked", "an operator has had the daemon end") \
     X("import-dropped", "an imported TMK waits no longer: why") \
+    X("key-deleted", "key delete is about to destroy a key: its role and label") \
     X("key-destroyed", "key generate --replace has destroyed a work key") \
     X("key-exported", "a TMK or working key went out under a host's public key or a zone key") \
     X("key-generated", "a key was made in the HSM: its role and label") \

@@ -150,7 +150,7 @@ const struct kl_ctl_command kl_ctl_control_commands[] = {
      "what operators have requested that takes two of them"},
     {"request", "show", request_show, "ID", "one of these"},
     {"request", "approve", request_approve, "ID",
-     "approves another operator's request: it is carried out, or may be with --request ID"},
+     "approves another operator's request: it is carried out, or may be now, by who made it"},
     {"request", "reject", request_reject, "ID [--reason TEXT]",
      "rejects a request, or takes one's own back"},
     {0},

@@ -3,6 +3,7 @@
  * keyloaderctl tmk export: a terminal's TMK, or its working keys, for the acquirer's host, under a
  * zone key or the host's certificate. Recorded before it is shown.
  */
+#include <ctype.h>
 #include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
@@ -14,6 +15,7 @@
 #include "conf/options.h"
 #include "conf/report.h"
 #include "daemon/ctl.h"
+#include "daemon/ctl_dual.h"
 #include "daemon/ctl_hsm.h"
 #include "daemon/ctl_store.h"
 #include "daemon/store_wrap.h"
@@ -35,6 +37,7 @@ struct wish {
     uint32_t version; /* 0 = the active one */
     int has_wrap;
     enum kl_wrap wrap;
+    struct kl_ctl_dual dual;
 };
 
 /* What leaves, and how it is called. */
@@ -243,12 +246,15 @@ static enum kl_rc record(const struct kl_config *config, const struct wish *wish
                         sizeof(fields) / sizeof(fields[0]), err);
 }
 
-static enum kl_rc export_key(struct kl_ctl *ctl, const struct wish *wish, struct kl_err *err)
+static enum kl_rc export_key(struct kl_ctl *ctl, struct wish *wish, struct kl_err *err)
 {
     struct parcel parcel = {0};
     struct kl_hsm *hsm = NULL;
-    enum kl_rc rc = find_key(&ctl->config, wish, &parcel, err);
+    enum kl_rc rc = kl_ctl_dual_begin(ctl, &wish->dual, err);
 
+    if (rc == KL_OK) {
+        rc = find_key(&ctl->config, wish, &parcel, err);
+    }
     if (rc == KL_OK) {
         rc = kl_ctl_hsm_open(&ctl->config, 0, &hsm, err);
     }
@@ -257,6 +263,9 @@ static enum kl_rc export_key(struct kl_ctl *ctl, const struct wish *wish, struct
     }
     kl_kcv_format(parcel.key.kcv, parcel.key.kcv_len, parcel.kcv);
     rc = check_binding(&ctl->config, kl_hsm_session(hsm), wish, &parcel, err);
+    if (rc == KL_OK) {
+        rc = kl_ctl_dual_use(ctl, &wish->dual, err);
+    }
     if (rc == KL_OK) {
         rc = wrap(&ctl->config, kl_hsm_session(hsm), wish, &parcel, err);
     }
@@ -329,6 +338,24 @@ static enum kl_rc check_ways(const struct wish *wish, struct kl_err *err)
     return KL_OK;
 }
 
+/* What two operators agree on: all of it. */
+static json_t *export_params(const struct wish *wish)
+{
+    char under[KL_KEY_LABEL_MAX + KL_FINGERPRINT_TEXT + 8], *c;
+
+    snprintf(under, sizeof(under), "%s:%.*s", wish->zmk ? "zmk" : "host", KL_FINGERPRINT_TEXT,
+             wish->zmk ? wish->zmk : wish->fingerprint);
+    for (c = under; !wish->zmk && *c; c++) {
+        *c = (char)tolower((unsigned char)*c);
+    }
+    return json_pack("{s:s, s:s, s:I, s:s, s:s}", "serial", wish->serial, "key",
+                     which_names[wish->which], "version", (json_int_t)wish->version, "under", under,
+                     "wrap",
+                     !wish->zmk                  ? "oaep"
+                     : wish->wrap == KL_WRAP_KWP ? "kwp"
+                                                 : "kw");
+}
+
 static enum kl_rc tmk_export(struct kl_ctl *ctl, int argc, char **argv, struct kl_err *err)
 {
     struct wish wish = {0};
@@ -339,6 +366,7 @@ static enum kl_rc tmk_export(struct kl_ctl *ctl, int argc, char **argv, struct k
         {"--key", .take = take_key, .out = &wish},
         {"--wrap", .take = take_wrap, .out = &wish},
         {"--version", .number = &wish.version, .min = 1, .max = KL_VERSION_MAX},
+        {"--request", .number = &wish.dual.request, .min = 1, .max = INT32_MAX},
         {0},
     };
     enum kl_rc rc;
@@ -348,15 +376,19 @@ static enum kl_rc tmk_export(struct kl_ctl *ctl, int argc, char **argv, struct k
         return rc;
     }
     wish.serial = argv[optind];
-    return export_key(ctl, &wish, err);
+    wish.dual.kind = "tmk-export";
+    wish.dual.params = export_params(&wish);
+    rc = export_key(ctl, &wish, err);
+    return kl_ctl_dual_end(ctl, &wish.dual, rc, err);
 }
 
 const struct kl_ctl_command kl_ctl_export_commands[] = {
     {"tmk", "export", tmk_export,
      "SERIAL (--under-zmk LABEL [--wrap kw|kwp] | --under-cert FILE --fingerprint HEX) "
-     "[--version N] [--key tmk|pik|mak]",
+     "[--version N] [--key tmk|pik|mak] [--request ID]",
      "Gives out a terminal's active TMK (or version N), or one of its working keys, under a zone\n"
      "      key, or under the RSA key of a host's certificate, whose SHA-256 (of the\n"
-     "      SubjectPublicKeyInfo) is HEX; it is recorded"},
+     "      SubjectPublicKeyInfo) is HEX; it is recorded; takes two operators unless [control]\n"
+     "      dual-control says otherwise: ID is their request"},
     {0},
 };

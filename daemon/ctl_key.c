@@ -328,6 +328,11 @@ static enum kl_rc key_generate(struct kl_ctl *ctl, int argc, char **argv, struct
     struct kl_hsm *hsm = NULL;
     enum kl_rc rc = parse_generate(argc, argv, &wish, err);
 
+    if (rc == KL_OK && wish.replace && kl_config_dual(&ctl->config, KL_DUAL_KEY_DELETE)) {
+        rc = kl_err_set(err, KL_ERR_REFUSED,
+                        "--replace: deleting a key takes two operators ([control] dual-control "
+                        "names key-delete): `key delete` it first");
+    }
     if (rc == KL_OK && wish.replace) {
         rc = refuse_while_serving(&ctl->config, err);
     }
@@ -495,6 +500,9 @@ const struct kl_ctl_command kl_ctl_key_commands[] = {
     {"key", "show", key_show, "[--label LABEL]",
      "Show a work key, the storage key and the binding key, and check them"},
     {"key", "list", key_list, "", "The work keys in the HSM"},
+    {"key", "delete", kl_ctl_key_delete, "LABEL [--request ID]",
+     "Destroy a work key without certificate, a transport key or a zone key; takes two operators\n"
+     "      unless [control] dual-control says otherwise: ID is their request"},
     {"key", "csr", kl_ctl_key_csr, "--subject NAME --out FILE|- [--label LABEL] [--force]",
      "Write a certification request (PKCS#10, PEM) for a work key, for the CA to sign"},
     {0},

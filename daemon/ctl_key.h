@@ -42,4 +42,7 @@ enum kl_rc kl_ctl_work_json(const struct kl_config *config, const char *label, e
 enum kl_rc kl_ctl_made_json(const struct kl_config *config, json_t *work,
                             const struct kl_ctl_made *made, struct kl_err *err) KL_MUST_CHECK;
 
+/* A command, in ctl_delete.c. */
+enum kl_rc kl_ctl_key_delete(struct kl_ctl *ctl, int argc, char **argv, struct kl_err *err);
+
 #endif

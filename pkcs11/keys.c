@@ -248,3 +248,11 @@ enum kl_rc kl_pair_destroy(struct kl_session *session, const char *label, struct
     }
     return rc;
 }
+
+enum kl_rc kl_key_destroy(struct kl_session *session, CK_OBJECT_HANDLE key, const char *label,
+                          struct kl_err *err)
+{
+    CK_RV rv = kl_session_functions(session)->C_DestroyObject(kl_session_handle(session), key);
+
+    return rv == CKR_OK ? KL_OK : kl_rv_err(err, rv, "C_DestroyObject", "key \"%s\"", label);
+}

@@ -65,6 +65,10 @@ enum kl_rc kl_pair_find_work(struct kl_session *session, const char *label, enum
 enum kl_rc kl_pair_destroy(struct kl_session *session, const char *label,
                            struct kl_err *err) KL_MUST_CHECK;
 
+/* Destroys one token object, which a find above has found. */
+enum kl_rc kl_key_destroy(struct kl_session *session, CK_OBJECT_HANDLE key, const char *label,
+                          struct kl_err *err) KL_MUST_CHECK;
+
 /* The storage key: AES-256, wrap and unwrap only, unextractable token object; CKA_UNWRAP_TEMPLATE
  * makes what it unwraps a sensitive session key, CKA_ALLOWED_MECHANISMS = AES key wrap. */
 enum kl_rc kl_storage_key_generate(struct kl_session *session, const char *label,
