@@ -86,7 +86,7 @@ TOOLS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(filter-out %_p11.c,$(wildcard t
 SUPPORT := $(call objs,$(wildcard tests/support/*.c))
 
 SOURCES := $(wildcard $(addsuffix /*.[ch],$(ROOMS)) tests/*/*.[ch])
-SCRIPTS := $(wildcard .ci/run .ci/*.sh tests/*.sh conf/debian/*.sh conf/debian/*.postinst conf/debian/*.postrm)
+SCRIPTS := $(wildcard .ci/run .ci/*.sh tests/*.sh conf/completion/*.bash conf/debian/*.sh conf/debian/*.postinst conf/debian/*.postrm)
 
 .PHONY: all deps tests tools check check-unit check-integration check-asan check-tsan check-docs check-operations fuzz \
         fuzzers         fuzz-run demo lint format vectors man install deb check-package clean
@@ -226,7 +226,9 @@ install: all man
 	install -m 0644 conf/keyloaderd.conf $(DOC)/examples/
 	install -m 0644 LICENSE README.md $(DOC)/
 	install -m 0644 CHANGELOG.md $(wildcard docs/*.md) $(DOC)/docs/
-	install -d $(addprefix $(SHARE)/man/man,1 5 8)
+	install -d $(addprefix $(SHARE)/man/man,1 5 8) $(SHARE)/bash-completion/completions
+	$(foreach p,$(notdir $(BINS)),install -m 0644 conf/completion/keyloader.bash \
+	    $(SHARE)/bash-completion/completions/$(p) &&) :
 	$(foreach n,1 5 8,install -m 0644 $(filter %.$(n),$(MAN)) $(SHARE)/man/man$(n)/ &&) :
 
 # ---- Debian packages ----

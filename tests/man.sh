@@ -119,6 +119,42 @@ for page in docs/man/*.[1-9] docs/man/*.in; do
     fi
 done
 
+# ---- Shell completion: what it offers is every command, and every option of each ----
+
+# shellcheck source=conf/completion/keyloader.bash
+. conf/completion/keyloader.bash
+offered() { # WORD...: completes the last one
+    COMP_WORDS=("$@")
+    COMP_CWORD=$(($# - 1))
+    _keyloader "$build/bin/$1" "$1"
+}
+for program in keyloaderd keyloaderctl acquire-ca terminal-sim; do
+    : > "$scratch/completion"
+    while read -r first second third; do
+        case $third$second$first in
+        *--*) words=("${first/#--*/}" "${second/#--*/}") ;;
+        *) continue ;;
+        esac
+        # Without the empty ones.
+        read -ra words <<< "${words[*]}"
+        option=${third:-${second:-$first}}
+        offered "$program" "${words[@]}" "$option"
+        printf '%s\n' "${COMPREPLY[@]}" | grep -qxe "$option" || echo "$program ${words[*]} $option"
+    done < "$scratch/$program --help" >> "$scratch/completion"
+    while read -r first second _; do
+        [[ $first != --* ]] || continue
+        offered "$program" "$first"
+        printf '%s\n' "${COMPREPLY[@]}" | grep -qxe "$first" || echo "$program $first"
+        [[ -n $second && $second != --* ]] || continue
+        offered "$program" "$first" "$second"
+        printf '%s\n' "${COMPREPLY[@]}" | grep -qxe "$second" || echo "$program $first $second"
+    done < "$scratch/$program --help" >> "$scratch/completion"
+    if [[ -s $scratch/completion ]]; then
+        sed 's/^/completion does not offer: /' "$scratch/completion"
+        bad=1
+    fi
+done
+
 # ---- Configuration ----
 
 keys_of_help() {
