@@ -217,14 +217,29 @@ static void on_sweep(evutil_socket_t fd, short what, void *arg)
 
 /* ---- Peers ---- */
 
-enum kl_rc kl_control_role(const struct kl_control *control, const struct kl_peer_id *id,
+/* Looked up once for each configuration: the system's groups may be somewhere slow. */
+static enum kl_rc find_roles(struct kl_control *control, struct kl_err *err)
+{
+    const struct kl_config *config = control->service->config;
+    struct kl_roles roles = {0};
+    enum kl_rc rc = KL_OK;
+
+    if (control->judged_by != config && (rc = kl_roles_find(config, &roles, err)) == KL_OK) {
+        kl_config_unref(control->judged_by);
+        control->judged_by = kl_config_ref(config);
+        control->roles = roles;
+    }
+    return rc;
+}
+
+enum kl_rc kl_control_role(struct kl_control *control, const struct kl_peer_id *id,
                            enum kl_role *out, struct kl_err *err)
 {
-    struct kl_roles roles = {0};
-    enum kl_rc rc = kl_roles_find(control->service->config, &roles, err);
+    static const struct kl_roles nobody;
+    enum kl_rc rc = find_roles(control, err);
 
     /* Without groups there are root and the daemon's own user. */
-    *out = kl_role_of(&roles, id);
+    *out = kl_role_of(rc == KL_OK ? &control->roles : &nobody, id);
     return *out == KL_ROLE_NONE ? rc : KL_OK;
 }
 
@@ -355,14 +370,14 @@ static enum kl_rc start_listening(struct kl_control *control, int fd, struct kl_
 static enum kl_rc get_socket(struct kl_control *control, int *fd, struct kl_err *err)
 {
     const struct kl_config *config = control->service->config;
-    struct kl_roles roles;
-    enum kl_rc rc = kl_roles_find(config, &roles, err);
+    enum kl_rc rc = find_roles(control, err);
 
     if (rc != KL_OK) {
         return rc;
     }
-    return *fd >= 0 ? kl_control_adopt(*fd, err)
-                    : kl_control_bind(config->control_socket, &roles, fd, &control->file, err);
+    return *fd >= 0
+               ? kl_control_adopt(*fd, err)
+               : kl_control_bind(config->control_socket, &control->roles, fd, &control->file, err);
 }
 
 enum kl_rc kl_control_new(struct kl_service *service, int fd, struct kl_control **out,
@@ -428,5 +443,6 @@ void kl_control_free(struct kl_control *control)
     if (control->sweep) {
         event_free(control->sweep);
     }
+    kl_config_unref(control->judged_by);
     free(control);
 }

@@ -29,6 +29,9 @@ struct kl_control {
     struct event *resume; /* after descriptors ran out */
     struct event *sweep;  /* requests that expire */
     struct kl_control_file file;
+    /* What the groups of `judged_by` are (a reference; NULL: not looked up yet) */
+    const struct kl_config *judged_by;
+    struct kl_roles roles;
     struct kl_control_peers peers;
     size_t peer_count;
     struct kl_quota alarms;
@@ -57,7 +60,7 @@ struct kl_control_peer {
 /* ---- control.c ---- */
 
 /* Who may do what, by the configuration in force. */
-enum kl_rc kl_control_role(const struct kl_control *control, const struct kl_peer_id *id,
+enum kl_rc kl_control_role(struct kl_control *control, const struct kl_peer_id *id,
                            enum kl_role *out, struct kl_err *err) KL_MUST_CHECK;
 /* Logs a refusal and puts it on record, both within a budget. */
 void kl_control_alarm(struct kl_control *control, const char *actor, const char *what,
