@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "tests/support/control.h"
@@ -33,6 +34,15 @@ static void abandon(void)
     lab_abandon(&lab);
 }
 
+/* A scratch folder's file system need not have access lists, by which auditors get in. */
+static void start(void)
+{
+    lab_start(&lab);
+    if (lab_log_count(&lab, "event=control-no-access-list") > 0) {
+        ck_assert_int_eq(chmod(sock, 0666), 0);
+    }
+}
+
 static void begin(const char *name)
 {
     lab_begin(&lab, name);
@@ -42,7 +52,7 @@ static void begin(const char *name)
     lab_set(&lab, "control", "dual-control", "arm-all, export, revoke, key-delete");
     lab_terminal(&lab, "T1", "tdes2");
     lab_arm(&lab, "T1", 5);
-    lab_start(&lab);
+    start();
     ck_assert_int_eq(lab_load(&lab, "T1", lab.port), 0);
 }
 
@@ -105,7 +115,7 @@ START_TEST(test_revoke)
     ck_assert_str_eq(as(&audrey, "request-approve", ID(2)), "permission");
     ck_assert(active());
     lab_stop(&lab); /* requests outlive the daemon */
-    lab_start(&lab);
+    start();
     ck_assert_str_eq(as(&bob, "request-approve", ID(2)), "ok");
     ck_assert_str_eq(state_of(2), "done");
     ck_assert(!active());
