@@ -175,6 +175,8 @@ static void print_lines(json_t *value, const char *name, int depth)
         printf(" %s\n", json_string_value(value));
     } else if (json_is_integer(value)) {
         printf(" %" JSON_INTEGER_FORMAT "\n", json_integer_value(value));
+    } else if (json_is_real(value)) {
+        printf(" %.1f\n", json_real_value(value));
     } else if (json_is_null(value)) {
         printf(" -\n"); /* nothing is known; "no" would be an answer */
     } else {

@@ -35,7 +35,10 @@ struct kl_committer {
     struct unit_list finished;
     int stopping;
     struct kl_store_health health;
+    struct kl_histogram commit, batch;
+    uint64_t failed;
     /* Of the loop alone */
+    struct kl_histogram unit;
     struct kl_unit probe; /* the audit record that says that all is well again */
     struct event *probe_timer;
     int probing;
@@ -87,6 +90,17 @@ void kl_committer_health(struct kl_committer *committer, struct kl_store_health 
     pthread_mutex_lock(&committer->lock);
     *out = committer->health;
     pthread_mutex_unlock(&committer->lock);
+}
+
+void kl_committer_times(struct kl_committer *committer, struct kl_store_times *out)
+{
+    pthread_mutex_lock(&committer->lock);
+    out->commit = committer->commit;
+    out->batch = committer->batch;
+    out->failed = committer->failed;
+    out->waiting = committer->waiting_count;
+    pthread_mutex_unlock(&committer->lock);
+    out->unit = committer->unit;
 }
 
 enum kl_rc kl_committer_ready(struct kl_committer *committer, struct kl_err *err)
@@ -234,19 +248,36 @@ static enum kl_rc run_units(struct kl_store *store, struct unit_list *batch, str
     return err.rc;
 }
 
+static void note_times(struct kl_committer *committer, int durable, int64_t began, int64_t units)
+{
+    pthread_mutex_lock(&committer->lock);
+    if (durable) {
+        kl_histogram_add(&committer->commit, KL_HISTOGRAM_TIME, kl_histogram_clock() - began);
+        kl_histogram_add(&committer->batch, KL_HISTOGRAM_COUNT, units);
+    } else {
+        committer->failed++;
+    }
+    pthread_mutex_unlock(&committer->lock);
+}
+
 static void run_batch(struct kl_committer *committer, struct unit_list *batch)
 {
     struct kl_err cause = KL_ERR_INIT;
     struct kl_unit *unit;
     size_t failed = 0;
+    int64_t began = kl_histogram_clock(), units = 0;
+    int durable;
 
     TAILQ_FOREACH(unit, batch, link)
     {
+        units++;
         unit->rc = KL_OK;
         unit->err = (struct kl_err)KL_ERR_INIT;
     }
-    if (kl_store_begin(committer->store, &cause) != KL_OK ||
-        run_units(committer->store, batch, &cause) != KL_OK) {
+    durable = kl_store_begin(committer->store, &cause) == KL_OK &&
+              run_units(committer->store, batch, &cause) == KL_OK;
+    note_times(committer, durable, began, units);
+    if (!durable) {
         failed = fail_all(batch, &cause);
     } else {
         TAILQ_FOREACH(unit, batch, link)
@@ -315,6 +346,8 @@ static void report_finished(struct kl_committer *committer)
     pthread_mutex_unlock(&committer->lock);
     while ((unit = TAILQ_FIRST(&finished)) != NULL) {
         TAILQ_REMOVE(&finished, unit, link);
+        kl_histogram_add(&committer->unit, KL_HISTOGRAM_TIME,
+                         kl_histogram_clock() - unit->queued_us);
         unit->done(unit);
     }
     watch_health(committer);
@@ -422,6 +455,7 @@ enum kl_rc kl_committer_submit(struct kl_committer *committer, struct kl_unit *u
 {
     int full;
 
+    unit->queued_us = kl_histogram_clock();
     pthread_mutex_lock(&committer->lock);
     full = committer->waiting_count >= KL_COMMITTER_MAX;
     if (!full) {

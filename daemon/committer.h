@@ -10,6 +10,7 @@
 #include <event2/event.h>
 #include <sys/queue.h>
 
+#include "daemon/histogram.h"
 #include "daemon/store.h"
 #include "proto/err.h"
 
@@ -23,6 +24,7 @@ struct kl_unit {
     void (*done)(struct kl_unit *unit);
     enum kl_rc rc;
     struct kl_err err;
+    int64_t queued_us;         /* the committer's */
     TAILQ_ENTRY(kl_unit) link; /* the committer's */
 };
 
@@ -62,6 +64,17 @@ struct kl_store_health {
 };
 /* Loop thread. */
 void kl_committer_health(struct kl_committer *committer, struct kl_store_health *out);
+
+/* How it has gone since the start. */
+struct kl_store_times {
+    struct kl_histogram unit;   /* from submit to done */
+    struct kl_histogram commit; /* from begin to durable, of transactions that got there */
+    struct kl_histogram batch;  /* units in such a transaction (KL_HISTOGRAM_COUNT) */
+    uint64_t failed;            /* transactions that did not */
+    size_t waiting;             /* units, now */
+};
+/* Loop thread. */
+void kl_committer_times(struct kl_committer *committer, struct kl_store_times *out);
 
 /* For what may wait, before it is begun: KL_ERR_FULL or KL_ERR_IO unless the store is well. Loop
  * thread. */

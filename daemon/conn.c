@@ -54,6 +54,13 @@ static void arm_timer(struct kl_conn *conn)
 
 void kl_conn_enter(struct kl_conn *conn, enum kl_conn_state state)
 {
+    int64_t now = kl_histogram_clock();
+
+    if (conn->since_us > 0) {
+        kl_histogram_add(&conn->service->metrics.state_time[conn->state], KL_HISTOGRAM_TIME,
+                         now - conn->since_us);
+    }
+    conn->since_us = now;
     conn->state = state;
     conn->heard_ms = kl_clock_ms();
     arm_timer(conn);
@@ -138,6 +145,26 @@ static void detach(struct kl_conn *conn)
     kl_conn_release_serial(conn);
 }
 
+static enum kl_session_kind kind_of(const struct kl_conn *conn)
+{
+    if (conn->exchange != NULL) {
+        return KL_SESSION_LOAD;
+    }
+    if (conn->signing != NULL) {
+        return KL_SESSION_SIGN_IN;
+    }
+    return conn->state == KL_CONN_CONFIRMING ? KL_SESSION_CONFIRM : KL_SESSION_NONE;
+}
+
+void kl_conn_over(struct kl_conn *conn, enum kl_outcome outcome)
+{
+    const struct kl_exchange *x = conn->exchange;
+
+    kl_metrics_session(&conn->service->metrics, kind_of(conn), outcome,
+                       x != NULL && x->chain != NULL ? x->chain->suite : 0,
+                       kl_conn_age_ms(conn) * 1000);
+}
+
 /* Our last message is queued (or none): send it, then wait briefly for the peer to close, since
  * closing with unread input would reset the connection and could take the message with it. */
 void kl_conn_finish(struct kl_conn *conn)
@@ -197,6 +224,8 @@ void kl_conn_refuse(struct kl_conn *conn, const struct kl_err *err)
     struct kl_msg msg = error_msg(conn->config, err->rc);
     struct kl_err send_err = KL_ERR_INIT, known = KL_ERR_INIT;
 
+    kl_metrics_refused(&conn->service->metrics, err->rc, conn->serial, conn->address);
+    kl_conn_over(conn, kl_outcome_of(err->rc));
     if (kl_committer_ready(conn->service->committer, &known) == err->rc && known.rc != KL_OK) {
         /* The store's trouble, which the committer has told of once. */
         kl_log(KL_LOG_DEBUG, "refused", KL_STR("serial", conn->serial), KL_LOG_ERR(err));
@@ -253,6 +282,7 @@ static enum kl_rc read_message(struct kl_conn *conn, struct evbuffer *input, int
         return KL_OK;
     }
     rc = kl_frame_length(header, conn->config->message_size, &len, err);
+    conn->service->metrics.malformed += rc != KL_OK;
     if (rc != KL_OK || evbuffer_get_length(input) < sizeof(header) + len) {
         return rc;
     }
@@ -316,6 +346,7 @@ static void on_event(struct bufferevent *bev, short what, void *arg)
         (void)kl_err_set(&err, KL_ERR_CLOSED, "%s",
                          what & BEV_EVENT_EOF ? "end of stream" : "connection error");
         kl_service_log_peer(conn->service, "peer-closed", conn->address, conn->serial, &err);
+        kl_conn_over(conn, KL_OUTCOME_ABANDONED);
     }
     conn_free(conn);
 }
@@ -405,9 +436,9 @@ void kl_conn_close_all(struct kl_service *service)
 
 /* ---- For people ---- */
 
-void kl_conn_describe(const struct kl_conn *conn, struct kl_conn_info *out)
+const char *kl_conn_state_name(size_t state)
 {
-    static const char *const states[] = {
+    static const char *const names[] = {
         [KL_CONN_FIRST] = "first",
         [KL_CONN_ADMITTING] = "admitting",
         [KL_CONN_RANDOMS] = "randoms",
@@ -422,9 +453,25 @@ void kl_conn_describe(const struct kl_conn *conn, struct kl_conn_info *out)
         [KL_CONN_CLOSING] = "closing",
     };
 
+    return state < sizeof(names) / sizeof(names[0]) ? names[state] : NULL;
+}
+
+void kl_conn_count(const struct kl_service *service, uint64_t out[KL_METRICS_STATES])
+{
+    const struct kl_conn *conn;
+
+    memset(out, 0, KL_METRICS_STATES * sizeof(*out));
+    TAILQ_FOREACH(conn, &service->conns, link)
+    {
+        out[conn->state]++;
+    }
+}
+
+void kl_conn_describe(const struct kl_conn *conn, struct kl_conn_info *out)
+{
     *out = (struct kl_conn_info){.address = conn->address,
                                  .serial = conn->serial,
-                                 .state = states[conn->state],
+                                 .state = kl_conn_state_name(conn->state),
                                  .age_ms = kl_conn_age_ms(conn)};
 }
 

@@ -37,6 +37,11 @@ const struct kl_conn *kl_conn_next(const struct kl_service *service, const struc
 void kl_conn_close_idle(struct kl_service *service);
 void kl_conn_close_all(struct kl_service *service);
 
+/* The states of a connection, from 0: "first", "hsm", ...; NULL: there are no more. Static. */
+const char *kl_conn_state_name(size_t state);
+/* How many connections are in each of them. */
+void kl_conn_count(const struct kl_service *service, uint64_t out[KL_METRICS_STATES]);
+
 /* The bytes of an Error message with its header, for peers that are turned away at accept.
  * out holds KL_FRAME_MAX bytes. */
 enum kl_rc kl_conn_error_frame(const struct kl_config *config, enum kl_rc reason, uint8_t *out,

@@ -39,6 +39,7 @@ enum kl_conn_state {
     KL_CONN_KEYS_TAKING,
     KL_CONN_CLOSING,
 };
+_Static_assert(KL_CONN_CLOSING < KL_METRICS_STATES, "more states than are counted");
 
 /* What a load in progress needs; there is none before Hello, so that idle peers are cheap. */
 struct kl_exchange {
@@ -63,6 +64,7 @@ struct kl_conn {
     enum kl_conn_state state;
     int64_t started_ms;
     int64_t heard_ms; /* when the present wait for the peer began */
+    int64_t since_us; /* kl_histogram_clock() at which the present state began */
     kl_conn_closed_fn closed;
     void *arg;
     struct kl_exchange *exchange;   /* of a load */
@@ -102,6 +104,8 @@ enum kl_rc kl_conn_send(struct kl_conn *conn, const struct kl_msg *msg,
                         struct kl_err *err) KL_MUST_CHECK;
 /* Our last message is queued (or none): sends it, then waits briefly for the peer to close. */
 void kl_conn_finish(struct kl_conn *conn);
+/* What it was there for is over, and how: for the metrics, once before kl_conn_finish. */
+void kl_conn_over(struct kl_conn *conn, enum kl_outcome outcome);
 /* The one place where a load that went wrong is logged and answered with Error. */
 void kl_conn_refuse(struct kl_conn *conn, const struct kl_err *err);
 

@@ -399,7 +399,6 @@ enum kl_rc kl_control_new(struct kl_service *service, int fd, struct kl_control 
     TAILQ_INIT(&control->peers);
     TAILQ_INIT(&control->units);
     control->service = service;
-    control->started_ms = kl_clock_ms();
     rc = get_socket(control, &fd, err);
     if (rc == KL_OK && (rc = start_reader(control, err)) == KL_OK) {
         rc = start_listening(control, fd, err); /* takes fd */

@@ -38,7 +38,6 @@ struct kl_control {
     struct kl_control_units units; /* with the store threads */
     struct kl_control_work *work;  /* NULL = none */
     int approving;                 /* an approval is with the store thread */
-    int64_t started_ms;
 };
 
 struct kl_control_peer {

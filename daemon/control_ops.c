@@ -10,6 +10,7 @@
 #include "daemon/control_impl.h"
 #include "daemon/ctl_list.h"
 #include "daemon/params.h"
+#include "daemon/status.h"
 #include "proto/clock.h"
 
 struct command {
@@ -31,26 +32,9 @@ static enum kl_rc give(struct kl_control_peer *peer, json_t *result, struct kl_e
 
 static enum kl_rc status(struct kl_control_peer *peer, const json_t *params, struct kl_err *err)
 {
-    struct kl_service *service = peer->control->service;
-    const struct kl_conn *conn = NULL;
-    struct kl_store_health health;
-    json_int_t sessions = 0;
     enum kl_rc rc = kl_params_read(params, NULL, err);
 
-    if (rc != KL_OK) {
-        return rc;
-    }
-    while ((conn = kl_conn_next(service, conn)) != NULL) {
-        sessions++;
-    }
-    kl_committer_health(service->committer, &health);
-    return give(peer,
-                json_pack("{s:s, s:i, s:I, s:I, s:{s:s, s:o}}", "version", KL_VERSION, "pid",
-                          (int)getpid(), "uptime_seconds",
-                          (json_int_t)((kl_clock_ms() - peer->control->started_ms) / 1000),
-                          "sessions", sessions, "store", "state", kl_store_state_name(health.state),
-                          "since", kl_ctl_time(health.since)),
-                err);
+    return rc == KL_OK ? give(peer, kl_status_json(peer->control->service), err) : rc;
 }
 
 /* Where they begin and end changes meanwhile: a page is the connections from the n-th on. */

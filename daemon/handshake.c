@@ -76,6 +76,8 @@ static void on_confirmed(struct kl_step *step, void *owner)
            KL_NUM("version", step->answer.tmk_version),
            KL_STR("verdict", step->answer.verdict == KL_VERDICT_ACTIVE ? "active" : "drop"),
            KL_NUM("ms", kl_conn_age_ms(conn)));
+    kl_conn_over(conn,
+                 step->answer.verdict == KL_VERDICT_ACTIVE ? KL_OUTCOME_DONE : KL_OUTCOME_DROPPED);
     kl_conn_finish(conn);
 }
 
@@ -394,6 +396,7 @@ static void got_failed(struct kl_conn *conn, const struct kl_failed *failed)
     kl_service_log_peer(conn->service, "terminal-failed", conn->address, conn->serial, &err);
     kl_step_report(conn->service, KL_STEP_FAILED,
                    conn->signing != NULL ? KL_ALARM_SIGN_IN : KL_ALARM_LOAD, conn->serial, &err);
+    kl_conn_over(conn, KL_OUTCOME_FAILED);
     kl_conn_finish(conn);
 }
 
@@ -404,6 +407,7 @@ enum kl_rc kl_handshake_message(struct kl_conn *conn, const uint8_t *der, size_t
     enum kl_rc rc = kl_msg_decode(der, len, &msg, err);
 
     if (rc != KL_OK) {
+        conn->service->metrics.malformed++;
         return rc;
     }
     switch (conn->state) {

@@ -112,13 +112,14 @@ static void on_closed(void *arg)
 
 /* Tells the peer why, if its socket takes it at once, and closes. */
 static void turn_away(struct kl_listener *listener, evutil_socket_t fd, const char *address,
-                      const char *limit)
+                      enum kl_turned_away why)
 {
     uint8_t frame[KL_FRAME_MAX];
     size_t len;
     struct kl_err err = KL_ERR_INIT;
 
-    (void)kl_err_set(&err, KL_ERR_BUSY, "over the limit of %s", limit);
+    listener->service->metrics.turned_away[why]++;
+    (void)kl_err_set(&err, KL_ERR_BUSY, "over the limit of %s", kl_turned_away_name(why));
     kl_service_log_peer(listener->service, "turned-away", address, "", &err);
     if (kl_conn_error_frame(listener->service->config, KL_ERR_BUSY, frame, &len, &err) == KL_OK) {
         (void)!send(fd, frame, len, MSG_DONTWAIT | MSG_NOSIGNAL);
@@ -131,7 +132,7 @@ static void shut_out(struct kl_listener *listener, evutil_socket_t fd, const cha
 {
     struct kl_err err = KL_ERR_INIT;
 
-    listener->service->not_allowed++;
+    listener->service->metrics.turned_away[KL_AWAY_NOT_ALLOWED]++;
     (void)kl_err_set(&err, KL_ERR_REFUSED, "not of a network in [listen] allow");
     kl_service_log_peer(listener->service, "not-allowed", address, "", &err);
     evutil_closesocket(fd);
@@ -159,21 +160,23 @@ static void on_accept(struct evconnlistener *evl, evutil_socket_t fd, struct soc
     }
     origin = origin_get(listener, address);
     if (origin == NULL) {
-        turn_away(listener, fd, text, "memory");
+        turn_away(listener, fd, text, KL_AWAY_SYSTEM);
         return;
     }
     if (listener->open >= config->connections || origin->count >= config->connections_per_address) {
         turn_away(listener, fd, text,
-                  listener->open >= config->connections ? "connections"
-                                                        : "connections-per-address");
+                  listener->open >= config->connections ? KL_AWAY_CONNECTIONS
+                                                        : KL_AWAY_PER_ADDRESS);
         origin_put(origin);
         return;
     }
     if (kl_conn_new(listener->service, fd, text, on_closed, origin, &err) != KL_OK) {
+        listener->service->metrics.turned_away[KL_AWAY_SYSTEM]++;
         kl_log(KL_LOG_ERROR, "accept-failed", KL_LOG_ERR(&err));
         origin_put(origin);
         return;
     }
+    listener->service->metrics.accepted++;
     origin->count++;
     listener->open++;
 }
@@ -270,6 +273,7 @@ enum kl_rc kl_listener_new(struct kl_service *service, struct kl_listener **out,
     }
     evconnlistener_set_error_cb(listener->evl, on_accept_error);
     log_listening(listener);
+    service->accepting = 1;
     *out = listener;
     return KL_OK;
 fail:
@@ -281,6 +285,7 @@ void kl_listener_drain(struct kl_listener *listener, void (*drained)(void *arg),
 {
     evconnlistener_free(listener->evl);
     listener->evl = NULL;
+    listener->service->accepting = 0;
     listener->drained = drained;
     listener->drained_arg = arg;
     kl_conn_close_idle(listener->service);

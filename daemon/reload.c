@@ -199,6 +199,7 @@ static void notify_reloading(void)
 static void ended(struct kl_reload *reload, const struct kl_err *err)
 {
     if (err != NULL) {
+        reload->service->metrics.reloads[0]++;
         kl_log(KL_LOG_ERROR, "reload-failed", KL_LOG_ERR(err),
                KL_STR("consequence", reload->withdrawn
                                          ? "no new load is served until one succeeds"
@@ -242,6 +243,7 @@ static void put_in_force(struct kl_reload *reload)
     reload->withdrawn = 0;
     kl_log_setup("keyloaderd", (enum kl_log_level)config->log_level,
                  (enum kl_log_target)config->log_target);
+    service->metrics.reloads[1]++;
     kl_log(KL_LOG_INFO, "reloaded", KL_NUM("chains", kl_trust_count(service->trust)));
     if (reload->kept.count > 0) {
         kl_reload_kept_text(&reload->kept, kept, sizeof(kept));

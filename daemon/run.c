@@ -13,6 +13,7 @@
 #include <time.h>
 
 #include "conf/log.h"
+#include "daemon/census.h"
 #include "daemon/committer.h"
 #include "daemon/control.h"
 #include "daemon/listener.h"
@@ -30,6 +31,7 @@ struct kl_daemon {
     struct kl_listener *listener;
     struct kl_control *control;     /* NULL = none */
     struct event *signals[SIGNALS]; /* SIGTERM, SIGINT, SIGHUP */
+    struct kl_census_taker *census;
     struct event *sweep;
     struct event *drain_timer;
     struct kl_err err; /* why the loop ended, KL_OK for a drain */
@@ -250,6 +252,7 @@ static void daemon_wipe(struct kl_daemon *daemon)
     kl_pool_free(service->pool);
     kl_reload_free(daemon->service.reload);
     kl_committer_free(service->committer);
+    kl_census_free(daemon->census);
     for (size_t i = 0; i < SIGNALS; i++) {
         event_release(daemon->signals[i]);
     }
@@ -322,6 +325,7 @@ enum kl_rc kl_run(const char *path, const struct kl_config *config, struct kl_er
     service->config_path = path;
     service->config = kl_config_ref(config);
     TAILQ_INIT(&service->conns);
+    kl_metrics_init(&service->metrics);
     rc = kl_config_servable(config, err);
     if (rc == KL_OK) {
         rc = kl_trust_load(config, time(NULL), &service->trust, err);
@@ -334,6 +338,9 @@ enum kl_rc kl_run(const char *path, const struct kl_config *config, struct kl_er
     }
     if (rc == KL_OK) {
         rc = start_store(&daemon, err);
+    }
+    if (rc == KL_OK) {
+        rc = kl_census_new(service, &daemon.census, err);
     }
     if (rc == KL_OK) {
         rc = kl_control_new(service, -1, &daemon.control, err);

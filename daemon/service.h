@@ -14,6 +14,7 @@
 #include "daemon/committer.h"
 #include "daemon/config.h"
 #include "daemon/life.h"
+#include "daemon/metrics.h"
 #include "daemon/pool.h"
 #include "daemon/trust.h"
 
@@ -31,6 +32,7 @@ struct kl_service {
     struct kl_reload *reload;
     struct kl_daemon *daemon; /* run.c's */
     int draining;             /* it is about to end: nothing new begins */
+    int accepting;            /* terminals can connect */
     struct kl_pool *pool;
     struct kl_committer *committer;
     struct kl_alarms alarms;   /* store thread only */
@@ -38,9 +40,9 @@ struct kl_service {
     /* tsearch trees, by serial, of those for whose load or sign-in the HSM works */
     void *loading, *signing_in;
     uint64_t working_keys_sent; /* how many */
-    uint64_t not_allowed;       /* connections refused by [listen] allow */
-    struct kl_quota log_quota;  /* lines about peers */
-    struct kl_trust *trust;     /* in force for new sessions */
+    struct kl_metrics metrics;
+    struct kl_quota log_quota; /* lines about peers */
+    struct kl_trust *trust;    /* in force for new sessions */
 };
 
 /* One log line about a peer's doing, within a budget; serial "" if it has not said. Loop thread. */

@@ -58,6 +58,7 @@ static void on_taken(struct kl_step *step, void *owner)
     kl_log(KL_LOG_INFO, "signed-in", KL_STR("address", conn->address),
            KL_STR("serial", conn->serial), KL_NUM("version", signing->msg.tmk_version),
            KL_NUM("ms", kl_conn_age_ms(conn)));
+    kl_conn_over(conn, KL_OUTCOME_DONE);
     kl_conn_finish(conn);
 }
 

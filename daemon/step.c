@@ -94,6 +94,9 @@ static void step_done(struct kl_unit *unit)
 {
     struct kl_step *step = (struct kl_step *)unit;
 
+    if (unit->rc == KL_OK && step->refusal != KL_OK) {
+        step->service->metrics.alarms[step->alarm_of][step->refusal]++;
+    }
     if (step->owner != NULL) {
         step->done(step, step->owner);
     } else if (unit->rc != KL_OK && unit->rc != KL_ERR_FULL && unit->rc != KL_ERR_IO) {

@@ -264,6 +264,22 @@ typedef enum kl_rc (*kl_share_fn)(enum kl_share share, const struct kl_holder *o
 enum kl_rc kl_store_share_each(struct kl_store *store, kl_share_fn fn, void *arg,
                                struct kl_err *err) KL_MUST_CHECK;
 
+/* ---- How many there are ---- */
+
+/* One look at the tables, for monitoring: no row is read but those of terminals. */
+struct kl_store_census {
+    uint64_t blocked, armed, idle; /* terminals: blocked; else armed now; else the rest */
+    uint64_t pending, active, superseded, ended; /* TMKs; ended: destroyed, expired, revoked */
+    uint64_t imported;                           /* TMKs that wait for their load */
+    uint64_t working;                            /* sets of working keys */
+    uint64_t requests;                           /* that wait for a second operator */
+};
+enum kl_rc kl_store_census(struct kl_store *store, int64_t now, struct kl_store_census *out,
+                           struct kl_err *err) KL_MUST_CHECK;
+/* Bytes of database and write-ahead log, and of their file system: free for the daemon, in all. */
+enum kl_rc kl_store_space(const struct kl_store *store, uint64_t *bytes, uint64_t *free_bytes,
+                          uint64_t *disk_bytes, struct kl_err *err) KL_MUST_CHECK;
+
 /* ---- Audit (daemon/audit_chain.h) ---- */
 
 /* Who does what is recorded from now on, "" = the daemon itself; copied. */

@@ -4,8 +4,8 @@
  * and columns. store_sqlite.c opens, locks and commits; store_schema.c has the tables and brings
  * older ones up to date, store_copy.c copies the whole; store_sql.c has what is below under
  * "Statements"; store_rows.c (terminals, TMKs), store_keys.c (imported keys, working keys, who has
- * which key), store_audit.c, store_trail.c (the audit trail as a whole) and
- * store_meta.c (meta, requests) read and write rows.
+ * which key), store_audit.c, store_trail.c (the audit trail as a whole), store_meta.c (meta,
+ * requests) and store_census.c (how many there are) read and write rows.
  */
 #ifndef KL_DAEMON_STORE_SQLITE_H
 #define KL_DAEMON_STORE_SQLITE_H
@@ -50,6 +50,7 @@ enum kl_sql {
     KL_SQL_REWRAP_TMK,
     KL_SQL_REWRAP_WORKING,
     KL_SQL_REWRAP_IMPORT,
+    KL_SQL_CENSUS,
     KL_SQL_COUNT,
 };
 

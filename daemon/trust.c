@@ -249,8 +249,50 @@ out:
 
 /* ---- How long they last ---- */
 
-static void warn_of(const char *event, const char *name, time_t until, time_t now)
+static void end_certs(STACK_OF(X509) * certs, enum kl_trust_kind kind, const char *label,
+                      kl_trust_end_fn fn, void *arg)
 {
+    char name[KL_NAME_MAX];
+
+    for (int i = 0; i < sk_X509_num(certs); i++) {
+        const X509 *cert = sk_X509_value(certs, i);
+        kl_cert_subject(cert, name);
+        fn(kind, label != NULL ? label : name, kl_trust_time(X509_get0_notAfter(cert)), arg);
+    }
+}
+
+static void end_crls(STACK_OF(X509_CRL) * crls, const char *scope, kl_trust_end_fn fn, void *arg)
+{
+    for (int i = 0; i < sk_X509_CRL_num(crls); i++) {
+        fn(KL_TRUST_CRL, scope, kl_trust_time(X509_CRL_get0_nextUpdate(sk_X509_CRL_value(crls, i))),
+           arg);
+    }
+}
+
+void kl_trust_ends(const struct kl_trust *trust, kl_trust_end_fn fn, void *arg)
+{
+    for (size_t i = 0; i < trust->count; i++) {
+        end_certs(trust->entries[i].certs, KL_TRUST_WORK, trust->entries[i].label, fn, arg);
+    }
+    end_certs(trust->roots, KL_TRUST_ROOT, NULL, fn, arg);
+    end_certs(trust->terminal_roots, KL_TRUST_TERMINAL_ROOT, NULL, fn, arg);
+    end_crls(trust->crls, "loader", fn, arg);
+    end_crls(trust->terminal_crls, "terminal", fn, arg);
+}
+
+size_t kl_trust_in_force(const struct kl_trust *trust, time_t now)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < trust->count; i++) {
+        count += now >= trust->entries[i].from && now <= trust->entries[i].until;
+    }
+    return count;
+}
+
+static void warn_of(enum kl_trust_kind kind, const char *name, time_t until, void *arg)
+{
+    time_t now = *(const time_t *)arg;
     int64_t left = (int64_t)until - (int64_t)now;
     char text[KL_TIME_TEXT];
 
@@ -258,37 +300,13 @@ static void warn_of(const char *event, const char *name, time_t until, time_t no
         return;
     }
     kl_time_format((int64_t)until, text);
-    kl_log(left < 0 ? KL_LOG_ERROR : KL_LOG_WARN, event, KL_STR("name", name),
+    kl_log(left < 0 ? KL_LOG_ERROR : KL_LOG_WARN,
+           kind == KL_TRUST_CRL ? "crl-expires" : "certificate-expires", KL_STR("name", name),
            KL_STR("until", text), KL_NUM("days", left / DAY_S),
            KL_STR("detail", left < 0 ? "has expired" : "expires soon"));
 }
 
-static void warn_certs(STACK_OF(X509) * certs, time_t now)
-{
-    char name[KL_NAME_MAX];
-
-    for (int i = 0; i < sk_X509_num(certs); i++) {
-        const X509 *cert = sk_X509_value(certs, i);
-        kl_cert_subject(cert, name);
-        warn_of("certificate-expires", name, kl_trust_time(X509_get0_notAfter(cert)), now);
-    }
-}
-
-static void warn_crls(STACK_OF(X509_CRL) * crls, const char *scope, time_t now)
-{
-    for (int i = 0; i < sk_X509_CRL_num(crls); i++) {
-        warn_of("crl-expires", scope,
-                kl_trust_time(X509_CRL_get0_nextUpdate(sk_X509_CRL_value(crls, i))), now);
-    }
-}
-
 void kl_trust_warn(const struct kl_trust *trust, time_t now)
 {
-    for (size_t i = 0; i < trust->count; i++) {
-        warn_certs(trust->entries[i].certs, now);
-    }
-    warn_certs(trust->roots, now);
-    warn_certs(trust->terminal_roots, now);
-    warn_crls(trust->crls, "loader", now);
-    warn_crls(trust->terminal_crls, "terminal", now);
+    kl_trust_ends(trust, warn_of, &now);
 }

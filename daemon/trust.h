@@ -76,6 +76,14 @@ int kl_trust_knows_terminals(const struct kl_trust *trust);
 enum kl_rc kl_trust_terminal(const struct kl_trust *trust, const struct kl_hello *hello, time_t now,
                              EVP_PKEY **key, struct kl_err *err) KL_MUST_CHECK;
 
+/* Calls fn for each certificate and CRL: what it is, its name (a chain's label, a root's subject, a
+ * CRL's scope; valid for the call) and when it ends. */
+enum kl_trust_kind { KL_TRUST_WORK, KL_TRUST_ROOT, KL_TRUST_TERMINAL_ROOT, KL_TRUST_CRL };
+typedef void (*kl_trust_end_fn)(enum kl_trust_kind kind, const char *name, time_t until, void *arg);
+void kl_trust_ends(const struct kl_trust *trust, kl_trust_end_fn fn, void *arg);
+/* How many chains serve at `now`: in force, not withdrawn. */
+size_t kl_trust_in_force(const struct kl_trust *trust, time_t now);
+
 /* Logs every certificate and CRL that has expired (error) or expires within 30 days (warning). */
 #define KL_TRUST_WARN_DAYS 30
 void kl_trust_warn(const struct kl_trust *trust, time_t now);
