@@ -8,6 +8,7 @@
 #   make fuzz FUZZ_SECONDS=n   every fuzz target for n seconds
 #   make check-docs         holds man pages and programs against each other, and types the examples
 #                           of docs/operations.md in a scratch folder (check-operations: only that)
+#   make check-page         the status page in headless Chromium; alert rules and metrics by promtool
 #   make demo               S1 to S9 on a scratch folder, and attacks that must fail; SUITE=classic
 #                           or SUITE=hardened-ec: with that suite instead of hardened-rsa
 #   make lint               formatting, static analysis, shell scripts
@@ -35,7 +36,7 @@ SUITE        ?= hardened-rsa
 
 GOALS     := $(or $(MAKECMDGOALS),all)
 NEEDS     := build $(if $(filter check% tests demo fuzz% tools vectors,$(GOALS)),test) \
-             $(if $(filter fuzz%,$(GOALS)),fuzz) $(if $(filter lint format,$(GOALS)),lint) \
+             $(if $(filter check-page,$(GOALS)),page) $(if $(filter fuzz%,$(GOALS)),fuzz) $(if $(filter lint format,$(GOALS)),lint) \
              $(if $(filter deb check-package,$(GOALS)),package)
 DRY_RUN   := $(findstring n,$(filter-out --%,$(firstword -$(MAKEFLAGS))))
 ifeq ($(NODEPS)$(DRY_RUN),)
@@ -47,7 +48,7 @@ endif
 endif
 endif
 
-PKGS     := p11-kit-1 libcrypto libevent_core sqlite3 inih jansson libsystemd
+PKGS     := p11-kit-1 libcrypto libevent_core libevent_extra sqlite3 inih jansson libsystemd
 TESTPKGS := check
 PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 
@@ -63,7 +64,7 @@ OPT    ?= -O1 -g -fno-omit-frame-pointer
 SANFLAGS := -fsanitize=$(SAN) -fno-sanitize-recover=all
 endif
 
-CPPFLAGS += -I. -D_GNU_SOURCE -DKL_VERSION='"$(VERSION)"' -DOPENSSL_API_COMPAT=30000 -DOPENSSL_NO_DEPRECATED
+CPPFLAGS += -I. -I$(BUILD)/gen -D_GNU_SOURCE -DKL_VERSION='"$(VERSION)"' -DOPENSSL_API_COMPAT=30000 -DOPENSSL_NO_DEPRECATED
 CFLAGS   := -std=c11 $(OPT) $(WARN) $(HARDEN) $(SANFLAGS) $(PKG_CFLAGS) -pthread
 LDFLAGS  += -pie -Wl,-z,relro,-z,now -Wl,-z,noexecstack $(SANFLAGS) -pthread
 LDLIBS   := $(shell pkg-config --libs $(PKGS) 2>/dev/null)
@@ -88,7 +89,7 @@ SUPPORT := $(call objs,$(wildcard tests/support/*.c))
 SOURCES := $(wildcard $(addsuffix /*.[ch],$(ROOMS)) tests/*/*.[ch])
 SCRIPTS := $(wildcard .ci/run .ci/*.sh tests/*.sh conf/completion/*.bash conf/debian/*.sh conf/debian/*.postinst conf/debian/*.postrm)
 
-.PHONY: all deps tests tools check check-unit check-integration check-asan check-tsan check-docs check-operations fuzz \
+.PHONY: all deps tests tools check check-unit check-integration check-asan check-tsan check-docs check-operations check-page fuzz \
         fuzzers         fuzz-run demo lint format vectors man install deb check-package clean
 .SECONDARY:
 .DELETE_ON_ERROR:
@@ -101,6 +102,13 @@ $(BUILD)/obj/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	$(if $(V),,@echo "CC $<")
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -fPIE -MMD -MP -c $< -o $@
+
+# The status page as bytes of a program.
+PAGE := $(BUILD)/gen/status_page.inc
+$(PAGE): conf/status.html
+	@mkdir -p $(@D)
+	$(Q)od -An -v -td1 $< | sed 's|  *\(-\{0,1\}[0-9][0-9]*\)|\1,|g' > $@
+$(BUILD)/obj/daemon/status_page.o $(BUILD)/lint/daemon/status_page.tidy: $(PAGE)
 
 define room_rule
 $(BUILD)/lib/libkl-$(1).a: $(call objs,$(call room_src,$(1)))
@@ -172,6 +180,9 @@ check-docs: all man
 check-operations: all
 	@tests/operations.sh $(BUILD)
 
+check-page: all
+	@tests/page.sh $(BUILD)
+
 demo: all $(BUILD)/tests/tools/relay
 	@tests/demo.sh $(BUILD) $(SUITE)
 
@@ -223,7 +234,9 @@ install: all man
 	install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/bin $(DOC)/examples $(DOC)/docs
 	install -m 0755 $(BUILD)/bin/keyloaderd $(BUILD)/bin/keyloaderctl $(DESTDIR)$(PREFIX)/sbin/
 	install -m 0755 $(BUILD)/bin/acquire-ca $(BUILD)/bin/terminal-sim $(DESTDIR)$(PREFIX)/bin/
+	install -d $(DOC)/examples/monitoring
 	install -m 0644 conf/keyloaderd.conf $(DOC)/examples/
+	install -m 0644 $(wildcard conf/monitoring/*) $(DOC)/examples/monitoring/
 	install -m 0644 LICENSE README.md $(DOC)/
 	install -m 0644 CHANGELOG.md $(wildcard docs/*.md) $(DOC)/docs/
 	install -d $(addprefix $(SHARE)/man/man,1 5 8) $(SHARE)/bash-completion/completions

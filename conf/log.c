@@ -19,7 +19,8 @@
 static _Atomic int log_level = KL_LOG_INFO;
 static _Atomic int log_target = KL_LOG_STDERR;
 static _Atomic uint64_t lines_lost; /* since the log last took one */
-static _Atomic int line_torn;       /* the last line that went out has no end */
+static _Atomic uint64_t lines_lost_ever;
+static _Atomic int line_torn; /* the last line that went out has no end */
 
 static const char *const level_names[] = {"debug", "info", "warn", "error"};
 
@@ -207,7 +208,13 @@ static void write_out(char *text, size_t len)
     }
     if (!taken || !put_out(text, len)) {
         atomic_fetch_add(&lines_lost, (taken ? 0 : lost) + 1);
+        atomic_fetch_add(&lines_lost_ever, 1);
     }
+}
+
+uint64_t kl_log_lost_ever(void)
+{
+    return atomic_load(&lines_lost_ever);
 }
 
 uint64_t kl_log_lost(void)

@@ -44,6 +44,8 @@ void kl_log_write(enum kl_log_level level, const char *event, const struct kl_lo
 
 /* How many lines have been lost and not been told of yet. */
 uint64_t kl_log_lost(void);
+/* And how many since the start, told of or not. */
+uint64_t kl_log_lost_ever(void);
 
 /* Formats fields alone, "key=value key=value", as kl_log_write would; what does not fit in capacity
  * (at least 1) is cut at a whole escape. Always NUL-terminated. Returns the length. */

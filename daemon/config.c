@@ -12,6 +12,7 @@
 
 #include "conf/ini.h"
 #include "conf/log.h"
+#include "daemon/monitor_where.h"
 #include "daemon/roles.h"
 #include "proto/message.h"
 
@@ -138,6 +139,10 @@ static const struct kl_ini_key keys[] = {
     {"control", "request-lifetime", KL_INI_DURATION, AT(request_lifetime), 60, 30 * DAY, "1h", NULL,
      "How long a request may wait to be approved and carried out"},
 
+    {"monitor", "listen", KL_INI_STRING, AT(monitor_listen), 0, 112, "", NULL,
+     "Metrics and status page: 127.0.0.1:PORT, [::1]:PORT or unix:/PATH; empty: none",
+     .restart = 1},
+
     {"log", "level", KL_INI_CHOICE, AT(log_level), 0, 0, "info", level_choices, "Least to log"},
     {"log", "target", KL_INI_CHOICE, AT(log_target), 0, 0, "stderr", target_choices,
      "Where to log"},
@@ -181,6 +186,7 @@ int kl_config_dual(const struct kl_config *config, enum kl_dual dual)
 static enum kl_rc check(struct kl_config *c, struct kl_err *err)
 {
     const struct kl_hsm_where where = kl_config_hsm(c);
+    struct kl_monitor_where monitor;
 
     if (!is_numeric_address(c->address)) {
         return kl_err_set(err, KL_ERR_CONFIG, "[listen] address: '%s' is no numeric address",
@@ -188,6 +194,9 @@ static enum kl_rc check(struct kl_config *c, struct kl_err *err)
     }
     if (kl_allow_parse(c->allow_text, &c->allow, err) != KL_OK) {
         return kl_err_context(err, "[listen] allow");
+    }
+    if (kl_monitor_parse(c->monitor_listen, &monitor, err) != KL_OK) {
+        return kl_err_context(err, "[monitor] listen");
     }
     if (c->module[0] && c->module[0] != '/') {
         return kl_err_set(err, KL_ERR_CONFIG, "[hsm] module: '%.100s' must be an absolute path",

@@ -80,6 +80,8 @@ struct kl_config {
     char *control_auditors;
     struct kl_ini_list control_dual; /* item - 1 is the enum kl_dual; the item 0 is "none" */
     uint64_t request_lifetime;       /* seconds */
+    /* [monitor] */
+    char *monitor_listen; /* see kl_monitor_parse */
     /* [log] */
     uint64_t log_level;  /* enum kl_log_level */
     uint64_t log_target; /* enum kl_log_target */

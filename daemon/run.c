@@ -17,6 +17,7 @@
 #include "daemon/committer.h"
 #include "daemon/control.h"
 #include "daemon/listener.h"
+#include "daemon/monitor.h"
 #include "daemon/reload.h"
 #include "daemon/service.h"
 #include "daemon/store_wrap.h"
@@ -32,6 +33,7 @@ struct kl_daemon {
     struct kl_control *control;     /* NULL = none */
     struct event *signals[SIGNALS]; /* SIGTERM, SIGINT, SIGHUP */
     struct kl_census_taker *census;
+    struct kl_monitor *monitor; /* NULL = none */
     struct event *sweep;
     struct event *drain_timer;
     struct kl_err err; /* why the loop ended, KL_OK for a drain */
@@ -248,6 +250,7 @@ static void daemon_wipe(struct kl_daemon *daemon)
     struct kl_service *service = &daemon->service;
 
     kl_control_free(daemon->control);
+    kl_monitor_free(daemon->monitor);
     kl_listener_free(daemon->listener);
     kl_pool_free(service->pool);
     kl_reload_free(daemon->service.reload);
@@ -347,6 +350,9 @@ enum kl_rc kl_run(const char *path, const struct kl_config *config, struct kl_er
     }
     if (rc == KL_OK) {
         rc = start_pool(&daemon, err);
+    }
+    if (rc == KL_OK) {
+        rc = kl_monitor_new(service, &daemon.monitor, err);
     }
     if (rc != KL_OK) {
         goto out;

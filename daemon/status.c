@@ -76,11 +76,13 @@ static const char *const trust_kinds[] = {
     [KL_TRUST_CRL] = "crl",
 };
 
-static void add_end(enum kl_trust_kind kind, const char *name, time_t until, void *arg)
+static void add_end(const struct kl_trust_end *end, void *arg)
 {
-    json_array_append_new(arg, json_pack("{s:s, s:s, s:o, s:I}", "kind", trust_kinds[kind], "name",
-                                         name, "until", kl_ctl_time((int64_t)until), "seconds_left",
-                                         (json_int_t)until - (json_int_t)time(NULL)));
+    json_array_append_new(arg,
+                          json_pack("{s:s, s:s, s:s, s:o, s:I}", "kind", trust_kinds[end->kind],
+                                    "label", end->label, "name", end->name, "until",
+                                    kl_ctl_time((int64_t)end->until), "seconds_left",
+                                    (json_int_t)end->until - (json_int_t)time(NULL)));
 }
 
 static json_t *certificates(const struct kl_trust *trust)
@@ -113,7 +115,7 @@ static json_t *rows(const struct kl_census *census)
 {
     const struct kl_store_census *n = &census->rows;
 
-    return json_pack("{s:o, s:{s:I, s:I, s:I}, s:{s:I, s:I, s:I, s:I, s:I}, s:I, s:I}", "counted",
+    return json_pack("{s:o, s:{s:I, s:I, s:I}, s:{s:I, s:I, s:I, s:I}, s:I, s:I, s:I}", "counted",
                      kl_ctl_time(census->time), "terminals", "idle", number(n->idle), "armed",
                      number(n->armed), "blocked", number(n->blocked), "tmks", "pending",
                      number(n->pending), "active", number(n->active), "superseded",
@@ -169,6 +171,6 @@ json_t *kl_status_json(const struct kl_service *service)
                      outcomes(metrics, KL_SESSION_CONFIRM), "certificates",
                      certificates(service->trust), "store", store(service), "records",
                      rows(&metrics->census), "audit", audit(service), "log_lines_lost",
-                     number(kl_log_lost()), "malformed", number(metrics->malformed), "refusals",
-                     refusals(metrics));
+                     number(kl_log_lost_ever()), "malformed", number(metrics->malformed),
+                     "refusals", refusals(metrics));
 }

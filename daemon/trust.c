@@ -252,20 +252,25 @@ out:
 static void end_certs(STACK_OF(X509) * certs, enum kl_trust_kind kind, const char *label,
                       kl_trust_end_fn fn, void *arg)
 {
+    struct kl_trust_end end = {.kind = kind, .label = label};
     char name[KL_NAME_MAX];
 
+    end.name = name;
     for (int i = 0; i < sk_X509_num(certs); i++) {
         const X509 *cert = sk_X509_value(certs, i);
         kl_cert_subject(cert, name);
-        fn(kind, label != NULL ? label : name, kl_trust_time(X509_get0_notAfter(cert)), arg);
+        end.until = kl_trust_time(X509_get0_notAfter(cert));
+        fn(&end, arg);
     }
 }
 
 static void end_crls(STACK_OF(X509_CRL) * crls, const char *scope, kl_trust_end_fn fn, void *arg)
 {
+    struct kl_trust_end end = {.kind = KL_TRUST_CRL, .label = "", .name = scope};
+
     for (int i = 0; i < sk_X509_CRL_num(crls); i++) {
-        fn(KL_TRUST_CRL, scope, kl_trust_time(X509_CRL_get0_nextUpdate(sk_X509_CRL_value(crls, i))),
-           arg);
+        end.until = kl_trust_time(X509_CRL_get0_nextUpdate(sk_X509_CRL_value(crls, i)));
+        fn(&end, arg);
     }
 }
 
@@ -274,8 +279,8 @@ void kl_trust_ends(const struct kl_trust *trust, kl_trust_end_fn fn, void *arg)
     for (size_t i = 0; i < trust->count; i++) {
         end_certs(trust->entries[i].certs, KL_TRUST_WORK, trust->entries[i].label, fn, arg);
     }
-    end_certs(trust->roots, KL_TRUST_ROOT, NULL, fn, arg);
-    end_certs(trust->terminal_roots, KL_TRUST_TERMINAL_ROOT, NULL, fn, arg);
+    end_certs(trust->roots, KL_TRUST_ROOT, "", fn, arg);
+    end_certs(trust->terminal_roots, KL_TRUST_TERMINAL_ROOT, "", fn, arg);
     end_crls(trust->crls, "loader", fn, arg);
     end_crls(trust->terminal_crls, "terminal", fn, arg);
 }
@@ -290,19 +295,19 @@ size_t kl_trust_in_force(const struct kl_trust *trust, time_t now)
     return count;
 }
 
-static void warn_of(enum kl_trust_kind kind, const char *name, time_t until, void *arg)
+static void warn_of(const struct kl_trust_end *end, void *arg)
 {
     time_t now = *(const time_t *)arg;
-    int64_t left = (int64_t)until - (int64_t)now;
+    int64_t left = (int64_t)end->until - (int64_t)now;
     char text[KL_TIME_TEXT];
 
     if (left >= (int64_t)KL_TRUST_WARN_DAYS * DAY_S) {
         return;
     }
-    kl_time_format((int64_t)until, text);
+    kl_time_format((int64_t)end->until, text);
     kl_log(left < 0 ? KL_LOG_ERROR : KL_LOG_WARN,
-           kind == KL_TRUST_CRL ? "crl-expires" : "certificate-expires", KL_STR("name", name),
-           KL_STR("until", text), KL_NUM("days", left / DAY_S),
+           end->kind == KL_TRUST_CRL ? "crl-expires" : "certificate-expires",
+           KL_STR("name", end->name), KL_STR("until", text), KL_NUM("days", left / DAY_S),
            KL_STR("detail", left < 0 ? "has expired" : "expires soon"));
 }
 

@@ -76,10 +76,16 @@ int kl_trust_knows_terminals(const struct kl_trust *trust);
 enum kl_rc kl_trust_terminal(const struct kl_trust *trust, const struct kl_hello *hello, time_t now,
                              EVP_PKEY **key, struct kl_err *err) KL_MUST_CHECK;
 
-/* Calls fn for each certificate and CRL: what it is, its name (a chain's label, a root's subject, a
- * CRL's scope; valid for the call) and when it ends. */
+/* When a certificate or CRL ends. Texts are valid for the call alone. */
 enum kl_trust_kind { KL_TRUST_WORK, KL_TRUST_ROOT, KL_TRUST_TERMINAL_ROOT, KL_TRUST_CRL };
-typedef void (*kl_trust_end_fn)(enum kl_trust_kind kind, const char *name, time_t until, void *arg);
+struct kl_trust_end {
+    enum kl_trust_kind kind;
+    const char *label; /* of its chain; "" = it belongs to none */
+    const char *name;  /* its subject; of a CRL its scope */
+    time_t until;
+};
+/* Calls fn for each. */
+typedef void (*kl_trust_end_fn)(const struct kl_trust_end *end, void *arg);
 void kl_trust_ends(const struct kl_trust *trust, kl_trust_end_fn fn, void *arg);
 /* How many chains serve at `now`: in force, not withdrawn. */
 size_t kl_trust_in_force(const struct kl_trust *trust, time_t now);

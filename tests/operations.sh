@@ -12,7 +12,8 @@ document=$here/../docs/operations.md
 export PATH=$build/bin:$build/tests/tools:$PATH LC_ALL=C
 ROOT=$(mktemp -d "${TMPDIR:-/tmp}/keyloader-operations.XXXXXX")
 PORT=$((20000 + $$ % 20000))
-export ROOT PORT
+MONITOR=$((PORT + 20000))
+export ROOT PORT MONITOR
 started=$SECONDS
 
 finish() {
