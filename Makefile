@@ -238,6 +238,13 @@ install: all man
 	install -m 0644 conf/keyloaderd.conf $(DOC)/examples/
 	install -m 0644 $(wildcard conf/monitoring/*) $(DOC)/examples/monitoring/
 	install -m 0644 LICENSE README.md $(DOC)/
+	install -d $(LIBDIR)/systemd/system $(LIBDIR)/sysusers.d $(LIBDIR)/tmpfiles.d $(DOC)/examples/systemd
+	sed 's|@sbindir@|$(PREFIX)/sbin|' conf/systemd/keyloaderd.service > $(LIBDIR)/systemd/system/keyloaderd.service
+	chmod 0644 $(LIBDIR)/systemd/system/keyloaderd.service
+	install -m 0644 $(wildcard conf/systemd/*.socket) $(LIBDIR)/systemd/system/
+	install -m 0644 conf/systemd/keyloader.sysusers $(LIBDIR)/sysusers.d/keyloader.conf
+	install -m 0644 conf/systemd/keyloader.tmpfiles $(LIBDIR)/tmpfiles.d/keyloader.conf
+	install -m 0644 $(wildcard conf/systemd/examples/*.conf) $(DOC)/examples/systemd/
 	install -m 0644 CHANGELOG.md $(wildcard docs/*.md) $(DOC)/docs/
 	install -d $(addprefix $(SHARE)/man/man,1 5 8) $(SHARE)/bash-completion/completions
 	$(foreach p,$(notdir $(BINS)),install -m 0644 conf/completion/keyloader.bash \

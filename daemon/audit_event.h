@@ -16,6 +16,7 @@
     X("audit-archived", "records up to that id have gone into an archive and out of the store") \
     X("certificate-installed", "a chain for a work key is there for the daemon to read") \
     X("certificate-removed", "a chain was taken away") \
+    X("clock-stepped", "the machine's clock was set: by how many seconds, armings cut short") \
     X("control-refused", "somebody was refused over the control socket: what, why") \
     X("crl-installed", "a CRL is there for the daemon to read") \
     X("csr-made", "a work key has signed a certification request") \

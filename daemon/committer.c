@@ -10,11 +10,13 @@
 #include <signal.h>
 #include <stddef.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "conf/log.h"
+#include "proto/clock.h"
 
 #define BATCH_MAX 512 /* units in one transaction */
 #define PROBE_MIN 1   /* seconds between tries of a store that takes nothing */
@@ -34,6 +36,7 @@ struct kl_committer {
     size_t waiting_count;
     struct unit_list finished;
     int stopping;
+    int64_t since_ms; /* when the present transaction began, or what waits began to; 0 = neither */
     struct kl_store_health health;
     struct kl_histogram commit, batch;
     uint64_t failed;
@@ -87,6 +90,10 @@ static void note_trouble(struct kl_committer *committer, const struct kl_err *ca
 
 void kl_committer_health(struct kl_committer *committer, struct kl_store_health *out)
 {
+    if (committer == NULL) {
+        *out = (struct kl_store_health){.state = KL_STORE_OK};
+        return;
+    }
     pthread_mutex_lock(&committer->lock);
     *out = committer->health;
     pthread_mutex_unlock(&committer->lock);
@@ -94,6 +101,10 @@ void kl_committer_health(struct kl_committer *committer, struct kl_store_health 
 
 void kl_committer_times(struct kl_committer *committer, struct kl_store_times *out)
 {
+    if (committer == NULL) {
+        memset(out, 0, sizeof(*out));
+        return;
+    }
     pthread_mutex_lock(&committer->lock);
     out->commit = committer->commit;
     out->batch = committer->batch;
@@ -107,6 +118,9 @@ enum kl_rc kl_committer_ready(struct kl_committer *committer, struct kl_err *err
 {
     struct kl_store_health health;
 
+    if (committer == NULL) {
+        return kl_err_set(err, KL_ERR_UNAVAILABLE, "the store is another daemon's just now");
+    }
     kl_committer_health(committer, &health);
     if (health.state == KL_STORE_OK) {
         return KL_OK;
@@ -308,6 +322,7 @@ static int take_batch(struct kl_committer *committer, struct unit_list *batch)
         count++;
     }
     committer->waiting_count -= (size_t)count;
+    committer->since_ms = kl_clock_ms();
     pthread_mutex_unlock(&committer->lock);
     return count;
 }
@@ -330,6 +345,7 @@ static void *thread_main(void *arg)
         run_batch(committer, &batch);
         pthread_mutex_lock(&committer->lock);
         TAILQ_CONCAT(&committer->finished, &batch, link);
+        committer->since_ms = TAILQ_EMPTY(&committer->waiting) ? 0 : kl_clock_ms();
         pthread_mutex_unlock(&committer->lock);
         wake_loop(committer);
     }
@@ -450,17 +466,33 @@ void kl_committer_free(struct kl_committer *committer)
     free(committer);
 }
 
+int64_t kl_committer_stuck_ms(struct kl_committer *committer)
+{
+    int64_t since = 0;
+
+    if (committer != NULL) {
+        pthread_mutex_lock(&committer->lock);
+        since = committer->since_ms;
+        pthread_mutex_unlock(&committer->lock);
+    }
+    return since == 0 ? 0 : kl_clock_ms() - since;
+}
+
 enum kl_rc kl_committer_submit(struct kl_committer *committer, struct kl_unit *unit,
                                struct kl_err *err)
 {
     int full;
 
+    if (committer == NULL) {
+        return kl_committer_ready(committer, err);
+    }
     unit->queued_us = kl_histogram_clock();
     pthread_mutex_lock(&committer->lock);
     full = committer->waiting_count >= KL_COMMITTER_MAX;
     if (!full) {
         TAILQ_INSERT_TAIL(&committer->waiting, unit, link);
         committer->waiting_count++;
+        committer->since_ms = committer->since_ms != 0 ? committer->since_ms : kl_clock_ms();
         pthread_cond_signal(&committer->work);
     }
     pthread_mutex_unlock(&committer->lock);

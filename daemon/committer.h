@@ -39,10 +39,15 @@ enum kl_rc kl_committer_new(struct event_base *base, struct kl_store *store,
 void kl_committer_free(struct kl_committer *committer);
 
 /* Queues a unit. Loop thread; never blocks on the store. KL_ERR_BUSY if KL_COMMITTER_MAX wait
- * already: the unit stays the caller's. */
+ * already, KL_ERR_UNAVAILABLE if committer is NULL (the store is another daemon's, by now or for
+ * now): the unit stays the caller's. */
 #define KL_COMMITTER_MAX 16384
 enum kl_rc kl_committer_submit(struct kl_committer *committer, struct kl_unit *unit,
                                struct kl_err *err) KL_MUST_CHECK;
+
+/* Milliseconds for which the thread has been at the present transaction, or has not looked at what
+ * waits; 0 if there is nothing to do. Loop thread; takes NULL. */
+int64_t kl_committer_stuck_ms(struct kl_committer *committer);
 
 /* ---- A store that takes nothing more ---- */
 
@@ -62,7 +67,7 @@ struct kl_store_health {
     uint64_t failed;    /* units that came to nothing since then, for that reason */
     struct kl_err last; /* why; KL_OK while all is well */
 };
-/* Loop thread. */
+/* Loop thread; of NULL it is KL_STORE_OK. */
 void kl_committer_health(struct kl_committer *committer, struct kl_store_health *out);
 
 /* How it has gone since the start. */
@@ -76,8 +81,8 @@ struct kl_store_times {
 /* Loop thread. */
 void kl_committer_times(struct kl_committer *committer, struct kl_store_times *out);
 
-/* For what may wait, before it is begun: KL_ERR_FULL or KL_ERR_IO unless the store is well. Loop
- * thread. */
+/* For what may wait, before it is begun: KL_ERR_FULL or KL_ERR_IO unless the store is well,
+ * KL_ERR_UNAVAILABLE as above. Loop thread. */
 enum kl_rc kl_committer_ready(struct kl_committer *committer, struct kl_err *err) KL_MUST_CHECK;
 
 #endif

@@ -33,6 +33,12 @@ static const char *const level_choices[] = {
     [KL_LOG_DEBUG] = "debug", [KL_LOG_INFO] = "info",    [KL_LOG_WARN] = "warn",
     [KL_LOG_ERROR] = "error", [KL_LOG_ERROR + 1] = NULL,
 };
+static const char *const lock_choices[] = {
+    [KL_LOCK_MEMORY_NO] = "no",
+    [KL_LOCK_MEMORY_TRY] = "try",
+    [KL_LOCK_MEMORY_YES] = "yes",
+    [KL_LOCK_MEMORY_YES + 1] = NULL,
+};
 static const char *const target_choices[] = {
     [KL_LOG_STDERR] = "stderr",
     [KL_LOG_SYSLOG] = "syslog",
@@ -138,6 +144,9 @@ static const struct kl_ini_key keys[] = {
      "What one operator requests and a second one approves; or none"},
     {"control", "request-lifetime", KL_INI_DURATION, AT(request_lifetime), 60, 30 * DAY, "1h", NULL,
      "How long a request may wait to be approved and carried out"},
+
+    {"process", "lock-memory", KL_INI_CHOICE, AT(lock_memory), 0, 0, "try", lock_choices,
+     "Keep all memory out of swap; yes: or do not start", .restart = 1},
 
     {"monitor", "listen", KL_INI_STRING, AT(monitor_listen), 0, 112, "", NULL,
      "Metrics and status page: 127.0.0.1:PORT, [::1]:PORT or unix:/PATH; empty: none",

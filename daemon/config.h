@@ -12,6 +12,7 @@
 
 #include "conf/ini.h"
 #include "daemon/allow.h"
+#include "daemon/process.h"
 #include "pkcs11/hsm.h"
 #include "proto/err.h"
 
@@ -80,6 +81,8 @@ struct kl_config {
     char *control_auditors;
     struct kl_ini_list control_dual; /* item - 1 is the enum kl_dual; the item 0 is "none" */
     uint64_t request_lifetime;       /* seconds */
+    /* [process] */
+    uint64_t lock_memory; /* enum kl_lock_memory */
     /* [monitor] */
     char *monitor_listen; /* see kl_monitor_parse */
     /* [log] */

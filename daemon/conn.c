@@ -41,6 +41,9 @@ static void arm_timer(struct kl_conn *conn)
     } else if (waits_for_peer(conn->state)) {
         int64_t idle = conn->heard_ms + (int64_t)config->idle_timeout * 1000;
         deadline = idle < deadline ? idle : deadline;
+        if (conn->state == KL_CONN_FIRST && conn->service->draining) {
+            deadline = now + KL_CONN_HURRY_MS < deadline ? now + KL_CONN_HURRY_MS : deadline;
+        }
     } else if (conn->state == KL_CONN_HSM) {
         /* Nobody times Randoms so that what the HSM does for it comes too late to be counted. */
         int64_t job = now + (int64_t)config->job_timeout * 1000;
@@ -358,7 +361,8 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 
     (void)fd;
     (void)what;
-    if (conn->state == KL_CONN_CLOSING) {
+    if (conn->state == KL_CONN_CLOSING ||
+        (conn->state == KL_CONN_FIRST && conn->service->draining)) {
         conn_free(conn);
         return;
     }
@@ -411,17 +415,28 @@ fail:
     return kl_err_set(err, KL_ERR_MEMORY, "connection");
 }
 
-void kl_conn_close_idle(struct kl_service *service)
+void kl_conn_hurry(struct kl_service *service)
 {
-    struct kl_conn *conn = TAILQ_FIRST(&service->conns);
+    struct kl_conn *conn;
 
-    while (conn != NULL) {
-        struct kl_conn *next = TAILQ_NEXT(conn, link);
+    TAILQ_FOREACH(conn, &service->conns, link)
+    {
         if (conn->state == KL_CONN_FIRST) {
-            conn_free(conn);
+            arm_timer(conn);
         }
-        conn = next;
     }
+}
+
+unsigned kl_conn_open(const struct kl_service *service)
+{
+    const struct kl_conn *conn;
+    unsigned count = 0;
+
+    TAILQ_FOREACH(conn, &service->conns, link)
+    {
+        count++;
+    }
+    return count;
 }
 
 void kl_conn_close_all(struct kl_service *service)

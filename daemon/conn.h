@@ -33,9 +33,12 @@ void kl_conn_describe(const struct kl_conn *conn, struct kl_conn_info *out);
 /* The connection after that one, NULL: the first; NULL after the last. */
 const struct kl_conn *kl_conn_next(const struct kl_service *service, const struct kl_conn *conn);
 
-/* Draining: closes the connections on which no load has begun. */
-void kl_conn_close_idle(struct kl_service *service);
+/* Draining (service->draining): a connection on which nothing has begun gets KL_CONN_HURRY_MS for
+ * the Hello that may be on its way, then it is closed. */
+#define KL_CONN_HURRY_MS 1000
+void kl_conn_hurry(struct kl_service *service);
 void kl_conn_close_all(struct kl_service *service);
+unsigned kl_conn_open(const struct kl_service *service); /* those that are open */
 
 /* The states of a connection, from 0: "first", "hsm", ...; NULL: there are no more. Static. */
 const char *kl_conn_state_name(size_t state);

@@ -45,6 +45,12 @@ struct kl_admission {
 enum kl_rc kl_life_admit(struct kl_store *store, const struct kl_claim *claim, int64_t now,
                          struct kl_admission *out, struct kl_err *err) KL_MUST_CHECK;
 
+/* The wall clock has been set, by that many seconds (negative: back), and says `now`. Set back, it
+ * would lengthen every arming, and revive some that are over: they end that much earlier, and
+ * *armings is how many. One that begins in the moment between is cut short, which is safe. */
+enum kl_rc kl_life_clock_stepped(struct kl_store *store, int64_t seconds, int64_t now,
+                                 size_t *armings, struct kl_err *err) KL_MUST_CHECK;
+
 /* Records a refusal or failed check as an alarm: event, serial (as offered), reason. */
 enum kl_rc kl_life_alarm(struct kl_store *store, const char *serial, enum kl_rc reason,
                          const char *detail, int64_t now, struct kl_err *err) KL_MUST_CHECK;

@@ -135,3 +135,23 @@ enum kl_rc kl_life_block(struct kl_store *store, const char *serial, int blocked
     return kl_store_audit(store, now, blocked_now ? "terminal-blocked" : "terminal-unblocked",
                           serial, "", err);
 }
+
+enum kl_rc kl_life_clock_stepped(struct kl_store *store, int64_t seconds, int64_t now,
+                                 size_t *armings, struct kl_err *err)
+{
+    size_t shortened = 0;
+    enum kl_rc rc = KL_OK;
+
+    if (seconds < 0) {
+        rc = kl_store_armings_shorten(store, now, -seconds, &shortened, err);
+    }
+    if (rc == KL_OK) {
+        rc = kl_life_audit(store, now, "clock-stepped", "",
+                           KL_LIFE_FIELDS(KL_NUM("seconds", seconds), KL_NUM("armings", shortened)),
+                           err);
+    }
+    if (rc == KL_OK) {
+        *armings = shortened;
+    }
+    return rc;
+}

@@ -10,9 +10,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "conf/log.h"
 #include "daemon/conn.h"
+#include "daemon/process.h"
 #include "proto/frame.h"
 
 #define BACKLOG 1024
@@ -30,8 +32,8 @@ struct kl_listener {
     struct kl_service *service;
     struct evconnlistener *evl;
     struct event *resume;
-    void *origins; /* tsearch tree of struct origin */
-    uint64_t open;
+    void *origins;       /* tsearch tree of struct origin */
+    uint64_t open, room; /* connections there are, and may be */
     void (*drained)(void *arg);
     void *drained_arg;
     struct event *drained_event; /* so that the call never comes from inside a connection's end */
@@ -163,10 +165,9 @@ static void on_accept(struct evconnlistener *evl, evutil_socket_t fd, struct soc
         turn_away(listener, fd, text, KL_AWAY_SYSTEM);
         return;
     }
-    if (listener->open >= config->connections || origin->count >= config->connections_per_address) {
+    if (listener->open >= listener->room || origin->count >= config->connections_per_address) {
         turn_away(listener, fd, text,
-                  listener->open >= config->connections ? KL_AWAY_CONNECTIONS
-                                                        : KL_AWAY_PER_ADDRESS);
+                  listener->open >= listener->room ? KL_AWAY_CONNECTIONS : KL_AWAY_PER_ADDRESS);
         origin_put(origin);
         return;
     }
@@ -204,29 +205,6 @@ static void on_accept_error(struct evconnlistener *evl, void *arg)
     evtimer_add(listener->resume, &pause);
 }
 
-static enum kl_rc parse_address(const struct kl_config *config, struct sockaddr_storage *out,
-                                socklen_t *len, struct kl_err *err)
-{
-    struct sockaddr_in *v4 = (struct sockaddr_in *)(void *)out;
-    struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)(void *)out;
-
-    memset(out, 0, sizeof(*out));
-    if (inet_pton(AF_INET, config->address, &v4->sin_addr) == 1) {
-        v4->sin_family = AF_INET;
-        v4->sin_port = htons((uint16_t)config->port);
-        *len = sizeof(*v4);
-        return KL_OK;
-    }
-    if (inet_pton(AF_INET6, config->address, &v6->sin6_addr) == 1) {
-        v6->sin6_family = AF_INET6;
-        v6->sin6_port = htons((uint16_t)config->port);
-        *len = sizeof(*v6);
-        return KL_OK;
-    }
-    return kl_err_set(err, KL_ERR_CONFIG, "[listen] address \"%s\" is not a numeric IP address",
-                      config->address);
-}
-
 static void log_listening(struct kl_listener *listener)
 {
     struct sockaddr_storage bound;
@@ -241,36 +219,34 @@ static void log_listening(struct kl_listener *listener)
            KL_NUM("port", port));
 }
 
-enum kl_rc kl_listener_new(struct kl_service *service, struct kl_listener **out, struct kl_err *err)
+enum kl_rc kl_listener_new(struct kl_service *service, evutil_socket_t fd, int listens,
+                           struct kl_listener **out, struct kl_err *err)
 {
     struct kl_listener *listener = calloc(1, sizeof(*listener));
-    struct sockaddr_storage address;
-    socklen_t len = 0;
-    enum kl_rc rc;
 
     if (listener == NULL) {
+        close(fd);
         return kl_err_set(err, KL_ERR_MEMORY, "listener");
     }
     listener->service = service;
-    rc = parse_address(service->config, &address, &len, err);
-    if (rc != KL_OK) {
+    if (!listens && listen(fd, BACKLOG) != 0) {
+        (void)kl_err_errno(err, "listen", "cannot listen on %s port %llu", service->config->address,
+                           (unsigned long long)service->config->port);
+        close(fd);
         goto fail;
+    }
+    listener->evl = evconnlistener_new(service->base, on_accept, listener,
+                                       LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, 0, fd);
+    if (listener->evl == NULL) {
+        close(fd);
     }
     listener->resume = evtimer_new(service->base, on_resume, listener);
     listener->drained_event = evtimer_new(service->base, on_drained, listener);
-    if (listener->resume == NULL || listener->drained_event == NULL) {
-        rc = kl_err_set(err, KL_ERR_MEMORY, "listener");
+    if (listener->evl == NULL || listener->resume == NULL || listener->drained_event == NULL) {
+        (void)kl_err_set(err, KL_ERR_MEMORY, "listener");
         goto fail;
     }
-    listener->evl =
-        evconnlistener_new_bind(service->base, on_accept, listener,
-                                LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC | LEV_OPT_REUSEABLE,
-                                BACKLOG, (struct sockaddr *)&address, (int)len);
-    if (listener->evl == NULL) {
-        rc = kl_err_errno(err, "bind", "cannot listen on %s port %llu", service->config->address,
-                          (unsigned long long)service->config->port);
-        goto fail;
-    }
+    kl_listener_configure(listener);
     evconnlistener_set_error_cb(listener->evl, on_accept_error);
     log_listening(listener);
     service->accepting = 1;
@@ -278,18 +254,44 @@ enum kl_rc kl_listener_new(struct kl_service *service, struct kl_listener **out,
     return KL_OK;
 fail:
     kl_listener_free(listener);
-    return rc;
+    return err->rc;
 }
 
-void kl_listener_drain(struct kl_listener *listener, void (*drained)(void *arg), void *arg)
+evutil_socket_t kl_listener_fd(const struct kl_listener *listener)
 {
-    evconnlistener_free(listener->evl);
-    listener->evl = NULL;
+    return evconnlistener_get_fd(listener->evl);
+}
+
+void kl_listener_configure(struct kl_listener *listener)
+{
+    const struct kl_config *config = listener->service->config;
+
+    listener->room = kl_process_connections(config->connections, config->workers);
+}
+
+void kl_listener_drain(struct kl_listener *listener, int keep, void (*drained)(void *arg),
+                       void *arg)
+{
+    evtimer_del(listener->resume);
+    if (keep) {
+        evconnlistener_disable(listener->evl);
+    } else {
+        evconnlistener_free(listener->evl);
+        listener->evl = NULL;
+    }
     listener->service->accepting = 0;
     listener->drained = drained;
     listener->drained_arg = arg;
-    kl_conn_close_idle(listener->service);
+    kl_conn_hurry(listener->service);
     report_if_drained(listener);
+}
+
+void kl_listener_resume(struct kl_listener *listener)
+{
+    listener->drained = NULL;
+    event_del(listener->drained_event);
+    evconnlistener_enable(listener->evl);
+    listener->service->accepting = 1;
 }
 
 void kl_listener_free(struct kl_listener *listener)

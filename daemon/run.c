@@ -6,17 +6,23 @@
  */
 #include "daemon/run.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <systemd/sd-daemon.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "conf/log.h"
 #include "daemon/census.h"
+#include "daemon/clockwatch.h"
 #include "daemon/committer.h"
+#include "daemon/conn.h"
 #include "daemon/control.h"
+#include "daemon/handover.h"
 #include "daemon/listener.h"
+#include "daemon/manager.h"
+#include "daemon/process.h"
 #include "daemon/monitor.h"
 #include "daemon/reload.h"
 #include "daemon/service.h"
@@ -29,8 +35,16 @@
 
 struct kl_daemon {
     struct kl_service service;
+    const struct kl_run_options *options;
+    struct kl_sockets sockets;
     struct kl_listener *listener;
-    struct kl_control *control;     /* NULL = none */
+    struct kl_control *control;   /* NULL = none */
+    struct kl_handover *handover; /* to the next daemon */
+    struct kl_takeover *takeover; /* from the one before */
+    struct kl_manager *manager;
+    struct kl_clockwatch *clock;
+    struct kl_pidfile *pidfile;
+    int handing_over;
     struct event *signals[SIGNALS]; /* SIGTERM, SIGINT, SIGHUP */
     struct kl_census_taker *census;
     struct kl_monitor *monitor; /* NULL = none */
@@ -64,20 +78,219 @@ static void on_pool_down(const struct kl_err *err, void *arg)
     stop(arg, err);
 }
 
+/* ---- The store, and who asks for it ---- */
+
+/* The service manager's socket stays ours over a hand-over that comes to nothing. */
+static enum kl_rc start_control(struct kl_daemon *daemon, struct kl_err *err)
+{
+    int fd = daemon->sockets.fd[kl_sockets_place(KL_SOCKET_CONTROL)];
+
+    if (fd >= 0 && (fd = fcntl(fd, F_DUPFD_CLOEXEC, 0)) < 0) {
+        return kl_err_errno(err, "fcntl", "the socket '" KL_SOCKET_CONTROL "'");
+    }
+    return kl_control_new(&daemon->service, fd, &daemon->control, err);
+}
+
+static enum kl_rc start_store(struct kl_daemon *daemon, struct kl_err *err)
+{
+    struct kl_service *service = &daemon->service;
+    struct kl_store *store = NULL;
+    enum kl_rc rc = kl_store_open(service->config->store, KL_STORE_CREATE, &store, err);
+
+    if (rc == KL_OK) {
+        rc = kl_store_claim(store, err);
+    }
+    if (rc == KL_OK) {
+        rc = kl_store_wrap_start(store, service->config->storage_key, err);
+    }
+    if (rc == KL_OK) {
+        rc = kl_committer_new(service->base, store, &service->committer, err);
+    }
+    if (rc != KL_OK) {
+        kl_store_free(store);
+        return rc;
+    }
+    return start_control(daemon, err);
+}
+
+static void stop_store(struct kl_daemon *daemon)
+{
+    kl_control_free(daemon->control);
+    daemon->control = NULL;
+    kl_committer_free(daemon->service.committer);
+    daemon->service.committer = NULL;
+}
+
+/* ---- To the next daemon ---- */
+
+static enum kl_rc on_lend(struct kl_sockets *out, void *arg, struct kl_err *err)
+{
+    const struct kl_daemon *daemon = arg;
+
+    if (daemon->listener == NULL || daemon->service.draining) {
+        return kl_err_set(err, KL_ERR_UNAVAILABLE, "it is starting or draining");
+    }
+    out->fd[kl_sockets_place(KL_SOCKET_LAN)] = kl_listener_fd(daemon->listener);
+    return KL_OK;
+}
+
+static void on_handover_drained(void *arg)
+{
+    struct kl_daemon *daemon = arg;
+
+    evtimer_del(daemon->drain_timer);
+    event_del(daemon->sweep);
+    stop_store(daemon);
+    kl_handover_released(daemon->handover);
+}
+
+static void on_handover_drain(void *arg)
+{
+    struct kl_daemon *daemon = arg;
+    const struct timeval limit = {.tv_sec = (time_t)daemon->service.config->drain_timeout};
+
+    daemon->service.draining = daemon->handing_over = 1;
+    evtimer_add(daemon->drain_timer, &limit);
+    kl_listener_drain(daemon->listener, 1, on_handover_drained, daemon);
+}
+
+static void on_handover_resume(void *arg)
+{
+    struct kl_daemon *daemon = arg;
+    const struct timeval period = {.tv_sec = SWEEP_PERIOD_S};
+    struct kl_err err = KL_ERR_INIT;
+
+    evtimer_del(daemon->drain_timer);
+    if (daemon->service.committer == NULL && start_store(daemon, &err) != KL_OK) {
+        stop(daemon, &err);
+        return;
+    }
+    daemon->service.draining = daemon->handing_over = 0;
+    event_add(daemon->sweep, &period);
+    kl_listener_resume(daemon->listener);
+}
+
+static void on_handover_over(pid_t pid, void *arg)
+{
+    kl_manager_replaced((long)pid);
+    stop(arg, NULL);
+}
+
+static enum kl_rc start_handover(struct kl_daemon *daemon, struct kl_err *err)
+{
+    const struct kl_config *config = daemon->service.config;
+    const struct kl_handover_events events = {
+        .lend = on_lend,
+        .drain = on_handover_drain,
+        .resume = on_handover_resume,
+        .over = on_handover_over,
+        .arg = daemon,
+    };
+
+    return kl_handover_new(daemon->service.base, config->store, (unsigned)config->drain_timeout,
+                           &events, &daemon->handover, err);
+}
+
+/* ---- Serving ---- */
+
+/* With a store that is ours: accepts. */
+static enum kl_rc begin_to_accept(struct kl_daemon *daemon, struct kl_err *err)
+{
+    int given = 0, fd;
+
+    if (kl_sockets_bind(&daemon->sockets, daemon->service.config, err) != KL_OK) {
+        return err->rc;
+    }
+    fd = kl_sockets_take(&daemon->sockets, KL_SOCKET_LAN, &given);
+    if (kl_listener_new(&daemon->service, fd, given, &daemon->listener, err) != KL_OK) {
+        return err->rc;
+    }
+    kl_manager_ready();
+    kl_process_ready();
+    event_active(daemon->sweep, EV_TIMEOUT, 0);
+    kl_reload_up(daemon->service.reload);
+    return KL_OK;
+}
+
 static void on_pool_up(void *arg)
 {
     struct kl_daemon *daemon = arg;
     struct kl_err err = KL_ERR_INIT;
 
-    if (!daemon->service.draining &&
-        kl_listener_new(&daemon->service, &daemon->listener, &err) != KL_OK) {
+    if (daemon->takeover != NULL) {
+        kl_takeover_ask(daemon->takeover);
+    } else if (begin_to_accept(daemon, &err) != KL_OK || start_handover(daemon, &err) != KL_OK) {
         stop(daemon, &err);
+    }
+}
+
+/* ---- From the daemon before ---- */
+
+static enum kl_rc on_takeover_sockets(struct kl_sockets *sockets, void *arg, struct kl_err *err)
+{
+    struct kl_daemon *daemon = arg;
+
+    if (sockets->fd[kl_sockets_place(KL_SOCKET_LAN)] < 0) {
+        return kl_err_set(err, KL_ERR_PROTOCOL, "the daemon that serves gave no socket");
+    }
+    if (kl_sockets_check(sockets, daemon->service.config, err) != KL_OK) {
+        return err->rc;
+    }
+    kl_sockets_wipe(&daemon->sockets);
+    daemon->sockets = *sockets;
+    *sockets = KL_SOCKETS_NONE;
+    return KL_OK;
+}
+
+static void on_takeover_released(void *arg)
+{
+    struct kl_daemon *daemon = arg;
+    struct kl_err err = KL_ERR_INIT;
+
+    if (start_store(daemon, &err) != KL_OK || begin_to_accept(daemon, &err) != KL_OK) {
+        stop(daemon, &err); /* by which the other one serves on */
         return;
     }
-    (void)sd_notify(0, "READY=1");
-    event_active(daemon->sweep, EV_TIMEOUT, 0);
-    kl_reload_up(daemon->service.reload);
+    kl_takeover_claimed(daemon->takeover);
+    if (start_handover(daemon, &err) != KL_OK) { /* too late to go back */
+        kl_log(KL_LOG_ERROR, "handover-unavailable", KL_LOG_ERR(&err));
+    }
 }
+
+static void on_takeover_failed(const struct kl_err *err, void *arg)
+{
+    stop(arg, err);
+}
+
+/* Only now the other one has let go of the pid file. */
+static void on_takeover_ended(void *arg)
+{
+    struct kl_daemon *daemon = arg;
+    const struct kl_run_options *options = daemon->options;
+    struct kl_err err = KL_ERR_INIT;
+
+    kl_log(KL_LOG_INFO, "taken-over", KL_STR("detail", "the daemon before has ended"));
+    if (options->pidfile != NULL &&
+        kl_pidfile_new(options->pidfile, geteuid(), getegid(), &daemon->pidfile, &err) != KL_OK) {
+        kl_log(KL_LOG_ERROR, "pidfile-failed", KL_LOG_ERR(&err));
+    }
+}
+
+static enum kl_rc start_takeover(struct kl_daemon *daemon, struct kl_err *err)
+{
+    const struct kl_takeover_events events = {
+        .sockets = on_takeover_sockets,
+        .released = on_takeover_released,
+        .failed = on_takeover_failed,
+        .ended = on_takeover_ended,
+        .arg = daemon,
+    };
+
+    return kl_takeover_new(daemon->service.base, daemon->service.config->store, &events,
+                           &daemon->takeover, err);
+}
+
+/* ---- Draining ---- */
 
 static void on_drained(void *arg)
 {
@@ -86,10 +299,16 @@ static void on_drained(void *arg)
 
 static void on_drain_timeout(evutil_socket_t fd, short what, void *arg)
 {
+    struct kl_daemon *daemon = arg;
+
     (void)fd;
     (void)what;
     kl_log(KL_LOG_WARN, "drain-timeout", KL_STR("detail", "loads under way are cut off"));
-    stop(arg, NULL);
+    if (daemon->handing_over) {
+        kl_conn_close_all(&daemon->service); /* then it is drained */
+    } else {
+        stop(daemon, NULL);
+    }
 }
 
 void kl_run_drain(struct kl_service *service, const char *why)
@@ -101,14 +320,14 @@ void kl_run_drain(struct kl_service *service, const char *why)
         return;
     }
     kl_log(KL_LOG_INFO, "draining", KL_STR("reason", why));
-    (void)sd_notify(0, "STOPPING=1");
+    kl_manager_stopping(service->config->drain_timeout);
     service->draining = 1;
     if (daemon->listener == NULL) {
         stop(daemon, NULL);
         return;
     }
     evtimer_add(daemon->drain_timer, &limit);
-    kl_listener_drain(daemon->listener, on_drained, daemon);
+    kl_listener_drain(daemon->listener, 0, on_drained, daemon);
 }
 
 static void on_signal(evutil_socket_t fd, short what, void *arg)
@@ -189,6 +408,55 @@ static void on_sweep(evutil_socket_t fd, short what, void *arg)
     }
 }
 
+/* ---- The wall clock ---- */
+
+struct clock_unit {
+    struct kl_unit unit;
+    int64_t seconds;
+    size_t armings;
+};
+
+static enum kl_rc clock_run(struct kl_unit *unit, struct kl_store *store, struct kl_err *err)
+{
+    struct clock_unit *step = (struct clock_unit *)unit;
+
+    return kl_life_clock_stepped(store, step->seconds, (int64_t)time(NULL), &step->armings, err);
+}
+
+static void clock_done(struct kl_unit *unit)
+{
+    struct clock_unit *step = (struct clock_unit *)unit;
+
+    if (unit->rc != KL_OK) {
+        kl_log(KL_LOG_ERROR, "clock-step-failed", KL_LOG_ERR(&unit->err));
+    } else if (step->armings > 0) {
+        kl_log(KL_LOG_WARN, "armings-shortened", KL_NUM("count", step->armings),
+               KL_NUM("seconds", -step->seconds));
+    }
+    free(step);
+}
+
+static void on_clock_step(int64_t seconds, void *arg)
+{
+    const struct kl_daemon *daemon = arg;
+    struct clock_unit *step = calloc(1, sizeof(*step));
+    struct kl_err err = KL_ERR_INIT;
+
+    kl_log(KL_LOG_WARN, "clock-stepped", KL_NUM("seconds", seconds));
+    kl_trust_warn(daemon->service.trust, time(NULL));
+    if (step == NULL) {
+        kl_log(KL_LOG_ERROR, "clock-step-failed", KL_STR("detail", "out of memory"));
+        return;
+    }
+    step->unit.run = clock_run;
+    step->unit.done = clock_done;
+    step->seconds = seconds;
+    if (kl_committer_submit(daemon->service.committer, &step->unit, &err) != KL_OK) {
+        kl_log(KL_LOG_ERROR, "clock-step-failed", KL_LOG_ERR(&err));
+        free(step);
+    }
+}
+
 /* ---- The whole ---- */
 
 static enum kl_rc make_events(struct kl_daemon *daemon, struct kl_err *err)
@@ -217,27 +485,6 @@ static enum kl_rc make_events(struct kl_daemon *daemon, struct kl_err *err)
     return KL_OK;
 }
 
-static enum kl_rc start_store(struct kl_daemon *daemon, struct kl_err *err)
-{
-    struct kl_service *service = &daemon->service;
-    struct kl_store *store = NULL;
-    enum kl_rc rc = kl_store_open(service->config->store, KL_STORE_CREATE, &store, err);
-
-    if (rc == KL_OK) {
-        rc = kl_store_claim(store, err);
-    }
-    if (rc == KL_OK) {
-        rc = kl_store_wrap_start(store, service->config->storage_key, err);
-    }
-    if (rc == KL_OK) {
-        rc = kl_committer_new(service->base, store, &service->committer, err);
-    }
-    if (rc != KL_OK) {
-        kl_store_free(store);
-    }
-    return rc;
-}
-
 static void event_release(struct event *event)
 {
     if (event != NULL) {
@@ -249,9 +496,15 @@ static void daemon_wipe(struct kl_daemon *daemon)
 {
     struct kl_service *service = &daemon->service;
 
+    kl_handover_free(daemon->handover); /* first: the next daemon sees at once that we end */
+    kl_takeover_free(daemon->takeover);
     kl_control_free(daemon->control);
     kl_monitor_free(daemon->monitor);
     kl_listener_free(daemon->listener);
+    kl_sockets_wipe(&daemon->sockets);
+    kl_manager_free(daemon->manager);
+    kl_clockwatch_free(daemon->clock);
+    kl_pidfile_free(daemon->pidfile);
     kl_pool_free(service->pool);
     kl_reload_free(daemon->service.reload);
     kl_committer_free(service->committer);
@@ -318,42 +571,52 @@ static enum kl_rc start_pool(struct kl_daemon *daemon, struct kl_err *err)
     return kl_pool_new(service->base, service->config, &wants, &events, &service->pool, err);
 }
 
-enum kl_rc kl_run(const char *path, const struct kl_config *config, struct kl_err *err)
+static enum kl_rc start(struct kl_daemon *daemon, struct kl_err *err)
 {
-    struct kl_daemon daemon = {.err = KL_ERR_INIT};
-    struct kl_service *service = &daemon.service;
-    enum kl_rc rc;
+    struct kl_service *service = &daemon->service;
+    enum kl_rc rc = kl_config_servable(service->config, err);
 
-    service->daemon = &daemon;
-    service->config_path = path;
-    service->config = kl_config_ref(config);
-    TAILQ_INIT(&service->conns);
-    kl_metrics_init(&service->metrics);
-    rc = kl_config_servable(config, err);
     if (rc == KL_OK) {
-        rc = kl_trust_load(config, time(NULL), &service->trust, err);
+        rc = kl_trust_load(service->config, time(NULL), &service->trust, err);
     }
     if (rc == KL_OK) {
-        rc = make_events(&daemon, err);
+        rc = make_events(daemon, err);
+    }
+    if (rc == KL_OK) {
+        rc = kl_manager_new(service, &daemon->manager, err);
+    }
+    if (rc == KL_OK) {
+        rc = kl_clockwatch_new(service->base, on_clock_step, daemon, &daemon->clock, err);
     }
     if (rc == KL_OK) {
         rc = kl_reload_new(service, &service->reload, err);
     }
     if (rc == KL_OK) {
-        rc = start_store(&daemon, err);
+        rc = daemon->options->take_over ? start_takeover(daemon, err) : start_store(daemon, err);
     }
     if (rc == KL_OK) {
-        rc = kl_census_new(service, &daemon.census, err);
+        rc = kl_census_new(service, &daemon->census, err);
     }
     if (rc == KL_OK) {
-        rc = kl_control_new(service, -1, &daemon.control, err);
+        rc = kl_monitor_new(service, &daemon->monitor, err);
     }
-    if (rc == KL_OK) {
-        rc = start_pool(&daemon, err);
-    }
-    if (rc == KL_OK) {
-        rc = kl_monitor_new(service, &daemon.monitor, err);
-    }
+    return rc == KL_OK ? start_pool(daemon, err) : rc;
+}
+
+enum kl_rc kl_run(const struct kl_run_options *options, const struct kl_config *config,
+                  struct kl_sockets *sockets, struct kl_err *err)
+{
+    struct kl_daemon daemon = {.err = KL_ERR_INIT, .options = options, .sockets = *sockets};
+    struct kl_service *service = &daemon.service;
+    enum kl_rc rc;
+
+    *sockets = KL_SOCKETS_NONE;
+    service->daemon = &daemon;
+    service->config_path = options->config_path;
+    service->config = kl_config_ref(config);
+    TAILQ_INIT(&service->conns);
+    kl_metrics_init(&service->metrics);
+    rc = start(&daemon, err);
     if (rc != KL_OK) {
         goto out;
     }

@@ -5,17 +5,23 @@
 
 #include "daemon/config.h"
 #include "daemon/service.h"
+#include "daemon/sockets.h"
 #include "proto/err.h"
 
 /* Checks certificates against each other and the clock, opens the store, and does with the HSM what
  * a worker does at its start (one login, the self-test). What `keyloaderd -t` does. */
 enum kl_rc kl_run_check(const struct kl_config *config, struct kl_err *err) KL_MUST_CHECK;
 
-/* Serves until SIGTERM, SIGINT or kl_run_drain has drained the daemon (KL_OK), or it cannot start
- * or go on. config, of kl_config_new, was read from path, which a reload reads again; both are
- * there until it returns. */
-enum kl_rc kl_run(const char *path, const struct kl_config *config,
-                  struct kl_err *err) KL_MUST_CHECK;
+struct kl_run_options {
+    const char *config_path; /* which a reload reads again */
+    int take_over;           /* from the daemon that serves the store */
+    const char *pidfile;     /* if take_over: made once that one has ended; else NULL */
+};
+
+/* Serves until SIGTERM, SIGINT or kl_run_drain has drained the daemon, or another one has taken
+ * over (KL_OK), or it cannot start or go on. config is of kl_config_new; takes sockets. */
+enum kl_rc kl_run(const struct kl_run_options *options, const struct kl_config *config,
+                  struct kl_sockets *sockets, struct kl_err *err) KL_MUST_CHECK;
 
 /* Accepts no more and lets loads under way finish, at most [limits] drain-timeout; then kl_run
  * returns. why: for the log, who wanted it. Again: no effect. Loop thread. */

@@ -92,6 +92,9 @@ enum kl_rc kl_store_terminal_get(struct kl_store *store, const char *serial,
 /* Writes all fields but serial, created and version_floor. */
 enum kl_rc kl_store_terminal_update(struct kl_store *store, const struct kl_terminal *terminal,
                                     struct kl_err *err) KL_MUST_CHECK;
+/* Takes `by` seconds off every arming that lasts until `since` or longer; *count: how many. */
+enum kl_rc kl_store_armings_shorten(struct kl_store *store, int64_t since, int64_t by,
+                                    size_t *count, struct kl_err *err) KL_MUST_CHECK;
 /* Raises version_floor to that; it never sinks. For who knows that the store has forgotten TMKs. */
 enum kl_rc kl_store_terminal_floor(struct kl_store *store, const char *serial, uint32_t version,
                                    struct kl_err *err) KL_MUST_CHECK;

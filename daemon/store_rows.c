@@ -136,6 +136,27 @@ enum kl_rc kl_store_terminal_update(struct kl_store *store, const struct kl_term
     return rc;
 }
 
+enum kl_rc kl_store_armings_shorten(struct kl_store *store, int64_t since, int64_t by,
+                                    size_t *count, struct kl_err *err)
+{
+    sqlite3_stmt *stmt = NULL;
+    enum kl_rc rc = kl_sql_writer(store, KL_SQL_ARMINGS_SHORTEN,
+                                  "UPDATE terminal SET armed_until = max(armed_until - ?2, 0)"
+                                  " WHERE armed_until >= ?1",
+                                  &stmt, err);
+
+    if (rc != KL_OK) {
+        return rc;
+    }
+    sqlite3_bind_int64(stmt, 1, since);
+    sqlite3_bind_int64(stmt, 2, by);
+    rc = kl_sql_write(store, stmt, err);
+    if (rc == KL_OK) {
+        *count = (size_t)sqlite3_changes(store->db);
+    }
+    return rc;
+}
+
 enum kl_rc kl_store_terminal_floor(struct kl_store *store, const char *serial, uint32_t version,
                                    struct kl_err *err)
 {

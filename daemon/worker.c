@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "conf/log.h"
+#include "daemon/process.h"
 #include "pkcs11/hsm.h"
 #include "pkcs11/rv.h"
 #include "proto/secret.h"
@@ -26,9 +27,9 @@
 static enum kl_rc execute(int child_fd, pid_t *pid, struct kl_err *err)
 {
     char arg0[] = "keyloaderd", arg1[] = "--" KL_WORKER_OPTION;
-    char *argv[] = {arg0, arg1, NULL};
+    char *argv[] = {arg0, arg1, NULL}, **env = kl_process_worker_environ();
     posix_spawn_file_actions_t actions;
-    int fail = posix_spawn_file_actions_init(&actions);
+    int fail = env == NULL ? ENOMEM : posix_spawn_file_actions_init(&actions);
 
     if (fail == 0) {
         /* onto itself this clears close-on-exec (glibc 2.29) */
@@ -37,10 +38,11 @@ static enum kl_rc execute(int child_fd, pid_t *pid, struct kl_err *err)
             fail = posix_spawn_file_actions_addclosefrom_np(&actions, KL_WORKER_FD + 1);
         }
         if (fail == 0) {
-            fail = posix_spawn(pid, "/proc/self/exe", &actions, NULL, argv, environ);
+            fail = posix_spawn(pid, "/proc/self/exe", &actions, NULL, argv, env);
         }
         posix_spawn_file_actions_destroy(&actions);
     }
+    free(env);
     if (fail != 0) {
         errno = fail;
         return kl_err_errno(err, "posix_spawn", "cannot start an HSM worker");

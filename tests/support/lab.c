@@ -319,7 +319,7 @@ void lab_end(struct lab *lab)
 
 /* ---- Daemon ---- */
 
-void lab_spawn(struct lab *lab)
+void lab_spawn_another(struct lab *lab, struct proc *proc)
 {
     char role[PATH_MAX];
     const char *argv[PROC_ARGS];
@@ -330,10 +330,18 @@ void lab_spawn(struct lab *lab)
     argv[n++] = lab_built("bin/keyloaderd");
     argv[n++] = "-c";
     argv[n++] = lab->conf;
+    for (size_t i = 0; lab->daemon_args != NULL && lab->daemon_args[i] != NULL; i++) {
+        argv[n++] = lab->daemon_args[i];
+    }
     argv[n] = NULL;
-    ck_assert_int_eq(lab->daemon.pid, 0);
     write_conf(lab);
-    spawn_as(lab, file_path(role, lab->dir, "hsm"), &lab->daemon, argv);
+    spawn_as(lab, file_path(role, lab->dir, "hsm"), proc, argv);
+}
+
+void lab_spawn(struct lab *lab)
+{
+    ck_assert_int_eq(lab->daemon.pid, 0);
+    lab_spawn_another(lab, &lab->daemon);
 }
 
 void lab_start(struct lab *lab)

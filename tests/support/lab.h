@@ -39,6 +39,7 @@ struct lab {
     const char *env[8];        /* NULL-terminated; added for every program */
     struct proc daemon;
     const char *const *daemon_prefix; /* NULL, or a command that runs keyloaderd (setpriv ...) */
+    const char *const *daemon_args;   /* NULL, or more options of keyloaderd, NULL-terminated */
     uint16_t port;
     size_t setting_count;
     struct lab_setting settings[LAB_SETTINGS];
@@ -69,8 +70,9 @@ void lab_set(struct lab *lab, const char *section, const char *key, const char *
 /* Stops what runs. Fails the test if the daemon does not end well. */
 void lab_end(struct lab *lab);
 
-void lab_spawn(struct lab *lab);      /* keyloaderd, and no more */
-void lab_start(struct lab *lab);      /* waits until it listens */
+void lab_spawn(struct lab *lab);                            /* keyloaderd, and no more */
+void lab_spawn_another(struct lab *lab, struct proc *proc); /* as lab_spawn, beside lab->daemon */
+void lab_start(struct lab *lab);                            /* waits until it listens */
 int lab_start_fails(struct lab *lab); /* waits until it ends by itself: its status */
 void lab_stop(struct lab *lab);       /* SIGTERM; must end with status 0 */
 void lab_kill(struct lab *lab);       /* SIGKILL */

@@ -360,6 +360,65 @@ START_TEST(a_full_disk_undoes_the_batch)
 }
 END_TEST
 
+/* A unit that hangs until it is let go. */
+struct hang {
+    struct kl_unit unit;
+    int fds[2], done;
+};
+
+static enum kl_rc hang_run(struct kl_unit *unit, struct kl_store *store, struct kl_err *err)
+{
+    char byte;
+
+    (void)store;
+    return read(((struct hang *)unit)->fds[0], &byte, 1) == 1 ? KL_OK
+                                                              : kl_err_errno(err, "read", "hang");
+}
+
+static void hang_done(struct kl_unit *unit)
+{
+    ((struct hang *)unit)->done = 1;
+}
+
+/* What the service manager's watchdog goes by: a store thread that does not get on shows. */
+START_TEST(stuck)
+{
+    struct hang hang = {.unit = {.run = hang_run, .done = hang_done}};
+    const struct timespec pause = {.tv_nsec = 50 * 1000 * 1000};
+    struct kl_err err = KL_ERR_INIT;
+
+    ck_assert_int_eq(kl_committer_stuck_ms(NULL), 0);
+    ck_assert_int_eq(kl_committer_stuck_ms(committer), 0);
+    ck_assert_int_eq(pipe(hang.fds), 0);
+    ck_assert_int_eq(kl_committer_submit(committer, &hang.unit, &err), KL_OK);
+    nanosleep(&pause, NULL);
+    ck_assert_int_ge(kl_committer_stuck_ms(committer), 40);
+    nanosleep(&pause, NULL);
+    ck_assert_int_ge(kl_committer_stuck_ms(committer), 90);
+    ck_assert_int_eq(write(hang.fds[1], "", 1), 1);
+    while (!hang.done) {
+        ck_assert_int_eq(event_base_loop(base, EVLOOP_ONCE), 0);
+    }
+    ck_assert_int_eq(kl_committer_stuck_ms(committer), 0);
+    close(hang.fds[0]);
+    close(hang.fds[1]);
+}
+END_TEST
+
+/* While the store is another daemon's there is no committer. */
+START_TEST(no_committer)
+{
+    struct hang hang = {.unit = {.run = hang_run, .done = hang_done}};
+    struct kl_store_health health;
+    struct kl_err err = KL_ERR_INIT;
+
+    ck_assert_int_eq(kl_committer_submit(NULL, &hang.unit, &err), KL_ERR_UNAVAILABLE);
+    ck_assert_int_eq(kl_committer_ready(NULL, &err), KL_ERR_UNAVAILABLE);
+    kl_committer_health(NULL, &health);
+    ck_assert_int_eq(health.state, KL_STORE_OK);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("committer");
@@ -374,6 +433,8 @@ int main(void)
     tcase_add_test(tc, a_full_queue_refuses);
     tcase_add_test(tc, a_full_disk);
     tcase_add_test(tc, a_full_disk_undoes_the_batch);
+    tcase_add_test(tc, stuck);
+    tcase_add_test(tc, no_committer);
     suite_add_tcase(suite, tc);
     return test_run(suite);
 }

@@ -586,6 +586,32 @@ START_TEST(every_change_is_recorded)
 }
 END_TEST
 
+/* A clock that is set back lengthens no arming and revives none; one that is set forward ends some
+ * early, and is not made up for. */
+START_TEST(clock_stepped)
+{
+    struct kl_admission let;
+    struct kl_terminal terminal;
+    size_t armings = 99;
+
+    ready(); /* until NOW + 100 */
+    OK(kl_life_clock_stepped(life.store, 3600, NOW + 3600, &armings, &life.err));
+    ck_assert_uint_eq(armings, 0);
+    OK(kl_store_terminal_get(life.store, T, &terminal, &life.err));
+    ck_assert_int_eq(terminal.armed_until, NOW + 100);
+    /* At NOW + 10 it is set back by an hour: 90 seconds are left, as before. */
+    OK(kl_life_clock_stepped(life.store, -3600, NOW + 10 - 3600, &armings, &life.err));
+    ck_assert_uint_eq(armings, 1);
+    OK(kl_store_terminal_get(life.store, T, &terminal, &life.err));
+    ck_assert_int_eq(terminal.armed_until, NOW + 100 - 3600);
+    OK(admit(PAD, NOW + 99 - 3600, &let));
+    ck_assert_int_eq(admit(PAD, NOW + 101 - 3600, &let), KL_ERR_UNARMED);
+    /* Over by now; set back by a day, it stays over. */
+    OK(kl_life_clock_stepped(life.store, -86400, NOW - 3600 + 200 - 86400, &armings, &life.err));
+    ck_assert_int_eq(admit(PAD, NOW - 3600 + 200 - 86400, &let), KL_ERR_UNARMED);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("life");
@@ -612,6 +638,7 @@ int main(void)
     tcase_add_test(rules, confirmed_late);
     tcase_add_test(rules, registration);
     tcase_add_test(rules, every_change_is_recorded);
+    tcase_add_test(rules, clock_stepped);
     suite_add_tcase(suite, rules);
     return test_run(suite);
 }
