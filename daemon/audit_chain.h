@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "pkcs11/auditkey.h"
 #include "proto/err.h"
 #include "proto/message.h"
 
@@ -40,8 +41,6 @@ enum kl_rc kl_audit_hash(const uint8_t before[KL_HASH_LEN], const struct kl_audi
                          uint8_t out[KL_HASH_LEN], struct kl_err *err) KL_MUST_CHECK;
 
 /* ---- Checkpoints: what a key in the HSM signs ---- */
-
-#define KL_AUDIT_SIGNATURE_MAX 512 /* bytes: RSA-4096 */
 
 struct kl_checkpoint {
     uint64_t id; /* of the last record that it covers */

@@ -78,6 +78,8 @@ static const struct kl_ini_key keys[] = {
      "Label of the AES-256 key that wraps stored TMKs", .restart = 1},
     {"hsm", "binding-key", KL_INI_STRING, AT(binding_key), 1, 64, "tmk-binding", NULL,
      "Label of the AES-256 key whose MACs bind stored keys to their terminals", .restart = 1},
+    {"hsm", "audit-key", KL_INI_STRING, AT(audit_key), 1, 64, "audit-checkpoint", NULL,
+     "Label of the key pair that signs checkpoints of the audit trail", .restart = 1},
     {"hsm", "workers", KL_INI_NUMBER, AT(workers), 1, 64, "2", NULL,
      "HSM worker processes; as many as cores suits a software token", .restart = 1},
     {"hsm", "recycle-after", KL_INI_NUMBER, AT(recycle_after), 1, 1000000000, "100000", NULL,
@@ -152,6 +154,15 @@ static const struct kl_ini_key keys[] = {
      "Metrics and status page: 127.0.0.1:PORT, [::1]:PORT or unix:/PATH; empty: none",
      .restart = 1},
 
+    {"audit", "checkpoint-every", KL_INI_NUMBER, AT(checkpoint_every), 1, 1000000, "1000", NULL,
+     "Records after which the HSM signs the audit trail"},
+    {"audit", "checkpoint-interval", KL_INI_DURATION, AT(checkpoint_interval), 1, DAY, "1h", NULL,
+     "Time after which it does so if there are new records, and always when the daemon ends"},
+    {"audit", "syslog", KL_INI_BOOL, AT(audit_syslog), 0, 0, "no", NULL,
+     "Send each record to syslog too (facility authpriv), with its id and hash"},
+    {"audit", "syslog-socket", KL_INI_PATH, AT(syslog_socket), 0, 0, "/dev/log", NULL,
+     "Socket of the syslog that gets them", .restart = 1},
+
     {"log", "level", KL_INI_CHOICE, AT(log_level), 0, 0, "info", level_choices, "Least to log"},
     {"log", "target", KL_INI_CHOICE, AT(log_target), 0, 0, "stderr", target_choices,
      "Where to log"},
@@ -212,9 +223,10 @@ static enum kl_rc check(struct kl_config *c, struct kl_err *err)
                           c->module);
     }
     if (strcmp(c->work_key, c->storage_key) == 0 || strcmp(c->work_key, c->binding_key) == 0 ||
-        strcmp(c->storage_key, c->binding_key) == 0) {
+        strcmp(c->storage_key, c->binding_key) == 0 || strcmp(c->work_key, c->audit_key) == 0 ||
+        strcmp(c->storage_key, c->audit_key) == 0 || strcmp(c->binding_key, c->audit_key) == 0) {
         return kl_err_set(err, KL_ERR_CONFIG,
-                          "[hsm] work-key, storage-key and binding-key must differ");
+                          "[hsm] work-key, storage-key, binding-key and audit-key must differ");
     }
     if (c->terminal_auth == KL_TERMINAL_CERTIFICATE && !c->terminal_root[0]) {
         return kl_err_set(err, KL_ERR_CONFIG,

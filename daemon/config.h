@@ -48,6 +48,7 @@ struct kl_config {
     char *work_key;      /* label that keyloaderctl takes where none is given */
     char *storage_key;   /* label */
     char *binding_key;   /* label */
+    char *audit_key;     /* label */
     uint64_t workers;
     uint64_t recycle_after; /* loads, then the worker is replaced */
     uint64_t job_timeout;   /* seconds */
@@ -85,6 +86,11 @@ struct kl_config {
     uint64_t lock_memory; /* enum kl_lock_memory */
     /* [monitor] */
     char *monitor_listen; /* see kl_monitor_parse */
+    /* [audit] */
+    uint64_t checkpoint_every;    /* records */
+    uint64_t checkpoint_interval; /* seconds */
+    uint64_t audit_syslog;        /* 1: records go to syslog as well */
+    char *syslog_socket;
     /* [log] */
     uint64_t log_level;  /* enum kl_log_level */
     uint64_t log_target; /* enum kl_log_target */

@@ -16,6 +16,7 @@
 #include "daemon/audit_check.h"
 #include "daemon/ctl.h"
 #include "daemon/ctl_channel.h"
+#include "daemon/ctl_audit_key.h"
 #include "daemon/ctl_list.h"
 #include "daemon/ctl_store.h"
 #include "daemon/ctl_terminal.h"
@@ -23,7 +24,7 @@
 
 #define FINDINGS_SHOWN 1000
 #define ARCHIVES_MAX 1000
-#define ARCHIVE_RECORDS 200000 /* in one archive, about: one transaction takes them out */
+#define ARCHIVE_RECORDS 50000 /* in one archive, about: removing them keeps the daemon waiting */
 
 /* ---- list ---- */
 
@@ -219,22 +220,25 @@ enum kl_rc kl_ctl_audit_verify(struct kl_ctl *ctl, int argc, char **argv, struct
 
 /* ---- archive ---- */
 
-/* Up to which checkpoint: the last one, or the last of as many records as one archive takes. */
-static enum kl_rc choose(struct kl_store *store, struct kl_checkpoint *out, int *more,
+/* Up to which checkpoint: the last one (of those that syslog has, if it is to have all), or the
+ * last of as many records as one archive takes. */
+static enum kl_rc choose(struct kl_store *store, int syslog, struct kl_checkpoint *out, int *more,
                          struct kl_err *err)
 {
     struct kl_audit_state state;
     struct kl_checkpoint last = {0};
-    enum kl_rc rc;
+    enum kl_rc rc = kl_store_audit_state(store, &state, err);
 
-    if ((rc = kl_store_audit_state(store, &state, err)) != KL_OK) {
-        return rc;
+    if (rc == KL_OK) {
+        rc = syslog && state.forwarded == 0
+                 ? KL_ERR_NOT_FOUND
+                 : kl_store_checkpoint_last(store, syslog ? state.forwarded : 0, &last, err);
     }
-    rc = kl_store_checkpoint_last(store, 0, &last, err);
     if (rc == KL_ERR_NOT_FOUND || (rc == KL_OK && last.id <= state.archived_to)) {
         return kl_err_set(err, KL_ERR_NOT_FOUND,
                           "there is nothing to archive: no checkpoint covers records that are not "
-                          "in an archive yet; the daemon makes them");
+                          "in an archive yet%s; the daemon sees to that",
+                          syslog ? " and have gone to syslog" : "");
     }
     if (rc != KL_OK) {
         return rc;
@@ -251,13 +255,13 @@ static enum kl_rc choose(struct kl_store *store, struct kl_checkpoint *out, int 
     return rc;
 }
 
-static enum kl_rc write_archive(struct kl_store *store, const char *path, struct kl_checkpoint *to,
-                                int *more, struct kl_err *err)
+static enum kl_rc write_archive(struct kl_store *store, int syslog, const char *path,
+                                struct kl_checkpoint *to, int *more, struct kl_err *err)
 {
     enum kl_rc rc = kl_store_begin(store, err);
 
     if (rc == KL_OK) {
-        rc = choose(store, to, more, err);
+        rc = choose(store, syslog, to, more, err);
         if (rc == KL_OK) {
             rc = kl_audit_archive_write(store, to, path, err);
         }
@@ -316,7 +320,8 @@ static enum kl_rc archive(struct kl_ctl *ctl, struct verify *v, const char *path
     int more = 0;
     enum kl_rc rc = kl_ctl_store_open(&ctl->config, KL_STORE_WRITE, &store, err);
 
-    if (rc == KL_OK && (rc = write_archive(store, path, &to, &more, err)) == KL_OK) {
+    if (rc == KL_OK && (rc = write_archive(store, ctl->config.audit_syslog != 0, path, &to, &more,
+                                           err)) == KL_OK) {
         rc = verify_archive(v, path, to.id, err);
         if (rc == KL_OK) {
             rc = remove_archived(store, &to, path, &count, err);
@@ -365,6 +370,9 @@ const struct kl_ctl_command kl_ctl_audit_commands[] = {
      "checks that no record was changed, removed, put in or cut off; with --key (PEM) that the\n"
      "      checkpoints are the audit key's, with --expect that a head is there. Without files:\n"
      "      of the configured store; with them, without configuration and HSM"},
+    {"audit", "key", kl_ctl_audit_key_command, "generate|show|export [--out FILE|-] [--force]",
+     "the key in the HSM that signs checkpoints: makes it if there is none, shows it, or writes\n"
+     "      its public half (PEM), which is what audit verify --key takes"},
     {"audit", "archive", audit_archive, "--out FILE [--key FILE]...",
      "moves the records up to the last checkpoint out of the store into a file, verified first"},
     {0},

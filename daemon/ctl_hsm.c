@@ -6,6 +6,8 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <openssl/err.h>
+#include <openssl/pem.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -131,5 +133,20 @@ enum kl_rc kl_ctl_write_out(BIO *bio, const char *path, int force, struct kl_err
     if (rc == KL_ERR_EXISTS) {
         rc = kl_err_set(err, KL_ERR_EXISTS, "%s exists; --force overwrites it", path);
     }
+    return rc;
+}
+
+enum kl_rc kl_ctl_write_public(const EVP_PKEY *key, const char *path, int force, struct kl_err *err)
+{
+    BIO *bio = BIO_new(BIO_s_mem());
+    enum kl_rc rc;
+
+    ERR_clear_error();
+    if (!bio || PEM_write_bio_PUBKEY(bio, key) != 1) {
+        rc = kl_err_openssl(err, KL_ERR_INTERNAL, "PEM_write_bio_PUBKEY", "encoding");
+    } else {
+        rc = kl_ctl_write_out(bio, path, force, err);
+    }
+    BIO_free(bio);
     return rc;
 }

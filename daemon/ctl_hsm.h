@@ -49,4 +49,8 @@ int kl_ctl_is_stdout(const char *path);
 enum kl_rc kl_ctl_write_out(BIO *bio, const char *path, int force,
                             struct kl_err *err) KL_MUST_CHECK;
 
+/* The same with a public key as PEM. */
+enum kl_rc kl_ctl_write_public(const EVP_PKEY *key, const char *path, int force,
+                               struct kl_err *err) KL_MUST_CHECK;
+
 #endif

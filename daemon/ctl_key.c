@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * keyloaderctl key: step S1. Makes work keys, AcquireWCRT_Prk and AcquireWCRT_Pu, and the two keys
- * of the store, and shows them.
+ * keyloaderctl key: step S1. Makes work keys, AcquireWCRT_Prk and AcquireWCRT_Pu, and the keys of
+ * the store and its audit trail, and shows them.
  */
 #include "daemon/ctl_key.h"
 
@@ -11,10 +11,12 @@
 
 #include "conf/options.h"
 #include "conf/report.h"
+#include "daemon/ctl_audit_key.h"
 #include "daemon/ctl_hsm.h"
 #include "daemon/ctl_list.h"
 #include "daemon/ctl_terminal.h"
 #include "daemon/store.h"
+#include "pkcs11/auditkey.h"
 #include "pkcs11/keys.h"
 #include "pkcs11/labels.h"
 #include "proto/cert.h"
@@ -65,6 +67,9 @@ enum kl_rc kl_ctl_store_keys(const struct kl_config *config, struct kl_session *
     if (rc == KL_OK) {
         rc = store_key(config, session, "binding", config->binding_key, kl_binding_key_generate,
                        kl_binding_key_find, &fresh.binding, err);
+    }
+    if (rc == KL_OK) {
+        rc = kl_ctl_audit_key_make(config, session, &fresh.audit, err);
     }
     *made = fresh;
     return rc;
@@ -134,7 +139,9 @@ enum kl_rc kl_ctl_made_json(const struct kl_config *config, json_t *work,
     if (json_object_set_new(work, "storage_key", json_string(config->storage_key)) != 0 ||
         json_object_set_new(work, "storage_key_made", json_boolean(made->storage)) != 0 ||
         json_object_set_new(work, "binding_key", json_string(config->binding_key)) != 0 ||
-        json_object_set_new(work, "binding_key_made", json_boolean(made->binding)) != 0) {
+        json_object_set_new(work, "binding_key_made", json_boolean(made->binding)) != 0 ||
+        json_object_set_new(work, "audit_key", json_string(config->audit_key)) != 0 ||
+        json_object_set_new(work, "audit_key_made", json_boolean(made->audit)) != 0) {
         return kl_err_set(err, KL_ERR_MEMORY, "report of a key");
     }
     return KL_OK;
@@ -387,16 +394,28 @@ static enum kl_rc describe_store_key(enum kl_rc found, const char *label, const 
     return found;
 }
 
-/* All three, and the first thing that is wrong. */
+/* The audit key can be made later: that there is none is no error. */
+static enum kl_rc find_audit_key(const struct kl_config *config, struct kl_session *session,
+                                 json_t **out, struct kl_err *err)
+{
+    struct kl_audit_key *key = NULL;
+    enum kl_rc rc = kl_audit_key_open(session, config->audit_key, &key, err);
+
+    kl_audit_key_close(key);
+    rc = describe_store_key(rc, config->audit_key, err, out);
+    return rc == KL_ERR_KEY ? KL_OK : rc;
+}
+
+/* All of them, and the first thing that is wrong. */
 static enum kl_rc show(const struct kl_ctl *ctl, struct kl_hsm *hsm, const char *label,
                        struct kl_err *err)
 {
     const struct kl_config *config = &ctl->config;
     struct kl_session *session = kl_hsm_session(hsm);
-    struct kl_err errs[] = {KL_ERR_INIT, KL_ERR_INIT, KL_ERR_INIT, KL_ERR_INIT};
-    json_t *work = NULL, *storage = NULL, *binding = NULL;
+    struct kl_err errs[] = {KL_ERR_INIT, KL_ERR_INIT, KL_ERR_INIT, KL_ERR_INIT, KL_ERR_INIT};
+    json_t *work = NULL, *storage = NULL, *binding = NULL, *audit = NULL;
     CK_OBJECT_HANDLE handle;
-    enum kl_rc rcs[4];
+    enum kl_rc rcs[5];
 
     rcs[0] = describe(config, session, label, &work, &errs[0]);
     rcs[1] =
@@ -406,10 +425,12 @@ static enum kl_rc show(const struct kl_ctl *ctl, struct kl_hsm *hsm, const char 
         describe_store_key(kl_binding_key_find(session, config->binding_key, &handle, &errs[2]),
                            config->binding_key, &errs[2], &binding);
     /* "o" takes them all, also on failure. */
-    rcs[3] = kl_report_print(json_pack("{s:s, s:o, s:o, s:o}", "token",
+    rcs[3] = find_audit_key(config, session, &audit, &errs[3]);
+    rcs[4] = kl_report_print(json_pack("{s:s, s:o, s:o, s:o, s:o}", "token",
                                        kl_token_label(kl_hsm_token(hsm)), "work_key", work,
-                                       "storage_key", storage, "binding_key", binding),
-                             ctl->json, &errs[3]);
+                                       "storage_key", storage, "binding_key", binding, "audit_key",
+                                       audit),
+                             ctl->json, &errs[4]);
     for (size_t i = 0; i < sizeof(rcs) / sizeof(rcs[0]); i++) {
         if (rcs[i] != KL_OK) {
             *err = errs[i];
@@ -493,12 +514,12 @@ const struct kl_ctl_command kl_ctl_key_commands[] = {
      "[--label LABEL] [--suite SUITE] [--key rsa-2048|rsa-3072|rsa-4096|p-256|p-384|p-521] "
      "[--replace]",
      "Make a work key pair (default hardened-rsa with rsa-3072; hardened-ec with p-256), and\n"
-     "      storage key and binding key if there are none; --replace destroys the old pair"},
+     "      storage, binding and audit key if there are none; --replace destroys the old pair"},
     {"key", "import", kl_ctl_key_import,
      "FILE [--label LABEL] [--suite SUITE] [--passphrase-source SRC]",
      "The same from encrypted PKCS#8 (PEM) that was made elsewhere"},
     {"key", "show", key_show, "[--label LABEL]",
-     "Show a work key, the storage key and the binding key, and check them"},
+     "Show a work key, storage, binding and audit key, and check them"},
     {"key", "list", key_list, "", "The work keys in the HSM"},
     {"key", "delete", kl_ctl_key_delete, "LABEL [--request ID]",
      "Destroy a work key without certificate, a transport key or a zone key; takes two operators\n"

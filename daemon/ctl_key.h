@@ -15,10 +15,11 @@
 enum kl_rc kl_ctl_key_csr(struct kl_ctl *ctl, int argc, char **argv, struct kl_err *err);
 enum kl_rc kl_ctl_key_import(struct kl_ctl *ctl, int argc, char **argv, struct kl_err *err);
 
-/* The storage key wraps every stored key, the binding key binds it to its terminal: they are made
- * with the first work key, and never destroyed here. *made: those that this call made. */
+/* The storage key wraps every stored key, the binding key binds it to its terminal, the audit key
+ * signs the audit trail: they are made with the first work key, and never destroyed here. *made:
+ * those that this call made. */
 struct kl_ctl_made {
-    int storage, binding;
+    int storage, binding, audit;
 };
 enum kl_rc kl_ctl_store_keys(const struct kl_config *config, struct kl_session *session,
                              struct kl_ctl_made *made, struct kl_err *err) KL_MUST_CHECK;

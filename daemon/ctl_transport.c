@@ -2,9 +2,6 @@
 /*
  * keyloaderctl transport: key pairs in the HSM under whose public half others send TMKs.
  */
-#include <openssl/err.h>
-#include <openssl/pem.h>
-
 #include "conf/options.h"
 #include "conf/report.h"
 #include "daemon/ctl.h"
@@ -78,21 +75,6 @@ static enum kl_rc transport_generate(struct kl_ctl *ctl, int argc, char **argv, 
 
 /* ---- transport show ---- */
 
-static enum kl_rc write_public(EVP_PKEY *key, const char *path, int force, struct kl_err *err)
-{
-    BIO *bio = BIO_new(BIO_s_mem());
-    enum kl_rc rc;
-
-    ERR_clear_error();
-    if (!bio || PEM_write_bio_PUBKEY(bio, key) != 1) {
-        rc = kl_err_openssl(err, KL_ERR_INTERNAL, "PEM_write_bio_PUBKEY", "encoding");
-    } else {
-        rc = kl_ctl_write_out(bio, path, force, err);
-    }
-    BIO_free(bio);
-    return rc;
-}
-
 static enum kl_rc transport_show(struct kl_ctl *ctl, int argc, char **argv, struct kl_err *err)
 {
     const char *label = NULL, *path = NULL;
@@ -116,7 +98,7 @@ static enum kl_rc transport_show(struct kl_ctl *ctl, int argc, char **argv, stru
         rc = describe(kl_hsm_session(hsm), label, key, &report, err);
     }
     if (rc == KL_OK && path) {
-        rc = write_public(key, path, force, err);
+        rc = kl_ctl_write_public(key, path, force, err);
     }
     if (rc == KL_OK && !(path && kl_ctl_is_stdout(path))) {
         rc = kl_report_print(report, ctl->json, err);

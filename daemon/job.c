@@ -29,8 +29,11 @@ size_t kl_job_size(const struct kl_job *job)
                job->u.load.certificate_len + job->u.load.randoms_len;
     case KL_JOB_SIGN_IN:
         return JOB_HEADER + offsetof(struct kl_job_sign_in, bytes) + job->u.sign_in.sign_in_len;
+    case KL_JOB_CHECKPOINT:
+        return JOB_HEADER + sizeof(job->u.checkpoint);
     case KL_JOB_RESULT:
     case KL_JOB_KEYS:
+    case KL_JOB_SIGNED:
         return JOB_HEADER + sizeof(job->u.result);
     default:
         return 0;
@@ -81,7 +84,8 @@ static int setup_ok(const struct kl_job_setup *setup)
            text_ok(setup->init_reserved, KL_JOB_TEXT_MAX) &&
            text_ok(setup->token, KL_JOB_TEXT_MAX) && text_ok(setup->pin_source, KL_JOB_TEXT_MAX) &&
            text_ok(setup->storage_key, KL_JOB_TEXT_MAX) &&
-           text_ok(setup->binding_key, KL_JOB_TEXT_MAX) && setup->strength_enforce <= 1 &&
+           text_ok(setup->binding_key, KL_JOB_TEXT_MAX) &&
+           text_ok(setup->audit_key, KL_JOB_TEXT_MAX) && setup->strength_enforce <= 1 &&
            setup->host_fallback <= 1;
 }
 
@@ -142,6 +146,9 @@ static int result_ok(const struct kl_job *job)
     if (result->fatal > 1 || !err_ok(&result->err)) {
         return 0;
     }
+    if (job->kind == KL_JOB_SIGNED) {
+        return result->out.signature.len <= sizeof(result->out.signature.bytes);
+    }
     if (job->kind == KL_JOB_KEYS) {
         return keys->message_len <= sizeof(keys->message) && stored_key_ok(&keys->pik) &&
                stored_key_ok(&keys->mak);
@@ -163,8 +170,11 @@ static int job_ok(const struct kl_job *job)
         return load_ok(&job->u.load);
     case KL_JOB_SIGN_IN:
         return sign_in_ok(&job->u.sign_in);
+    case KL_JOB_CHECKPOINT:
+        return job->u.checkpoint.record >= 1 && job->u.checkpoint.record <= INT64_MAX;
     case KL_JOB_RESULT:
     case KL_JOB_KEYS:
+    case KL_JOB_SIGNED:
         return result_ok(job);
     default:
         return 0;
@@ -253,6 +263,7 @@ enum kl_rc kl_job_from_config(const struct kl_config *config, const struct kl_jo
         {setup->pin_source, config->pin_source, "pin-source"},
         {setup->storage_key, config->storage_key, "storage-key"},
         {setup->binding_key, config->binding_key, "binding-key"},
+        {setup->audit_key, config->audit_key, "audit-key"},
     };
 
     memset(job, 0, sizeof(*job));

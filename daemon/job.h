@@ -4,8 +4,9 @@
  * a SOCK_SEQPACKET socketpair, each with a magic, a version and lengths that both ends check.
  * Both ends are the same binary on the same host, so numbers travel in host order.
  *
- *   network -> worker: SETUP once, then LOAD and SIGN_IN, one at a time
- *   worker -> network: READY or FAILED once, then a RESULT for each LOAD, KEYS for each SIGN_IN
+ *   network -> worker: SETUP once, then LOAD, SIGN_IN and CHECKPOINT, one at a time
+ *   worker -> network: READY or FAILED once, then a RESULT for each LOAD, KEYS for each SIGN_IN,
+ *                      SIGNED for each CHECKPOINT
  */
 #ifndef KL_DAEMON_JOB_H
 #define KL_DAEMON_JOB_H
@@ -13,6 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "daemon/audit_chain.h"
 #include "daemon/config.h"
 #include "pkcs11/loader.h"
 #include "proto/err.h"
@@ -25,6 +27,8 @@ enum kl_job_kind {
     KL_JOB_RESULT,
     KL_JOB_SIGN_IN,
     KL_JOB_KEYS,
+    KL_JOB_CHECKPOINT,
+    KL_JOB_SIGNED,
 };
 
 #define KL_JOB_TEXT_MAX 1024 /* bytes of one configuration string, with NUL */
@@ -48,6 +52,7 @@ struct kl_job_setup {
     char pin_source[KL_JOB_TEXT_MAX];
     char storage_key[KL_JOB_TEXT_MAX];
     char binding_key[KL_JOB_TEXT_MAX];
+    char audit_key[KL_JOB_TEXT_MAX];
     struct kl_job_wants work_keys;
     uint32_t strength_enforce, host_fallback;
     uint32_t log_level, log_target;
@@ -83,7 +88,22 @@ struct kl_job_sign_in {
     uint8_t bytes[KL_MSG_MAX]; /* the SignIn message */
 };
 
-/* Of a LOAD (kind RESULT) or a SIGN_IN (kind KEYS). */
+/* Which record the checkpoint covers. The worker makes what is signed of it. */
+struct kl_job_checkpoint {
+    uint64_t id;
+    uint64_t record;
+    int64_t time;
+    uint8_t store_id[KL_STORE_ID_LEN];
+    uint8_t hash[KL_HASH_LEN];
+};
+struct kl_job_signature {
+    uint8_t key[KL_HASH_LEN]; /* SHA-256 of the audit key's SubjectPublicKeyInfo */
+    uint32_t len;
+    uint8_t bytes[KL_AUDIT_SIGNATURE_MAX];
+};
+
+/* Of a LOAD (kind RESULT), a SIGN_IN (kind KEYS) or a CHECKPOINT (kind SIGNED). A worker without
+ * audit key answers the last with KL_ERR_KEY, and works on. */
 struct kl_job_result {
     uint64_t id;
     uint32_t fatal; /* 1: the worker gives up after this (HSM trouble); replace it */
@@ -91,6 +111,7 @@ struct kl_job_result {
     union { /* all zero unless err.rc is KL_OK */
         struct kl_load_out load;
         struct kl_sign_in_out keys;
+        struct kl_job_signature signature;
     } out;
 };
 
@@ -102,6 +123,7 @@ struct kl_job {
         struct kl_err failed;
         struct kl_job_load load;
         struct kl_job_sign_in sign_in;
+        struct kl_job_checkpoint checkpoint;
         struct kl_job_result result;
     } u;
 };

@@ -90,6 +90,8 @@ static void set_id(struct kl_job *job, uint64_t id)
 {
     if (job->kind == KL_JOB_LOAD) {
         job->u.load.id = id;
+    } else if (job->kind == KL_JOB_CHECKPOINT) {
+        job->u.checkpoint.id = id;
     } else {
         job->u.sign_in.id = id;
     }

@@ -56,8 +56,8 @@ void kl_pool_update(struct kl_pool *pool, const struct kl_config *config,
 
 struct kl_ticket; /* a job on its way; dead once done was called or it was cancelled */
 
-/* Queues a LOAD or SIGN_IN, whose id is set here; its used bytes are copied. KL_ERR_BUSY: the queue
- * is full; KL_ERR_UNAVAILABLE: no worker is up. */
+/* Queues a LOAD, SIGN_IN or CHECKPOINT, whose id is set here; its used bytes are copied.
+ * KL_ERR_BUSY: the queue is full; KL_ERR_UNAVAILABLE: no worker is up. */
 enum kl_rc kl_pool_submit(struct kl_pool *pool, const struct kl_job *job, kl_pool_done_fn done,
                           void *arg, struct kl_ticket **ticket, struct kl_err *err) KL_MUST_CHECK;
 /* Nobody waits for this any more: it leaves the queue (0), or a worker has it already and its

@@ -254,7 +254,9 @@ static int is_answer(const struct kl_slot *slot, const struct kl_job *job)
     if (slot->state != SLOT_BUSY) {
         return 0;
     }
-    wanted = slot->ticket->job->kind == KL_JOB_LOAD ? KL_JOB_RESULT : KL_JOB_KEYS;
+    wanted = slot->ticket->job->kind == KL_JOB_LOAD         ? KL_JOB_RESULT
+             : slot->ticket->job->kind == KL_JOB_CHECKPOINT ? KL_JOB_SIGNED
+                                                            : KL_JOB_KEYS;
     return job->kind == wanted && job->u.result.id == slot->ticket->id;
 }
 

@@ -27,6 +27,7 @@
 #include "daemon/reload.h"
 #include "daemon/service.h"
 #include "daemon/store_wrap.h"
+#include "daemon/trail.h"
 #include "daemon/trust.h"
 #include "daemon/worker.h"
 
@@ -292,9 +293,14 @@ static enum kl_rc start_takeover(struct kl_daemon *daemon, struct kl_err *err)
 
 /* ---- Draining ---- */
 
-static void on_drained(void *arg)
+static void on_finished(void *arg)
 {
     stop(arg, NULL);
+}
+
+static void on_drained(void *arg)
+{
+    kl_trail_finish(((struct kl_daemon *)arg)->service.trail, on_finished, arg);
 }
 
 static void on_drain_timeout(evutil_socket_t fd, short what, void *arg)
@@ -500,6 +506,7 @@ static void daemon_wipe(struct kl_daemon *daemon)
     kl_takeover_free(daemon->takeover);
     kl_control_free(daemon->control);
     kl_monitor_free(daemon->monitor);
+    kl_trail_stop(service->trail);
     kl_listener_free(daemon->listener);
     kl_sockets_wipe(&daemon->sockets);
     kl_manager_free(daemon->manager);
@@ -509,6 +516,7 @@ static void daemon_wipe(struct kl_daemon *daemon)
     kl_reload_free(daemon->service.reload);
     kl_committer_free(service->committer);
     kl_census_free(daemon->census);
+    kl_trail_free(service->trail);
     for (size_t i = 0; i < SIGNALS; i++) {
         event_release(daemon->signals[i]);
     }
@@ -599,6 +607,9 @@ static enum kl_rc start(struct kl_daemon *daemon, struct kl_err *err)
     }
     if (rc == KL_OK) {
         rc = kl_monitor_new(service, &daemon->monitor, err);
+    }
+    if (rc == KL_OK) {
+        rc = kl_trail_new(service, &service->trail, err);
     }
     return rc == KL_OK ? start_pool(daemon, err) : rc;
 }

@@ -21,6 +21,7 @@
 struct kl_conn;
 struct kl_daemon;
 struct kl_reload;
+struct kl_trail;
 TAILQ_HEAD(kl_conn_list, kl_conn);
 
 struct kl_service {
@@ -35,6 +36,7 @@ struct kl_service {
     int accepting;            /* terminals can connect */
     struct kl_pool *pool;
     struct kl_committer *committer;
+    struct kl_trail *trail;
     struct kl_alarms alarms;   /* store thread only */
     struct kl_conn_list conns; /* every open connection */
     /* tsearch trees, by serial, of those for whose load or sign-in the HSM works */

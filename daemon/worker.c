@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "conf/log.h"
+#include "daemon/audit_chain.h"
 #include "daemon/process.h"
 #include "pkcs11/hsm.h"
 #include "pkcs11/rv.h"
@@ -89,15 +90,50 @@ out:
 struct station {
     struct kl_hsm *hsm;
     struct kl_loader *loader;
+    struct kl_session *audit_session;
+    struct kl_audit_key *audit_key; /* NULL: there was none when it was looked for */
+    char audit_label[KL_JOB_TEXT_MAX];
 };
 
 static void station_close(struct station *station)
 {
+    kl_audit_key_close(station->audit_key);
+    kl_session_free(station->audit_session);
     kl_loader_free(station->loader);
     kl_hsm_free(station->hsm);
 }
 
-/* The loader opens the one session that is needed. */
+/* Without the audit key a worker works on: an audit trail that is not signed stops no terminal. It
+ * looks again when it is to sign. */
+static enum kl_rc find_audit_key(struct station *station, struct kl_err *err)
+{
+    return station->audit_key != NULL
+               ? KL_OK
+               : kl_audit_key_open(station->audit_session, station->audit_label,
+                                   &station->audit_key, err);
+}
+
+static enum kl_rc open_audit(struct station *station, const char *label, struct kl_err *err)
+{
+    struct kl_err why = KL_ERR_INIT;
+    enum kl_rc rc = kl_session_open(kl_hsm_token(station->hsm), &station->audit_session, err);
+
+    if (rc != KL_OK) {
+        return rc;
+    }
+    snprintf(station->audit_label, sizeof(station->audit_label), "%s", label);
+    rc = find_audit_key(station, &why);
+    if (rc == KL_ERR_KEY) {
+        kl_log(KL_LOG_WARN, "no-audit-key", KL_LOG_ERR(&why));
+        return KL_OK;
+    }
+    if (rc != KL_OK) {
+        *err = why;
+    }
+    return rc;
+}
+
+/* The loader opens the one session that it needs. */
 static enum kl_rc station_open(struct station *station, const struct kl_job_setup *setup,
                                struct kl_err *err)
 {
@@ -123,7 +159,8 @@ static enum kl_rc station_open(struct station *station, const struct kl_job_setu
         loader.work_keys[i].label = setup->work_keys.want[i].label;
         loader.work_keys[i].optional = setup->work_keys.want[i].optional != 0;
     }
-    return kl_loader_open(kl_hsm_token(station->hsm), &loader, &station->loader, err);
+    rc = kl_loader_open(kl_hsm_token(station->hsm), &loader, &station->loader, err);
+    return rc == KL_OK ? open_audit(station, setup->audit_key, err) : rc;
 }
 
 static enum kl_rc describe_key(const struct kl_loader_key *key, struct kl_job_key *out,
@@ -165,7 +202,7 @@ static enum kl_rc describe(const struct station *station, struct kl_job_ready *o
 enum kl_rc kl_worker_check(const struct kl_config *config, const struct kl_job_wants *work_keys,
                            struct kl_job_ready *ready, struct kl_err *err)
 {
-    struct station station = {NULL, NULL};
+    struct station station = {0};
     struct kl_job *job = calloc(1, sizeof(*job));
     enum kl_rc rc;
 
@@ -232,6 +269,27 @@ static enum kl_rc sign_in(struct station *station, const struct kl_job_sign_in *
     return kl_loader_sign_in(station->loader, &in, out, err);
 }
 
+static enum kl_rc sign_checkpoint(struct station *station, const struct kl_job_checkpoint *job,
+                                  struct kl_job_signature *out, struct kl_err *err)
+{
+    struct kl_checkpoint checkpoint = {.id = job->record, .time = job->time};
+    uint8_t tbs[KL_AUDIT_TBS_LEN];
+    size_t len = 0;
+    enum kl_rc rc = find_audit_key(station, err);
+
+    if (rc != KL_OK) {
+        return rc;
+    }
+    memcpy(checkpoint.hash, job->hash, sizeof(checkpoint.hash));
+    kl_audit_tbs(job->store_id, &checkpoint, tbs);
+    rc = kl_audit_key_sign(station->audit_key, tbs, sizeof(tbs), out->bytes, &len, err);
+    if (rc == KL_OK) {
+        memcpy(out->key, kl_audit_key_hash(station->audit_key), sizeof(out->key));
+        out->len = (uint32_t)len;
+    }
+    return rc;
+}
+
 /* Does what *job says and sends the result; *fatal says that the HSM is in trouble. */
 static enum kl_rc serve(struct station *station, const struct kl_job *job, struct kl_job *reply,
                         int *fatal, struct kl_err *err)
@@ -244,12 +302,18 @@ static enum kl_rc serve(struct station *station, const struct kl_job *job, struc
         reply->kind = KL_JOB_RESULT;
         result->id = job->u.load.id;
         rc = load(station, &job->u.load, &result->out.load, &result->err);
+    } else if (job->kind == KL_JOB_CHECKPOINT) {
+        reply->kind = KL_JOB_SIGNED;
+        result->id = job->u.checkpoint.id;
+        rc = sign_checkpoint(station, &job->u.checkpoint, &result->out.signature, &result->err);
     } else {
         reply->kind = KL_JOB_KEYS;
         result->id = job->u.sign_in.id;
         rc = sign_in(station, &job->u.sign_in, &result->out.keys, &result->err);
     }
-    *fatal = rc != KL_OK && kl_rc_is_hsm_trouble(rc);
+    /* That there is no audit key is no trouble. */
+    *fatal = rc != KL_OK && kl_rc_is_hsm_trouble(rc) &&
+             !(job->kind == KL_JOB_CHECKPOINT && rc == KL_ERR_KEY);
     result->fatal = (uint32_t)*fatal;
     rc = kl_job_send(KL_WORKER_FD, reply, err);
     kl_wipe(result, sizeof(*result));
@@ -266,7 +330,8 @@ static enum kl_rc work(struct station *station, struct kl_job *job, struct kl_jo
         if (rc != KL_OK) {
             return rc;
         }
-        if (job->kind != KL_JOB_LOAD && job->kind != KL_JOB_SIGN_IN) {
+        if (job->kind != KL_JOB_LOAD && job->kind != KL_JOB_SIGN_IN &&
+            job->kind != KL_JOB_CHECKPOINT) {
             return kl_err_set(err, KL_ERR_PROTOCOL, "unexpected job of kind %u", job->kind);
         }
         rc = serve(station, job, reply, &fatal, err);
@@ -305,7 +370,7 @@ static enum kl_rc run(struct station *station, struct kl_job *job, struct kl_job
 int kl_worker_main(void)
 {
     struct kl_err err = KL_ERR_INIT;
-    struct station station = {NULL, NULL};
+    struct station station = {0};
     struct kl_job *job = NULL, *reply = NULL;
     enum kl_rc rc;
 

@@ -53,6 +53,9 @@ static const struct kl_pair_policy policies[] = {
     [KL_PAIR_DEVICE] = {"device key", KL_CAN_SIGN, KL_CAN_VERIFY, NULL,
                         MECHANISMS(device_list, "CKM_SHA256_RSA_PKCS_PSS"),
                         MECHANISMS(device_ec_list, "CKM_ECDSA"), 0},
+    [KL_PAIR_AUDIT] = {"audit key", KL_CAN_SIGN, KL_CAN_VERIFY, NULL,
+                       MECHANISMS(device_list, "CKM_SHA256_RSA_PKCS_PSS"),
+                       MECHANISMS(device_ec_list, "CKM_ECDSA"), 0},
 };
 
 const struct kl_pair_policy *kl_pair_policy(enum kl_pair_role role)

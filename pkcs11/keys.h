@@ -28,6 +28,8 @@ enum kl_pair_role {
                           CKA_UNWRAP_TEMPLATE = kl_tmk_demands; RSA-OAEP */
     KL_PAIR_DEVICE,    /* a terminal's device key: RSA or EC, CKA_SIGN only; RSA-PSS-SHA-256 or
                           ECDSA */
+    KL_PAIR_AUDIT,     /* signs checkpoints of the audit trail: EC or RSA, CKA_SIGN only; as a
+                          device key */
 };
 /* The role of a suite's work key, and the reverse. */
 enum kl_pair_role kl_pair_role_of(enum kl_suite suite);

@@ -51,6 +51,7 @@ static enum kl_rc choose_algorithm(enum kl_pair_role role, enum kl_key_type type
         [KL_PAIR_WORK] = {SIG_PSS, -1},      [KL_PAIR_WORK_CLASSIC] = {SIG_PKCS1, -1},
         [KL_PAIR_WORK_EC] = {-1, SIG_ECDSA}, [KL_PAIR_CA] = {SIG_PKCS1, SIG_ECDSA},
         [KL_PAIR_TRANSPORT] = {-1, -1},      [KL_PAIR_DEVICE] = {SIG_PSS, SIG_ECDSA},
+        [KL_PAIR_AUDIT] = {-1, -1},
     };
     int chosen = -1;
 

@@ -149,7 +149,7 @@ START_TEST(replace)
     ck_assert_str_eq(text_at(first, "destroyed"), "none");
     ck_assert(json_is_true(json_object_get(first, "storage_key_made")));
     ck_assert(json_is_true(json_object_get(first, "binding_key_made")));
-    recorded(conf, "key-generated key-generated key-generated");
+    recorded(conf, "key-generated key-generated key-generated key-generated");
 
     CTL(0, NULL, conf, "key", "csr", "--subject", "/CN=R", "--out",
         ceremony_path(request, "r.csr"));
@@ -173,8 +173,9 @@ START_TEST(replace)
     ck_assert(json_is_false(json_object_get(second, "storage_key_made")));
     ck_assert(json_is_false(json_object_get(second, "binding_key_made")));
     ck_assert_str_ne(text_at(second, "spki_sha256"), text_at(first, "spki_sha256"));
-    recorded(conf, "key-generated key-generated key-generated csr-made csr-made csr-made "
-                   "certificate-installed key-destroyed key-generated");
+    recorded(conf,
+             "key-generated key-generated key-generated key-generated csr-made csr-made csr-made "
+             "certificate-installed key-destroyed key-generated");
     /* The old certificate is of another key now. */
     CTL(76, "no work key in the HSM", conf, "cert", "install", cert, "--force");
     CTL(76, "another key", conf, "cert", "show", "--json");

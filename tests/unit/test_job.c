@@ -330,11 +330,61 @@ DAMAGE(odd_fatal, fill_result, result.fatal, = 2)
 DAMAGE(long_working_keys, fill_keys, result.out.keys.message_len, = KL_MSG_MAX)
 DAMAGE(long_pik, fill_keys, result.out.keys.pik.cryptogram_len, = KL_CTMK_LEN_MAX + 1)
 DAMAGE(long_mak_kcv, fill_keys, result.out.keys.mak.kcv_len, = KL_KCV_LEN_MAX + 1)
+static void fill_checkpoint(struct kl_job *job)
+{
+    job->kind = KL_JOB_CHECKPOINT;
+    memset(&job->u.checkpoint, 0, sizeof(job->u.checkpoint));
+    job->u.checkpoint.id = 8;
+    job->u.checkpoint.record = 77;
+    job->u.checkpoint.time = -5;
+}
+static void fill_signed(struct kl_job *job)
+{
+    fill_result(job);
+    job->kind = KL_JOB_SIGNED;
+}
+DAMAGE(no_record, fill_checkpoint, checkpoint.record, = 0)
+DAMAGE(record_over, fill_checkpoint, checkpoint.record, = (uint64_t)INT64_MAX + 1)
+DAMAGE(long_signature, fill_signed, result.out.signature.len, = KL_AUDIT_SIGNATURE_MAX + 1)
+DAMAGE(odd_signed, fill_signed, result.fatal, = 2)
+static void cut_checkpoint(struct kl_job *job, size_t *size)
+{
+    fill_checkpoint(job);
+    *size = kl_job_size(job) - 1;
+}
+
+START_TEST(checkpoint_round_trip)
+{
+    struct kl_err err = KL_ERR_INIT;
+
+    fill_checkpoint(out);
+    ck_assert_int_eq(kl_job_send(fds[0], out, &err), KL_OK);
+    ck_assert_int_eq(kl_job_receive(fds[1], in, &err), KL_OK);
+    ck_assert_int_eq(in->kind, KL_JOB_CHECKPOINT);
+    ck_assert_uint_eq(in->u.checkpoint.record, 77);
+    ck_assert_int_eq(in->u.checkpoint.time, -5);
+    fill_signed(out);
+    out->u.result.id = 8;
+    out->u.result.out.signature.len = KL_AUDIT_SIGNATURE_MAX;
+    out->u.result.out.signature.bytes[KL_AUDIT_SIGNATURE_MAX - 1] = 9;
+    ck_assert_int_eq(kl_job_send(fds[0], out, &err), KL_OK);
+    ck_assert_int_eq(kl_job_receive(fds[1], in, &err), KL_OK);
+    ck_assert_int_eq(in->kind, KL_JOB_SIGNED);
+    ck_assert_uint_eq(in->u.result.id, 8);
+    ck_assert_int_eq(in->u.result.out.signature.bytes[KL_AUDIT_SIGNATURE_MAX - 1], 9);
+}
+END_TEST
 
 static void endless_label(struct kl_job *job, size_t *size)
 {
     fill_setup(job);
     memset(job->u.setup.work_keys.want[0].label, 'x', KL_KEY_LABEL_MAX + 1);
+    *size = kl_job_size(job);
+}
+static void endless_audit_key(struct kl_job *job, size_t *size)
+{
+    fill_setup(job);
+    memset(job->u.setup.audit_key, 'x', KL_JOB_TEXT_MAX);
     *size = kl_job_size(job);
 }
 static void endless_binding_key(struct kl_job *job, size_t *size)
@@ -392,6 +442,12 @@ static const struct damage damages[] = {
     {"sign-in's TMK's KCV under its bound", short_sign_in_kcv},
     {"sign-in's TMK of an unknown algorithm", unknown_sign_in_alg},
     {"binding key's label without end", endless_binding_key},
+    {"audit key's label without end", endless_audit_key},
+    {"checkpoint of no record", no_record},
+    {"checkpoint of a record past the last", record_over},
+    {"checkpoint cut short", cut_checkpoint},
+    {"signature over its bound", long_signature},
+    {"fatal of a signature neither 0 nor 1", odd_signed},
     {"SignIn over its bound", long_sign_in},
     {"sign-in cut short", cut_sign_in},
     {"cryptogram over its bound", long_cryptogram},
@@ -422,7 +478,7 @@ END_TEST
 START_TEST(setup_from_config_is_bounded)
 {
     struct kl_err err = KL_ERR_INIT;
-    char empty[] = "", binding[] = "b";
+    char empty[] = "", binding[] = "b", audit[] = "a";
     const struct kl_job_wants wants = {1, {{"work", 0}}};
     char *longest = malloc(KL_JOB_TEXT_MAX + 1);
     struct kl_config config = {.module = empty,
@@ -430,12 +486,14 @@ START_TEST(setup_from_config_is_bounded)
                                .token = empty,
                                .pin_source = empty,
                                .storage_key = empty,
-                               .binding_key = binding};
+                               .binding_key = binding,
+                               .audit_key = audit};
 
     config.host_fallback = 1;
     ck_assert_int_eq(kl_job_from_config(&config, &wants, out, &err), KL_OK);
     ck_assert_str_eq(out->u.setup.work_keys.want[0].label, "work");
     ck_assert_str_eq(out->u.setup.binding_key, "b");
+    ck_assert_str_eq(out->u.setup.audit_key, "a");
     ck_assert_uint_eq(out->u.setup.host_fallback, 1);
     memset(longest, 'a', KL_JOB_TEXT_MAX);
     longest[KL_JOB_TEXT_MAX] = '\0';
@@ -458,6 +516,7 @@ int main(void)
     tcase_add_test(tc, largest_load_round_trip);
     tcase_add_test(tc, result_round_trip);
     tcase_add_test(tc, sign_in_round_trip);
+    tcase_add_test(tc, checkpoint_round_trip);
     tcase_add_test(tc, setup_and_ready_round_trip);
     tcase_add_test(tc, nothing_there_is_busy_and_end_is_closed);
     tcase_add_loop_test(tc, damaged_is_refused, 0, (int)(sizeof(damages) / sizeof(damages[0])));
