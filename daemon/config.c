@@ -56,6 +56,21 @@ static const char *const dual_choices[] = {
 #define DAY (24 * 60 * 60)
 #define AT(member) offsetof(struct kl_config, member)
 
+/* clang-format off */
+#define HSM(name, n, token_min, token_fallback) \
+    {name, "module", KL_INI_STRING, AT(hsm[n].module), 0, 900, "", NULL, \
+     "Absolute path of the PKCS#11 module; empty: the token URI's module-path", .restart = 1}, \
+    {name, "init-reserved", KL_INI_STRING, AT(hsm[n].init_reserved), 0, 900, "", NULL, \
+     "The module's own parameter string for C_Initialize; empty: none", .restart = 1}, \
+    {name, "token", KL_INI_STRING, AT(hsm[n].token), token_min, 900, token_fallback, NULL, \
+     (n) == 0 ? "RFC 7512 URI of the token, like pkcs11:token=keyloader" \
+              : "URI of a further token with the same keys; empty: there is none", .restart = 1}, \
+    {name, "pin-source", KL_INI_STRING, AT(hsm[n].pin_source), 0, 900, "", NULL, \
+     "file:PATH, credential:NAME or prompt; empty: the token URI's pin-source, else prompt"}, \
+    {name, "workers", KL_INI_NUMBER, AT(hsm[n].workers), 1, 64, "2", NULL, \
+     "HSM worker processes; as many as cores suits a software token", .restart = 1}
+/* clang-format on */
+
 static const struct kl_ini_key keys[] = {
     {"listen", "address", KL_INI_STRING, AT(address), 2, 45, "127.0.0.1", NULL,
      "Numeric IPv4 or IPv6 address to listen on", .restart = 1},
@@ -64,14 +79,7 @@ static const struct kl_ini_key keys[] = {
     {"listen", "allow", KL_INI_STRING, AT(allow_text), 0, 900, "", NULL,
      "Networks that may connect, like 10.1.0.0/16, fd00::/8; up to 64; empty: all"},
 
-    {"hsm", "module", KL_INI_STRING, AT(module), 0, 900, "", NULL,
-     "Absolute path of the PKCS#11 module; empty: the token URI's module-path", .restart = 1},
-    {"hsm", "init-reserved", KL_INI_STRING, AT(init_reserved), 0, 900, "", NULL,
-     "The module's own parameter string for C_Initialize; empty: none", .restart = 1},
-    {"hsm", "token", KL_INI_STRING, AT(token), 8, 900, NULL, NULL,
-     "RFC 7512 URI of the token, like pkcs11:token=keyloader", .restart = 1},
-    {"hsm", "pin-source", KL_INI_STRING, AT(pin_source), 0, 900, "", NULL,
-     "file:PATH, credential:NAME or prompt; empty: the token URI's pin-source, else prompt"},
+    HSM("hsm", 0, 8, NULL),
     {"hsm", "work-key", KL_INI_STRING, AT(work_key), 1, 64, "acquire-work", NULL,
      "Label of the key pair that keyloaderctl works on where none is given"},
     {"hsm", "storage-key", KL_INI_STRING, AT(storage_key), 1, 64, "tmk-storage", NULL,
@@ -80,12 +88,16 @@ static const struct kl_ini_key keys[] = {
      "Label of the AES-256 key whose MACs bind stored keys to their terminals", .restart = 1},
     {"hsm", "audit-key", KL_INI_STRING, AT(audit_key), 1, 64, "audit-checkpoint", NULL,
      "Label of the key pair that signs checkpoints of the audit trail", .restart = 1},
-    {"hsm", "workers", KL_INI_NUMBER, AT(workers), 1, 64, "2", NULL,
-     "HSM worker processes; as many as cores suits a software token", .restart = 1},
     {"hsm", "recycle-after", KL_INI_NUMBER, AT(recycle_after), 1, 1000000000, "100000", NULL,
      "Loads after which a worker is replaced, which gives back what a module leaks"},
     {"hsm", "job-timeout", KL_INI_DURATION, AT(job_timeout), 1, 300, "10s", NULL,
      "A worker that is longer at one load is killed and replaced"},
+    {"hsm", "keep-alive", KL_INI_DURATION, AT(keep_alive), 0, 3600, "60s", NULL,
+     "A worker that is idle for so long is asked whether its session still stands; 0s: never"},
+    /* Further HSMs with the same keys; without a token there is none. */
+    HSM("hsm-2", 1, 0, ""),
+    HSM("hsm-3", 2, 0, ""),
+    HSM("hsm-4", 3, 0, ""),
 
     {"certificates", "root", KL_INI_PATH, AT(root), 0, 0, "/etc/keyloader/root.pem", NULL,
      "PEM of AcquireRCRT, whose work certificates this loader accepts; up to 4 of them"},
@@ -177,13 +189,25 @@ static int is_numeric_address(const char *text)
     return inet_pton(AF_INET, text, scratch) == 1 || inet_pton(AF_INET6, text, scratch) == 1;
 }
 
-struct kl_hsm_where kl_config_hsm(const struct kl_config *config)
+size_t kl_config_hsm_count(const struct kl_config *config)
 {
+    size_t count = 0;
+
+    while (count < KL_HSM_MAX && config->hsm[count].token[0]) {
+        count++;
+    }
+    return count;
+}
+
+struct kl_hsm_where kl_config_hsm(const struct kl_config *config, size_t index)
+{
+    const struct kl_config_hsm *hsm = &config->hsm[index];
+
     return (struct kl_hsm_where){
-        .module = config->module,
-        .init_reserved = config->init_reserved,
-        .token = config->token,
-        .pin_source = config->pin_source,
+        .module = hsm->module,
+        .init_reserved = hsm->init_reserved,
+        .token = hsm->token,
+        .pin_source = hsm->pin_source,
     };
 }
 
@@ -202,10 +226,91 @@ int kl_config_dual(const struct kl_config *config, enum kl_dual dual)
     return 0;
 }
 
-/* What no single key can say, and what is more than text. */
+uint64_t kl_config_workers(const struct kl_config *config)
+{
+    uint64_t workers = 0;
+
+    for (size_t i = 0; i < kl_config_hsm_count(config); i++) {
+        workers += config->hsm[i].workers;
+    }
+    return workers;
+}
+
+const char *kl_config_hsm_name(size_t index)
+{
+    static const char *const names[KL_HSM_MAX] = {"hsm", "hsm-2", "hsm-3", "hsm-4"};
+
+    return names[index];
+}
+
+enum kl_rc kl_config_choose_hsm(struct kl_config *config, unsigned number, struct kl_err *err)
+{
+    size_t count = kl_config_hsm_count(config);
+    struct kl_config_hsm chosen;
+
+    if (number < 1 || number > count) {
+        return kl_err_set(err, KL_ERR_USAGE, "--hsm %u: the configuration has %zu", number, count);
+    }
+    chosen = config->hsm[number - 1];
+    config->hsm[number - 1] = config->hsm[0];
+    config->hsm[0] = chosen;
+    return KL_OK;
+}
+
+/* ---- What no single key can say ---- */
+
+static enum kl_rc check_hsm(const struct kl_config *c, size_t index, struct kl_err *err)
+{
+    const struct kl_config_hsm *hsm = &c->hsm[index];
+    const struct kl_hsm_where where = kl_config_hsm(c, index);
+    const char *name = kl_config_hsm_name(index);
+
+    if (hsm->module[0] && hsm->module[0] != '/') {
+        return kl_err_set(err, KL_ERR_CONFIG, "[%s] module: '%.100s' must be an absolute path",
+                          name, hsm->module);
+    }
+    if (kl_hsm_check(&where, err) != KL_OK) {
+        return kl_err_context(err, "[%s] token", name);
+    }
+    for (size_t i = 0; i < index; i++) {
+        if (strcmp(c->hsm[i].module, hsm->module) == 0 &&
+            strcmp(c->hsm[i].init_reserved, hsm->init_reserved) == 0 &&
+            strcmp(c->hsm[i].token, hsm->token) == 0) {
+            return kl_err_set(err, KL_ERR_CONFIG,
+                              "[%s] token: it is that of [%s] already; more work from one token "
+                              "is a matter of its workers",
+                              name, kl_config_hsm_name(i));
+        }
+    }
+    return KL_OK;
+}
+
+/* Those that are configured come without a gap, and a section without a token has nothing else. */
+static enum kl_rc check_hsms(const struct kl_config *c, struct kl_err *err)
+{
+    size_t count = kl_config_hsm_count(c);
+
+    for (size_t i = 0; i < count; i++) {
+        if (check_hsm(c, i, err) != KL_OK) {
+            return err->rc;
+        }
+    }
+    for (size_t i = count; i < KL_HSM_MAX; i++) {
+        const struct kl_config_hsm *hsm = &c->hsm[i];
+        if (hsm->token[0]) {
+            return kl_err_set(err, KL_ERR_CONFIG, "[%s] is there, but no token in [%s]",
+                              kl_config_hsm_name(i), kl_config_hsm_name(count));
+        }
+        if (hsm->module[0] || hsm->init_reserved[0] || hsm->pin_source[0]) {
+            return kl_err_set(err, KL_ERR_CONFIG, "[%s] token: must be set", kl_config_hsm_name(i));
+        }
+    }
+    return KL_OK;
+}
+
+/* All of it, and what is more than text. */
 static enum kl_rc check(struct kl_config *c, struct kl_err *err)
 {
-    const struct kl_hsm_where where = kl_config_hsm(c);
     struct kl_monitor_where monitor;
 
     if (!is_numeric_address(c->address)) {
@@ -217,10 +322,6 @@ static enum kl_rc check(struct kl_config *c, struct kl_err *err)
     }
     if (kl_monitor_parse(c->monitor_listen, &monitor, err) != KL_OK) {
         return kl_err_context(err, "[monitor] listen");
-    }
-    if (c->module[0] && c->module[0] != '/') {
-        return kl_err_set(err, KL_ERR_CONFIG, "[hsm] module: '%.100s' must be an absolute path",
-                          c->module);
     }
     if (strcmp(c->work_key, c->storage_key) == 0 || strcmp(c->work_key, c->binding_key) == 0 ||
         strcmp(c->storage_key, c->binding_key) == 0 || strcmp(c->work_key, c->audit_key) == 0 ||
@@ -246,10 +347,7 @@ static enum kl_rc check(struct kl_config *c, struct kl_err *err)
             return kl_err_set(err, KL_ERR_CONFIG, "[control] dual-control: none stands alone");
         }
     }
-    if (kl_hsm_check(&where, err) != KL_OK) {
-        return kl_err_context(err, "[hsm] token");
-    }
-    return KL_OK;
+    return check_hsms(c, err);
 }
 
 enum kl_rc kl_config_load(const char *path, struct kl_config *out, struct kl_err *err)
@@ -275,14 +373,16 @@ void kl_config_wipe(struct kl_config *config)
 
 enum kl_rc kl_config_servable(const struct kl_config *config, struct kl_err *err)
 {
-    const struct kl_hsm_where where = kl_config_hsm(config);
     struct kl_roles roles;
 
-    if (kl_hsm_prompts(&where)) {
-        return kl_err_set(
-            err, KL_ERR_CONFIG,
-            "[hsm] pin-source: keyloaderd cannot ask for the PIN; set file:PATH (mode "
-            "0600) or credential:NAME");
+    for (size_t i = 0; i < kl_config_hsm_count(config); i++) {
+        const struct kl_hsm_where where = kl_config_hsm(config, i);
+        if (kl_hsm_prompts(&where)) {
+            return kl_err_set(err, KL_ERR_CONFIG,
+                              "[%s] pin-source: keyloaderd cannot ask for the PIN; set file:PATH "
+                              "(mode 0600) or credential:NAME",
+                              kl_config_hsm_name(i));
+        }
     }
     return kl_roles_find(config, &roles, err);
 }

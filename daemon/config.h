@@ -34,24 +34,32 @@ enum kl_dual {
 };
 const char *kl_dual_name(enum kl_dual dual); /* "arm-all", ... */
 
+/* A token with the loader's keys. */
+struct kl_config_hsm {
+    char *module;        /* path of the PKCS#11 module; "" = module-path of the token URI */
+    char *init_reserved; /* "" = none */
+    char *token;         /* RFC 7512 URI; "" = there is no such HSM */
+    char *pin_source;    /* see kl_pin_read; "" = pin-source of the token URI, else prompt */
+    uint64_t workers;
+};
+#define KL_HSM_MAX 4
+
 struct kl_config {
     /* [listen] */
     char *address; /* numeric IPv4 or IPv6 */
     uint64_t port; /* 0 = any, printed in the log */
     char *allow_text;
     struct kl_allow allow; /* what allow_text says */
-    /* [hsm] */
-    char *module;        /* path of the PKCS#11 module; "" = module-path of the token URI */
-    char *init_reserved; /* "" = none */
-    char *token;         /* RFC 7512 URI */
-    char *pin_source;    /* see kl_pin_read; "" = pin-source of the token URI, else prompt */
-    char *work_key;      /* label that keyloaderctl takes where none is given */
-    char *storage_key;   /* label */
-    char *binding_key;   /* label */
-    char *audit_key;     /* label */
-    uint64_t workers;
+    /* [hsm], [hsm-2] to [hsm-4]: the same keys in each */
+    struct kl_config_hsm hsm[KL_HSM_MAX];
+    /* [hsm] alone, for all of them */
+    char *work_key;         /* label that keyloaderctl takes where none is given */
+    char *storage_key;      /* label */
+    char *binding_key;      /* label */
+    char *audit_key;        /* label */
     uint64_t recycle_after; /* loads, then the worker is replaced */
     uint64_t job_timeout;   /* seconds */
+    uint64_t keep_alive;    /* seconds that a worker may be idle before it is asked; 0 = never */
     /* [certificates] */
     char *root;          /* PEM of 1 to KL_ANCHOR_MAX AcquireRCRT */
     char *work;          /* directory of LABEL.pem, chains with AcquireWCRT first */
@@ -133,7 +141,15 @@ void kl_config_print_help(FILE *out);
 /* Whether dual-control names it. */
 int kl_config_dual(const struct kl_config *config, enum kl_dual dual);
 
-/* Where the token is; borrows from config. */
-struct kl_hsm_where kl_config_hsm(const struct kl_config *config);
+/* How many HSMs there are (from 1), and where the token of one is; borrows from config. */
+size_t kl_config_hsm_count(const struct kl_config *config);
+struct kl_hsm_where kl_config_hsm(const struct kl_config *config, size_t index);
+uint64_t kl_config_workers(const struct kl_config *config); /* of all of them */
+/* The section of it: "hsm", "hsm-2", ...; static. */
+const char *kl_config_hsm_name(size_t index);
+/* Makes that HSM (1 = [hsm]) the first, for who works on one alone. KL_ERR_USAGE if there is none
+ * of that number. */
+enum kl_rc kl_config_choose_hsm(struct kl_config *config, unsigned number,
+                                struct kl_err *err) KL_MUST_CHECK;
 
 #endif

@@ -331,7 +331,7 @@ static enum kl_rc cert_install(struct kl_ctl *ctl, int argc, char **argv, struct
 static enum kl_rc show_key(const struct kl_config *config, const char *label, const X509 *leaf,
                            char *shown, size_t size, struct kl_err *err)
 {
-    const struct kl_hsm_where where = kl_config_hsm(config);
+    const struct kl_hsm_where where = kl_config_hsm(config, 0);
     struct kl_err why = KL_ERR_INIT;
     struct kl_hsm *hsm = NULL;
     int same = 0;

@@ -23,7 +23,7 @@
 enum kl_rc kl_ctl_hsm_open(const struct kl_config *config, int read_write, struct kl_hsm **out,
                            struct kl_err *err)
 {
-    const struct kl_hsm_where where = kl_config_hsm(config);
+    const struct kl_hsm_where where = kl_config_hsm(config, 0);
 
     return kl_hsm_open(&where, read_write, out, err);
 }

@@ -12,7 +12,7 @@
 
 static enum kl_rc token_init(struct kl_ctl *ctl, int argc, char **argv, struct kl_err *err)
 {
-    const struct kl_hsm_where where = kl_config_hsm(&ctl->config);
+    const struct kl_hsm_where where = kl_config_hsm(&ctl->config, 0);
     const char *so_source = NULL, *module, *label;
     const struct kl_option options[] = {{"--so-pin-source", .text = &so_source}, {0}};
     struct kl_uri *uri = NULL;

@@ -12,7 +12,7 @@
 #include "pkcs11/binding.h"
 
 #define JOB_MAGIC 0x4b4c4a42u /* "KLJB" */
-#define JOB_VERSION 1u
+#define JOB_VERSION 2u
 #define JOB_HEADER offsetof(struct kl_job, u)
 
 size_t kl_job_size(const struct kl_job *job)
@@ -35,6 +35,10 @@ size_t kl_job_size(const struct kl_job *job)
     case KL_JOB_KEYS:
     case KL_JOB_SIGNED:
         return JOB_HEADER + sizeof(job->u.result);
+    case KL_JOB_PING:
+        return JOB_HEADER + sizeof(job->u.ping);
+    case KL_JOB_PONG:
+        return JOB_HEADER + sizeof(job->u.pong);
     default:
         return 0;
     }
@@ -176,6 +180,10 @@ static int job_ok(const struct kl_job *job)
     case KL_JOB_KEYS:
     case KL_JOB_SIGNED:
         return result_ok(job);
+    case KL_JOB_PING:
+        return 1;
+    case KL_JOB_PONG:
+        return err_ok(&job->u.pong.err);
     default:
         return 0;
     }
@@ -236,6 +244,23 @@ enum kl_rc kl_job_receive(int fd, struct kl_job *job, struct kl_err *err)
     return KL_OK;
 }
 
+enum kl_rc kl_job_same_store_keys(const struct kl_job_ready *first,
+                                  const struct kl_job_ready *other, struct kl_err *err)
+{
+    const char *differs = NULL;
+
+    if (memcmp(first->storage_check, other->storage_check, KL_KEY_CHECK_LEN) != 0) {
+        differs = "storage";
+    } else if (memcmp(first->binding_check, other->binding_check, KL_KEY_CHECK_LEN) != 0) {
+        differs = "binding";
+    }
+    return differs == NULL
+               ? KL_OK
+               : kl_err_set(err, KL_ERR_KEY,
+                            "the %s key of this token is another one than that in use so far",
+                            differs);
+}
+
 static enum kl_rc put_text(char out[KL_JOB_TEXT_MAX], const char *text, const char *what,
                            struct kl_err *err)
 {
@@ -249,18 +274,20 @@ static enum kl_rc put_text(char out[KL_JOB_TEXT_MAX], const char *text, const ch
     return KL_OK;
 }
 
-enum kl_rc kl_job_from_config(const struct kl_config *config, const struct kl_job_wants *work_keys,
-                              struct kl_job *job, struct kl_err *err)
+enum kl_rc kl_job_from_config(const struct kl_config *config, size_t hsm,
+                              const struct kl_job_wants *work_keys, struct kl_job *job,
+                              struct kl_err *err)
 {
+    const struct kl_config_hsm *where = &config->hsm[hsm];
     struct kl_job_setup *setup = &job->u.setup;
     const struct {
         char *out;
         const char *text, *what;
     } texts[] = {
-        {setup->module, config->module, "module"},
-        {setup->init_reserved, config->init_reserved, "init-reserved"},
-        {setup->token, config->token, "token"},
-        {setup->pin_source, config->pin_source, "pin-source"},
+        {setup->module, where->module, "module"},
+        {setup->init_reserved, where->init_reserved, "init-reserved"},
+        {setup->token, where->token, "token"},
+        {setup->pin_source, where->pin_source, "pin-source"},
         {setup->storage_key, config->storage_key, "storage-key"},
         {setup->binding_key, config->binding_key, "binding-key"},
         {setup->audit_key, config->audit_key, "audit-key"},

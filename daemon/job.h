@@ -4,9 +4,9 @@
  * a SOCK_SEQPACKET socketpair, each with a magic, a version and lengths that both ends check.
  * Both ends are the same binary on the same host, so numbers travel in host order.
  *
- *   network -> worker: SETUP once, then LOAD, SIGN_IN and CHECKPOINT, one at a time
+ *   network -> worker: SETUP once, then LOAD, SIGN_IN, CHECKPOINT and PING, one at a time
  *   worker -> network: READY or FAILED once, then a RESULT for each LOAD, KEYS for each SIGN_IN,
- *                      SIGNED for each CHECKPOINT
+ *                      SIGNED for each CHECKPOINT, PONG for each PING
  */
 #ifndef KL_DAEMON_JOB_H
 #define KL_DAEMON_JOB_H
@@ -16,6 +16,7 @@
 
 #include "daemon/audit_chain.h"
 #include "daemon/config.h"
+#include "pkcs11/key_check.h"
 #include "pkcs11/loader.h"
 #include "proto/err.h"
 
@@ -29,6 +30,8 @@ enum kl_job_kind {
     KL_JOB_KEYS,
     KL_JOB_CHECKPOINT,
     KL_JOB_SIGNED,
+    KL_JOB_PING,
+    KL_JOB_PONG,
 };
 
 #define KL_JOB_TEXT_MAX 1024 /* bytes of one configuration string, with NUL */
@@ -58,7 +61,8 @@ struct kl_job_setup {
     uint32_t log_level, log_target;
 };
 
-/* The work keys that were found, in the order wanted. */
+/* The work keys that were found, in the order wanted; and check values of the keys of the store,
+ * which must be the same in every HSM. */
 struct kl_job_key {
     char label[KL_KEY_LABEL_MAX + 1];
     uint32_t suite;     /* enum kl_suite */
@@ -69,6 +73,7 @@ struct kl_job_key {
 struct kl_job_ready {
     uint32_t count; /* from 1 */
     struct kl_job_key key[KL_LOADER_KEYS_MAX];
+    uint8_t storage_check[KL_KEY_CHECK_LEN], binding_check[KL_KEY_CHECK_LEN];
 };
 
 struct kl_job_load {
@@ -115,6 +120,14 @@ struct kl_job_result {
     } out;
 };
 
+struct kl_job_ping {
+    uint64_t id;
+};
+struct kl_job_pong {
+    uint64_t id;
+    struct kl_err err; /* unless KL_OK, the worker gives up after this; replace it */
+};
+
 struct kl_job {
     uint32_t magic, version, kind, reserved;
     union {
@@ -125,6 +138,8 @@ struct kl_job {
         struct kl_job_sign_in sign_in;
         struct kl_job_checkpoint checkpoint;
         struct kl_job_result result;
+        struct kl_job_ping ping;
+        struct kl_job_pong pong;
     } u;
 };
 
@@ -141,9 +156,16 @@ enum kl_rc kl_job_send(int fd, struct kl_job *job, struct kl_err *err) KL_MUST_C
  */
 enum kl_rc kl_job_receive(int fd, struct kl_job *job, struct kl_err *err) KL_MUST_CHECK;
 
-/* Fills a SETUP from the configuration and the work keys to open. KL_ERR_CONFIG if a string is too
- * long. */
-enum kl_rc kl_job_from_config(const struct kl_config *config, const struct kl_job_wants *work_keys,
-                              struct kl_job *job, struct kl_err *err) KL_MUST_CHECK;
+/* Whether two tokens have the same storage and binding keys: with others, what one has wrapped the
+ * other could not unwrap. KL_ERR_KEY says which differs. */
+enum kl_rc kl_job_same_store_keys(const struct kl_job_ready *first,
+                                  const struct kl_job_ready *other,
+                                  struct kl_err *err) KL_MUST_CHECK;
+
+/* Fills a SETUP from the configuration of one HSM and the work keys to open. KL_ERR_CONFIG if a
+ * string is too long. */
+enum kl_rc kl_job_from_config(const struct kl_config *config, size_t hsm,
+                              const struct kl_job_wants *work_keys, struct kl_job *job,
+                              struct kl_err *err) KL_MUST_CHECK;
 
 #endif

@@ -45,6 +45,7 @@ static void help(const char *group, const char *name)
     list_commands(stdout, group, name);
     printf("\nAnywhere on the command line:\n"
            "  -c, --config FILE  configuration (default %s)\n"
+           "      --hsm N        work on the HSM of section [hsm-N] instead of [hsm]\n"
            "      --json         print results as JSON\n"
            "  -h, --help         this text; after a group or a command, its own part of it\n"
            "      --help-config  print every configuration key with its default\n"
@@ -83,7 +84,7 @@ static const struct kl_ctl_command *find(const char *group, const char *name)
 }
 
 struct globals {
-    const char *config;
+    const char *config, *hsm;
     int json, help, help_config, version;
 };
 
@@ -101,6 +102,10 @@ static enum kl_rc take_globals(int *argc, char **argv, struct globals *out, stru
     };
     int given;
     enum kl_rc rc = kl_options_take(argc, argv, "config", 'c', &out->config, &given, err);
+
+    if (rc == KL_OK) {
+        rc = kl_options_take(argc, argv, "hsm", '\0', &out->hsm, &given, err);
+    }
 
     for (size_t i = 0; i < sizeof flags / sizeof flags[0] && rc == KL_OK; i++) {
         rc = kl_options_take(argc, argv, flags[i].name, flags[i].letter, NULL, flags[i].given, err);
@@ -126,18 +131,32 @@ static int no_command(const char *group)
                  : kl_cli_usage(PROGRAM, "unknown command \"%s\"", group);
 }
 
+static enum kl_rc choose_hsm(struct kl_config *config, const char *number, struct kl_err *err)
+{
+    unsigned hsm = 0;
+    enum kl_rc rc = kl_options_number("--hsm", number, 1, KL_HSM_MAX, &hsm, err);
+
+    return rc == KL_OK ? kl_config_choose_hsm(config, hsm, err) : rc;
+}
+
 /* Loads the configuration and runs one command; returns the exit status. */
-static int run(const struct kl_ctl_command *command, const char *config, int json, int argc,
+static int run(const struct kl_ctl_command *command, const struct globals *globals, int argc,
                char **argv)
 {
     struct kl_err err = KL_ERR_INIT;
-    struct kl_ctl ctl = {.json = json, .config_path = config};
-    enum kl_rc rc;
+    struct kl_ctl ctl = {.json = globals->json, .config_path = globals->config};
+    enum kl_rc rc = KL_OK;
 
-    if (command->fn != kl_ctl_audit_verify && kl_config_load(config, &ctl.config, &err) != KL_OK) {
+    if (command->fn != kl_ctl_audit_verify &&
+        kl_config_load(globals->config, &ctl.config, &err) != KL_OK) {
         return kl_cli_fail(PROGRAM, &err);
     }
-    rc = command->fn(&ctl, argc, argv, &err);
+    if (globals->hsm != NULL && command->fn != kl_ctl_audit_verify) {
+        rc = choose_hsm(&ctl.config, globals->hsm, &err);
+    }
+    if (rc == KL_OK) {
+        rc = command->fn(&ctl, argc, argv, &err);
+    }
     kl_ctl_close(&ctl);
     kl_config_wipe(&ctl.config);
     if (rc == KL_ERR_USAGE) {
@@ -185,6 +204,5 @@ int main(int argc, char **argv)
         return kl_cli_usage(PROGRAM, name ? "unknown command \"%s %s\"" : "%s: unknown option %s",
                             group, argv[2]);
     }
-    return command ? run(command, globals.config, globals.json, argc - skip, argv + skip)
-                   : no_command(group);
+    return command ? run(command, &globals, argc - skip, argv + skip) : no_command(group);
 }

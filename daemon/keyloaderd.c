@@ -82,7 +82,7 @@ static enum kl_rc settle(const struct wishes *wishes, const struct kl_config *co
     if (rc == KL_OK && wishes->pidfile != NULL && !wishes->take_over) {
         rc = kl_pidfile_new(wishes->pidfile, user->uid, user->gid, pidfile, err);
     }
-    kl_process_raise_limits(config->connections, config->workers,
+    kl_process_raise_limits(config->connections, kl_config_workers(config),
                             config->lock_memory != KL_LOCK_MEMORY_NO);
     if (rc == KL_OK && wishes->user != NULL) {
         rc = kl_user_become(user, err);

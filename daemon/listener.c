@@ -266,7 +266,7 @@ void kl_listener_configure(struct kl_listener *listener)
 {
     const struct kl_config *config = listener->service->config;
 
-    listener->room = kl_process_connections(config->connections, config->workers);
+    listener->room = kl_process_connections(config->connections, kl_config_workers(config));
 }
 
 void kl_listener_drain(struct kl_listener *listener, int keep, void (*drained)(void *arg),

@@ -10,6 +10,8 @@
 
 #include "conf/log.h"
 #include "daemon/pool_impl.h"
+#include "pkcs11/rv.h"
+#include "proto/clock.h"
 #include "proto/secret.h"
 
 /* ---- Tickets ---- */
@@ -25,6 +27,14 @@ static void ticket_free(struct kl_ticket *ticket)
 static void queue_add(struct kl_pool *pool, struct kl_ticket *ticket)
 {
     TAILQ_INSERT_TAIL(&pool->queue, ticket, link);
+    ticket->queued = 1;
+    pool->queued++;
+}
+
+/* Before all others: it has waited for longest. */
+static void queue_add_first(struct kl_pool *pool, struct kl_ticket *ticket)
+{
+    TAILQ_INSERT_HEAD(&pool->queue, ticket, link);
     ticket->queued = 1;
     pool->queued++;
 }
@@ -57,21 +67,40 @@ void kl_ticket_fail(struct kl_ticket *ticket, enum kl_rc rc, const char *text)
     free(result);
 }
 
+int kl_ticket_again(struct kl_ticket *ticket, const struct kl_err *err)
+{
+    if (ticket->done == NULL || ticket->tries >= KL_POOL_TRIES_MAX ||
+        err->source != KL_ERR_SOURCE_PKCS11 || !kl_rv_is_loss(err->native)) {
+        return 0;
+    }
+    queue_add_first(ticket->pool, ticket);
+    return 1;
+}
+
 /* ---- The queue ---- */
 
 void kl_pool_fail_if_dead(struct kl_pool *pool)
 {
     struct kl_ticket *ticket;
+    struct kl_err err = KL_ERR_INIT;
 
     if (kl_pool_up(pool) > 0) {
+        pool->down_since_ms = 0;
         return;
     }
-    if (pool->barred.rc != KL_OK && kl_pool_count(pool, SLOT_STARTING) == 0) {
-        pool->events.down(&pool->barred, pool->events.arg);
+    if (kl_pool_given_up(pool, &err)) {
+        pool->events.down(&err, pool->events.arg);
+    }
+    if (pool->down_since_ms == 0) {
+        pool->down_since_ms = kl_clock_ms();
+        kl_pool_after(pool->grace, KL_POOL_GRACE_MS);
+    }
+    if (kl_pool_in_grace(pool)) {
+        return;
     }
     while ((ticket = TAILQ_FIRST(&pool->queue)) != NULL) {
         queue_remove(pool, ticket);
-        kl_ticket_fail(ticket, KL_ERR_UNAVAILABLE, "no HSM worker is up");
+        kl_ticket_fail(ticket, KL_ERR_UNAVAILABLE, "no HSM is up");
     }
 }
 
@@ -106,17 +135,31 @@ static uint64_t room_for(const struct kl_pool *pool, const struct kl_job *job)
     return job->kind == KL_JOB_SIGN_IN ? (queue + 1) / 2 : queue;
 }
 
+/* A terminal whose turn cannot come in time is better told so now. */
+static int comes_too_late(const struct kl_pool *pool)
+{
+    size_t up = kl_pool_up(pool);
+    int64_t wait_us = up > 0 ? pool->service_us * (int64_t)(pool->queued + 1) / (int64_t)up : 0;
+
+    return wait_us > (int64_t)pool->config->handshake_timeout * 1000000;
+}
+
 enum kl_rc kl_pool_submit(struct kl_pool *pool, const struct kl_job *job, kl_pool_done_fn done,
                           void *arg, struct kl_ticket **out, struct kl_err *err)
 {
     size_t size = kl_job_size(job);
     struct kl_ticket *ticket;
 
-    if (kl_pool_up(pool) == 0) {
-        return kl_err_set(err, KL_ERR_UNAVAILABLE, "no HSM worker is up");
+    if (kl_pool_up(pool) == 0 && !kl_pool_in_grace(pool)) {
+        return kl_err_set(err, KL_ERR_UNAVAILABLE, "no HSM is up");
     }
     if (pool->queued >= room_for(pool, job)) {
         return kl_err_set(err, KL_ERR_BUSY, "%zu jobs wait for the HSM already", pool->queued);
+    }
+    if (comes_too_late(pool)) {
+        return kl_err_set(err, KL_ERR_BUSY,
+                          "%zu jobs wait for the HSM, which takes %lld ms for each", pool->queued,
+                          (long long)pool->service_us / 1000);
     }
     ticket = calloc(1, sizeof(*ticket));
     if (ticket == NULL || (ticket->job = calloc(1, size)) == NULL) {
@@ -138,9 +181,10 @@ enum kl_rc kl_pool_submit(struct kl_pool *pool, const struct kl_job *job, kl_poo
 int kl_pool_cancel(struct kl_ticket *ticket)
 {
     if (ticket->queued) {
+        int begun = ticket->tries > 0;
         queue_remove(ticket->pool, ticket); /* spares the HSM */
         ticket_free(ticket);
-        return 0;
+        return begun;
     }
     ticket->done = NULL;
     return 1;
@@ -168,18 +212,51 @@ static void end_roll(struct kl_pool *pool)
     pool->next_config = NULL;
 }
 
-void kl_pool_roll_progress(struct kl_pool *pool)
+/* 1 if it has as many workers with the new keys as it should, and none with the old ones. One that
+ * is out of service holds nothing up: its workers get the new keys when it is back. */
+static int has_rolled(const struct kl_pool *pool, const struct kl_pool_hsm *hsm, size_t *fresh)
 {
-    size_t fresh = 0, old = 0;
+    size_t new = 0, old = 0;
 
     for (size_t i = 0; i < pool->slot_count; i++) {
         const struct kl_slot *slot = &pool->slots[i];
-        if (is_up(slot)) {
-            fresh += slot->generation == pool->generation;
+        if (slot->hsm == hsm && is_up(slot)) {
+            new += slot->generation == pool->generation;
             old += slot->generation != pool->generation;
         }
     }
-    if (pool->rolling && old == 0 && fresh >= pool->config->workers) {
+    if (hsm->breaker.state != KL_BREAKER_UP) {
+        return 1;
+    }
+    *fresh += new;
+    return old == 0 && new >= hsm->workers;
+}
+
+/* What an HSM that is out still has with the old keys is of no use any more. */
+static void leave_old(struct kl_pool *pool)
+{
+    for (size_t i = 0; i < pool->slot_count; i++) {
+        struct kl_slot *slot = &pool->slots[i];
+        if (slot->state == SLOT_IDLE && slot->generation != pool->generation) {
+            kl_slot_leave(slot);
+        }
+    }
+}
+
+void kl_pool_roll_progress(struct kl_pool *pool)
+{
+    size_t fresh = 0;
+
+    if (!pool->rolling) {
+        return;
+    }
+    for (size_t i = 0; i < pool->hsm_count; i++) {
+        if (!has_rolled(pool, &pool->hsms[i], &fresh)) {
+            return;
+        }
+    }
+    if (fresh > 0) {
+        leave_old(pool);
         use_config(pool, pool->next_config);
         end_roll(pool);
         pool->events.rolled(NULL, pool->events.arg);
@@ -201,12 +278,13 @@ static void roll_back(struct kl_pool *pool)
     end_roll(pool);
 }
 
-void kl_pool_roll_failed(struct kl_pool *pool, const struct kl_err *err)
+void kl_pool_roll_failed(struct kl_pool_hsm *hsm, struct kl_pool *pool, const struct kl_err *err)
 {
-    pool->roll_failures++;
-    if (pool->barred.rc == KL_OK && kl_pool_worth_retrying(err->rc) &&
-        pool->roll_failures < KL_POOL_START_TRIES) {
-        return; /* the next start comes in its time */
+    int lasting = !kl_pool_worth_retrying(err->rc);
+
+    hsm->roll_failures++;
+    if (!lasting && (hsm->roll_failures < KL_POOL_START_TRIES || kl_pool_up(pool) > 0)) {
+        return; /* the next start comes in its time; another HSM may do in its place */
     }
     roll_back(pool);
     pool->events.rolled(err, pool->events.arg);
@@ -220,11 +298,10 @@ void kl_pool_roll(struct kl_pool *pool, const struct kl_config *config,
     pool->work_keys = *work_keys;
     pool->generation++;
     pool->rolling = 1;
-    pool->roll_failures = 0;
-    if (pool->barred.rc != KL_OK) {
-        kl_pool_roll_failed(pool, &pool->barred); /* no worker is started any more */
-        return;
+    for (size_t i = 0; i < pool->hsm_count; i++) {
+        pool->hsms[i].roll_failures = 0;
     }
+    kl_pool_reset(pool); /* whoever asks for this may have mended what an HSM was barred for */
     for (size_t i = 0; i < pool->slot_count; i++) {
         pool->slots[i].retiring = is_up(&pool->slots[i]);
     }
@@ -236,9 +313,39 @@ void kl_pool_update(struct kl_pool *pool, const struct kl_config *config,
 {
     use_config(pool, config);
     pool->work_keys = *work_keys;
+    kl_pool_reset(pool);
+    kl_pool_after(pool->retry, 0);
 }
 
 /* ---- The whole ---- */
+
+static enum kl_rc make_slots(struct kl_pool *pool, struct kl_err *err)
+{
+    size_t next = 0;
+
+    pool->hsm_count = kl_config_hsm_count(pool->config);
+    for (size_t i = 0; i < pool->hsm_count; i++) {
+        struct kl_pool_hsm *hsm = &pool->hsms[i];
+        hsm->index = i;
+        hsm->workers = (size_t)pool->config->hsm[i].workers;
+        kl_breaker_init(&hsm->breaker, kl_clock_ms());
+        pool->slot_count += hsm->workers + 1;
+    }
+    pool->slots = calloc(pool->slot_count, sizeof(*pool->slots));
+    if (pool->slots == NULL) {
+        pool->slot_count = 0;
+        return kl_err_set(err, KL_ERR_MEMORY, "worker pool");
+    }
+    for (size_t i = 0; i < pool->hsm_count; i++) {
+        for (size_t n = 0; n <= pool->hsms[i].workers; n++) {
+            pool->slots[next].pool = pool;
+            pool->slots[next].hsm = &pool->hsms[i];
+            pool->slots[next].fd = -1;
+            next++;
+        }
+    }
+    return KL_OK;
+}
 
 enum kl_rc kl_pool_new(struct event_base *base, const struct kl_config *config,
                        const struct kl_job_wants *work_keys, const struct kl_pool_events *events,
@@ -254,18 +361,12 @@ enum kl_rc kl_pool_new(struct event_base *base, const struct kl_config *config,
     pool->config = kl_config_ref(config);
     pool->work_keys = *work_keys;
     pool->events = *events;
-    pool->slots = calloc((size_t)config->workers + 1, sizeof(*pool->slots));
     pool->buffer = calloc(1, sizeof(*pool->buffer));
-    if (pool->slots == NULL || pool->buffer == NULL) {
+    if (pool->buffer == NULL) {
         kl_pool_free(pool);
         return kl_err_set(err, KL_ERR_MEMORY, "worker pool");
     }
-    pool->slot_count = (size_t)config->workers + 1;
-    for (size_t i = 0; i < pool->slot_count; i++) {
-        pool->slots[i].pool = pool;
-        pool->slots[i].fd = -1;
-    }
-    if (kl_pool_watch(pool, err) != KL_OK) {
+    if (make_slots(pool, err) != KL_OK || kl_pool_watch(pool, err) != KL_OK) {
         kl_pool_free(pool);
         return err->rc;
     }
@@ -273,6 +374,17 @@ enum kl_rc kl_pool_new(struct event_base *base, const struct kl_config *config,
     /* from the loop, so that the caller has its pool before any callback */
     kl_pool_after(pool->retry, 0);
     return KL_OK;
+}
+
+static void free_events(struct kl_pool *pool)
+{
+    struct event *own[] = {pool->retry, pool->grace, pool->alive, pool->sigchld};
+
+    for (size_t i = 0; i < sizeof(own) / sizeof(own[0]); i++) {
+        if (own[i] != NULL) {
+            event_free(own[i]);
+        }
+    }
 }
 
 void kl_pool_free(struct kl_pool *pool)
@@ -290,15 +402,11 @@ void kl_pool_free(struct kl_pool *pool)
         queue_remove(pool, ticket);
         ticket_free(ticket);
     }
-    if (pool->retry != NULL) {
-        event_free(pool->retry);
-    }
-    if (pool->sigchld != NULL) {
-        event_free(pool->sigchld);
-    }
+    free_events(pool);
     kl_config_unref(pool->next_config);
     kl_config_unref(pool->config);
     free(pool->slots);
+    free(pool->first);
     free(pool->buffer);
     free(pool);
 }

@@ -17,13 +17,10 @@
 #include "conf/log.h"
 #include "daemon/pool_impl.h"
 #include "daemon/worker.h"
+#include "proto/clock.h"
 #include "proto/secret.h"
 
-#define BACKOFF_MIN_MS 100   /* between two starts after a failure */
-#define BACKOFF_MAX_MS 10000 /* at run time a token may come back at any time */
-#define START_TIMEOUT_S 60   /* module load, login, self-test */
-
-void kl_pool_after(struct event *timer, unsigned long ms)
+void kl_pool_after(struct event *timer, int64_t ms)
 {
     struct timeval tv = {.tv_sec = (time_t)(ms / 1000), .tv_usec = (suseconds_t)(ms % 1000) * 1000};
 
@@ -56,8 +53,7 @@ static void slot_clear(struct kl_slot *slot)
     slot->retiring = 0;
 }
 
-/* Lets a worker go; it is killed if it has not ended in time. */
-static void slot_leave(struct kl_slot *slot)
+void kl_slot_leave(struct kl_slot *slot)
 {
     if (slot->pid <= 0 || slot->deadline == NULL) {
         slot_clear(slot); /* it has ended, or never was */
@@ -65,66 +61,22 @@ static void slot_leave(struct kl_slot *slot)
     }
     slot_hang_up(slot);
     slot->state = SLOT_LEAVING;
-    kl_pool_after(slot->deadline, KL_POOL_LEAVE_S * 1000UL);
-}
-
-static unsigned long backoff_ms(unsigned failures)
-{
-    unsigned long ms = BACKOFF_MIN_MS;
-
-    for (unsigned i = 1; i < failures && ms < BACKOFF_MAX_MS; i++) {
-        ms *= 2;
-    }
-    return ms < BACKOFF_MAX_MS ? ms : BACKOFF_MAX_MS;
-}
-
-int kl_pool_worth_retrying(enum kl_rc rc)
-{
-    return rc == KL_ERR_TOKEN || rc == KL_ERR_HSM || rc == KL_ERR_CLOSED;
-}
-
-static int try_again(const struct kl_pool *pool, enum kl_rc rc)
-{
-    if (rc == KL_ERR_PIN) {
-        return 0; /* another try could lock the token */
-    }
-    return pool->started || (kl_pool_worth_retrying(rc) && pool->failures < KL_POOL_START_TRIES);
+    kl_pool_after(slot->deadline, KL_POOL_LEAVE_S * 1000);
 }
 
 /* A worker did not get as far as READY. */
-static void start_failed(struct kl_pool *pool, int with_new_keys, const struct kl_err *err)
+static void start_failed(struct kl_slot *slot, int with_new_keys, const struct kl_err *err)
 {
-    pool->failures++;
-    kl_log(KL_LOG_ERROR, "worker-start-failed", KL_LOG_ERR(err),
-           KL_NUM("failures", pool->failures));
-    if (try_again(pool, err->rc)) {
-        kl_pool_after(pool->retry, backoff_ms(pool->failures));
-    } else {
-        pool->barred = *err;
-        if (pool->started) {
-            kl_log(KL_LOG_ERROR, "hsm-barred",
-                   KL_STR("detail", "the token refused the PIN: no worker is started any more, and "
-                                    "keyloaderd ends with the last one; correct the PIN source"));
-        }
-    }
+    struct kl_pool *pool = slot->pool;
+    struct kl_pool_hsm *hsm = slot->hsm;
+
+    hsm->count.start_failures++;
+    kl_log(KL_LOG_ERROR, "worker-start-failed", KL_STR("hsm", kl_config_hsm_name(hsm->index)),
+           KL_LOG_ERR(err), KL_NUM("failures", hsm->breaker.failures + 1));
+    kl_hsm_bad(pool, hsm, err, 1);
     if (with_new_keys) {
-        kl_pool_roll_failed(pool, err);
+        kl_pool_roll_failed(hsm, pool, err);
     }
-}
-
-size_t kl_pool_count(const struct kl_pool *pool, enum kl_slot_state state)
-{
-    size_t count = 0;
-
-    for (size_t i = 0; i < pool->slot_count; i++) {
-        count += pool->slots[i].state == state;
-    }
-    return count;
-}
-
-size_t kl_pool_up(const struct kl_pool *pool)
-{
-    return kl_pool_count(pool, SLOT_IDLE) + kl_pool_count(pool, SLOT_BUSY);
 }
 
 /* A worker ended without our asking, or had to be killed. */
@@ -136,23 +88,25 @@ static void slot_lost(struct kl_slot *slot, const struct kl_err *err)
     int with_new_keys = pool->rolling && slot->generation == pool->generation;
 
     if (!starting) {
-        kl_log(KL_LOG_WARN, "worker-lost", KL_NUM("pid", slot->pid), KL_NUM("jobs", slot->jobs),
-               KL_LOG_ERR(err));
+        slot->hsm->count.lost++;
+        kl_log(KL_LOG_WARN, "worker-lost", KL_STR("hsm", kl_config_hsm_name(slot->hsm->index)),
+               KL_NUM("pid", slot->pid), KL_NUM("jobs", slot->jobs), KL_LOG_ERR(err));
     }
     slot->ticket = NULL;
-    slot_leave(slot);
+    kl_slot_leave(slot);
     if (ticket != NULL) {
         /* Not given to another worker: what felled this one may be the peer's bytes. */
         kl_ticket_fail(ticket, KL_ERR_HSM, "the HSM worker was lost during this job");
     }
     if (starting) {
-        start_failed(pool, with_new_keys, err);
+        start_failed(slot, with_new_keys, err);
     } else {
-        pool->failures++;
-        kl_pool_after(pool->retry, backoff_ms(pool->failures));
+        kl_hsm_bad(pool, slot->hsm, err, 0);
     }
+    kl_pool_after(pool->retry, 0);
     kl_pool_roll_progress(pool);
     kl_pool_fail_if_dead(pool);
+    kl_pool_dispatch(pool); /* a job may have come back to the queue */
 }
 
 static void on_deadline(evutil_socket_t fd, short what, void *arg)
@@ -174,20 +128,46 @@ static void on_deadline(evutil_socket_t fd, short what, void *arg)
     slot_lost(slot, &err);
 }
 
-/* A replacement is up: let one retiring worker go as soon as it is idle. */
-static void release_retired(struct kl_pool *pool)
+/* More are up than should be, since a replacement is: those that are due go as soon as they are
+ * idle; without such (a start that was slow came in after all) any other. */
+static void release_surplus(struct kl_pool *pool, struct kl_pool_hsm *hsm, int retiring)
 {
-    size_t up = kl_pool_up(pool);
+    size_t up = kl_hsm_up(pool, hsm);
 
-    for (size_t i = 0; i < pool->slot_count && up > pool->config->workers; i++) {
+    for (size_t i = 0; i < pool->slot_count && up > hsm->workers; i++) {
         struct kl_slot *slot = &pool->slots[i];
-        if (slot->retiring && slot->state == SLOT_IDLE) {
+        if (slot->hsm == hsm && slot->retiring == retiring && slot->state == SLOT_IDLE) {
+            hsm->count.recycled++;
             kl_log(KL_LOG_INFO, "worker-recycled", KL_NUM("pid", slot->pid),
                    KL_NUM("jobs", slot->jobs));
-            slot_leave(slot);
+            kl_slot_leave(slot);
             up--;
         }
     }
+}
+
+static void release_retired(struct kl_pool *pool, struct kl_pool_hsm *hsm)
+{
+    int due = 0;
+
+    for (size_t i = 0; i < pool->slot_count; i++) {
+        due |= pool->slots[i].hsm == hsm && pool->slots[i].retiring;
+    }
+    release_surplus(pool, hsm, due);
+}
+
+/* The first worker's keys of the store are taken for right, for as long as this runs. */
+static enum kl_rc check_store_keys(struct kl_pool *pool, const struct kl_job_ready *ready,
+                                   struct kl_err *err)
+{
+    if (pool->first == NULL) {
+        pool->first = malloc(sizeof(*pool->first));
+        if (pool->first == NULL) {
+            return kl_err_set(err, KL_ERR_MEMORY, "keys of an HSM");
+        }
+        *pool->first = *ready;
+    }
+    return kl_job_same_store_keys(pool->first, ready, err);
 }
 
 static void on_ready(struct kl_slot *slot, const struct kl_job_ready *ready)
@@ -197,26 +177,45 @@ static void on_ready(struct kl_slot *slot, const struct kl_job_ready *ready)
     int first = !pool->started;
 
     if (slot->generation != pool->generation) {
-        slot_leave(slot); /* the keys have changed while it started */
+        kl_slot_leave(slot); /* the keys have changed while it started */
         kl_pool_after(pool->retry, 0);
         return;
     }
-    if (pool->events.check(ready, pool->events.arg, &err) != KL_OK) {
+    if (pool->events.check(ready, pool->events.arg, &err) != KL_OK ||
+        check_store_keys(pool, ready, &err) != KL_OK) {
         slot_lost(slot, &err);
         return;
     }
     evtimer_del(slot->deadline);
     slot->state = SLOT_IDLE;
-    pool->failures = 0;
-    kl_log(KL_LOG_INFO, "worker-ready", KL_NUM("pid", slot->pid));
+    slot->since_ms = kl_clock_ms();
+    kl_hsm_good(slot->hsm);
+    kl_log(KL_LOG_INFO, "worker-ready", KL_STR("hsm", kl_config_hsm_name(slot->hsm->index)),
+           KL_NUM("pid", slot->pid));
+    pool->down_since_ms = 0;
     if (first) {
-        pool->started = 1;
+        kl_pool_started(pool);
         pool->events.up(pool->events.arg);
     }
-    release_retired(pool);
+    release_retired(pool, slot->hsm);
     kl_pool_roll_progress(pool);
     kl_pool_after(pool->retry, 0); /* the next one, unless the caller has ended the loop */
     kl_pool_dispatch(pool);
+}
+
+/* What a job took, for who waits and who watches. */
+static void took(const struct kl_slot *slot, enum kl_job_kind kind, enum kl_rc rc)
+{
+    struct kl_pool *pool = slot->pool;
+    const struct kl_pool_served served = {slot->hsm->index, kind, kl_clock_ms() - slot->since_ms,
+                                          rc};
+
+    if (kind == KL_JOB_LOAD) {
+        pool->service_us += (served.ms * 1000 - pool->service_us) / 16;
+    }
+    if (pool->events.served != NULL) {
+        pool->events.served(&served, pool->events.arg);
+    }
 }
 
 static void on_result(struct kl_slot *slot, struct kl_job_result *result)
@@ -227,23 +226,47 @@ static void on_result(struct kl_slot *slot, struct kl_job_result *result)
     int fatal = result->fatal != 0;
 
     evtimer_del(slot->deadline);
+    took(slot, ticket->job->kind, err.rc);
     slot->ticket = NULL;
     slot->state = SLOT_IDLE;
+    slot->since_ms = kl_clock_ms();
     slot->jobs++;
-    kl_ticket_done(ticket, result);
+    slot->hsm->count.jobs++;
+    if (fatal && kl_ticket_again(ticket, &err)) {
+        slot->hsm->count.retried++;
+    } else {
+        kl_ticket_done(ticket, result);
+    }
     kl_wipe(result, sizeof(*result));
     if (fatal) {
         slot_lost(slot, &err);
         return;
     }
-    pool->failures = 0;
+    kl_hsm_good(slot->hsm);
     if (slot->jobs >= pool->config->recycle_after && !slot->retiring) {
         slot->retiring = 1;
         kl_pool_start_next(pool);
     }
-    release_retired(pool);
+    release_retired(pool, slot->hsm);
     kl_pool_roll_progress(pool);
     kl_pool_dispatch(pool);
+}
+
+static void on_pong(struct kl_slot *slot, const struct kl_job_pong *pong)
+{
+    struct kl_err err = pong->err;
+
+    evtimer_del(slot->deadline);
+    took(slot, KL_JOB_PING, err.rc);
+    slot->state = SLOT_IDLE;
+    slot->since_ms = kl_clock_ms();
+    if (err.rc != KL_OK) {
+        slot_lost(slot, &err);
+        return;
+    }
+    kl_hsm_good(slot->hsm);
+    release_retired(slot->pool, slot->hsm);
+    kl_pool_dispatch(slot->pool);
 }
 
 /* 1 if job is the answer to what the worker was given. */
@@ -251,7 +274,7 @@ static int is_answer(const struct kl_slot *slot, const struct kl_job *job)
 {
     uint32_t wanted;
 
-    if (slot->state != SLOT_BUSY) {
+    if (slot->state != SLOT_BUSY || slot->ticket == NULL) {
         return 0;
     }
     wanted = slot->ticket->job->kind == KL_JOB_LOAD         ? KL_JOB_RESULT
@@ -280,6 +303,11 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
         on_result(slot, &job->u.result);
         return;
     }
+    if (rc == KL_OK && slot->state == SLOT_BUSY && slot->ticket == NULL &&
+        job->kind == KL_JOB_PONG && job->u.pong.id == slot->ping_id) {
+        on_pong(slot, &job->u.pong);
+        return;
+    }
     if (rc == KL_OK && slot->state == SLOT_STARTING && job->kind == KL_JOB_FAILED &&
         job->u.failed.rc != KL_OK) {
         err = job->u.failed;
@@ -306,7 +334,7 @@ static enum kl_rc slot_open(struct kl_slot *slot, struct kl_err *err)
     return KL_OK;
 }
 
-static void start_one(struct kl_slot *slot)
+void kl_slot_start(struct kl_slot *slot)
 {
     struct kl_pool *pool = slot->pool;
     struct kl_err err = KL_ERR_INIT;
@@ -314,9 +342,11 @@ static void start_one(struct kl_slot *slot)
 
     slot->state = SLOT_STARTING;
     slot->generation = pool->generation;
+    slot->since_ms = kl_clock_ms();
+    slot->hsm->count.starts++;
     if (rc == KL_OK) {
-        rc = kl_job_from_config(pool->rolling ? pool->next_config : pool->config, &pool->work_keys,
-                                pool->buffer, &err);
+        rc = kl_job_from_config(pool->rolling ? pool->next_config : pool->config, slot->hsm->index,
+                                &pool->work_keys, pool->buffer, &err);
     }
     if (rc == KL_OK) {
         rc = kl_job_send(slot->fd, pool->buffer, &err);
@@ -325,31 +355,7 @@ static void start_one(struct kl_slot *slot)
         slot_lost(slot, &err);
         return;
     }
-    kl_pool_after(slot->deadline, START_TIMEOUT_S * 1000UL);
-}
-
-/* Starts a worker if one is wanted and none is starting: tokens dislike being opened twice at
- * once (SoftHSM 2.6.1 fails in 11 % of such starts). */
-void kl_pool_start_next(struct kl_pool *pool)
-{
-    size_t useful = 0;
-    struct kl_slot *empty = NULL;
-
-    if (pool->barred.rc != KL_OK || kl_pool_count(pool, SLOT_STARTING) > 0 ||
-        evtimer_pending(pool->retry, NULL)) {
-        return;
-    }
-    for (size_t i = 0; i < pool->slot_count; i++) {
-        struct kl_slot *slot = &pool->slots[i];
-        if (slot->state == SLOT_EMPTY) {
-            empty = slot;
-        } else if (!slot->retiring) {
-            useful++;
-        }
-    }
-    if (useful < pool->config->workers && empty != NULL) {
-        start_one(empty);
-    }
+    kl_pool_after(slot->deadline, KL_POOL_START_TIMEOUT_S * 1000);
 }
 
 static void on_retry(evutil_socket_t fd, short what, void *arg)
@@ -396,40 +402,86 @@ static void on_sigchld(evutil_socket_t fd, short what, void *arg)
     kl_pool_start_next(pool);
 }
 
+/* In turn, so that all HSMs have work. */
 struct kl_slot *kl_pool_idle(struct kl_pool *pool)
 {
     struct kl_slot *retiring = NULL;
 
-    for (size_t i = 0; i < pool->slot_count; i++) {
-        struct kl_slot *slot = &pool->slots[i];
-        if (slot->state == SLOT_IDLE && !slot->retiring) {
+    for (size_t n = 0; n < pool->slot_count; n++) {
+        struct kl_slot *slot = &pool->slots[(pool->next_slot + n) % pool->slot_count];
+        if (slot->state != SLOT_IDLE || slot->hsm->breaker.state != KL_BREAKER_UP) {
+            continue;
+        }
+        if (!slot->retiring) {
+            pool->next_slot = (size_t)(slot - pool->slots) + 1;
             return slot;
         }
-        if (slot->state == SLOT_IDLE) {
-            retiring = slot; /* still better than a wait for its replacement */
-        }
+        retiring = slot; /* still better than a wait for its replacement */
     }
     return retiring;
 }
 
-void kl_slot_give(struct kl_slot *slot, struct kl_ticket *ticket)
+static void begin(struct kl_slot *slot, struct kl_job *job, uint64_t seconds)
 {
     struct kl_err err = KL_ERR_INIT;
 
-    slot->ticket = ticket;
     slot->state = SLOT_BUSY;
-    if (kl_job_send(slot->fd, ticket->job, &err) != KL_OK) {
+    slot->since_ms = kl_clock_ms();
+    if (kl_job_send(slot->fd, job, &err) != KL_OK) {
         slot_lost(slot, &err);
         return;
     }
-    kl_pool_after(slot->deadline, slot->pool->config->job_timeout * 1000UL);
+    kl_pool_after(slot->deadline, (int64_t)seconds * 1000);
+}
+
+void kl_slot_give(struct kl_slot *slot, struct kl_ticket *ticket)
+{
+    slot->ticket = ticket;
+    ticket->tries++;
+    begin(slot, ticket->job, slot->pool->config->job_timeout);
+}
+
+void kl_pool_ping(struct kl_pool *pool)
+{
+    int64_t quiet = (int64_t)pool->config->keep_alive * 1000;
+    struct kl_job *job = pool->buffer;
+
+    for (size_t i = 0; i < pool->slot_count && quiet > 0; i++) {
+        struct kl_slot *slot = &pool->slots[i];
+        if (slot->state == SLOT_IDLE && kl_clock_ms() - slot->since_ms >= quiet) {
+            job->kind = KL_JOB_PING;
+            job->u.ping.id = slot->ping_id = ++pool->next_id;
+            begin(slot, job, KL_POOL_PING_S);
+        }
+    }
+}
+
+static void on_alive(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    kl_pool_ping(arg);
+    kl_pool_start_next(arg); /* beside a start that hangs */
+}
+
+static void on_grace(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    kl_pool_fail_if_dead(arg);
 }
 
 enum kl_rc kl_pool_watch(struct kl_pool *pool, struct kl_err *err)
 {
+    const struct timeval second = {.tv_sec = 1};
+
     pool->retry = evtimer_new(pool->base, on_retry, pool);
+    pool->grace = evtimer_new(pool->base, on_grace, pool);
+    pool->alive = event_new(pool->base, -1, EV_PERSIST, on_alive, pool);
     pool->sigchld = evsignal_new(pool->base, SIGCHLD, on_sigchld, pool);
-    if (pool->retry == NULL || pool->sigchld == NULL || evsignal_add(pool->sigchld, NULL) != 0) {
+    if (pool->retry == NULL || pool->grace == NULL || pool->alive == NULL ||
+        pool->sigchld == NULL || evsignal_add(pool->sigchld, NULL) != 0 ||
+        event_add(pool->alive, &second) != 0) {
         return kl_err_set(err, KL_ERR_MEMORY, "worker pool");
     }
     return KL_OK;

@@ -529,12 +529,34 @@ static void daemon_wipe(struct kl_daemon *daemon)
     kl_config_unref(service->config);
 }
 
+/* Every HSM, one after the other; their keys must be the same ones. */
+static enum kl_rc check_hsms(const struct kl_config *config, struct kl_trust *trust,
+                             struct kl_job_ready *ready, struct kl_err *err)
+{
+    struct kl_job_wants wants;
+    enum kl_rc rc = KL_OK;
+
+    kl_reload_wants(trust, NULL, &wants);
+    for (size_t i = 0; rc == KL_OK && i < kl_config_hsm_count(config); i++) {
+        rc = kl_worker_check(config, i, &wants, &ready[i], err);
+        if (rc == KL_OK) {
+            rc = kl_reload_bind(trust, config, &ready[i], err);
+        }
+        if (rc == KL_OK) {
+            rc = kl_job_same_store_keys(&ready[0], &ready[i], err);
+        }
+        if (rc != KL_OK) {
+            rc = kl_err_context(err, "[%s]", kl_config_hsm_name(i));
+        }
+    }
+    return rc;
+}
+
 enum kl_rc kl_run_check(const struct kl_config *config, struct kl_err *err)
 {
     struct kl_trust *trust = NULL;
     struct kl_store *store = NULL;
-    struct kl_job_wants wants;
-    struct kl_job_ready *ready = calloc(1, sizeof(*ready));
+    struct kl_job_ready *ready = calloc(KL_HSM_MAX, sizeof(*ready));
     enum kl_rc rc;
 
     if (ready == NULL) {
@@ -548,11 +570,7 @@ enum kl_rc kl_run_check(const struct kl_config *config, struct kl_err *err)
         rc = kl_store_wrap_check(store, config->storage_key, err);
     }
     if (rc == KL_OK) {
-        kl_reload_wants(trust, NULL, &wants);
-        rc = kl_worker_check(config, &wants, ready, err);
-    }
-    if (rc == KL_OK) {
-        rc = kl_reload_bind(trust, config, ready, err);
+        rc = check_hsms(config, trust, ready, err);
     }
     if (rc == KL_OK) {
         kl_trust_warn(trust, time(NULL));

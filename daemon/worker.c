@@ -196,11 +196,12 @@ static enum kl_rc describe(const struct station *station, struct kl_job_ready *o
         }
         out->count++;
     }
-    return KL_OK;
+    return kl_loader_check_values(station->loader, out->storage_check, out->binding_check, err);
 }
 
-enum kl_rc kl_worker_check(const struct kl_config *config, const struct kl_job_wants *work_keys,
-                           struct kl_job_ready *ready, struct kl_err *err)
+enum kl_rc kl_worker_check(const struct kl_config *config, size_t hsm,
+                           const struct kl_job_wants *work_keys, struct kl_job_ready *ready,
+                           struct kl_err *err)
 {
     struct station station = {0};
     struct kl_job *job = calloc(1, sizeof(*job));
@@ -209,7 +210,7 @@ enum kl_rc kl_worker_check(const struct kl_config *config, const struct kl_job_w
     if (job == NULL) {
         return kl_err_set(err, KL_ERR_MEMORY, "job buffer");
     }
-    rc = kl_job_from_config(config, work_keys, job, err);
+    rc = kl_job_from_config(config, hsm, work_keys, job, err);
     if (rc == KL_OK) {
         rc = station_open(&station, &job->u.setup, err);
     }
@@ -320,6 +321,17 @@ static enum kl_rc serve(struct station *station, const struct kl_job *job, struc
     return rc;
 }
 
+/* Keep-alive. */
+static enum kl_rc answer_ping(struct station *station, const struct kl_job *job,
+                              struct kl_job *reply, int *fatal, struct kl_err *err)
+{
+    memset(reply, 0, sizeof(*reply));
+    reply->kind = KL_JOB_PONG;
+    reply->u.pong.id = job->u.ping.id;
+    *fatal = kl_loader_alive(station->loader, &reply->u.pong.err) != KL_OK;
+    return kl_job_send(KL_WORKER_FD, reply, err);
+}
+
 static enum kl_rc work(struct station *station, struct kl_job *job, struct kl_job *reply,
                        struct kl_err *err)
 {
@@ -330,11 +342,18 @@ static enum kl_rc work(struct station *station, struct kl_job *job, struct kl_jo
         if (rc != KL_OK) {
             return rc;
         }
-        if (job->kind != KL_JOB_LOAD && job->kind != KL_JOB_SIGN_IN &&
-            job->kind != KL_JOB_CHECKPOINT) {
-            return kl_err_set(err, KL_ERR_PROTOCOL, "unexpected job of kind %u", job->kind);
+        switch (job->kind) {
+        case KL_JOB_LOAD:
+        case KL_JOB_SIGN_IN:
+        case KL_JOB_CHECKPOINT:
+            rc = serve(station, job, reply, &fatal, err);
+            break;
+        case KL_JOB_PING:
+            rc = answer_ping(station, job, reply, &fatal, err);
+            break;
+        default:
+            rc = kl_err_set(err, KL_ERR_PROTOCOL, "unexpected job of kind %u", job->kind);
         }
-        rc = serve(station, job, reply, &fatal, err);
         if (rc != KL_OK) {
             return rc;
         }

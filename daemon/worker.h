@@ -20,10 +20,11 @@
  * close-on-exec; closing it ends the worker. */
 enum kl_rc kl_worker_spawn(int *fd, pid_t *pid, struct kl_err *err) KL_MUST_CHECK;
 
-/* In a process of its own and without a worker: opens the HSM as a worker would, self-test
+/* In a process of its own and without a worker: opens that HSM as a worker would, self-test
  * included, and says which keys it has found; what `keyloaderd -t` does. */
-enum kl_rc kl_worker_check(const struct kl_config *config, const struct kl_job_wants *work_keys,
-                           struct kl_job_ready *ready, struct kl_err *err) KL_MUST_CHECK;
+enum kl_rc kl_worker_check(const struct kl_config *config, size_t hsm,
+                           const struct kl_job_wants *work_keys, struct kl_job_ready *ready,
+                           struct kl_err *err) KL_MUST_CHECK;
 
 /* In the worker process: serves until the other end closes; returns the exit status. */
 int kl_worker_main(void);

@@ -9,9 +9,11 @@
 #include <string.h>
 
 #include "pkcs11/binding.h"
+#include "pkcs11/key_check.h"
 #include "pkcs11/keys.h"
 #include "pkcs11/object.h"
 #include "pkcs11/ops.h"
+#include "pkcs11/rv.h"
 #include "pkcs11/suite.h"
 #include "proto/clock.h"
 #include "proto/pubkey.h"
@@ -155,6 +157,38 @@ size_t kl_loader_keys(const struct kl_loader *loader, struct kl_loader_key out[K
         };
     }
     return loader->work_count;
+}
+
+enum kl_rc kl_loader_check_values(struct kl_loader *loader, uint8_t storage[KL_MAC_LEN],
+                                  uint8_t binding[KL_MAC_LEN], struct kl_err *err)
+{
+    enum kl_rc rc = kl_storage_key_check(loader->session, loader->storage_key, storage, err);
+
+    return rc == KL_OK ? kl_binding_key_check(loader->session, loader->binding_key, binding, err)
+                       : rc;
+}
+
+enum kl_rc kl_loader_alive(struct kl_loader *loader, struct kl_err *err)
+{
+    const struct kl_work *work = &loader->work[0];
+    CK_SESSION_INFO info = {0};
+    CK_OBJECT_HANDLE handle = CK_INVALID_HANDLE;
+    size_t count = 0;
+    CK_RV rv = kl_session_functions(loader->session)
+                   ->C_GetSessionInfo(kl_session_handle(loader->session), &info);
+    enum kl_rc rc;
+
+    if (rv != CKR_OK) {
+        return kl_rv_err(err, rv, "C_GetSessionInfo", "the session of an idle worker");
+    }
+    if (info.state != CKS_RO_USER_FUNCTIONS && info.state != CKS_RW_USER_FUNCTIONS) {
+        return kl_err_set(err, KL_ERR_TOKEN, "the token has logged out an idle worker");
+    }
+    rc = kl_object_find(loader->session, CKO_PRIVATE_KEY, work->label, &handle, 1, &count, err);
+    if (rc == KL_OK && (count == 0 || handle != work->handle)) {
+        rc = kl_err_set(err, KL_ERR_KEY, "work key \"%s\" is not where it was", work->label);
+    }
+    return rc;
 }
 
 static const struct kl_work *find_work(const struct kl_loader *loader, const char *label)

@@ -55,6 +55,15 @@ struct kl_loader_key {
 };
 size_t kl_loader_keys(const struct kl_loader *loader, struct kl_loader_key out[KL_LOADER_KEYS_MAX]);
 
+/* kl_storage_key_check and kl_binding_key_check of the two keys (pkcs11/key_check.h). */
+enum kl_rc kl_loader_check_values(struct kl_loader *loader, uint8_t storage[KL_MAC_LEN],
+                                  uint8_t binding[KL_MAC_LEN], struct kl_err *err) KL_MUST_CHECK;
+
+/* Whether the session stands, is logged in, and finds the first work key where it was: for who has
+ * been idle. Cheap: no key is used. HSM trouble by kl_rv_err; KL_ERR_TOKEN: logged out; KL_ERR_KEY:
+ * the key is gone or another object by now. */
+enum kl_rc kl_loader_alive(struct kl_loader *loader, struct kl_err *err) KL_MUST_CHECK;
+
 /* ---- A key as it is stored ---- */
 
 struct kl_stored_key {

@@ -165,6 +165,21 @@ enum kl_rc kl_rv_err_peer(struct kl_err *err, CK_RV rv, const char *op, const ch
     return rc;
 }
 
+int kl_rv_is_loss(unsigned long rv)
+{
+    switch (rv) {
+    case CKR_SESSION_HANDLE_INVALID:
+    case CKR_SESSION_CLOSED:
+    case CKR_DEVICE_REMOVED:
+    case CKR_TOKEN_NOT_PRESENT:
+    case CKR_USER_NOT_LOGGED_IN:
+    case CKR_CRYPTOKI_NOT_INITIALIZED:
+        return 1;
+    default:
+        return 0;
+    }
+}
+
 int kl_rc_is_hsm_trouble(enum kl_rc rc)
 {
     switch (rc) {

@@ -20,6 +20,10 @@ enum kl_rc kl_rv_err(struct kl_err *err, CK_RV rv, const char *op, const char *f
 enum kl_rc kl_rv_err_peer(struct kl_err *err, CK_RV rv, const char *op, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
 
+/* 1 if rv says that session, login or token is gone: which no input of a peer's can cause, and
+ * before which nothing came out of the call. */
+int kl_rv_is_loss(unsigned long rv);
+
 /* 1 if rc is the HSM's trouble (token gone, HSM failed), after which the session must be thrown
  * away and the worker started afresh; 0 if the failure is the input's or the caller's. */
 int kl_rc_is_hsm_trouble(enum kl_rc rc);

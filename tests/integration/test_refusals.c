@@ -332,17 +332,20 @@ END_TEST
 START_TEST(wrong_pin_is_tried_once)
 {
     char conf[PATH_MAX], proxy[PATH_MAX], wrong[PATH_MAX + 8], log[PATH_MAX];
-    char variable[PATH_MAX + 16];
+    char variable[PATH_MAX + 16], rules[PATH_MAX], rules_variable[PATH_MAX + 16];
+    static const char log_logins[] = "C_Login always log\n";
     struct proc proc;
 
-    snprintf(proxy, sizeof proxy, "%s", lab_built("tests/tools/proxy_p11.so"));
+    snprintf(proxy, sizeof proxy, "%s", lab_built("tests/tools/fault_p11.so"));
     ck_assert_msg(realpath(proxy, log) != NULL, "%s is not built", proxy);
     ceremony_secret_file("wrong-pin", WRONG_PIN "\n", 0600, wrong);
     ceremony_config(conf, "wrongpin", log, "pkcs11:token=loader", wrong, ceremony.a_root);
-    snprintf(variable, sizeof variable, "KL_PROXY_LOG=%s", ceremony_path(log, "logins"));
+    snprintf(variable, sizeof variable, "KL_FAULT_LOG=%s", ceremony_path(log, "logins"));
     char module[PATH_MAX + 24];
-    snprintf(module, sizeof module, "KL_PROXY_MODULE=%s", test_softhsm_path());
-    const char *env[] = {ceremony.loader_env, variable, module, NULL};
+    snprintf(module, sizeof module, "KL_FAULT_MODULE=%s", test_softhsm_path());
+    file_write(ceremony_path(rules, "log-logins"), log_logins, sizeof log_logins - 1, 0600);
+    snprintf(rules_variable, sizeof rules_variable, "KL_FAULT_RULES=%s", rules);
+    const char *env[] = {ceremony.loader_env, variable, module, rules_variable, NULL};
     proc_spawn(&proc, ceremony.logs, env,
                (const char *const[]){ceremony_program("keyloaderctl"), "-c", conf, "key", "show",
                                      NULL});

@@ -460,7 +460,7 @@ static void bind(struct kl_stored_key *key, enum kl_binding_kind kind, uint32_t 
 
     ck_assert_int_eq(setenv("SOFTHSM2_CONF", strchr(ceremony.loader_env, '=') + 1, 1), 0);
     OK(kl_config_load(conf, &config, &err));
-    const struct kl_hsm_where where = kl_config_hsm(&config);
+    const struct kl_hsm_where where = kl_config_hsm(&config, 0);
     OK(kl_hsm_open(&where, 0, &hsm, &err));
     OK(kl_binding_key_find(kl_hsm_session(hsm), config.binding_key, &binding, &err));
     OK(kl_binding_compute(kl_hsm_session(hsm), binding, &what, key->binding, &err));

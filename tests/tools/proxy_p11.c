@@ -6,13 +6,9 @@
 #include "tests/tools/proxy_p11.h"
 
 #include <dlfcn.h>
-#include <fcntl.h>
 #include <p11-kit/pkcs11.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-#include <unistd.h>
 
 #define ATTR_MAX 32
 
@@ -90,58 +86,6 @@ static CK_RV generate_key(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism,
     return real->C_CreateObject(session, all, n, key);
 }
 
-static void log_login(const char *what, CK_RV rv)
-{
-    const char *path = getenv("KL_PROXY_LOG");
-    FILE *f = path != NULL ? fopen(path, "ae") : NULL;
-    if (f != NULL) {
-        fprintf(f, "%s 0x%lx\n", what, rv);
-        fclose(f);
-    }
-}
-
-static CK_RV login(CK_SESSION_HANDLE session, CK_USER_TYPE user, CK_BYTE *pin, CK_ULONG len)
-{
-    const char *ms = getenv("KL_PROXY_LOGIN_MS");
-    CK_RV rv;
-    if (ms != NULL) {
-        long n = strtol(ms, NULL, 10);
-        const struct timespec slow = {.tv_sec = n / 1000, .tv_nsec = n % 1000 * 1000000};
-        log_login("login begins", CKR_OK);
-        nanosleep(&slow, NULL);
-    }
-    rv = real->C_Login(session, user, pin, len);
-    log_login("C_Login", rv);
-    return rv;
-}
-
-static CK_RV unwrap_key(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_OBJECT_HANDLE key,
-                        CK_BYTE *wrapped, CK_ULONG len, CK_ATTRIBUTE *template, CK_ULONG count,
-                        CK_OBJECT_HANDLE *out)
-{
-    const char *path = getenv("KL_PROXY_TRAP");
-    int fd = path != NULL ? open(path, O_RDONLY | O_CLOEXEC) : -1;
-    char what = 0;
-    if (fd >= 0) {
-        if (read(fd, &what, 1) != 1) {
-            what = 0;
-        }
-        close(fd);
-    }
-    switch (what) {
-    case 'h':
-        for (;;) {
-            pause();
-        }
-    case 'c':
-        _exit(139);
-    case 'e':
-        return CKR_DEVICE_REMOVED;
-    default:
-        return real->C_UnwrapKey(session, mechanism, key, wrapped, len, template, count, out);
-    }
-}
-
 CK_RV C_GetFunctionList(CK_FUNCTION_LIST **list)
 {
     const char *path = getenv("KL_PROXY_MODULE");
@@ -159,8 +103,6 @@ CK_RV C_GetFunctionList(CK_FUNCTION_LIST **list)
         ours = *real;
         ours.C_GetFunctionList = C_GetFunctionList;
         ours.C_GenerateKey = generate_key;
-        ours.C_Login = login;
-        ours.C_UnwrapKey = unwrap_key;
     }
     *list = &ours;
     return CKR_OK;

@@ -5,10 +5,6 @@
  *   KL_PROXY_MODULE=PATH  the real module; everything goes there
  *   KL_PROXY_FIXED=1      generated TMKs and Rnd1 get the values below, so that a test can look
  *                         for them where they must not be; token keys are left alone
- *   KL_PROXY_LOG=PATH     a line "C_Login CKR" is appended for each login
- *   KL_PROXY_LOGIN_MS=N   C_Login takes so much longer, and logs "login begins" first
- *   KL_PROXY_TRAP=PATH    while that file exists, C_UnwrapKey does what its first letter says:
- *                         h(ang), c(rash), or e(rror: CKR_DEVICE_REMOVED)
  */
 #ifndef KL_TESTS_TOOLS_PROXY_P11_H
 #define KL_TESTS_TOOLS_PROXY_P11_H

@@ -44,7 +44,7 @@ START_TEST(defaults)
     ck_assert_msg(load(BASE) == KL_OK, "%s", err.text);
     ck_assert_str_eq(config.address, "127.0.0.1");
     ck_assert_uint_eq(config.port, 4770);
-    ck_assert_uint_eq(config.workers, 2);
+    ck_assert_uint_eq(config.hsm[0].workers, 2);
     ck_assert_uint_eq(config.recycle_after, 100000);
     ck_assert_uint_eq(config.job_timeout, 10);
     ck_assert_uint_eq(config.candidate_lifetime, 7 * 86400);
@@ -71,7 +71,7 @@ START_TEST(defaults)
     ck_assert_uint_eq(config.drain_timeout, 30);
     ck_assert_uint_eq(config.log_level, KL_LOG_INFO);
     ck_assert_uint_eq(config.log_target, KL_LOG_STDERR);
-    ck_assert_str_eq(config.pin_source, "");
+    ck_assert_str_eq(config.hsm[0].pin_source, "");
     ck_assert_str_eq(config.store, "/var/lib/keyloader/store.db");
 }
 END_TEST
@@ -128,6 +128,11 @@ static const struct {
     {BASE "work-key = k\nbinding-key = k\n", "must differ"},
     {BASE "storage-key = k\nbinding-key = k\n", "must differ"},
     {BASE "binding-key =\n", "binding-key"},
+    {BASE "[hsm-3]\nmodule = /x\ntoken = pkcs11:token=u\n", "[hsm-3] is there"},
+    {BASE "[hsm-2]\nmodule = /x\n", "[hsm-2] token: must be set"},
+    {BASE "[hsm-2]\nmodule = x\ntoken = pkcs11:token=u\n", "[hsm-2] module"},
+    {BASE "[hsm-2]\ntoken = pkcs11:token=u\n", "[hsm-2] token"},
+    {BASE "[hsm-2]\nmodule = /lib/x.so\ntoken = pkcs11:token=t\n", "that of [hsm] already"},
     {BASE "workers = 0\n", "1 to 64"},
     {BASE "workers = 65\n", "1 to 64"},
     {BASE "recycle-after = 0\n", "recycle-after"},
@@ -166,7 +171,7 @@ START_TEST(fault)
     ck_assert_int_eq(load(faults[_i].text), KL_ERR_CONFIG);
     ck_assert_msg(strstr(err.text, faults[_i].says) != NULL, "%s", err.text);
     ck_assert_msg(strncmp(err.text, path, strlen(path)) == 0, "%s", err.text);
-    ck_assert_ptr_null(config.token);
+    ck_assert_ptr_null(config.hsm[0].token);
 }
 END_TEST
 
@@ -213,8 +218,8 @@ START_TEST(again)
     ck_assert_uint_eq(kept.count, 2);
     ck_assert_str_eq(kept.keys[0]->key, "module");
     ck_assert_str_eq(kept.keys[1]->key, "workers");
-    ck_assert_str_eq(next->module, "/lib/x.so");
-    ck_assert_uint_eq(next->workers, 3);
+    ck_assert_str_eq(next->hsm[0].module, "/lib/x.so");
+    ck_assert_uint_eq(next->hsm[0].workers, 3);
     ck_assert_uint_eq(next->queue, 6);
     ck_assert_uint_eq(next->allow.count, 1);
     ck_assert_uint_eq(running->queue, 5);
@@ -287,7 +292,7 @@ START_TEST(open_token)
     ck_assert_int_eq(kl_file_write(pin + 5, "123456\n", 7, 0600, 1, &err), KL_OK);
     if (_i == 0) {
         token_config(pin, "loader");
-        where = kl_config_hsm(&config);
+        where = kl_config_hsm(&config, 0);
         rc = kl_hsm_open(&where, 0, &opened, &err);
         ck_assert_msg(rc == KL_OK, "%s", err.text);
         ck_assert_str_eq(kl_token_label(kl_hsm_token(opened)), "loader");
@@ -301,7 +306,7 @@ START_TEST(open_token)
 
         ck_assert_int_eq(kl_file_write(pin + 5, text, 6, 0600, 1, &err), KL_OK);
         token_config(pin, rows[_i - 1].label);
-        where = kl_config_hsm(&config);
+        where = kl_config_hsm(&config, 0);
         rc = kl_hsm_open(&where, 0, &opened, &err);
         ck_assert_msg(rc == rows[_i - 1].rc, "%s: %s", kl_rc_name(rc), err.text);
         ck_assert_ptr_null(opened);

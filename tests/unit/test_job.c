@@ -475,32 +475,70 @@ START_TEST(damaged_is_refused)
 }
 END_TEST
 
+START_TEST(ping_and_pong_round_trip)
+{
+    struct kl_err err = KL_ERR_INIT;
+
+    memset(out, 0, sizeof(*out));
+    out->kind = KL_JOB_PING;
+    out->u.ping.id = 77;
+    ck_assert_int_eq(kl_job_send(fds[0], out, &err), KL_OK);
+    ck_assert_int_eq(kl_job_receive(fds[1], in, &err), KL_OK);
+    ck_assert_uint_eq(in->u.ping.id, 77);
+    memset(out, 0, sizeof(*out));
+    out->kind = KL_JOB_PONG;
+    out->u.pong.id = 77;
+    (void)kl_err_set(&out->u.pong.err, KL_ERR_TOKEN, "gone");
+    ck_assert_int_eq(kl_job_send(fds[1], out, &err), KL_OK);
+    ck_assert_int_eq(kl_job_receive(fds[0], in, &err), KL_OK);
+    ck_assert_int_eq(in->u.pong.err.rc, KL_ERR_TOKEN);
+    memset(out->u.pong.err.text, 'x', sizeof(out->u.pong.err.text)); /* no end */
+    ck_assert_int_eq(kl_job_send(fds[1], out, &err), KL_ERR_INTERNAL);
+}
+END_TEST
+
+START_TEST(store_keys_are_compared)
+{
+    struct kl_job_ready *first = calloc(1, sizeof(*first)), *other = calloc(1, sizeof(*other));
+    struct kl_err err = KL_ERR_INIT;
+
+    ck_assert_int_eq(kl_job_same_store_keys(first, other, &err), KL_OK);
+    other->storage_check[KL_KEY_CHECK_LEN - 1] = 1;
+    ck_assert_int_eq(kl_job_same_store_keys(first, other, &err), KL_ERR_KEY);
+    ck_assert_ptr_nonnull(strstr(err.text, "storage key"));
+    other->storage_check[KL_KEY_CHECK_LEN - 1] = 0;
+    other->binding_check[0] = 1;
+    ck_assert_int_eq(kl_job_same_store_keys(first, other, &err), KL_ERR_KEY);
+    ck_assert_ptr_nonnull(strstr(err.text, "binding key"));
+    free(first);
+    free(other);
+}
+END_TEST
+
 START_TEST(setup_from_config_is_bounded)
 {
     struct kl_err err = KL_ERR_INIT;
     char empty[] = "", binding[] = "b", audit[] = "a";
     const struct kl_job_wants wants = {1, {{"work", 0}}};
     char *longest = malloc(KL_JOB_TEXT_MAX + 1);
-    struct kl_config config = {.module = empty,
-                               .init_reserved = empty,
-                               .token = empty,
-                               .pin_source = empty,
-                               .storage_key = empty,
-                               .binding_key = binding,
-                               .audit_key = audit};
+    struct kl_config config = {
+        .hsm = {{.module = empty, .init_reserved = empty, .token = empty, .pin_source = empty}},
+        .storage_key = empty,
+        .binding_key = binding,
+        .audit_key = audit};
 
     config.host_fallback = 1;
-    ck_assert_int_eq(kl_job_from_config(&config, &wants, out, &err), KL_OK);
+    ck_assert_int_eq(kl_job_from_config(&config, 0, &wants, out, &err), KL_OK);
     ck_assert_str_eq(out->u.setup.work_keys.want[0].label, "work");
     ck_assert_str_eq(out->u.setup.binding_key, "b");
     ck_assert_str_eq(out->u.setup.audit_key, "a");
     ck_assert_uint_eq(out->u.setup.host_fallback, 1);
     memset(longest, 'a', KL_JOB_TEXT_MAX);
     longest[KL_JOB_TEXT_MAX] = '\0';
-    config.token = longest;
-    ck_assert_int_eq(kl_job_from_config(&config, &wants, out, &err), KL_ERR_CONFIG);
+    config.hsm[0].token = longest;
+    ck_assert_int_eq(kl_job_from_config(&config, 0, &wants, out, &err), KL_ERR_CONFIG);
     longest[KL_JOB_TEXT_MAX - 1] = '\0';
-    ck_assert_int_eq(kl_job_from_config(&config, &wants, out, &err), KL_OK);
+    ck_assert_int_eq(kl_job_from_config(&config, 0, &wants, out, &err), KL_OK);
     free(longest);
 }
 END_TEST
@@ -518,6 +556,8 @@ int main(void)
     tcase_add_test(tc, sign_in_round_trip);
     tcase_add_test(tc, checkpoint_round_trip);
     tcase_add_test(tc, setup_and_ready_round_trip);
+    tcase_add_test(tc, ping_and_pong_round_trip);
+    tcase_add_test(tc, store_keys_are_compared);
     tcase_add_test(tc, nothing_there_is_busy_and_end_is_closed);
     tcase_add_loop_test(tc, damaged_is_refused, 0, (int)(sizeof(damages) / sizeof(damages[0])));
     tcase_add_test(tc, setup_from_config_is_bounded);
