@@ -8,6 +8,7 @@
 #include "conf/log.h"
 #include "daemon/conn.h"
 #include "daemon/ctl_list.h"
+#include "daemon/trail.h"
 
 static json_int_t number(uint64_t value)
 {
@@ -126,7 +127,17 @@ static json_t *rows(const struct kl_census *census)
 
 static json_t *audit(const struct kl_service *service)
 {
-    return json_pack("{s:I}", "last", number(service->metrics.census.audit_last));
+    struct kl_trail_report trail = {.is_signed = 1, .syslog_reached = 1};
+
+    if (service->trail != NULL) {
+        kl_trail_report(service->trail, &trail);
+    }
+    return json_pack("{s:I, s:I, s:o, s:b, s:s, s:o, s:b}", "last",
+                     number(service->metrics.census.audit_last), "checkpoint",
+                     number(trail.checkpoint), "checkpoint_at", kl_ctl_time(trail.checkpoint_at),
+                     "signed", trail.is_signed, "trouble", trail.why, "forwarded",
+                     trail.syslog ? json_integer(number(trail.forwarded)) : json_null(),
+                     "syslog_reached", trail.syslog_reached);
 }
 
 /* ---- Ready? ---- */
