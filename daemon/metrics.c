@@ -42,6 +42,17 @@ const char *kl_turned_away_name(enum kl_turned_away why)
     return names[why];
 }
 
+const char *kl_job_group_name(enum kl_job_group group)
+{
+    static const char *const names[] = {
+        [KL_JOBS_LOAD] = "load",
+        [KL_JOBS_SIGN_IN] = "sign-in",
+        [KL_JOBS_OTHER] = "other",
+    };
+
+    return names[group];
+}
+
 void kl_metrics_init(struct kl_metrics *metrics)
 {
     *metrics =

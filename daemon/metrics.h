@@ -9,6 +9,7 @@
 
 #include <stdint.h>
 
+#include "daemon/config.h"
 #include "daemon/histogram.h"
 #include "daemon/store.h"
 #include "proto/rc.h"
@@ -53,6 +54,15 @@ enum kl_turned_away {
 };
 const char *kl_turned_away_name(enum kl_turned_away why);
 
+/* Jobs of an HSM. */
+enum kl_job_group {
+    KL_JOBS_LOAD,
+    KL_JOBS_SIGN_IN,
+    KL_JOBS_OTHER, /* of the daemon's own */
+    KL_JOBS,
+};
+const char *kl_job_group_name(enum kl_job_group group); /* "load", ... */
+
 #define KL_METRICS_STATES 16   /* of a connection: more than there are */
 #define KL_METRICS_REFUSALS 32 /* that are remembered */
 #define KL_RC_COUNT (KL_ERR_HSM_LACKS + 1)
@@ -79,6 +89,7 @@ struct kl_metrics {
     uint64_t sessions[KL_SESSION_KINDS][KL_OUTCOMES][KL_SUITE_COUNT + 1]; /* suite 0: none yet */
     struct kl_histogram session_time[KL_SESSION_KINDS]; /* of those that are done */
     struct kl_histogram state_time[KL_METRICS_STATES];  /* in each state of a connection */
+    struct kl_histogram job_time[KL_HSM_MAX][KL_JOBS]; /* from a worker's having it to its answer */
     uint64_t refusals[KL_RC_COUNT];
     uint64_t alarms[2][KL_RC_COUNT]; /* by enum kl_alarm_of; recorded or suppressed */
     uint64_t malformed;

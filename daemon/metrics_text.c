@@ -7,6 +7,7 @@
 
 #include <dirent.h>
 #include <jansson.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -172,6 +173,99 @@ static void put_sessions(FILE *out, const struct kl_service *service)
     put_duration(out, "keyloader_confirm" SECONDS, "Confirms that were done.",
                  &metrics->session_time[KL_SESSION_CONFIRM]);
     put_states(out, service);
+}
+
+/* ---- HSMs ---- */
+
+static void put_workers(FILE *out, const struct kl_pool_hsm_report *hsm)
+{
+    const struct {
+        const char *state;
+        size_t count;
+    } rows[] = {{"idle", hsm->idle},
+                {"busy", hsm->busy},
+                {"starting", hsm->starting},
+                {"leaving", hsm->leaving}};
+    char labels[64];
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        snprintf(labels, sizeof(labels), "hsm=\"%s\",state=\"%s\"", hsm->name, rows[i].state);
+        kl_expo_value(out, "keyloader_hsm_workers", labels, (double)rows[i].count);
+    }
+}
+
+static void put_hsm_states(FILE *out, const struct kl_pool_report *report)
+{
+    char labels[64];
+
+    kl_expo_head(out, "keyloader_hsm_state", "gauge", "1 for the state that the HSM is in.");
+    for (size_t i = 0; i < report->hsm_count; i++) {
+        for (int state = KL_BREAKER_UP; state <= KL_BREAKER_BARRED; state++) {
+            snprintf(labels, sizeof(labels), "hsm=\"%s\",state=\"%s\"", report->hsm[i].name,
+                     kl_breaker_name((enum kl_breaker_state)state));
+            kl_expo_value(out, "keyloader_hsm_state", labels, (int)report->hsm[i].state == state);
+        }
+    }
+    kl_expo_head(out, "keyloader_hsm_workers", "gauge", "Worker processes, by state.");
+    for (size_t i = 0; i < report->hsm_count; i++) {
+        put_workers(out, &report->hsm[i]);
+    }
+}
+
+/* The counters of a report, by where they stand in it. */
+#define COUNTER(member) offsetof(struct kl_pool_hsm_report, member)
+static void put_hsm_counters(FILE *out, const struct kl_pool_report *report)
+{
+    static const struct {
+        const char *name, *help;
+        size_t at;
+    } counters[] = {
+        {"keyloader_hsm_jobs_total", "Jobs answered.", COUNTER(jobs)},
+        {"keyloader_hsm_worker_starts_total", "Workers started.", COUNTER(starts)},
+        {"keyloader_hsm_worker_start_failures_total", "Workers that did not get as far as ready.",
+         COUNTER(start_failures)},
+        {"keyloader_hsm_workers_lost_total", "Workers that crashed, hung or had HSM trouble.",
+         COUNTER(lost)},
+        {"keyloader_hsm_workers_recycled_total", "Workers replaced after their number of jobs.",
+         COUNTER(recycled)},
+        {"keyloader_hsm_trips_total", "Times that the HSM was left alone since it failed.",
+         COUNTER(trips)},
+        {"keyloader_hsm_retried_total", "Jobs done again after a lost session.", COUNTER(retried)},
+    };
+
+    for (size_t i = 0; i < sizeof(counters) / sizeof(counters[0]); i++) {
+        kl_expo_head(out, counters[i].name, "counter", counters[i].help);
+        for (size_t hsm = 0; hsm < report->hsm_count; hsm++) {
+            uint64_t value;
+            memcpy(&value, (const char *)&report->hsm[hsm] + counters[i].at, sizeof(value));
+            kl_expo_label(out, counters[i].name, "hsm", report->hsm[hsm].name, (double)value);
+        }
+    }
+}
+
+static void put_hsms(FILE *out, const struct kl_service *service)
+{
+    static const char jobs[] = "keyloader_hsm_job" SECONDS;
+    struct kl_pool_report report = {0};
+    char labels[64];
+
+    if (service->pool != NULL) {
+        kl_pool_report(service->pool, &report);
+    }
+    put_hsm_states(out, &report);
+    put_hsm_counters(out, &report);
+    kl_expo_head(out, jobs, "histogram", "Jobs, from a worker's having it to its answer.");
+    for (size_t i = 0; i < report.hsm_count; i++) {
+        for (int group = 0; group < KL_JOBS; group++) {
+            snprintf(labels, sizeof(labels), "hsm=\"%s\",kind=\"%s\"", report.hsm[i].name,
+                     kl_job_group_name((enum kl_job_group)group));
+            kl_expo_histogram(out, jobs, labels, &service->metrics.job_time[i][group],
+                              KL_HISTOGRAM_TIME);
+        }
+    }
+    kl_expo_one(out, "keyloader_queue_jobs", "gauge", "Jobs that wait for a worker.",
+                (double)report.queued);
+    kl_expo_one(out, "keyloader_queue_limit", "gauge", "[limits] queue.", (double)report.queue_max);
 }
 
 /* ---- What was not served ---- */
@@ -369,6 +463,7 @@ char *kl_metrics_text(const struct kl_service *service, size_t *len)
     put_readiness(out, service);
     put_process(out, &service->metrics);
     put_sessions(out, service);
+    put_hsms(out, service);
     put_refusals(out, &service->metrics);
     put_certificates(out, service->trust);
     put_store(out, service);

@@ -298,6 +298,17 @@ static void on_finished(void *arg)
     stop(arg, NULL);
 }
 
+static void on_pool_served(const struct kl_pool_served *served, void *arg)
+{
+    struct kl_daemon *daemon = arg;
+    enum kl_job_group group = served->kind == KL_JOB_LOAD      ? KL_JOBS_LOAD
+                              : served->kind == KL_JOB_SIGN_IN ? KL_JOBS_SIGN_IN
+                                                               : KL_JOBS_OTHER;
+
+    kl_histogram_add(&daemon->service.metrics.job_time[served->hsm][group], KL_HISTOGRAM_TIME,
+                     served->ms * 1000);
+}
+
 static void on_drained(void *arg)
 {
     kl_trail_finish(((struct kl_daemon *)arg)->service.trail, on_finished, arg);
@@ -589,6 +600,7 @@ static enum kl_rc start_pool(struct kl_daemon *daemon, struct kl_err *err)
         .up = on_pool_up,
         .down = on_pool_down,
         .rolled = on_pool_rolled,
+        .served = on_pool_served,
         .arg = daemon,
     };
     struct kl_job_wants wants;

@@ -94,6 +94,57 @@ static json_t *certificates(const struct kl_trust *trust)
     return out;
 }
 
+/* Of all kinds of jobs. */
+static struct kl_histogram all_jobs(const struct kl_histogram times[KL_JOBS])
+{
+    struct kl_histogram all = {0};
+
+    for (int group = 0; group < KL_JOBS; group++) {
+        all.count += times[group].count;
+        all.sum += times[group].sum;
+        for (size_t i = 0; i <= KL_HISTOGRAM_BOUNDS; i++) {
+            all.bucket[i] += times[group].bucket[i];
+        }
+    }
+    return all;
+}
+
+static json_t *hsm(const struct kl_pool_hsm_report *report,
+                   const struct kl_histogram times[KL_JOBS])
+{
+    const struct kl_histogram jobs = all_jobs(times);
+
+    return json_pack("{s:s, s:s, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f,"
+                     " s:s, s:o}",
+                     "name", report->name, "state", kl_breaker_name(report->state), "since",
+                     kl_ctl_time(report->since), "workers", number(report->workers), "idle",
+                     number(report->idle), "busy", number(report->busy), "starting",
+                     number(report->starting), "jobs", number(report->jobs), "start_failures",
+                     number(report->start_failures), "lost", number(report->lost), "recycled",
+                     number(report->recycled), "trips", number(report->trips), "job_p50_ms",
+                     kl_histogram_quantile(&jobs, KL_HISTOGRAM_TIME, 0.5) / 1000, "job_p99_ms",
+                     kl_histogram_quantile(&jobs, KL_HISTOGRAM_TIME, 0.99) / 1000, "trouble",
+                     report->last.text, "trouble_at", kl_ctl_time(report->last_at));
+}
+
+/* Neither is there before the store is. */
+static void add_pool(const struct kl_service *service, json_t *out)
+{
+    struct kl_pool_report report = {0};
+    json_t *hsms = json_array();
+
+    if (service->pool != NULL) {
+        kl_pool_report(service->pool, &report);
+    }
+    for (size_t i = 0; i < report.hsm_count; i++) {
+        json_array_append_new(hsms, hsm(&report.hsm[i], service->metrics.job_time[i]));
+    }
+    json_object_set_new(out, "queue",
+                        json_pack("{s:I, s:I}", "waiting", number(report.queued), "limit",
+                                  number(report.queue_max)));
+    json_object_set_new(out, "hsms", hsms);
+}
+
 static json_t *store(const struct kl_service *service)
 {
     const struct kl_census *census = &service->metrics.census;
@@ -153,10 +204,15 @@ json_t *kl_status_ready(const struct kl_service *service)
 {
     json_t *reasons = json_array();
     struct kl_store_health health;
+    struct kl_pool_report pool = {0};
 
     kl_committer_health(service->committer, &health);
+    if (service->pool != NULL) {
+        kl_pool_report(service->pool, &pool);
+    }
     unless(!service->draining, reasons, "draining");
     unless(service->draining || service->accepting, reasons, "not accepting terminals yet");
+    unless(pool.serving, reasons, "no HSM serves, or its queue is full");
     unless(health.state == KL_STORE_OK, reasons, "the store takes nothing");
     unless(kl_trust_in_force(service->trust, time(NULL)) > 0, reasons,
            "no work certificate is in force");
@@ -170,18 +226,24 @@ json_t *kl_status_json(const struct kl_service *service)
     const struct kl_metrics *metrics = &service->metrics;
     int64_t up = (kl_histogram_clock() - metrics->started_us) / 1000000;
 
-    return json_pack("{s:s, s:i, s:o, s:o, s:I, s:b, s:o,"
-                     " s:o, s:o, s:o, s:o,"
-                     " s:o, s:o, s:o, s:o, s:I, s:I, s:o}",
-                     "version", KL_VERSION, "pid", (int)getpid(), "time",
-                     kl_ctl_time((int64_t)time(NULL)), "started", kl_ctl_time(metrics->started),
-                     "uptime_seconds", (json_int_t)up, "draining", service->draining, "readiness",
-                     kl_status_ready(service), "sessions", sessions(service), "loads",
-                     outcomes(metrics, KL_SESSION_LOAD), "sign_ins",
-                     outcomes(metrics, KL_SESSION_SIGN_IN), "confirms",
-                     outcomes(metrics, KL_SESSION_CONFIRM), "certificates",
-                     certificates(service->trust), "store", store(service), "records",
-                     rows(&metrics->census), "audit", audit(service), "log_lines_lost",
-                     number(kl_log_lost_ever()), "malformed", number(metrics->malformed),
-                     "refusals", refusals(metrics));
+    json_t *out =
+        json_pack("{s:s, s:i, s:o, s:o, s:I, s:b, s:o,"
+                  " s:o, s:o, s:o, s:o,"
+                  " s:o, s:o, s:o, s:o, s:I, s:I, s:o}",
+                  "version", KL_VERSION, "pid", (int)getpid(), "time",
+                  kl_ctl_time((int64_t)time(NULL)), "started", kl_ctl_time(metrics->started),
+                  "uptime_seconds", (json_int_t)up, "draining", service->draining, "readiness",
+                  kl_status_ready(service), "sessions", sessions(service), "loads",
+                  outcomes(metrics, KL_SESSION_LOAD), "sign_ins",
+                  outcomes(metrics, KL_SESSION_SIGN_IN), "confirms",
+                  outcomes(metrics, KL_SESSION_CONFIRM), "certificates",
+                  certificates(service->trust), "store", store(service), "records",
+                  rows(&metrics->census), "audit", audit(service), "log_lines_lost",
+                  number(kl_log_lost_ever()), "malformed", number(metrics->malformed), "refusals",
+                  refusals(metrics));
+
+    if (out != NULL) {
+        add_pool(service, out);
+    }
+    return out;
 }

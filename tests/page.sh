@@ -138,6 +138,8 @@ browse first --virtual-time-budget=9000 --dump-dom "$page/"
 check "it says that the daemon is ready" says ready ready first.html
 check "two loads are counted" says loads "2 since the start" first.html
 check "the store is well" says store ok first.html
+check "the HSM is up" bash -c "grep -q '<h3>hsm<span class=\"badge good\">up</span></h3>' first.html"
+check "nothing waits for it" says queue 0 first.html
 check "the outcomes have them" row first.html "done" "2</td><td class=\"n\">1"
 check "a refusal is counted" row first.html refused "1</td><td class=\"n\">0"
 check "the refusal is listed" grep -q '>unarmed</td><td>T0001</td><td class="what">127.0.0.1' first.html

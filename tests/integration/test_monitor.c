@@ -116,6 +116,11 @@ START_TEST(numbers)
     shows("keyloader_load_duration_seconds_count", 1);
     shows("keyloader_step_duration_seconds_count{step=\"hsm\"}", 1);
     shows("keyloader_step_duration_seconds_count{step=\"pending\"}", 1);
+    shows("keyloader_hsm_job_duration_seconds_count{hsm=\"hsm\",kind=\"load\"}", 1);
+    shows("keyloader_hsm_job_duration_seconds_count{hsm=\"hsm\",kind=\"sign-in\"}", 1);
+    shows("keyloader_hsm_state{hsm=\"hsm\",state=\"up\"}", 1);
+    shows("keyloader_hsm_workers{hsm=\"hsm\",state=\"idle\"}", 1);
+    shows("keyloader_queue_limit", 256);
     shows("keyloader_tmks{state=\"active\"}", 1);
     shows("keyloader_terminals{state=\"idle\"}", 2);
     shows("keyloader_store_state{state=\"ok\"}", 1);
