@@ -70,7 +70,36 @@ static enum kl_rc sessions(struct kl_control_peer *peer, const json_t *params, s
     return rc;
 }
 
+static enum kl_rc hsm_list(struct kl_control_peer *peer, const json_t *params, struct kl_err *err)
+{
+    enum kl_rc rc = kl_params_read(params, NULL, err);
+
+    return rc == KL_OK
+               ? give(peer, json_pack("{s:o}", "hsms", kl_status_hsms(peer->control->service)), err)
+               : rc;
+}
+
 /* ---- What changes ---- */
+
+static enum kl_rc hsm_retry(struct kl_control_peer *peer, const json_t *params, struct kl_err *err)
+{
+    struct kl_service *service = peer->control->service;
+    const char *name = NULL;
+    const struct kl_param table[] = {{"hsm", KL_PARAM_TEXT, 0, &name, 0, 16}, {0}};
+    enum kl_rc rc = kl_params_read(params, table, err);
+
+    if (rc == KL_OK && service->pool == NULL) {
+        rc = kl_err_set(err, KL_ERR_UNAVAILABLE, "the daemon has no HSM workers yet");
+    }
+    if (rc == KL_OK) {
+        rc = kl_pool_retry(service->pool, name, err);
+    }
+    if (rc != KL_OK) {
+        return rc;
+    }
+    kl_control_record(peer->control, peer->id.actor, "hsm-retry-asked", name ? name : "all");
+    return give(peer, json_pack("{s:b, s:s}", "tried", 1, "hsm", name ? name : "all"), err);
+}
 
 static void on_reloaded(const struct kl_err *err, const struct kl_config_kept *kept, void *arg)
 {
@@ -132,7 +161,8 @@ static enum kl_rc log_level(struct kl_control_peer *peer, const json_t *params, 
 static const struct command commands[] = {
     {"status", KL_ROLE_AUDITOR, status},        {"sessions", KL_ROLE_AUDITOR, sessions},
     {"reload", KL_ROLE_OPERATOR, reload},       {"drain", KL_ROLE_OPERATOR, drain},
-    {"log-level", KL_ROLE_OPERATOR, log_level},
+    {"log-level", KL_ROLE_OPERATOR, log_level}, {"hsm-list", KL_ROLE_AUDITOR, hsm_list},
+    {"hsm-retry", KL_ROLE_OPERATOR, hsm_retry},
 };
 
 enum kl_rc kl_control_do(struct kl_control_peer *peer, const char *name, const json_t *params,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * keyloaderctl status, sessions, reload, drain, log-level: what is asked of the running daemon; and
- * request: what waits for a second operator.
+ * keyloaderctl status, sessions, reload, drain, log-level, hsm: what is asked of the running
+ * daemon; and request: what waits for a second operator.
  */
 #include <string.h>
 
@@ -46,6 +46,18 @@ static enum kl_rc log_level(struct kl_ctl *ctl, int argc, char **argv, struct kl
     enum kl_rc rc = kl_options_parse(argc, argv, NULL, "LEVEL", err);
 
     return rc == KL_OK ? ask(ctl, "log-level", json_pack("{s:s}", "level", argv[optind]), err) : rc;
+}
+
+static enum kl_rc hsm_list(struct kl_ctl *ctl, int argc, char **argv, struct kl_err *err)
+{
+    return ask_plain(ctl, argc, argv, "hsm-list", err);
+}
+
+static enum kl_rc hsm_retry(struct kl_ctl *ctl, int argc, char **argv, struct kl_err *err)
+{
+    enum kl_rc rc = kl_options_parse(argc, argv, NULL, "[SECTION]", err);
+
+    return rc == KL_OK ? ask(ctl, "hsm-retry", json_pack("{s:s*}", "hsm", argv[optind]), err) : rc;
 }
 
 /* By number, as there is nothing that lasts to go by. */
@@ -146,6 +158,10 @@ const struct kl_ctl_command kl_ctl_control_commands[] = {
      "has the daemon take no more connections, finish loads under way, and end"},
     {"log-level", "", log_level, "LEVEL",
      "least to log (debug, info, warn, error), until the next reload or restart"},
+    {"hsm", "list", hsm_list, "", "the daemon's HSMs: state, workers, jobs, the last trouble"},
+    {"hsm", "retry", hsm_retry, "[SECTION]",
+     "has the daemon try an HSM (like hsm-2; default all) at once, with its PIN read anew: also\n"
+     "      one that refused the PIN, once"},
     {"request", "list", request_list, "[--pending]",
      "what operators have requested that takes two of them"},
     {"request", "show", request_show, "ID", "one of these"},

@@ -127,22 +127,36 @@ static json_t *hsm(const struct kl_pool_hsm_report *report,
                      report->last.text, "trouble_at", kl_ctl_time(report->last_at));
 }
 
-/* Neither is there before the store is. */
-static void add_pool(const struct kl_service *service, json_t *out)
+/* There is no pool before the store is open. */
+static void look_at_pool(const struct kl_service *service, struct kl_pool_report *report)
 {
-    struct kl_pool_report report = {0};
+    memset(report, 0, sizeof(*report));
+    if (service->pool != NULL) {
+        kl_pool_report(service->pool, report);
+    }
+}
+
+json_t *kl_status_hsms(const struct kl_service *service)
+{
+    struct kl_pool_report report;
     json_t *hsms = json_array();
 
-    if (service->pool != NULL) {
-        kl_pool_report(service->pool, &report);
-    }
+    look_at_pool(service, &report);
     for (size_t i = 0; i < report.hsm_count; i++) {
         json_array_append_new(hsms, hsm(&report.hsm[i], service->metrics.job_time[i]));
     }
+    return hsms;
+}
+
+static void add_pool(const struct kl_service *service, json_t *out)
+{
+    struct kl_pool_report report;
+
+    look_at_pool(service, &report);
     json_object_set_new(out, "queue",
                         json_pack("{s:I, s:I}", "waiting", number(report.queued), "limit",
                                   number(report.queue_max)));
-    json_object_set_new(out, "hsms", hsms);
+    json_object_set_new(out, "hsms", kl_status_hsms(service));
 }
 
 static json_t *store(const struct kl_service *service)
@@ -204,12 +218,10 @@ json_t *kl_status_ready(const struct kl_service *service)
 {
     json_t *reasons = json_array();
     struct kl_store_health health;
-    struct kl_pool_report pool = {0};
+    struct kl_pool_report pool;
 
     kl_committer_health(service->committer, &health);
-    if (service->pool != NULL) {
-        kl_pool_report(service->pool, &pool);
-    }
+    look_at_pool(service, &pool);
     unless(!service->draining, reasons, "draining");
     unless(service->draining || service->accepting, reasons, "not accepting terminals yet");
     unless(pool.serving, reasons, "no HSM serves, or its queue is full");

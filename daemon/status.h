@@ -7,6 +7,9 @@
 
 #include "daemon/service.h"
 
+/* The HSMs alone, as the status has them. The caller frees with json_decref. Loop thread. */
+json_t *kl_status_hsms(const struct kl_service *service);
+
 /* All of it as one object: version, uptime, sessions, loads, HSMs and their queue, certificates and
  * CRLs, store, audit trail, terminals, the last refusals. The caller owns it; NULL: out of memory.
  * docs/operations.md, section 8, has the members. */
