@@ -250,7 +250,7 @@ enum kl_rc kl_listener_new(struct kl_service *service, evutil_socket_t fd, int l
     evconnlistener_set_error_cb(listener->evl, on_accept_error);
     log_listening(listener);
     service->accepting = 1;
-    *out = listener;
+    service->listener = *out = listener;
     return KL_OK;
 fail:
     kl_listener_free(listener);
@@ -300,6 +300,7 @@ void kl_listener_free(struct kl_listener *listener)
         return;
     }
     listener->drained = NULL;
+    listener->service->listener = NULL;
     kl_conn_close_all(listener->service);
     if (listener->evl != NULL) {
         evconnlistener_free(listener->evl);

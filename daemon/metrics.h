@@ -94,6 +94,7 @@ struct kl_metrics {
     uint64_t alarms[2][KL_RC_COUNT]; /* by enum kl_alarm_of; recorded or suppressed */
     uint64_t malformed;
     uint64_t accepted, turned_away[KL_AWAYS];
+    uint64_t clock_steps;                        /* of the wall clock, noticed */
     uint64_t reloads[2];                         /* that failed, that did not */
     struct kl_refusal last[KL_METRICS_REFUSALS]; /* a ring */
     uint64_t last_count;

@@ -19,6 +19,7 @@
 #include "daemon/conn.h"
 #include "daemon/exposition.h"
 #include "daemon/status.h"
+#include "daemon/trail.h"
 
 #define SECONDS "_duration_seconds"
 
@@ -74,6 +75,9 @@ static void put_process(FILE *out, const struct kl_metrics *metrics)
     kl_expo_one(out, "keyloader_time_seconds", "gauge",
                 "The machine's clock, Unix time, when this text was made.",
                 (double)now.tv_sec + (double)now.tv_nsec * 1e-9);
+    kl_expo_one(out, "keyloader_clock_steps_total", "counter",
+                "Times that the machine's clock was set, by two seconds or more.",
+                (double)metrics->clock_steps);
     kl_expo_one(out, "keyloader_process_resident_memory_bytes", "gauge",
                 "Memory of the network process.", resident_bytes());
     kl_expo_one(out, "keyloader_process_open_fds", "gauge",
@@ -435,9 +439,30 @@ static void put_records(FILE *out, const struct kl_census *census)
 
 static void put_audit(FILE *out, const struct kl_service *service)
 {
+    struct kl_trail_report trail = {.is_signed = 1, .syslog_reached = 1};
+
     kl_expo_one(out, "keyloader_audit_last_record", "gauge",
                 "Number of the last record of the audit trail.",
                 (double)service->metrics.census.audit_last);
+    if (service->trail == NULL) {
+        return;
+    }
+    kl_trail_report(service->trail, &trail);
+    kl_expo_one(out, "keyloader_audit_signed_record", "gauge",
+                "The last record of the audit trail that a signed checkpoint covers; 0: none.",
+                (double)trail.checkpoint);
+    kl_expo_one(out, "keyloader_audit_checkpoint_timestamp_seconds", "gauge",
+                "When that checkpoint was signed, Unix time; 0: never.",
+                (double)trail.checkpoint_at);
+    kl_expo_one(out, "keyloader_audit_signing", "gauge",
+                "1: the last try to sign a checkpoint succeeded, or there was none yet.",
+                trail.is_signed);
+    kl_expo_one(out, "keyloader_audit_syslog_reached", "gauge",
+                "1: the last try to send records to syslog succeeded, or none is wanted.",
+                trail.syslog_reached);
+    kl_expo_one(out, "keyloader_audit_forwarded_record", "gauge",
+                "The last record that went to syslog; 0 if none is wanted.",
+                trail.syslog ? (double)trail.forwarded : 0);
 }
 
 /* ---- The whole ---- */

@@ -10,6 +10,7 @@
 #include <time.h>
 
 #include "conf/log.h"
+#include "daemon/listener.h"
 #include "proto/clock.h"
 
 #define DAY_S (24 * 60 * 60)
@@ -241,6 +242,9 @@ static void put_in_force(struct kl_reload *reload)
     kl_config_unref(service->config);
     service->config = config;
     reload->withdrawn = 0;
+    if (service->listener != NULL) {
+        kl_listener_configure(service->listener);
+    }
     kl_log_setup("keyloaderd", (enum kl_log_level)config->log_level,
                  (enum kl_log_target)config->log_target);
     service->metrics.reloads[1]++;

@@ -22,8 +22,8 @@
 #include "daemon/handover.h"
 #include "daemon/listener.h"
 #include "daemon/manager.h"
-#include "daemon/process.h"
 #include "daemon/monitor.h"
+#include "daemon/process.h"
 #include "daemon/reload.h"
 #include "daemon/service.h"
 #include "daemon/store_wrap.h"
@@ -141,6 +141,8 @@ static void on_handover_drained(void *arg)
 
     evtimer_del(daemon->drain_timer);
     event_del(daemon->sweep);
+    kl_monitor_free(daemon->monitor); /* its place is the next one's, as the operators' socket's */
+    daemon->monitor = NULL;
     stop_store(daemon);
     kl_handover_released(daemon->handover);
 }
@@ -155,6 +157,14 @@ static void on_handover_drain(void *arg)
     kl_listener_drain(daemon->listener, 1, on_handover_drained, daemon);
 }
 
+/* What there is one of: the store, the operators' socket, the monitor's. */
+static enum kl_rc retake(struct kl_daemon *daemon, struct kl_err *err)
+{
+    enum kl_rc rc = start_store(daemon, err);
+
+    return rc == KL_OK ? kl_monitor_new(&daemon->service, &daemon->monitor, err) : rc;
+}
+
 static void on_handover_resume(void *arg)
 {
     struct kl_daemon *daemon = arg;
@@ -162,7 +172,7 @@ static void on_handover_resume(void *arg)
     struct kl_err err = KL_ERR_INIT;
 
     evtimer_del(daemon->drain_timer);
-    if (daemon->service.committer == NULL && start_store(daemon, &err) != KL_OK) {
+    if (daemon->service.committer == NULL && retake(daemon, &err) != KL_OK) {
         stop(daemon, &err);
         return;
     }
@@ -248,7 +258,7 @@ static void on_takeover_released(void *arg)
     struct kl_daemon *daemon = arg;
     struct kl_err err = KL_ERR_INIT;
 
-    if (start_store(daemon, &err) != KL_OK || begin_to_accept(daemon, &err) != KL_OK) {
+    if (retake(daemon, &err) != KL_OK || begin_to_accept(daemon, &err) != KL_OK) {
         stop(daemon, &err); /* by which the other one serves on */
         return;
     }
@@ -455,11 +465,12 @@ static void clock_done(struct kl_unit *unit)
 
 static void on_clock_step(int64_t seconds, void *arg)
 {
-    const struct kl_daemon *daemon = arg;
+    struct kl_daemon *daemon = arg;
     struct clock_unit *step = calloc(1, sizeof(*step));
     struct kl_err err = KL_ERR_INIT;
 
     kl_log(KL_LOG_WARN, "clock-stepped", KL_NUM("seconds", seconds));
+    daemon->service.metrics.clock_steps++;
     kl_trust_warn(daemon->service.trust, time(NULL));
     if (step == NULL) {
         kl_log(KL_LOG_ERROR, "clock-step-failed", KL_STR("detail", "out of memory"));
@@ -630,18 +641,21 @@ static enum kl_rc start(struct kl_daemon *daemon, struct kl_err *err)
         rc = kl_reload_new(service, &service->reload, err);
     }
     if (rc == KL_OK) {
-        rc = daemon->options->take_over ? start_takeover(daemon, err) : start_store(daemon, err);
-    }
-    if (rc == KL_OK) {
         rc = kl_census_new(service, &daemon->census, err);
     }
     if (rc == KL_OK) {
+        rc = daemon->options->take_over ? start_takeover(daemon, err) : start_store(daemon, err);
+    }
+    if (rc == KL_OK) {
+        rc = start_pool(daemon, err);
+    }
+    if (rc == KL_OK && !daemon->options->take_over) {
         rc = kl_monitor_new(service, &daemon->monitor, err);
     }
     if (rc == KL_OK) {
         rc = kl_trail_new(service, &service->trail, err);
     }
-    return rc == KL_OK ? start_pool(daemon, err) : rc;
+    return rc;
 }
 
 enum kl_rc kl_run(const struct kl_run_options *options, const struct kl_config *config,

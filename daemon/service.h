@@ -20,6 +20,7 @@
 
 struct kl_conn;
 struct kl_daemon;
+struct kl_listener;
 struct kl_reload;
 struct kl_trail;
 TAILQ_HEAD(kl_conn_list, kl_conn);
@@ -31,9 +32,10 @@ struct kl_service {
     const struct kl_config *config;
     const char *config_path;
     struct kl_reload *reload;
-    struct kl_daemon *daemon; /* run.c's */
-    int draining;             /* it is about to end: nothing new begins */
-    int accepting;            /* terminals can connect */
+    struct kl_daemon *daemon;     /* run.c's */
+    int draining;                 /* it is about to end: nothing new begins */
+    int accepting;                /* terminals can connect */
+    struct kl_listener *listener; /* NULL until it accepts */
     struct kl_pool *pool;
     struct kl_committer *committer;
     struct kl_trail *trail;

@@ -155,21 +155,6 @@ START_TEST(three_in_a_row)
 }
 END_TEST
 
-/* The operators' socket is the new one's, and the old one does not remove it. */
-START_TEST(operators_socket)
-{
-    char control[PATH_MAX];
-
-    lab_begin(&lab, "operators");
-    lab_set(&lab, "control", "socket", file_path(control, lab.run, "control"));
-    lab_start(&lab);
-    lab_terminal(&lab, "T", "tdes2");
-    replace_daemon();
-    ck_assert_int_eq(access(control, F_OK), 0);
-    still_serves(); /* the arming goes by that socket */
-}
-END_TEST
-
 /* Who connects while nobody accepts waits; a peer that says nothing holds nobody up. */
 START_TEST(waits_in_the_backlog)
 {
@@ -225,6 +210,42 @@ static uint32_t hear(int fd, struct kl_handover_msg *msg, struct kl_sockets *soc
     ck_assert_msg(rc == KL_OK || rc == KL_ERR_CLOSED, "%s", err.text);
     return rc == KL_OK ? msg->kind : 0;
 }
+
+/* The operators' socket and the monitor's are the new one's, and the old one does not remove them;
+ * nor are they lost by a hand-over that comes to nothing. */
+START_TEST(other_sockets)
+{
+    char control[PATH_MAX], monitor[PATH_MAX], listen_at[PATH_MAX + 8];
+    struct kl_handover_msg msg;
+    struct kl_sockets none = KL_SOCKETS_NONE;
+    int fd;
+
+    lab_begin(&lab, "operators");
+    lab_set(&lab, "control", "socket", file_path(control, lab.run, "control"));
+    snprintf(listen_at, sizeof listen_at, "unix:%s", file_path(monitor, lab.run, "monitor"));
+    lab_set(&lab, "monitor", "listen", listen_at);
+    lab_start(&lab);
+    lab_terminal(&lab, "T", "tdes2");
+    fd = dial_handover();
+    say(fd, KL_HANDOVER_TAKE);
+    ck_assert_uint_eq(hear(fd, &msg, &none), KL_HANDOVER_SOCKETS);
+    kl_sockets_wipe(&none);
+    say(fd, KL_HANDOVER_COMMIT);
+    ck_assert_uint_eq(hear(fd, &msg, &none), KL_HANDOVER_RELEASED);
+    ck_assert_int_ne(access(control, F_OK), 0);
+    ck_assert_int_ne(access(monitor, F_OK), 0);
+    close(fd);
+    ck_assert(lab_logged(&lab, "event=handover-failed", 10));
+    for (int ms = 0; access(monitor, F_OK) != 0 && ms < proc_seconds(10) * 1000; ms += 20) {
+        proc_sleep_ms(20);
+    }
+    still_serves(); /* the arming goes by the operators' socket */
+    replace_daemon();
+    ck_assert_int_eq(access(control, F_OK), 0);
+    ck_assert_int_eq(access(monitor, F_OK), 0);
+    still_serves();
+}
+END_TEST
 
 /* How far it gets before it is gone. */
 START_TEST(dies_before_claim)
@@ -393,7 +414,7 @@ int main(void)
     tcase_add_unchecked_fixture(tc, found, abandon);
     tcase_add_checked_fixture(tc, NULL, end);
     tcase_add_test(tc, three_in_a_row);
-    tcase_add_test(tc, operators_socket);
+    tcase_add_test(tc, other_sockets);
     tcase_add_test(tc, waits_in_the_backlog);
     tcase_add_loop_test(tc, dies_before_claim, 0, 4);
     tcase_add_test(tc, hostile_taker);
