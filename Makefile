@@ -87,7 +87,7 @@ TOOLS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(filter-out %_p11.c,$(wildcard t
 SUPPORT := $(call objs,$(wildcard tests/support/*.c))
 
 SOURCES := $(wildcard $(addsuffix /*.[ch],$(ROOMS)) tests/*/*.[ch])
-SCRIPTS := $(wildcard .ci/run .ci/*.sh tests/*.sh conf/completion/*.bash conf/debian/*.sh conf/debian/*.postinst conf/debian/*.postrm)
+SCRIPTS := $(wildcard .ci/run .ci/*.sh tests/*.sh conf/completion/*.bash conf/debian/*.sh conf/debian/*.postinst conf/debian/*.prerm conf/debian/*.postrm)
 
 .PHONY: all deps tests tools check check-unit check-integration check-asan check-tsan check-docs check-operations check-page fuzz \
         fuzzers         fuzz-run demo lint format vectors man install deb check-package clean

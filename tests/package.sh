@@ -91,6 +91,14 @@ lower() { # DEB OUT: the same package of a lower version
 
 must "lintian finds nothing" lintian --allow-root --fail-on error,warning \
     "$build/deb/keyloader_${version}_$arch.changes"
+# Where there is no systemd to ask, as in the chroot: what the package would have it do.
+restarts() {
+    local script
+    script=$(dpkg-deb --ctrl-tarfile "${new[0]}" | tar -xO ./postinst)
+    grep -q "deb-systemd-invoke try-restart 'keyloaderd.service'" <<< "$script" &&
+        ! grep -qE 'invoke .*restart.*socket' <<< "$script"
+}
+must "an upgrade restarts a daemon that runs, and no socket" restarts
 mkdir -p "$work/old"
 for i in "${!names[@]}"; do
     must "${names[i]} of a lower version" lower "${new[i]}" "${old[i]}"
