@@ -106,9 +106,17 @@ START_TEST(test_missing_keys)
     free(pem);
     lab_set(&lab, "certificates", "work", work);
     expect_refusal(69, "no-such-work-key");
-    lab_set(&lab, "certificates", "work", file_path(work, lab.dir, "work"));
+}
+END_TEST
+
+/* With a store that is new: one that knows its storage key is refused before the HSM is asked. */
+START_TEST(test_missing_storage_key)
+{
+    lab_begin(&lab, "storage-key");
     lab_set(&lab, "hsm", "storage-key", "no-such-storage-key");
     expect_refusal(69, "no-such-storage-key");
+    lab_set(&lab, "hsm", "storage-key", "another-storage-key");
+    expect_refusal(78, "no-such-storage-key");
 }
 END_TEST
 
@@ -205,6 +213,7 @@ int main(void)
     tcase_add_test(tcase, test_missing_module);
     tcase_add_test(tcase, test_missing_token);
     tcase_add_test(tcase, test_missing_keys);
+    tcase_add_test(tcase, test_missing_storage_key);
     tcase_add_test(tcase, test_missing_certificate);
     tcase_add_loop_test(tcase, test_login_is_never_cut_off, 0, 2);
     tcase_add_test(tcase, test_full_store);

@@ -93,7 +93,8 @@ char *ceremony_config(char out[PATH_MAX], const char *name, const char *module, 
     ck_assert_ptr_nonnull(f);
     fprintf(f,
             "[hsm]\nmodule = %s\ntoken = %s\npin-source = %s\n"
-            "[certificates]\nroot = %s\nwork = %s/%s\ncrl = %s\n[store]\npath = %s/%s.db\n",
+            "[certificates]\nroot = %s\nwork = %s/%s\ncrl = %s\n[store]\npath = %s/%s.db\n"
+            "[control]\ndual-control = none\n", /* the tests are one person */
             module, token, pin, root, ceremony.top, name,
             strcmp(root, ceremony.b_root) == 0 ? ceremony.b_crl : ceremony.a_crl, ceremony.top,
             name);
