@@ -374,8 +374,8 @@ START_TEST(rules)
         "DROP TRIGGER audit_no_delete",
         "DROP TRIGGER audit_no_update",
         "DROP TRIGGER audit_state_grows",
-        "DROP TRIGGER checkpoint_no_delete; CREATE TRIGGER checkpoint_no_delete BEFORE DELETE ON"
-        " audit_checkpoint WHEN 0 BEGIN SELECT 1; END",
+        ("DROP TRIGGER checkpoint_no_delete; CREATE TRIGGER checkpoint_no_delete BEFORE DELETE ON"
+         " audit_checkpoint WHEN 0 BEGIN SELECT 1; END"),
         "CREATE TRIGGER more AFTER INSERT ON audit BEGIN DELETE FROM tmk; END",
         "ALTER TABLE audit ADD COLUMN more TEXT",
         "ALTER TABLE audit RENAME TO audit_1; CREATE VIEW audit AS SELECT * FROM audit_1",
@@ -397,8 +397,8 @@ START_TEST(rules_hold)
         "UPDATE audit_checkpoint SET time = 0",
         "UPDATE audit SET time = 0",
         "UPDATE audit_state SET archived_to = 5",
-        "UPDATE audit_state SET archived_to = 5, archived_hash = (SELECT hash FROM audit WHERE id"
-        " = 5)",
+        ("UPDATE audit_state SET archived_to = 5, archived_hash = (SELECT hash FROM audit WHERE id"
+         " = 5)"),
         "UPDATE audit_state SET archived_to = 4",
         "UPDATE audit_state SET archived_hash = zeroblob(32)",
         "DELETE FROM audit_state",
@@ -648,8 +648,8 @@ START_TEST(not_an_archive)
                                         "{}\n",
                                         "[]\n",
                                         "x",
-                                        "{\"keyloader_audit\":2,\"store_id\":\"\",\"from\":1,"
-                                        "\"before\":\"\"}\n"};
+                                        ("{\"keyloader_audit\":2,\"store_id\":\"\",\"from\":1,"
+                                         "\"before\":\"\"}\n")};
     struct kl_audit_check *check = NULL;
     struct found found = {0};
 
