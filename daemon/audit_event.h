@@ -23,13 +23,13 @@
     X("device-key-changed", "another device key than before has loaded a TMK") \
     X("device-key-recorded", "the first device key of a terminal") \
     X("drain-asked", "an operator has had the daemon end") \
+    X("hsm-retry-asked", "an operator has had the daemon try an HSM again") \
     X("import-dropped", "an imported TMK waits no longer: why") \
     X("key-deleted", "key delete is about to destroy a key: its role and label") \
     X("key-destroyed", "key generate --replace has destroyed a work key") \
     X("key-exported", "a TMK or working key went out under a host's public key or a zone key") \
     X("key-generated", "a key was made in the HSM: its role and label") \
     X("key-imported", "a work key that was made elsewhere is in the HSM") \
-    X("hsm-retry-asked", "an operator has had the daemon try an HSM again") \
     X("log-level-set", "an operator has changed what is logged") \
     X("reload-asked", "an operator has had the daemon read its configuration again") \
     X("request-approved", "a second operator has approved a request") \
