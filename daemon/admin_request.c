@@ -260,6 +260,12 @@ static enum kl_rc decide(struct kl_store *store, const struct kl_admin_ask *ask,
     return KL_OK;
 }
 
+/* Root and the daemon's own account are whoever may become them, and so no second person. */
+static int is_nobody_in_particular(int64_t uid)
+{
+    return uid == 0 || uid == (int64_t)geteuid();
+}
+
 static enum kl_rc approve(struct kl_store *store, const struct kl_admin_ask *ask, json_t **out,
                           struct kl_err *err)
 {
@@ -275,6 +281,12 @@ static enum kl_rc approve(struct kl_store *store, const struct kl_admin_ask *ask
     if (r.requester_uid == (int64_t)ask->uid) {
         return kl_err_set(err, KL_ERR_REFUSED,
                           "request %" PRId64 " is your own: another operator must approve it", id);
+    }
+    if (is_nobody_in_particular((int64_t)ask->uid)) {
+        return kl_err_set(err, KL_ERR_REFUSED,
+                          "request %" PRId64 ": root and the daemon's own account do not approve; "
+                          "an operator with an account of his own must",
+                          id);
     }
     if ((rc = move(store, &r, KL_REQUEST_APPROVED, "request-approved", "", ask->now, err)) !=
         KL_OK) {

@@ -323,11 +323,10 @@ static enum kl_rc archive(struct kl_ctl *ctl, struct verify *v, const char *path
     if (rc == KL_OK && (rc = write_archive(store, ctl->config.audit_syslog != 0, path, &to, &more,
                                            err)) == KL_OK) {
         rc = verify_archive(v, path, to.id, err);
-        if (rc == KL_OK) {
-            rc = remove_archived(store, &to, path, &count, err);
-        }
         if (rc != KL_OK) {
             (void)unlink(path);
+        } else { /* from here on it may be all that there is of them */
+            rc = remove_archived(store, &to, path, &count, err);
         }
     }
     kl_store_free(store);

@@ -22,6 +22,7 @@ struct kl_handover {
     struct kl_handover_events events;
     struct kl_handover_place place;
     struct stat made; /* the socket's file */
+    int is_theirs;    /* the next daemon has claimed the store: the name is, or will be, its own */
     int fd;
     struct event *accept;
     unsigned drain_seconds;
@@ -104,6 +105,7 @@ static enum kl_rc take_message(struct kl_handover *handover, const struct kl_han
     if (handover->stage == RELEASED && msg->kind == KL_HANDOVER_CLAIMED) {
         pid_t pid = handover->peer_pid;
         kl_log(KL_LOG_INFO, "handed-over", KL_NUM("pid", pid));
+        handover->is_theirs = 1;
         handover->events.over(pid, handover->events.arg);
         return KL_OK;
     }
@@ -248,7 +250,8 @@ void kl_handover_free(struct kl_handover *handover)
         close(handover->fd);
     }
     if (handover->place.dir >= 0) {
-        if (fstatat(handover->place.dir, handover->place.name, &now, AT_SYMLINK_NOFOLLOW) == 0 &&
+        if (!handover->is_theirs &&
+            fstatat(handover->place.dir, handover->place.name, &now, AT_SYMLINK_NOFOLLOW) == 0 &&
             now.st_ino == handover->made.st_ino && now.st_dev == handover->made.st_dev) {
             (void)unlinkat(handover->place.dir, handover->place.name, 0);
         }

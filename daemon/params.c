@@ -16,8 +16,11 @@ static int is_too_deep(const char *text, size_t len)
 
     for (size_t i = 0; i < len; i++) {
         if (quoted) {
-            i += text[i] == '\\';
-            quoted = i < len && text[i] != '"';
+            if (text[i] == '\\') {
+                i++; /* what is escaped ends nothing */
+            } else if (text[i] == '"') {
+                quoted = 0;
+            }
         } else if (text[i] == '"') {
             quoted = 1;
         } else if (text[i] == '{' || text[i] == '[') {

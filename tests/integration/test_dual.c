@@ -114,6 +114,8 @@ START_TEST(test_revoke)
     ck_assert_str_eq(as(&alice, "request-approve", ID(2)), "refused");
     ck_assert_str_eq(as(&audrey, "request-approve", ID(2)), "permission");
     ck_assert(active());
+    ck_assert_int_eq(lab_ctl_status(&lab, "request", "approve", "2", NULL), 77); /* as root */
+    ck_assert(active());
     lab_stop(&lab); /* requests outlive the daemon */
     start();
     ck_assert_str_eq(as(&bob, "request-approve", ID(2)), "ok");
