@@ -44,7 +44,8 @@ static void print_help(void)
         "\n"
         "Exit status: 0 after a drain or a hand-over; 64 usage, 66 file missing, 69 HSM or token "
         "unusable,\n"
-        "71 operating system, 74 store, 76 certificate, 77 PIN or permission, 78 configuration.");
+        "71 operating system, 74 store, 75 another daemon has it, 76 certificate, 77 PIN or\n"
+        "permission, 78 configuration.");
 }
 
 struct wishes {

@@ -123,8 +123,8 @@ owned() { # PATH "OWNER:GROUP MODE"
     [[ $("${inside[@]}" stat -c '%U:%G %a' "$1") == "$2" ]]
 }
 must "configuration is root's, readable to the account" owned /etc/keyloader/keyloaderd.conf \
-    "root:keyloader 640"
-must "configuration cannot be replaced by the account" owned /etc/keyloader "root:keyloader 1770"
+    "root:keyloader 644"
+must "configuration cannot be replaced by the account" owned /etc/keyloader "root:keyloader 1775"
 must "the store's folder is the account's alone" owned /var/lib/keyloader "keyloader:keyloader 700"
 not_started() {
     ! grep -qsx keyloaderd "$root"/proc/[0-9]*/comm && ! compgen -G "$root/etc/systemd/system/*.wants/keyloader*"
@@ -144,7 +144,7 @@ module = $M
 token = pkcs11:token=loader
 pin-source = file:/var/lib/keyloader/pins/hsm
 END'
-must "configuration keeps its owner" owned /etc/keyloader/keyloaderd.conf "root:keyloader 640"
+must "configuration keeps its owner" owned /etc/keyloader/keyloaderd.conf "root:keyloader 644"
 must "ceremony" as_keyloader 'umask 077
     mkdir tokens pins
     echo "directories.tokendir = $PWD/tokens" > softhsm2.conf
@@ -193,7 +193,7 @@ unchanged() { [[ -n $before && $(terminals 2>> "$log") == "$before" ]]; }
 before=$(terminals 2>> "$log")
 must "upgrade" install "${new[@]}"
 must "the new version" script "[[ \$(keyloaderd --version) == 'keyloaderd $version'* ]]"
-must "upgrade keeps the configuration" owned /etc/keyloader/keyloaderd.conf "root:keyloader 640"
+must "upgrade keeps the configuration" owned /etc/keyloader/keyloaderd.conf "root:keyloader 644"
 must "upgrade keeps the store" unchanged
 must "the daemon starts after the upgrade" start
 must "another load after the upgrade" load
