@@ -5,9 +5,11 @@
  */
 #include "conf/cli.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <libgen.h>
 #include <limits.h>
 #include <openssl/crypto.h>
 #include <stdarg.h>
@@ -328,6 +330,31 @@ out:
         unlink(tmp);
     }
     return rc;
+}
+
+void kl_file_sweep(const char *path, int (*stale)(const char *rest))
+{
+    char folder[PATH_MAX], base[PATH_MAX], found[2 * PATH_MAX];
+    const struct dirent *entry;
+    const char *where, *what;
+    size_t len;
+    DIR *dir;
+
+    snprintf(folder, sizeof(folder), "%s", path);
+    snprintf(base, sizeof(base), "%s", path);
+    where = dirname(folder);
+    what = basename(base);
+    len = strlen(what);
+    if (!(dir = opendir(where))) {
+        return;
+    }
+    while ((entry = readdir(dir)) != NULL) {
+        if (strncmp(entry->d_name, what, len) == 0 && stale(entry->d_name + len)) {
+            snprintf(found, sizeof(found), "%s/%s", where, entry->d_name);
+            (void)unlink(found);
+        }
+    }
+    closedir(dir);
 }
 
 enum kl_rc kl_file_remove(const char *path, struct kl_err *err)

@@ -54,6 +54,10 @@ enum kl_rc kl_file_write(const char *path, const void *data, size_t len, unsigne
 /* Makes the name of path in its directory durable, for who has written the file himself. */
 enum kl_rc kl_file_sync_dir(const char *path, struct kl_err *err) KL_MUST_CHECK;
 
+/* Removes what killed processes have left beside path: files of its folder that are called as path,
+ * and then `rest`, if stale(rest) says so. What cannot be removed stays. */
+void kl_file_sweep(const char *path, int (*stale)(const char *rest));
+
 /* Removes path so that no crash brings it back; one that is not there is KL_OK. */
 enum kl_rc kl_file_remove(const char *path, struct kl_err *err) KL_MUST_CHECK;
 

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "conf/log.h"
+#include "daemon/thread.h"
 #include "proto/clock.h"
 
 #define BATCH_MAX 512 /* units in one transaction */
@@ -379,25 +380,11 @@ static void on_wake(evutil_socket_t fd, short what, void *arg)
     report_finished(arg);
 }
 
-/* Signals are the loop's business. */
-static int start_thread(struct kl_committer *committer)
-{
-    sigset_t all, old;
-    int fail;
-
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &old);
-    fail = pthread_create(&committer->thread, NULL, thread_main, committer);
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
-    return fail;
-}
-
 enum kl_rc kl_committer_new(struct event_base *base, struct kl_store *store,
                             struct kl_committer **out, struct kl_err *err)
 {
     struct kl_committer *committer = calloc(1, sizeof(*committer));
     enum kl_rc rc;
-    int fail;
 
     if (committer == NULL) {
         return kl_err_set(err, KL_ERR_MEMORY, "store thread");
@@ -422,10 +409,8 @@ enum kl_rc kl_committer_new(struct event_base *base, struct kl_store *store,
         goto fail;
     }
     committer->store = store;
-    fail = start_thread(committer);
-    if (fail != 0) {
-        errno = fail;
-        rc = kl_err_errno(err, "pthread_create", "store thread");
+    rc = kl_thread_start(&committer->thread, thread_main, committer, "store thread", err);
+    if (rc != KL_OK) {
         goto fail;
     }
     *out = committer;

@@ -50,17 +50,11 @@ static enum kl_rc report(const struct kl_ctl *ctl, const EVP_PKEY *key, const ch
                          struct kl_err *err)
 {
     char fingerprint[KL_FINGERPRINT_TEXT], name[KL_KEY_NAME_TEXT];
-    enum kl_key_type type;
-    unsigned bits;
-    enum kl_rc rc = kl_pubkey_type(key, &type, &bits, err);
+    enum kl_rc rc = kl_ctl_describe_public(key, name, fingerprint, err);
 
-    if (rc == KL_OK) {
-        rc = kl_pubkey_fingerprint(key, fingerprint, err);
-    }
     if (rc != KL_OK) {
         return rc;
     }
-    kl_key_name(type, bits, name);
     return kl_report_print(json_pack("{s:s, s:s, s:s, s:s*, s:b}", "label", ctl->config.audit_key,
                                      "key", name, "spki_sha256", fingerprint, "file", file, "made",
                                      made),

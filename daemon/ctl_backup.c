@@ -5,9 +5,7 @@
  */
 #include "daemon/ctl_backup.h"
 
-#include <dirent.h>
 #include <errno.h>
-#include <libgen.h>
 #include <limits.h>
 #include <signal.h>
 #include <stdio.h>
@@ -34,7 +32,7 @@ void kl_ctl_found(enum kl_rc kind, const char *text, void *findings)
     (void)json_array_append_new(f->list, json_string(text));
 }
 
-void kl_ctl_copying(uint64_t done, uint64_t total, void *arg)
+static void tell_copying(uint64_t done, uint64_t total, void *arg)
 {
     kl_progress(arg, "pages", done, total);
 }
@@ -44,31 +42,11 @@ void kl_ctl_copying(uint64_t done, uint64_t total, void *arg)
 #define PART ".part-"
 
 /* Beginnings of backups that were killed: named after processes that are no more. */
-static void sweep(const char *out)
+static int is_left_behind(const char *rest)
 {
-    char directory[PATH_MAX], base[PATH_MAX], path[2 * PATH_MAX];
-    const struct dirent *entry;
-    const char *where, *what;
-    size_t len;
-    DIR *dir;
+    long pid = strncmp(rest, PART, strlen(PART)) == 0 ? atol(rest + strlen(PART)) : 0;
 
-    snprintf(directory, sizeof(directory), "%s", out);
-    snprintf(base, sizeof(base), "%s" PART, out);
-    where = dirname(directory);
-    what = basename(base);
-    len = strlen(what);
-    if (!(dir = opendir(where))) {
-        return;
-    }
-    while ((entry = readdir(dir)) != NULL) {
-        long pid = strncmp(entry->d_name, what, len) == 0 ? atol(entry->d_name + len) : 0;
-
-        if (pid > 0 && (pid == getpid() || (kill((pid_t)pid, 0) != 0 && errno == ESRCH))) {
-            snprintf(path, sizeof(path), "%s/%s", where, entry->d_name);
-            (void)unlink(path);
-        }
-    }
-    closedir(dir);
+    return pid > 0 && (pid == getpid() || (kill((pid_t)pid, 0) != 0 && errno == ESRCH));
 }
 
 /* All cryptograms leave the store: that is recorded first, and is in the backup, too. A store that
@@ -125,16 +103,16 @@ static enum kl_rc make_backup(const struct kl_config *config, const char *out, i
     if (!force && access(out, F_OK) == 0) {
         return kl_err_set(err, KL_ERR_EXISTS, "%s exists; --force overwrites it", out);
     }
-    sweep(out);
+    kl_file_sweep(out, is_left_behind);
     record(config, out);
-    rc = kl_store_copy_file(config->store, part, kl_ctl_copying, &progress, err);
+    rc = kl_store_copy_file(config->store, part, tell_copying, &progress, err);
     if (rc == KL_OK) {
         rc = look_through(part, check, err);
     }
     if (rc == KL_OK) {
         rc = give_name(part, out, force, err);
     }
-    sweep(out);
+    kl_file_sweep(out, is_left_behind);
     return rc;
 }
 
@@ -202,7 +180,7 @@ static enum kl_rc restore(struct kl_ctl *ctl, int argc, char **argv, struct kl_e
     kl_actor_self(actor);
     work.backup = findings.file = argv[optind];
     work.actor = actor;
-    work.tell = kl_ctl_copying;
+    work.tell = tell_copying;
     work.arg = &progress;
     work.check.tell = kl_ctl_found;
     work.check.arg = &findings;

@@ -17,15 +17,6 @@ struct kl_ctl_findings {
 };
 void kl_ctl_found(enum kl_rc kind, const char *text, void *findings);
 
-/* kl_copy_fn: progress on a terminal; arg is a zeroed struct kl_progress. */
-void kl_ctl_copying(uint64_t done, uint64_t total, void *arg);
-
-/* Every cryptogram of the store, by the HSM: bindings, keys and KCVs; those that are not right are
- * findings. *checked: how many keys. */
-enum kl_rc kl_ctl_check_keys(const struct kl_config *config, struct kl_store *store,
-                             struct kl_check *check, uint64_t *checked,
-                             struct kl_err *err) KL_MUST_CHECK;
-
 /* store verify and report restore, in ctl_verify.c. */
 enum kl_rc kl_ctl_store_verify(struct kl_ctl *ctl, int argc, char **argv, struct kl_err *err);
 enum kl_rc kl_ctl_report_restore(struct kl_ctl *ctl, int argc, char **argv, struct kl_err *err);

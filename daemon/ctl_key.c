@@ -112,21 +112,29 @@ static int is_certified(const struct kl_config *config, const char *label, const
     return same;
 }
 
-enum kl_rc kl_ctl_work_json(const struct kl_config *config, const char *label, enum kl_suite suite,
-                            const EVP_PKEY *key, json_t **out, struct kl_err *err)
+enum kl_rc kl_ctl_describe_public(const EVP_PKEY *key, char name[KL_KEY_NAME_TEXT],
+                                  char fingerprint[KL_FINGERPRINT_TEXT], struct kl_err *err)
 {
-    char fingerprint[KL_FINGERPRINT_TEXT], name[KL_KEY_NAME_TEXT];
     enum kl_key_type type;
     unsigned bits;
     enum kl_rc rc = kl_pubkey_type(key, &type, &bits, err);
 
     if (rc == KL_OK) {
+        kl_key_name(type, bits, name);
         rc = kl_pubkey_fingerprint(key, fingerprint, err);
     }
+    return rc;
+}
+
+enum kl_rc kl_ctl_work_json(const struct kl_config *config, const char *label, enum kl_suite suite,
+                            const EVP_PKEY *key, json_t **out, struct kl_err *err)
+{
+    char fingerprint[KL_FINGERPRINT_TEXT], name[KL_KEY_NAME_TEXT];
+    enum kl_rc rc = kl_ctl_describe_public(key, name, fingerprint, err);
+
     if (rc != KL_OK) {
         return rc;
     }
-    kl_key_name(type, bits, name);
     *out = json_pack("{s:s, s:s, s:s, s:s, s:s, s:b}", "label", label, "suite",
                      kl_suite_name(suite), "key", name, "attributes", "ok", "spki_sha256",
                      fingerprint, "certificate_installed", is_certified(config, label, key));

@@ -6,6 +6,7 @@
 #include <jansson.h>
 #include <openssl/evp.h>
 
+#include "conf/report.h"
 #include "daemon/ctl.h"
 #include "pkcs11/token.h"
 #include "proto/err.h"
@@ -34,6 +35,11 @@ enum kl_rc kl_ctl_audit_key(const struct kl_config *config, const char *event, c
 enum kl_rc kl_ctl_take_suite(const char *name, void *out, struct kl_err *err);
 /* Says on stderr if [policy] suites leaves that suite out: its keys would be of no use. */
 void kl_ctl_warn_suite(const struct kl_config *config, enum kl_suite suite);
+
+/* What a public key is called ("rsa-3072") and its fingerprint. */
+enum kl_rc kl_ctl_describe_public(const EVP_PKEY *key, char name[KL_KEY_NAME_TEXT],
+                                  char fingerprint[KL_FINGERPRINT_TEXT],
+                                  struct kl_err *err) KL_MUST_CHECK;
 
 /* A work key as operators see it. The caller frees with json_decref. */
 enum kl_rc kl_ctl_work_json(const struct kl_config *config, const char *label, enum kl_suite suite,

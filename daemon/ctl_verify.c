@@ -93,7 +93,9 @@ static enum kl_rc check_all(const struct keys *keys, struct kl_store *store, str
     return rc;
 }
 
-enum kl_rc kl_ctl_check_keys(const struct kl_config *config, struct kl_store *store,
+/* Every cryptogram of the store, by the HSM: bindings, keys and KCVs; those that are not right are
+ * findings. *checked: how many keys. */
+static enum kl_rc check_keys(const struct kl_config *config, struct kl_store *store,
                              struct kl_check *check, uint64_t *checked, struct kl_err *err)
 {
     struct keys keys = {.binding = CK_INVALID_HANDLE};
@@ -148,7 +150,7 @@ enum kl_rc kl_ctl_store_verify(struct kl_ctl *ctl, int argc, char **argv, struct
     }
     if ((rc = kl_store_open(findings.file, KL_STORE_READ, &store, err)) == KL_OK &&
         (rc = kl_store_check(store, &check, err)) == KL_OK && keys) {
-        rc = kl_ctl_check_keys(&ctl->config, store, &check, &checked, err);
+        rc = check_keys(&ctl->config, store, &check, &checked, err);
     }
     if (rc == KL_OK) {
         rc = verify_report(ctl, findings.file, &check, keys ? &checked : NULL, findings.list, err);

@@ -53,20 +53,16 @@ static struct kl_monitor_view *make_view(const struct kl_service *service)
     return view;
 }
 
-void kl_monitor_refresh(struct kl_monitor *monitor)
+static void on_timer(evutil_socket_t fd, short what, void *arg)
 {
-    struct kl_monitor_view *view = monitor != NULL ? make_view(monitor->service) : NULL;
+    const struct kl_monitor *monitor = arg;
+    struct kl_monitor_view *view = make_view(monitor->service);
 
+    (void)fd;
+    (void)what;
     if (view != NULL) {
         kl_monitor_http_publish(monitor->http, view);
     }
-}
-
-static void on_timer(evutil_socket_t fd, short what, void *arg)
-{
-    (void)fd;
-    (void)what;
-    kl_monitor_refresh(arg);
 }
 
 /* ---- Life ---- */

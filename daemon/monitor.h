@@ -15,8 +15,6 @@ struct kl_monitor;
 /* Listens where service->config says, and logs event=monitoring; nowhere: *out = NULL. */
 enum kl_rc kl_monitor_new(struct kl_service *service, struct kl_monitor **out,
                           struct kl_err *err) KL_MUST_CHECK;
-/* A new view at once, since something of weight has changed; takes NULL. */
-void kl_monitor_refresh(struct kl_monitor *monitor);
 /* Before anything that views tell of is freed; takes NULL. */
 void kl_monitor_free(struct kl_monitor *monitor);
 

@@ -23,6 +23,7 @@
 
 #include "daemon/exposition.h"
 #include "daemon/status_page.h"
+#include "daemon/thread.h"
 
 #define TICK_MS 100
 #define IDLE_S 5 /* of a client */
@@ -341,20 +342,6 @@ static void *thread_main(void *arg)
     return NULL;
 }
 
-/* Signals are the loop's business. */
-static enum kl_rc start_thread(struct kl_monitor_http *http, struct kl_err *err)
-{
-    sigset_t all, old;
-    int fail;
-
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &old);
-    fail = pthread_create(&http->thread, NULL, thread_main, http);
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
-    http->running = fail == 0;
-    return fail == 0 ? KL_OK : kl_err_set(err, KL_ERR_SYSTEM, "the monitor's thread");
-}
-
 static int set_up_server(struct kl_monitor_http *http)
 {
     static const struct {
@@ -433,7 +420,9 @@ enum kl_rc kl_monitor_http_new(int fd, int is_unix, struct kl_monitor_view *view
     if (kl_status_page_policy(http->policy, err) == KL_OK) {
         if (!set_up(http, &fd)) {
             (void)kl_err_set(err, KL_ERR_MEMORY, "monitor");
-        } else if (start_thread(http, err) == KL_OK) {
+        } else if (kl_thread_start(&http->thread, thread_main, http, "the monitor's thread", err) ==
+                   KL_OK) {
+            http->running = 1;
             *out = http;
             return KL_OK;
         }

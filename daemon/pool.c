@@ -24,17 +24,14 @@ static void ticket_free(struct kl_ticket *ticket)
     }
 }
 
-static void queue_add(struct kl_pool *pool, struct kl_ticket *ticket)
+/* first: before all others, since it has waited for longest. */
+static void queue_add(struct kl_pool *pool, struct kl_ticket *ticket, int first)
 {
-    TAILQ_INSERT_TAIL(&pool->queue, ticket, link);
-    ticket->queued = 1;
-    pool->queued++;
-}
-
-/* Before all others: it has waited for longest. */
-static void queue_add_first(struct kl_pool *pool, struct kl_ticket *ticket)
-{
-    TAILQ_INSERT_HEAD(&pool->queue, ticket, link);
+    if (first) {
+        TAILQ_INSERT_HEAD(&pool->queue, ticket, link);
+    } else {
+        TAILQ_INSERT_TAIL(&pool->queue, ticket, link);
+    }
     ticket->queued = 1;
     pool->queued++;
 }
@@ -73,7 +70,7 @@ int kl_ticket_again(struct kl_ticket *ticket, const struct kl_err *err)
         err->source != KL_ERR_SOURCE_PKCS11 || !kl_rv_is_loss(err->native)) {
         return 0;
     }
-    queue_add_first(ticket->pool, ticket);
+    queue_add(ticket->pool, ticket, 1);
     return 1;
 }
 
@@ -172,7 +169,7 @@ enum kl_rc kl_pool_submit(struct kl_pool *pool, const struct kl_job *job, kl_poo
     ticket->arg = arg;
     memcpy(ticket->job, job, size);
     set_id(ticket->job, ticket->id);
-    queue_add(pool, ticket);
+    queue_add(pool, ticket, 0);
     *out = ticket;
     kl_pool_dispatch(pool);
     return KL_OK;
@@ -278,7 +275,7 @@ static void roll_back(struct kl_pool *pool)
     end_roll(pool);
 }
 
-void kl_pool_roll_failed(struct kl_pool_hsm *hsm, struct kl_pool *pool, const struct kl_err *err)
+void kl_pool_roll_failed(struct kl_pool *pool, struct kl_pool_hsm *hsm, const struct kl_err *err)
 {
     int lasting = !kl_pool_worth_retrying(err->rc);
 

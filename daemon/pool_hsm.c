@@ -4,7 +4,6 @@
  * operators are told.
  */
 #include <event2/util.h>
-#include <inttypes.h>
 #include <string.h>
 #include <time.h>
 
@@ -18,6 +17,19 @@ static uint32_t draw(void)
 
     evutil_secure_rng_get_bytes(&number, sizeof(number));
     return number;
+}
+
+/* Slots in that state; hsm NULL: of all HSMs. */
+static size_t count_slots(const struct kl_pool *pool, const struct kl_pool_hsm *hsm,
+                          enum kl_slot_state state)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < pool->slot_count; i++) {
+        const struct kl_slot *slot = &pool->slots[i];
+        count += slot->state == state && (hsm == NULL || slot->hsm == hsm);
+    }
+    return count;
 }
 
 /* ---- States ---- */
@@ -91,25 +103,29 @@ void kl_pool_started(struct kl_pool *pool)
     }
 }
 
-void kl_pool_reset(struct kl_pool *pool)
+/* The HSM of that section, or (NULL) all: how many. */
+static int reset(struct kl_pool *pool, const char *name)
 {
-    for (size_t i = 0; i < pool->hsm_count; i++) {
-        kl_breaker_reset(&pool->hsms[i].breaker, kl_clock_ms());
-    }
-}
-
-enum kl_rc kl_pool_retry(struct kl_pool *pool, const char *name, struct kl_err *err)
-{
-    int found = 0;
+    int count = 0;
 
     for (size_t i = 0; i < pool->hsm_count; i++) {
         struct kl_pool_hsm *hsm = &pool->hsms[i];
         if (name == NULL || strcmp(name, kl_config_hsm_name(hsm->index)) == 0) {
             kl_breaker_reset(&hsm->breaker, kl_clock_ms());
-            found = 1;
+            count++;
         }
     }
-    if (!found) {
+    return count;
+}
+
+void kl_pool_reset(struct kl_pool *pool)
+{
+    (void)reset(pool, NULL);
+}
+
+enum kl_rc kl_pool_retry(struct kl_pool *pool, const char *name, struct kl_err *err)
+{
+    if (reset(pool, name) == 0) {
         return kl_err_set(err, KL_ERR_NOT_FOUND, "no HSM \"%.20s\" is configured", name);
     }
     kl_pool_after(pool->retry, 0);
@@ -118,7 +134,7 @@ enum kl_rc kl_pool_retry(struct kl_pool *pool, const char *name, struct kl_err *
 
 int kl_pool_given_up(const struct kl_pool *pool, struct kl_err *err)
 {
-    if (pool->started || kl_pool_count(pool, NULL, SLOT_STARTING) > 0) {
+    if (pool->started || count_slots(pool, NULL, SLOT_STARTING) > 0) {
         return 0;
     }
     for (size_t i = 0; i < pool->hsm_count; i++) {
@@ -135,21 +151,9 @@ int kl_pool_given_up(const struct kl_pool *pool, struct kl_err *err)
 
 /* ---- Workers by number ---- */
 
-size_t kl_pool_count(const struct kl_pool *pool, const struct kl_pool_hsm *hsm,
-                     enum kl_slot_state state)
-{
-    size_t count = 0;
-
-    for (size_t i = 0; i < pool->slot_count; i++) {
-        const struct kl_slot *slot = &pool->slots[i];
-        count += slot->state == state && (hsm == NULL || slot->hsm == hsm);
-    }
-    return count;
-}
-
 size_t kl_hsm_up(const struct kl_pool *pool, const struct kl_pool_hsm *hsm)
 {
-    return kl_pool_count(pool, hsm, SLOT_IDLE) + kl_pool_count(pool, hsm, SLOT_BUSY);
+    return count_slots(pool, hsm, SLOT_IDLE) + count_slots(pool, hsm, SLOT_BUSY);
 }
 
 size_t kl_pool_up(const struct kl_pool *pool)
@@ -256,10 +260,10 @@ static void report_hsm(const struct kl_pool *pool, const struct kl_pool_hsm *hsm
     out->since = (int64_t)time(NULL) - (kl_clock_ms() - hsm->breaker.since) / 1000;
     out->trips = hsm->breaker.trips;
     out->workers = hsm->workers;
-    out->idle = kl_pool_count(pool, hsm, SLOT_IDLE);
-    out->busy = kl_pool_count(pool, hsm, SLOT_BUSY);
-    out->starting = kl_pool_count(pool, hsm, SLOT_STARTING);
-    out->leaving = kl_pool_count(pool, hsm, SLOT_LEAVING);
+    out->idle = count_slots(pool, hsm, SLOT_IDLE);
+    out->busy = count_slots(pool, hsm, SLOT_BUSY);
+    out->starting = count_slots(pool, hsm, SLOT_STARTING);
+    out->leaving = count_slots(pool, hsm, SLOT_LEAVING);
 }
 
 void kl_pool_report(const struct kl_pool *pool, struct kl_pool_report *out)

@@ -104,7 +104,7 @@ int kl_ticket_again(struct kl_ticket *ticket, const struct kl_err *err);
 /* The change of keys: it may be complete now; a worker of that HSM with the new ones could not be
  * started. */
 void kl_pool_roll_progress(struct kl_pool *pool);
-void kl_pool_roll_failed(struct kl_pool_hsm *hsm, struct kl_pool *pool, const struct kl_err *err);
+void kl_pool_roll_failed(struct kl_pool *pool, struct kl_pool_hsm *hsm, const struct kl_err *err);
 
 /* ---- pool_hsm.c ---- */
 
@@ -121,9 +121,6 @@ void kl_pool_reset(struct kl_pool *pool);
 void kl_pool_start_next(struct kl_pool *pool);
 /* 1 if no HSM is left to be tried, and no worker is starting: the end, before the first was up. */
 int kl_pool_given_up(const struct kl_pool *pool, struct kl_err *err);
-/* Slots in that state; hsm NULL: of all HSMs. */
-size_t kl_pool_count(const struct kl_pool *pool, const struct kl_pool_hsm *hsm,
-                     enum kl_slot_state state);
 /* Workers that are up, with a job or without, of an HSM, and of all that get jobs. */
 size_t kl_hsm_up(const struct kl_pool *pool, const struct kl_pool_hsm *hsm);
 size_t kl_pool_up(const struct kl_pool *pool);
@@ -138,8 +135,6 @@ void kl_slot_start(struct kl_slot *slot);
 struct kl_slot *kl_pool_idle(struct kl_pool *pool); /* of an HSM that is up; NULL if none is */
 /* Sends the ticket's job to an idle worker. */
 void kl_slot_give(struct kl_slot *slot, struct kl_ticket *ticket);
-/* Asks idle workers of which nothing was heard for keep-alive seconds. */
-void kl_pool_ping(struct kl_pool *pool);
 /* Lets a worker go; it is killed if it has not ended in time. */
 void kl_slot_leave(struct kl_slot *slot);
 /* Ends every worker and waits for that; the loop is over by now. */

@@ -75,7 +75,7 @@ static void start_failed(struct kl_slot *slot, int with_new_keys, const struct k
            KL_LOG_ERR(err), KL_NUM("failures", hsm->breaker.failures + 1));
     kl_hsm_bad(pool, hsm, err, 1);
     if (with_new_keys) {
-        kl_pool_roll_failed(hsm, pool, err);
+        kl_pool_roll_failed(pool, hsm, err);
     }
 }
 
@@ -441,7 +441,8 @@ void kl_slot_give(struct kl_slot *slot, struct kl_ticket *ticket)
     begin(slot, ticket->job, slot->pool->config->job_timeout);
 }
 
-void kl_pool_ping(struct kl_pool *pool)
+/* Asks idle workers of which nothing was heard for keep-alive seconds. */
+static void ping_idle(struct kl_pool *pool)
 {
     int64_t quiet = (int64_t)pool->config->keep_alive * 1000;
     struct kl_job *job = pool->buffer;
@@ -460,7 +461,7 @@ static void on_alive(evutil_socket_t fd, short what, void *arg)
 {
     (void)fd;
     (void)what;
-    kl_pool_ping(arg);
+    ping_idle(arg);
     kl_pool_start_next(arg); /* beside a start that hangs */
 }
 

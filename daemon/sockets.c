@@ -26,11 +26,6 @@ int kl_sockets_place(const char *name)
     return -1;
 }
 
-const char *kl_sockets_name(size_t place)
-{
-    return socket_names[place];
-}
-
 /* ---- From the service manager ---- */
 
 static enum kl_rc take_one(struct kl_sockets *sockets, int fd, const char *name, struct kl_err *err)

@@ -42,7 +42,6 @@ enum kl_rc kl_sockets_bind(struct kl_sockets *sockets, const struct kl_config *c
 int kl_sockets_take(struct kl_sockets *sockets, const char *name, int *given);
 /* The place of that name, or -1. */
 int kl_sockets_place(const char *name);
-const char *kl_sockets_name(size_t place);
 
 /* Closes what nobody took. */
 void kl_sockets_wipe(struct kl_sockets *sockets);

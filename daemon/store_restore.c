@@ -13,10 +13,8 @@
  */
 #include "daemon/store_restore.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <libgen.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -46,30 +44,9 @@ static int exists(const char *path)
 /* ---- The copy that is worked on ---- */
 
 /* It, and what SQLite, or bringing it up to date, may have left beside it. */
-static void sweep(const char *copy)
+static int is_of_copy(const char *rest)
 {
-    char directory[PATH_MAX], base[PATH_MAX], path[2 * PATH_MAX];
-    const struct dirent *entry;
-    const char *where, *what;
-    size_t len;
-    DIR *dir;
-
-    snprintf(directory, sizeof(directory), "%s", copy);
-    snprintf(base, sizeof(base), "%s", copy);
-    where = dirname(directory);
-    what = basename(base);
-    len = strlen(what);
-    if (!(dir = opendir(where))) {
-        return;
-    }
-    while ((entry = readdir(dir)) != NULL) {
-        if (strncmp(entry->d_name, what, len) == 0 &&
-            (entry->d_name[len] == '\0' || strchr("-.", entry->d_name[len]))) {
-            snprintf(path, sizeof(path), "%s/%s", where, entry->d_name);
-            (void)unlink(path);
-        }
-    }
-    closedir(dir);
+    return *rest == '\0' || strchr("-.", *rest) != NULL;
 }
 
 /* Nothing of the file that was handed in is trusted before this. */
@@ -144,7 +121,7 @@ static enum kl_rc prepare(struct kl_restore *restore, const char *copy, struct k
     struct kl_store *store = NULL;
     enum kl_rc rc;
 
-    sweep(copy);
+    kl_file_sweep(copy, is_of_copy);
     if ((rc = kl_store_copy_file(restore->backup, copy, restore->tell, restore->arg, err)) !=
             KL_OK ||
         (rc = kl_store_open(copy, KL_STORE_WRITE, &store, err)) != KL_OK) {
@@ -293,7 +270,7 @@ enum kl_rc kl_store_restore(struct kl_restore *restore, struct kl_err *err)
     if ((rc = choose_kept(restore, err)) == KL_OK && (rc = prepare(restore, copy, err)) == KL_OK) {
         rc = put_in_place(restore, copy, err);
     }
-    sweep(copy);
+    kl_file_sweep(copy, is_of_copy);
     kl_sql_unclaim(&claim);
     return rc;
 }

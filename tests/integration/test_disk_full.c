@@ -35,18 +35,6 @@ static void abandon(void)
     lab_abandon(&lab);
 }
 
-static unsigned logged_times(const char *what)
-{
-    char *text = file_read(lab.daemon.err, NULL);
-    unsigned count = 0;
-
-    for (const char *at = text; (at = strstr(at, what)) != NULL; at++) {
-        count++;
-    }
-    free(text);
-    return count;
-}
-
 static int attempts_left(const char *serial)
 {
     json_t *shown = lab_ctl_json(&lab, "terminal", "show", serial, NULL);
@@ -147,8 +135,8 @@ static void outage(void (*no_room)(void), void (*room)(void))
         ck_assert_int_eq(lab_load(&lab, "NEW", lab.port), BUSY_STATUS);
     }
     ck_assert_int_eq(lab_sign_in(&lab, "DONE", lab.port, "keys", NULL), BUSY_STATUS);
-    ck_assert_uint_eq(logged_times("event=store-trouble"), 1);
-    ck_assert_uint_eq(logged_times("level=warn event=refused"), 0);
+    ck_assert_uint_eq(lab_log_count(&lab, "event=store-trouble"), 1);
+    ck_assert_uint_eq(lab_log_count(&lab, "level=warn event=refused"), 0);
     ck_assert_uint_eq(lab_store(&lab, "NEW", tmks), 0);
     ck_assert_uint_eq(lab_pinpad(&lab, "NEW", tmks), 0);
     ck_assert_int_eq(attempts_left("NEW"), 3);

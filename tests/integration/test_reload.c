@@ -12,92 +12,21 @@
 
 #include "tests/support/lab.h"
 #include "tests/support/lab_trust.h"
+#include "tests/support/lab_loads.h"
 #include "tests/support/suite.h"
-
-#define TERMINALS 3
 
 static struct lab lab;
 static char root[PATH_MAX]; /* of the first CA alone */
 
-/* ---- Loads, again and again ---- */
-
-static struct {
-    char serial[16];
-    struct proc proc;
-    unsigned loads;
-} terminals[TERMINALS];
-
-static void start_load(int i)
-{
-    lab_arm(&lab, terminals[i].serial, 1);
-    lab_load_start(&lab, terminals[i].serial, lab.port, NULL, &terminals[i].proc);
-}
-
-static void make_terminals(const char *roots)
-{
-    for (int i = 0; i < TERMINALS; i++) {
-        snprintf(terminals[i].serial, sizeof terminals[i].serial, "R%d", i);
-        lab_register(&lab, terminals[i].serial, "tdes2");
-        lab_make_terminal(&lab, terminals[i].serial, roots);
-        terminals[i].loads = 0;
-    }
-}
-
-/* Lets the loads go on: whichever is over must have gone well, and is followed by the next. */
-static void go_on(int again)
-{
-    for (int i = 0; i < TERMINALS; i++) {
-        int status = terminals[i].proc.pid == 0 ? -1 : proc_poll(&terminals[i].proc);
-        if (status == -1) {
-            continue;
-        }
-        ck_assert_msg(status == 0, "load of %s: status %d: %s", terminals[i].serial, status,
-                      file_read(terminals[i].proc.err, NULL));
-        terminals[i].loads++;
-        if (again) {
-            start_load(i);
-        }
-    }
-}
-
-static void begin_loads(void)
-{
-    for (int i = 0; i < TERMINALS; i++) {
-        start_load(i);
-    }
-}
-
-static void end_loads(void)
-{
-    int busy = TERMINALS;
-
-    for (int ms = 0; busy > 0 && ms < proc_seconds(LAB_LOAD_SECONDS) * 1000; ms += 20) {
-        proc_sleep_ms(20);
-        go_on(0);
-        busy = 0;
-        for (int i = 0; i < TERMINALS; i++) {
-            busy += terminals[i].proc.pid != 0;
-        }
-    }
-    for (int i = 0; i < TERMINALS; i++) {
-        ck_assert_int_eq(terminals[i].proc.pid, 0);
-        ck_assert_uint_gt(terminals[i].loads, 0);
-        lab_agree(&lab, terminals[i].serial);
-    }
-}
+static struct lab_loads loads;
 
 /* ---- Reloads ---- */
 
-static unsigned count_log(const char *text)
-{
-    return lab_log_count(&lab, text);
-}
-
 /* SIGHUP, to the workers as well, as a shell sends it to a job; and loads that go on until the log
  * has `event` once more, and a little longer. */
-static void reload(const char *event, int loads)
+static void reload(const char *event, int loading)
 {
-    unsigned before = count_log(event);
+    unsigned before = lab_log_count(&lab, event);
     pid_t workers[8];
     size_t count = proc_children(lab.daemon.pid, workers, 8);
     int ms = 0;
@@ -106,17 +35,18 @@ static void reload(const char *event, int loads)
         kill(workers[i], SIGHUP);
     }
     kill(lab.daemon.pid, SIGHUP);
-    for (; count_log(event) == before && ms < proc_seconds(30) * 1000; ms += 20) {
+    for (; lab_log_count(&lab, event) == before && ms < proc_seconds(30) * 1000; ms += 20) {
         proc_sleep_ms(20);
-        if (loads) {
-            go_on(1);
+        if (loading) {
+            lab_loads_go_on(&loads, 1);
         }
     }
-    ck_assert_msg(count_log(event) > before, "no %s: %s", event, file_read(lab.daemon.err, NULL));
-    ck_assert_uint_eq(count_log("event=worker-lost"), 0);
-    for (ms = 0; loads && ms < 1000; ms += 20) {
+    ck_assert_msg(lab_log_count(&lab, event) > before, "no %s: %s", event,
+                  file_read(lab.daemon.err, NULL));
+    ck_assert_uint_eq(lab_log_count(&lab, "event=worker-lost"), 0);
+    for (ms = 0; loading && ms < 1000; ms += 20) {
         proc_sleep_ms(20);
-        go_on(1);
+        lab_loads_go_on(&loads, 1);
     }
 }
 
@@ -151,16 +81,16 @@ START_TEST(rotation)
 {
     lab_begin(&lab, "rotation");
     lab_set(&lab, "hsm", "workers", "2");
-    make_terminals(root);
+    lab_loads_make(&loads, &lab, root);
     lab_start(&lab);
-    begin_loads();
+    lab_loads_begin(&loads);
     lab_certify(&lab, "acquire-work-2", "hardened-rsa", "rsa-2048", "ca");
     reload("event=reloaded chains=2", 1);
     remove_chain(LAB_WORK_KEY);
     reload("event=reloaded chains=1", 1);
-    end_loads();
-    ck_assert_uint_eq(count_log("event=worker-lost"), 0);
-    ck_assert_uint_eq(count_log("event=refused"), 0);
+    lab_loads_end(&loads, 1);
+    ck_assert_uint_eq(lab_log_count(&lab, "event=worker-lost"), 0);
+    ck_assert_uint_eq(lab_log_count(&lab, "event=refused"), 0);
 }
 END_TEST
 
@@ -175,10 +105,10 @@ START_TEST(root_rollover)
     lab_start(&lab);
     lab_found_ca(&lab, "ca2");
     lab_publish_crl(&lab, "ca2", "loader");
-    make_terminals(file_path(both, lab.dir, "root.pem"));
+    lab_loads_make(&loads, &lab, file_path(both, lab.dir, "root.pem"));
     lab_register(&lab, "OLD", "tdes2");
     lab_make_terminal(&lab, "OLD", root);
-    begin_loads();
+    lab_loads_begin(&loads);
     lab_certify(&lab, "acquire-work-ca2", "hardened-rsa", "rsa-2048", "ca2");
     reload("event=reloaded chains=2", 1);
     lab_arm(&lab, "OLD", 1);
@@ -188,7 +118,7 @@ START_TEST(root_rollover)
     lab_arm(&lab, "OLD", 1);
     ck_assert_int_ne(lab_load(&lab, "OLD", lab.port), 0);
     ck_assert(lab_logged(&lab, "the terminal trusts none of the roots", 5));
-    end_loads();
+    lab_loads_end(&loads, 1);
     lab_agree(&lab, "OLD");
 }
 END_TEST
@@ -259,9 +189,9 @@ START_TEST(failures_change_nothing)
     };
 
     lab_begin(&lab, "failures");
-    make_terminals(root);
+    lab_loads_make(&loads, &lab, root);
     lab_start(&lab);
-    begin_loads();
+    lab_loads_begin(&loads);
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         copy_chain(rows[i].name, rows[i].text);
         reload("event=reload-failed", 1);
@@ -269,8 +199,8 @@ START_TEST(failures_change_nothing)
         remove_copy(rows[i].name);
     }
     reload("event=reloaded chains=1", 1);
-    end_loads();
-    ck_assert_uint_eq(count_log("event=refused"), 0);
+    lab_loads_end(&loads, 1);
+    ck_assert_uint_eq(lab_log_count(&lab, "event=refused"), 0);
 }
 END_TEST
 
@@ -282,11 +212,12 @@ START_TEST(one_at_a_time)
     kill(lab.daemon.pid, SIGHUP);
     ck_assert(lab_logged(&lab, "event=reloading", 5));
     kill(lab.daemon.pid, SIGHUP);
-    for (int ms = 0; count_log("event=reloaded") < 2 && ms < proc_seconds(30) * 1000; ms += 20) {
+    for (int ms = 0; lab_log_count(&lab, "event=reloaded") < 2 && ms < proc_seconds(30) * 1000;
+         ms += 20) {
         proc_sleep_ms(20);
     }
-    ck_assert_uint_eq(count_log("event=reloaded"), 2);
-    ck_assert_uint_eq(count_log("event=reloading"), 2);
+    ck_assert_uint_eq(lab_log_count(&lab, "event=reloaded"), 2);
+    ck_assert_uint_eq(lab_log_count(&lab, "event=reloading"), 2);
 }
 END_TEST
 

@@ -257,7 +257,8 @@ START_TEST(fault)
     ck_assert_msg(lab_logged(&lab, faults[_i].says, 1), "%s", file_read(lab.daemon.err, NULL));
     ck_assert(lab_logged(&lab, "configuration and certificates stay as they were", 1));
     fd = peer_dial(lab.port);
-    ck_assert(!closed_within(fd, proc_seconds(2) * 1000));
+    /* Not scaled to a sanitizer's pace: the timeout in force would close it in the end. */
+    ck_assert(!closed_within(fd, 2000));
     close(fd);
 }
 END_TEST

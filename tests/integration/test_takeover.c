@@ -17,10 +17,10 @@
 
 #include "daemon/handover_impl.h"
 #include "tests/support/lab.h"
+#include "tests/support/lab_loads.h"
 #include "tests/support/peer.h"
 #include "tests/support/suite.h"
 
-#define TERMINALS 3
 #define NOBODY 65534
 
 static struct lab lab;
@@ -71,39 +71,9 @@ static void still_serves(void)
     ck_assert_int_eq(lab_load(&lab, "T", lab.port), 0);
 }
 
-/* ---- Loads, again and again ---- */
+/* ---- While they load ---- */
 
-static struct {
-    char serial[16];
-    struct proc proc;
-    unsigned loads;
-} terminals[TERMINALS];
-
-static void start_load(int i)
-{
-    lab_arm(&lab, terminals[i].serial, 1);
-    lab_load_start(&lab, terminals[i].serial, lab.port, NULL, &terminals[i].proc);
-}
-
-static int go_on(int again)
-{
-    int busy = 0;
-
-    for (int i = 0; i < TERMINALS; i++) {
-        int status = terminals[i].proc.pid == 0 ? -1 : proc_poll(&terminals[i].proc);
-        busy += terminals[i].proc.pid != 0;
-        if (status == -1) {
-            continue;
-        }
-        ck_assert_msg(status == 0, "load of %s: status %d: %s", terminals[i].serial, status,
-                      file_read(terminals[i].proc.err, NULL));
-        terminals[i].loads++;
-        if (again) {
-            start_load(i);
-        }
-    }
-    return busy;
-}
+static struct lab_loads loads;
 
 /* Another daemon takes over, and is the lab's from then on. */
 static void replace_daemon(void)
@@ -116,7 +86,7 @@ static void replace_daemon(void)
     lab.daemon_args = NULL;
     for (int ms = 0; status == -1 && ms < proc_seconds(40) * 1000; ms += 10) {
         status = proc_poll(&lab.daemon);
-        go_on(1);
+        lab_loads_go_on(&loads, 1);
         proc_sleep_ms(10);
     }
     ck_assert_msg(status == 0, "the old one: %d: %s", status, file_read(next.err, NULL));
@@ -131,26 +101,18 @@ START_TEST(three_in_a_row)
     lab_begin(&lab, "three");
     lab_set(&lab, "hsm", "workers", "2");
     lab_start(&lab);
-    for (int i = 0; i < TERMINALS; i++) {
-        snprintf(terminals[i].serial, sizeof terminals[i].serial, "R%d", i);
-        lab_terminal(&lab, terminals[i].serial, "tdes2");
-        start_load(i);
-    }
+    lab_loads_make(&loads, &lab, NULL);
+    lab_loads_begin(&loads);
     for (int i = 0; i < 3; i++) {
-        unsigned before = terminals[0].loads;
+        unsigned before = loads.terminals[0].loads;
         replace_daemon();
-        for (int ms = 0; terminals[0].loads == before && ms < proc_seconds(30) * 1000; ms += 10) {
-            go_on(1);
+        for (int ms = 0; loads.terminals[0].loads == before && ms < proc_seconds(30) * 1000;
+             ms += 10) {
+            lab_loads_go_on(&loads, 1);
             proc_sleep_ms(10);
         }
     }
-    for (int ms = 0; go_on(0) > 0 && ms < proc_seconds(LAB_LOAD_SECONDS) * 1000; ms += 10) {
-        proc_sleep_ms(10);
-    }
-    for (int i = 0; i < TERMINALS; i++) {
-        ck_assert_uint_gt(terminals[i].loads, 2);
-        lab_agree(&lab, terminals[i].serial);
-    }
+    lab_loads_end(&loads, 3);
     ck_assert_uint_eq(lab_log_count(&lab, "event=refused"), 0);
 }
 END_TEST

@@ -37,18 +37,6 @@ static pid_t only_worker(void)
     return workers[0];
 }
 
-static size_t count_in_log(const char *text)
-{
-    size_t count = 0;
-    char *log = file_read(lab.daemon.err, NULL);
-
-    for (const char *at = log; (at = strstr(at, text)) != NULL; at += strlen(text)) {
-        count++;
-    }
-    free(log);
-    return count;
-}
-
 START_TEST(test_hung_worker_is_killed_and_replaced)
 {
     begin("hang", "1");
@@ -60,7 +48,7 @@ START_TEST(test_hung_worker_is_killed_and_replaced)
     ck_assert_int_ne(lab_load(&lab, "T1", lab.port), 0);
     ck_assert(lab_logged(&lab, "did not answer in time", 10));
     /* The hung load never became pending, so the TMK that arrives is the first version. */
-    for (int try = 0; try < 50 && count_in_log("event=worker-ready") < 2; try++) {
+    for (int try = 0; try < 50 && lab_log_count(&lab, "event=worker-ready") < 2; try++) {
         proc_sleep_ms(100);
     }
     ck_assert_int_eq(lab_load(&lab, "T1", lab.port), 0);
@@ -84,8 +72,8 @@ START_TEST(test_worn_out_workers_are_recycled)
         lab_settled(&lab, serial, 1);
     }
     ck_assert(lab_logged(&lab, "event=worker-recycled", 10));
-    ck_assert_uint_ge(count_in_log("event=worker-recycled"), 2);
-    ck_assert_uint_eq(count_in_log("event=worker-lost"), 0);
+    ck_assert_uint_ge(lab_log_count(&lab, "event=worker-recycled"), 2);
+    ck_assert_uint_eq(lab_log_count(&lab, "event=worker-lost"), 0);
     lab_end(&lab);
 }
 END_TEST
@@ -114,7 +102,7 @@ START_TEST(test_full_queue_is_busy_at_once)
     }
     /* One is with the stopped worker, one is queued: the others must be told now. */
     ck_assert(lab_logged(&lab, "rc=busy", 5));
-    for (int try = 0; try < 50 && count_in_log("rc=busy") < LOADS - 2; try++) {
+    for (int try = 0; try < 50 && lab_log_count(&lab, "rc=busy") < LOADS - 2; try++) {
         proc_sleep_ms(50);
     }
     ck_assert_int_eq(kill(worker, SIGCONT), 0);
