@@ -2,8 +2,8 @@
 /*
  * Checkpoints and syslog. Every second a unit looks at the store and takes some records along; its
  * report comes after the commit of all that it has seen, so nothing goes out that is not durable.
- * The loop sends the records, has the last one signed if it is time, and the next look writes down
- * how far syslog has them.
+ * The loop sends the records, has the last one signed if it is time and if it continues what the
+ * looks before have seen, and the next look writes down how far syslog has them.
  */
 #include "daemon/trail.h"
 
@@ -17,8 +17,10 @@
 #include "conf/log.h"
 #include "conf/syslog.h"
 #include "daemon/audit_check.h"
+#include "daemon/audit_follow.h"
 
 #define BATCH 64        /* records that one look takes along */
+#define FOLLOWED 20000  /* records that one look follows the chain by */
 #define RETRY_KEY_S 10  /* between tries without an audit key */
 #define RETRY_S 2       /* and after other failures */
 #define LINE_BYTES 1600 /* a record as a line; only its detail can be cut */
@@ -27,9 +29,11 @@ struct look {
     struct kl_unit unit;
     struct kl_trail *trail; /* not for the store thread */
     uint64_t sent;          /* what syslog has: written down */
-    int with_records;
+    int with_records, begun;
+    struct kl_audit_place place; /* if begun; moved on */
     /* What was seen: */
-    uint8_t store_id[KL_STORE_ID_LEN], hash[KL_HASH_LEN];
+    struct kl_err broken; /* why nothing may be signed; KL_OK */
+    uint8_t store_id[KL_STORE_ID_LEN];
     uint64_t last;
     struct kl_checkpoint checkpoint; /* id 0: none */
     uint64_t forwarded;
@@ -47,8 +51,10 @@ struct kl_trail {
     struct kl_service *service;
     struct event *tick;
     struct kl_syslog *syslog;
-    int stopped, looking, signing;       /* signing: until the checkpoint is stored */
-    uint64_t sent;                       /* to syslog; the store's cursor follows */
+    int stopped, looking, signing; /* signing: until the checkpoint is stored */
+    uint64_t sent;                 /* to syslog; the store's cursor follows */
+    int begun;                     /* 1: the trail has been seen up to place */
+    struct kl_audit_place place;
     int64_t next_try;                    /* to sign, after a failure */
     struct kl_checkpoint pending;        /* what a worker is signing */
     int syslog_told;                     /* its absence has been logged */
@@ -96,10 +102,26 @@ static enum kl_rc take_records(struct look *look, struct kl_store *store, struct
     return rc == KL_ERR_BUSY && look->count == BATCH ? KL_OK : rc;
 }
 
+/* A trail that has been tampered with is still sent on, but not signed. */
+static enum kl_rc follow(struct look *look, struct kl_store *store, struct kl_err *err)
+{
+    enum kl_rc rc = look->begun ? KL_OK : kl_audit_follow_begin(store, &look->place, err);
+
+    if (rc == KL_OK) {
+        rc = kl_audit_follow(store, &look->place, FOLLOWED, err);
+    }
+    if (rc == KL_ERR_VERIFY) {
+        look->broken = *err;
+        rc = KL_OK;
+    }
+    return rc;
+}
+
 static enum kl_rc look_run(struct kl_unit *unit, struct kl_store *store, struct kl_err *err)
 {
     struct look *look = (struct look *)unit;
     char id[KL_META_MAX + 1];
+    uint8_t hash[KL_HASH_LEN];
     struct kl_audit_state state;
     struct kl_err none = KL_ERR_INIT;
     enum kl_rc rc = KL_OK;
@@ -108,8 +130,9 @@ static enum kl_rc look_run(struct kl_unit *unit, struct kl_store *store, struct 
         rc = kl_store_audit_forwarded(store, look->sent, err);
     }
     if (rc != KL_OK || (rc = kl_store_meta_get(store, KL_META_STORE_ID, id, err)) != KL_OK ||
-        (rc = kl_store_audit_head(store, &look->last, look->hash, err)) != KL_OK ||
-        (rc = kl_store_audit_state(store, &state, err)) != KL_OK) {
+        (rc = kl_store_audit_head(store, &look->last, hash, err)) != KL_OK ||
+        (rc = kl_store_audit_state(store, &state, err)) != KL_OK ||
+        (rc = follow(look, store, err)) != KL_OK) {
         return rc;
     }
     if (!kl_hex_parse(id, look->store_id, sizeof(look->store_id))) {
@@ -182,7 +205,8 @@ static void sign_failed(struct kl_trail *trail, const struct kl_err *err)
     trail->signing = 0;
     trail->next_try = (int64_t)time(NULL) + (err->rc == KL_ERR_KEY ? RETRY_KEY_S : RETRY_S);
     if (trail->sign_failed != err->rc) {
-        kl_log(KL_LOG_WARN, "audit-unsigned", KL_LOG_ERR(err));
+        kl_log(err->rc == KL_ERR_VERIFY ? KL_LOG_ERROR : KL_LOG_WARN, "audit-unsigned",
+               KL_LOG_ERR(err));
     }
     trail->sign_failed = err->rc;
     trail->report.is_signed = 0;
@@ -264,16 +288,17 @@ static int is_due(const struct kl_trail *trail, const struct look *look, int64_t
     const struct kl_config *config = trail->service->config;
     int64_t age = now - look->checkpoint.time;
 
-    if (trail->signing || trail->service->pool == NULL || look->last <= look->checkpoint.id) {
+    if (trail->signing || trail->service->pool == NULL || look->broken.rc != KL_OK ||
+        look->place.id <= look->checkpoint.id) {
         return 0;
     }
-    if (trail->done != NULL) {
-        return trail->sign_failed == KL_OK; /* one more try, the last */
+    if (trail->done != NULL) { /* one more try, the last */
+        return trail->sign_failed == KL_OK && look->place.id == look->last;
     }
     /* A clock that was set back makes one too many, not one too few. */
     return now >= trail->next_try &&
            (look->checkpoint.id == 0 || age < 0 || age >= (int64_t)config->checkpoint_interval ||
-            look->last - look->checkpoint.id >= config->checkpoint_every);
+            look->place.id - look->checkpoint.id >= config->checkpoint_every);
 }
 
 static void sign(struct kl_trail *trail, const struct look *look, int64_t now)
@@ -285,13 +310,13 @@ static void sign(struct kl_trail *trail, const struct look *look, int64_t now)
     if (job == NULL) {
         return; /* next time */
     }
-    trail->pending = (struct kl_checkpoint){.id = look->last, .time = now};
-    memcpy(trail->pending.hash, look->hash, KL_HASH_LEN);
+    trail->pending = (struct kl_checkpoint){.id = look->place.id, .time = now};
+    memcpy(trail->pending.hash, look->place.hash, KL_HASH_LEN);
     job->kind = KL_JOB_CHECKPOINT;
-    job->u.checkpoint.record = look->last;
+    job->u.checkpoint.record = look->place.id;
     job->u.checkpoint.time = now;
     memcpy(job->u.checkpoint.store_id, look->store_id, KL_STORE_ID_LEN);
-    memcpy(job->u.checkpoint.hash, look->hash, KL_HASH_LEN);
+    memcpy(job->u.checkpoint.hash, look->place.hash, KL_HASH_LEN);
     trail->signing = 1;
     if (kl_pool_submit(trail->service->pool, job, on_signed, trail, &ticket, &err) != KL_OK) {
         sign_failed(trail, &err);
@@ -337,6 +362,11 @@ static void look_done(struct kl_unit *unit)
         trail->report.checkpoint = look->checkpoint.id;
         trail->report.checkpoint_at = look->checkpoint.time;
         trail->report.forwarded = look->forwarded;
+        trail->begun = look->begun || look->broken.rc == KL_OK;
+        trail->place = look->place;
+        if (look->broken.rc != KL_OK && !trail->signing) {
+            sign_failed(trail, &look->broken);
+        }
     }
     if (!trail->stopped && seen) {
         more = look->count > 0 && forward(trail, look);
@@ -369,6 +399,8 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
     look->unit.run = look_run;
     look->unit.done = look_done;
     look->trail = trail;
+    look->begun = trail->begun;
+    look->place = trail->place;
     look->sent = trail->sent > trail->report.forwarded ? trail->sent : 0;
     look->with_records = trail->report.syslog;
     if (kl_committer_submit(trail->service->committer, &look->unit, &err) != KL_OK) {

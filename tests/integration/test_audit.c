@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "conf/cli.h"
+#include "tests/support/control.h"
 #include "tests/support/lab.h"
 #include "tests/support/lab_keys.h"
 #include "tests/support/suite.h"
@@ -188,6 +189,41 @@ START_TEST(killed)
 }
 END_TEST
 
+/* ---- Rewritten under the daemon's eyes ---- */
+
+/* A signature over what somebody put in its place would make it true. */
+START_TEST(rewritten)
+{
+    char sock[CONTROL_PATH];
+    int64_t last, covered;
+    json_t *report, *trail;
+
+    begin("rewritten");
+    control_begin(&lab, sock);
+    lab_set(&lab, "control", "operators", "");
+    lab_set(&lab, "control", "auditors", "");
+    lab_set(&lab, "audit", "checkpoint-every", "1");
+    lab_start(&lab);
+    load_once("T1");
+    wait_signed(1, &last, &covered);
+    ck_assert_int_eq(lab_sql(lab.store, "DROP TRIGGER audit_no_update;"
+                                        "UPDATE audit SET hash = zeroblob(32)"
+                                        " WHERE id = (SELECT max(id) FROM audit)"),
+                     1);
+    ck_assert(lab_logged(&lab, "is not the one that was seen before", 20));
+    load_once("T1"); /* terminals are served all the same */
+    report = lab_ctl_json(&lab, "status", NULL);
+    trail = json_object_get(report, "audit");
+    ck_assert(json_is_false(json_object_get(trail, "signed")));
+    ck_assert_int_eq(number_of(trail, "checkpoint"), covered);
+    json_decref(report);
+    lab_stop(&lab);
+    ck_assert_int_eq(lab_ctl_status(&lab, "audit", "verify", "--store", lab.store, NULL), 76);
+    control_end(sock);
+    lab_end(&lab);
+}
+END_TEST
+
 /* ---- Archives ---- */
 
 START_TEST(archived_while_serving)
@@ -332,6 +368,7 @@ int main(void)
     tcase_add_test(tc, offline);
     tcase_add_test(tc, no_key);
     tcase_add_test(tc, killed);
+    tcase_add_test(tc, rewritten);
     tcase_add_test(tc, archived_while_serving);
     tcase_add_test(tc, to_syslog);
     suite_add_tcase(suite, tc);

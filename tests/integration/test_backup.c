@@ -6,7 +6,6 @@
  */
 #include <check.h>
 #include <fcntl.h>
-#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -310,17 +309,6 @@ END_TEST
 
 /* ---- Bad backups ---- */
 
-static void sql(const char *path, const char *text)
-{
-    sqlite3 *db = NULL;
-    char *message = NULL;
-
-    ck_assert_int_eq(sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE, NULL), SQLITE_OK);
-    ck_assert_msg(sqlite3_exec(db, text, NULL, NULL, &message) == SQLITE_OK, "%s: %s", text,
-                  message);
-    sqlite3_close(db);
-}
-
 static const struct {
     const char *sql, *says;
     int status;
@@ -356,7 +344,7 @@ START_TEST(bad_backups)
     before = lab_store_dump(&lab);
     lab_copy_file(good, file);
     ck_assert_int_eq(chmod(file, 0600), 0);
-    sql(file, bad[_i].sql);
+    (void)lab_sql(file, bad[_i].sql);
     verify(bad[_i].status, bad[_i].says, file);
     ctl(bad[_i].status, bad[_i].says, "store", "restore", file, NULL);
     after = lab_store_dump(&lab);

@@ -5,7 +5,6 @@
  * store is reached behind the daemon's back where time, or chance, would have to be waited for.
  */
 #include <check.h>
-#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,14 +38,7 @@ static void load(const char *serial)
 
 static void sql(const char *statement)
 {
-    sqlite3 *db = NULL;
-    char *why = NULL;
-
-    ck_assert_int_eq(sqlite3_open_v2(lab.store, &db, SQLITE_OPEN_READWRITE, NULL), SQLITE_OK);
-    ck_assert_int_eq(sqlite3_busy_timeout(db, 5000), SQLITE_OK);
-    ck_assert_msg(sqlite3_exec(db, statement, NULL, NULL, &why) == SQLITE_OK, "%s", why);
-    ck_assert_int_eq(sqlite3_changes(db), 1);
-    ck_assert_int_eq(sqlite3_close(db), SQLITE_OK);
+    ck_assert_int_eq(lab_sql(lab.store, statement), 1);
 }
 
 static void state_is(const char *serial, unsigned version, enum kl_tmk_state expected)

@@ -464,3 +464,20 @@ char *lab_store_dump(struct lab *lab)
     ck_assert_int_eq(fclose(f), 0);
     return out;
 }
+
+/* ---- Past our own programs ---- */
+
+int lab_sql(const char *path, const char *statements)
+{
+    sqlite3 *db = NULL;
+    char *why = NULL;
+    int changes;
+
+    ck_assert_int_eq(sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE, NULL), SQLITE_OK);
+    ck_assert_int_eq(sqlite3_busy_timeout(db, 5000), SQLITE_OK);
+    ck_assert_msg(sqlite3_exec(db, statements, NULL, NULL, &why) == SQLITE_OK, "%s: %s", statements,
+                  why);
+    changes = sqlite3_changes(db);
+    ck_assert_int_eq(sqlite3_close(db), SQLITE_OK);
+    return changes;
+}

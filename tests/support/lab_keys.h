@@ -77,4 +77,10 @@ void lab_keys_work(struct lab *lab, const char *serial);
 /* Every row of the store, audit trail included, as text to be compared; malloc'ed. */
 char *lab_store_dump(struct lab *lab);
 
+/* ---- Past our own programs ---- */
+
+/* Statements on the store at that path, as whoever can write its file could run them. Returns how
+ * many rows the last of them changed. */
+int lab_sql(const char *path, const char *statements);
+
 #endif
