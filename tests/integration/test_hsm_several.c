@@ -176,8 +176,8 @@ END_TEST
 /* A token of that name and PIN, with keys of its own. */
 START_TEST(other_keys_are_refused)
 {
-    char other[PATH_MAX], conf[PATH_MAX + 64], path[PATH_MAX], so[PATH_MAX + 8], pin[PATH_MAX + 8];
-    char work[PATH_MAX], env_conf[PATH_MAX + 32];
+    char other[PATH_MAX], conf[PATH_MAX + 64], path[PATH_MAX], so[PATH_MAX + 8];
+    char env_conf[PATH_MAX + 32];
 
     begin("other-keys");
     /* Its keys are made with the first HSM's settings, in a token directory of its own. */
@@ -186,11 +186,9 @@ START_TEST(other_keys_are_refused)
     file_write(second_conf, conf, strlen(conf), 0600);
     snprintf(env_conf, sizeof env_conf, "SOFTHSM2_CONF=%s", second_conf);
     snprintf(so, sizeof so, "file:%s", file_path(path, lab.dir, "loader-so.pin"));
-    snprintf(pin, sizeof pin, "file:%s", file_path(work, lab.dir, "loader.pin"));
-    (void)pin;
-    lab_ctl(&lab, "--hsm", "2", "token", "init", "--so-pin-source", so, NULL);
-    lab_ctl(&lab, "--hsm", "2", "key", "generate", "--label", LAB_WORK_KEY, "--key", "rsa-2048",
-            NULL);
+    free(lab_ctl(&lab, "--hsm", "2", "token", "init", "--so-pin-source", so, NULL));
+    free(lab_ctl(&lab, "--hsm", "2", "key", "generate", "--label", LAB_WORK_KEY, "--key",
+                 "rsa-2048", NULL));
     lab_terminal(&lab, "T1", "tdes2");
     lab_start(&lab);
     ck_assert(lab_logged(&lab, "event=worker-start-failed hsm=hsm-2", 20));

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "tests/support/lab_trust.h"
+#include "tests/support/objects.h"
 #include "tests/support/party.h"
 #include "tests/support/suite.h"
 
@@ -186,9 +187,11 @@ static void killed_rotation(const char *to, int aimed)
                                 to,
                                 NULL};
     char env[PATH_MAX + 32];
+    struct objects_token token;
     struct proc proc;
     unsigned random;
 
+    objects_keep_token(file_path(env, party.lab.dir, "hsm"), &token);
     snprintf(env, sizeof(env), "SOFTHSM2_CONF=%s/hsm/softhsm2.conf", party.lab.dir);
     ck_assert_int_eq(getrandom(&random, sizeof(random), 0), sizeof(random));
     proc_spawn(&proc, party.lab.logs, (const char *const[]){env, NULL}, argv);
@@ -200,6 +203,9 @@ static void killed_rotation(const char *to, int aimed)
         usleep(random % 150000);
     }
     proc_kill(&proc);
+    if (objects_mend_token(&token)) {
+        printf("killed within C_Login: SoftHSM's token file had to be put back\n");
+    }
 }
 
 /* Rotations one after another, each cut off some times before it is let through. */
