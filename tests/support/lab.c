@@ -416,7 +416,7 @@ unsigned lab_log_count(struct lab *lab, const char *wanted)
 
 /* ---- keyloaderctl ---- */
 
-static int run_ctl(struct lab *lab, va_list ap, struct proc *proc)
+static void start_ctl(struct lab *lab, va_list ap, struct proc *proc)
 {
     char role[PATH_MAX];
     const char *argv[PROC_ARGS] = {lab_built("bin/keyloaderctl"), "-c", lab->conf};
@@ -424,7 +424,20 @@ static int run_ctl(struct lab *lab, va_list ap, struct proc *proc)
         ck_assert_uint_lt(n, PROC_ARGS - 1);
     }
     spawn_as(lab, file_path(role, lab->dir, "hsm"), proc, argv);
+}
+
+static int run_ctl(struct lab *lab, va_list ap, struct proc *proc)
+{
+    start_ctl(lab, ap, proc);
     return proc_wait(proc, RUN_SECONDS);
+}
+
+void lab_ctl_start(struct lab *lab, struct proc *proc, ...)
+{
+    va_list ap;
+    va_start(ap, proc);
+    start_ctl(lab, ap, proc);
+    va_end(ap);
 }
 
 char *lab_ctl(struct lab *lab, ...)

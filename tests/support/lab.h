@@ -85,6 +85,8 @@ unsigned lab_log_count(struct lab *lab, const char *text); /* how often it has *
 char *lab_ctl(struct lab *lab, ...) __attribute__((sentinel));
 /* The same, and whatever its status. */
 int lab_ctl_status(struct lab *lab, ...) __attribute__((sentinel));
+/* Only starts it. */
+void lab_ctl_start(struct lab *lab, struct proc *proc, ...) __attribute__((sentinel));
 
 /* Registers SERIAL (PIN pad "P" + SERIAL) and makes the terminal with our root. */
 void lab_terminal(struct lab *lab, const char *serial, const char *alg);
