@@ -13,9 +13,9 @@
 #include <unistd.h>
 
 #include "tests/support/lab_trust.h"
-#include "tests/support/objects.h"
 #include "tests/support/party.h"
 #include "tests/support/suite.h"
+#include "tests/support/tokens.h"
 
 #define OLD "tmk-storage" /* the default */
 #define KILLS 15
@@ -187,11 +187,11 @@ static void killed_rotation(const char *to, int aimed)
                                 to,
                                 NULL};
     char env[PATH_MAX + 32];
-    struct objects_token token;
+    struct tokens tokens = {0};
     struct proc proc;
     unsigned random;
 
-    objects_keep_token(file_path(env, party.lab.dir, "hsm"), &token);
+    tokens_keep(&tokens, &party.lab);
     snprintf(env, sizeof(env), "SOFTHSM2_CONF=%s/hsm/softhsm2.conf", party.lab.dir);
     ck_assert_int_eq(getrandom(&random, sizeof(random), 0), sizeof(random));
     proc_spawn(&proc, party.lab.logs, (const char *const[]){env, NULL}, argv);
@@ -203,9 +203,8 @@ static void killed_rotation(const char *to, int aimed)
         usleep(random % 150000);
     }
     proc_kill(&proc);
-    if (objects_mend_token(&token)) {
-        printf("killed within C_Login: SoftHSM's token file had to be put back\n");
-    }
+    tokens_mend(&tokens, "hsm");
+    tokens_forget(&tokens);
 }
 
 /* Rotations one after another, each cut off some times before it is let through. */

@@ -9,7 +9,7 @@
 
 #include "tests/support/lab.h"
 
-#define TOKENS_MAX 32
+#define TOKENS_MAX 64
 
 struct tokens {
     size_t count;
