@@ -26,7 +26,7 @@ struct kl_option {
     enum kl_rc (*take)(const char *value, void *out, struct kl_err *err);
     void *out;
 };
-#define KL_OPTIONS_MAX 16 /* in a table */
+#define KL_OPTIONS_MAX 40 /* in a table */
 
 /* Parses a command line by a table (NULL: there are no options): argv[0] is the command's name,
  * then come options and operands in any order; "--" ends the options. `operands` says which must be

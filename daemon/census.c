@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "conf/log.h"
+#include "proto/clock.h"
 
 struct kl_census_taker {
     struct kl_unit unit; /* first: the committer's view of this */
@@ -20,7 +21,7 @@ static enum kl_rc take(struct kl_unit *unit, struct kl_store *store, struct kl_e
     struct kl_census_taker *taker = (struct kl_census_taker *)unit;
     struct kl_census *census = &taker->census;
     uint8_t hash[KL_HASH_LEN];
-    int64_t began = kl_histogram_clock();
+    int64_t began = kl_clock_us();
     enum kl_rc rc;
 
     census->time = (int64_t)time(NULL);
@@ -32,7 +33,7 @@ static enum kl_rc take(struct kl_unit *unit, struct kl_store *store, struct kl_e
         rc = kl_store_space(store, &census->store_bytes, &census->free_bytes, &census->disk_bytes,
                             err);
     }
-    taker->took_us = kl_histogram_clock() - began;
+    taker->took_us = kl_clock_us() - began;
     return rc;
 }
 

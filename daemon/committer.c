@@ -267,7 +267,7 @@ static void note_times(struct kl_committer *committer, int durable, int64_t bega
 {
     pthread_mutex_lock(&committer->lock);
     if (durable) {
-        kl_histogram_add(&committer->commit, KL_HISTOGRAM_TIME, kl_histogram_clock() - began);
+        kl_histogram_add(&committer->commit, KL_HISTOGRAM_TIME, kl_clock_us() - began);
         kl_histogram_add(&committer->batch, KL_HISTOGRAM_COUNT, units);
     } else {
         committer->failed++;
@@ -280,7 +280,7 @@ static void run_batch(struct kl_committer *committer, struct unit_list *batch)
     struct kl_err cause = KL_ERR_INIT;
     struct kl_unit *unit;
     size_t failed = 0;
-    int64_t began = kl_histogram_clock(), units = 0;
+    int64_t began = kl_clock_us(), units = 0;
     int durable;
 
     TAILQ_FOREACH(unit, batch, link)
@@ -363,8 +363,7 @@ static void report_finished(struct kl_committer *committer)
     pthread_mutex_unlock(&committer->lock);
     while ((unit = TAILQ_FIRST(&finished)) != NULL) {
         TAILQ_REMOVE(&finished, unit, link);
-        kl_histogram_add(&committer->unit, KL_HISTOGRAM_TIME,
-                         kl_histogram_clock() - unit->queued_us);
+        kl_histogram_add(&committer->unit, KL_HISTOGRAM_TIME, kl_clock_us() - unit->queued_us);
         unit->done(unit);
     }
     watch_health(committer);
@@ -471,7 +470,7 @@ enum kl_rc kl_committer_submit(struct kl_committer *committer, struct kl_unit *u
     if (committer == NULL) {
         return kl_committer_ready(committer, err);
     }
-    unit->queued_us = kl_histogram_clock();
+    unit->queued_us = kl_clock_us();
     pthread_mutex_lock(&committer->lock);
     full = committer->waiting_count >= KL_COMMITTER_MAX;
     if (!full) {

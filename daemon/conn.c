@@ -57,7 +57,7 @@ static void arm_timer(struct kl_conn *conn)
 
 void kl_conn_enter(struct kl_conn *conn, enum kl_conn_state state)
 {
-    int64_t now = kl_histogram_clock();
+    int64_t now = kl_clock_us();
 
     if (conn->since_us > 0) {
         kl_histogram_add(&conn->service->metrics.state_time[conn->state], KL_HISTOGRAM_TIME,

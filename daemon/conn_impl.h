@@ -64,7 +64,7 @@ struct kl_conn {
     enum kl_conn_state state;
     int64_t started_ms;
     int64_t heard_ms; /* when the present wait for the peer began */
-    int64_t since_us; /* kl_histogram_clock() at which the present state began */
+    int64_t since_us; /* kl_clock_us() at which the present state began */
     kl_conn_closed_fn closed;
     void *arg;
     struct kl_exchange *exchange;   /* of a load */

@@ -2,8 +2,6 @@
 /* Distributions in fixed buckets. */
 #include "daemon/histogram.h"
 
-#include <time.h>
-
 static const uint64_t time_bounds[] = {500,     1000,     2500,     5000,    10000,   25000,
                                        50000,   100000,   250000,   500000,  1000000, 2500000,
                                        5000000, 10000000, 30000000, 60000000};
@@ -48,12 +46,4 @@ double kl_histogram_quantile(const struct kl_histogram *histogram, enum kl_histo
         from = (double)bounds[i];
     }
     return histogram->count > 0 ? from : 0;
-}
-
-int64_t kl_histogram_clock(void)
-{
-    struct timespec ts;
-
-    clock_gettime(CLOCK_MONOTONIC, &ts); /* cannot fail for this clock */
-    return (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
 }

@@ -33,7 +33,4 @@ void kl_histogram_add(struct kl_histogram *histogram, enum kl_histogram_of of, i
 double kl_histogram_quantile(const struct kl_histogram *histogram, enum kl_histogram_of of,
                              double share);
 
-/* CLOCK_MONOTONIC in microseconds. */
-int64_t kl_histogram_clock(void);
-
 #endif

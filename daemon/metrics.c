@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* What the daemon counts. */
 #include "daemon/metrics.h"
+#include "proto/clock.h"
 
 #include <stdio.h>
 #include <time.h>
@@ -55,8 +56,7 @@ const char *kl_job_group_name(enum kl_job_group group)
 
 void kl_metrics_init(struct kl_metrics *metrics)
 {
-    *metrics =
-        (struct kl_metrics){.started = (int64_t)time(NULL), .started_us = kl_histogram_clock()};
+    *metrics = (struct kl_metrics){.started = (int64_t)time(NULL), .started_us = kl_clock_us()};
 }
 
 void kl_metrics_session(struct kl_metrics *metrics, enum kl_session_kind kind,

@@ -85,7 +85,7 @@ struct kl_census {
 
 struct kl_metrics {
     int64_t started;                                                      /* Unix */
-    int64_t started_us;                                                   /* kl_histogram_clock() */
+    int64_t started_us;                                                   /* kl_clock_us() */
     uint64_t sessions[KL_SESSION_KINDS][KL_OUTCOMES][KL_SUITE_COUNT + 1]; /* suite 0: none yet */
     struct kl_histogram session_time[KL_SESSION_KINDS]; /* of those that are done */
     struct kl_histogram state_time[KL_METRICS_STATES];  /* in each state of a connection */

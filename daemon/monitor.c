@@ -12,6 +12,7 @@
 #include "daemon/monitor_http.h"
 #include "daemon/monitor_where.h"
 #include "daemon/status.h"
+#include "proto/clock.h"
 
 struct kl_monitor {
     struct kl_service *service;
@@ -40,7 +41,7 @@ static struct kl_monitor_view *make_view(const struct kl_service *service)
         return NULL;
     }
     atomic_init(&view->references, 1);
-    view->made_us = kl_histogram_clock();
+    view->made_us = kl_clock_us();
     view->metrics = kl_metrics_text(service, &view->metrics_len);
     view->status = as_text(kl_status_json(service));
     readiness = kl_status_ready(service);

@@ -24,6 +24,7 @@
 #include "daemon/exposition.h"
 #include "daemon/status_page.h"
 #include "daemon/thread.h"
+#include "proto/clock.h"
 
 #define TICK_MS 100
 #define IDLE_S 5 /* of a client */
@@ -86,7 +87,7 @@ void kl_monitor_http_publish(struct kl_monitor_http *http, struct kl_monitor_vie
 
 static int is_stale(const struct kl_monitor_view *view)
 {
-    return kl_histogram_clock() - view->made_us > KL_MONITOR_STALE_S * (int64_t)1000000;
+    return kl_clock_us() - view->made_us > KL_MONITOR_STALE_S * (int64_t)1000000;
 }
 
 /* ---- Connections ---- */
@@ -102,7 +103,7 @@ static int slot_over(const struct slot *slot)
 /* Lets go of what evhttp has done with, ends what has had its time. How many are left. */
 static size_t look_at_slots(struct kl_monitor_http *http)
 {
-    int64_t now = kl_histogram_clock();
+    int64_t now = kl_clock_us();
     size_t used = 0;
 
     for (size_t i = 0; i < KL_MONITOR_CONNECTIONS; i++) {
@@ -168,7 +169,7 @@ static struct bufferevent *make_connection(struct event_base *base, void *arg)
         struct slot *slot = &http->slots[i];
         if (slot->bev == NULL) {
             bufferevent_incref(bev);
-            *slot = (struct slot){bev, kl_histogram_clock()};
+            *slot = (struct slot){bev, kl_clock_us()};
             /* Not slot_over yet: evhttp sets its argument before it comes back to the loop. */
             bufferevent_setcb(bev, NULL, NULL, NULL, http);
             break;

@@ -22,7 +22,7 @@
 /* What is to be seen. Immutable once published; freed with its last reference. */
 struct kl_monitor_view {
     _Atomic unsigned references;
-    int64_t made_us; /* kl_histogram_clock() */
+    int64_t made_us; /* kl_clock_us() */
     int ready;
     char *metrics, *status, *readiness; /* malloc'ed; text, JSON, JSON */
     size_t metrics_len;

@@ -9,6 +9,7 @@
 #include "daemon/conn.h"
 #include "daemon/ctl_list.h"
 #include "daemon/trail.h"
+#include "proto/clock.h"
 
 static json_int_t number(uint64_t value)
 {
@@ -236,7 +237,7 @@ json_t *kl_status_ready(const struct kl_service *service)
 json_t *kl_status_json(const struct kl_service *service)
 {
     const struct kl_metrics *metrics = &service->metrics;
-    int64_t up = (kl_histogram_clock() - metrics->started_us) / 1000000;
+    int64_t up = (kl_clock_us() - metrics->started_us) / 1000000;
 
     json_t *out =
         json_pack("{s:s, s:i, s:o, s:o, s:I, s:b, s:o,"

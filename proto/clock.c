@@ -4,10 +4,15 @@
 
 #include <time.h>
 
-int64_t kl_clock_ms(void)
+int64_t kl_clock_us(void)
 {
     struct timespec ts;
 
     (void)clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+    return (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
+}
+
+int64_t kl_clock_ms(void)
+{
+    return kl_clock_us() / 1000;
 }

@@ -7,5 +7,7 @@
 
 /* Milliseconds of CLOCK_MONOTONIC: only differences mean anything. Any thread; cannot fail. */
 int64_t kl_clock_ms(void);
+/* The same in microseconds. */
+int64_t kl_clock_us(void);
 
 #endif

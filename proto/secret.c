@@ -22,6 +22,8 @@ struct kl_secret {
     uint8_t *data; /* in the secure heap */
 };
 
+static size_t heap_size = HEAP_SIZE; /* set by kl_secret_reserve, before there are threads */
+
 static enum kl_rc open_heap(struct kl_err *err)
 {
     static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -33,7 +35,7 @@ static enum kl_rc open_heap(struct kl_err *err)
         goto out;
     }
     errno = 0;
-    result = CRYPTO_secure_malloc_init(HEAP_SIZE, HEAP_UNIT);
+    result = CRYPTO_secure_malloc_init(heap_size, HEAP_UNIT);
     if (result == 1) {
         goto out;
     }
@@ -41,7 +43,7 @@ static enum kl_rc open_heap(struct kl_err *err)
                        "CRYPTO_secure_malloc_init",
                        "cannot lock %zu KiB of memory for secrets: raise RLIMIT_MEMLOCK "
                        "(ulimit -l, or LimitMEMLOCK= in the service unit)",
-                       HEAP_SIZE / 1024);
+                       heap_size / 1024);
     if (result == 2) { /* made, but not locked */
         CRYPTO_secure_malloc_done();
     }
@@ -62,6 +64,27 @@ enum kl_rc kl_secret_setup(struct kl_err *err)
         kl_err_errno(err, "prctl", "cannot forbid ptrace and core files");
         return err->rc = KL_ERR_SYSTEM;
     }
+    return open_heap(err);
+}
+
+enum kl_rc kl_secret_reserve(size_t bytes, struct kl_err *err)
+{
+    size_t size = heap_size;
+
+    while (size < bytes && size < KL_SECRET_HEAP_MAX) {
+        size *= 2;
+    }
+    if (bytes > size) {
+        return kl_err_set(err, KL_ERR_INTERNAL, "a heap of %zu bytes for secrets is too large",
+                          bytes);
+    }
+    if (size == heap_size) {
+        return KL_OK;
+    }
+    if (CRYPTO_secure_malloc_initialized() && !CRYPTO_secure_malloc_done()) {
+        return kl_err_set(err, KL_ERR_INTERNAL, "the heap for secrets is in use already");
+    }
+    heap_size = size;
     return open_heap(err);
 }
 

@@ -19,6 +19,12 @@ struct kl_secret;
  * KL_ERR_SYSTEM if memory cannot be locked: raise RLIMIT_MEMLOCK. */
 enum kl_rc kl_secret_setup(struct kl_err *err) KL_MUST_CHECK;
 
+/* Makes that heap hold at least `bytes` (up to KL_SECRET_HEAP_MAX), for a program with very many
+ * secrets. Before the first secret and the first random number. KL_ERR_SYSTEM as above;
+ * KL_ERR_INTERNAL if the heap is in use already. */
+#define KL_SECRET_HEAP_MAX ((size_t)1 << 30)
+enum kl_rc kl_secret_reserve(size_t bytes, struct kl_err *err) KL_MUST_CHECK;
+
 /* A zeroed buffer of `capacity` bytes, 1 to 65536; its length starts at 0. The caller owns it. */
 enum kl_rc kl_secret_new(size_t capacity, struct kl_secret **out, struct kl_err *err) KL_MUST_CHECK;
 void kl_secret_free(struct kl_secret *secret); /* wipes; takes NULL */

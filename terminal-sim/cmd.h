@@ -23,6 +23,8 @@ enum kl_rc kl_terminal_cmd_device_key(int argc, char **argv, int *status, struct
 enum kl_rc kl_terminal_cmd_sign_in(int argc, char **argv, int *status, struct kl_err *err);
 enum kl_rc kl_terminal_cmd_pin_block(int argc, char **argv, int *status, struct kl_err *err);
 enum kl_rc kl_terminal_cmd_mac(int argc, char **argv, int *status, struct kl_err *err);
+/* *status 1: loads failed that were not to. */
+enum kl_rc kl_terminal_cmd_fleet(int argc, char **argv, int *status, struct kl_err *err);
 
 #define KL_TERMINAL_TIMEOUT_DEFAULT 15 /* seconds */
 #define KL_TERMINAL_TIMEOUT_MAX 3600

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * A PIN pad in memory: OpenSSL does the arithmetic and all keys stand in one block of the locked,
- * wiped heap, small enough for thousands of pads in one process. Its TMKs die with it.
+ * A PIN pad in memory: OpenSSL does the arithmetic and all keys stand in the locked, wiped heap,
+ * each only for as long as there is one, so that it has room for the pads of very many terminals.
+ * Its TMKs die with it.
  */
 #include <openssl/core_names.h>
 #include <openssl/rand.h>
@@ -12,7 +13,6 @@
 #include "terminal-sim/pinpad_memory.h"
 
 #define KEY_LEN KL_MEMORY_KEY_LEN
-#define SLOTS (KL_PURPOSE_COUNT + KL_PINPAD_TMK_MAX + 2 * KL_MEMORY_PAIRS)
 _Static_assert(KL_TMK_LEN_MAX <= KEY_LEN, "a TMK fits its slot");
 
 struct kl_memory_pad *kl_memory_of(struct kl_pinpad *pad)
@@ -20,24 +20,34 @@ struct kl_memory_pad *kl_memory_of(struct kl_pinpad *pad)
     return (struct kl_memory_pad *)pad;
 }
 
-static uint8_t *slot(struct kl_memory_pad *self, size_t i)
+enum kl_rc kl_memory_key_new(struct kl_memory_pad *self, size_t slot, uint8_t **key,
+                             struct kl_err *err)
 {
-    return kl_secret_data(self->keys) + i * KEY_LEN;
+    enum kl_rc rc = self->keys[slot] ? KL_OK : kl_secret_new(KEY_LEN, &self->keys[slot], err);
+
+    if (!rc) {
+        *key = kl_secret_data(self->keys[slot]);
+    }
+    return rc;
 }
 
-uint8_t *kl_memory_session_key(struct kl_memory_pad *self, enum kl_purpose purpose)
+void kl_memory_key_drop(struct kl_memory_pad *self, size_t slot)
 {
-    return slot(self, (size_t)purpose);
+    kl_secret_free(self->keys[slot]);
+    self->keys[slot] = NULL;
 }
 
-static uint8_t *tmk_slot(struct kl_memory_pad *self, size_t i)
+/* One that this load or session has: each kind of them has others. */
+static enum kl_rc session_key(struct kl_pinpad *pad, enum kl_purpose purpose, const uint8_t **key,
+                              struct kl_err *err)
 {
-    return slot(self, KL_PURPOSE_COUNT + i);
-}
+    struct kl_secret *found = kl_memory_of(pad)->keys[purpose];
 
-uint8_t *kl_memory_pair_key(struct kl_memory_pad *self, size_t i, int mak)
-{
-    return slot(self, KL_PURPOSE_COUNT + KL_PINPAD_TMK_MAX + 2 * i + (mak != 0));
+    if (!found) {
+        return kl_err_set(err, KL_ERR_INTERNAL, "what is under way in the PIN pad has no such key");
+    }
+    *key = kl_secret_data(found);
+    return KL_OK;
 }
 
 static size_t index_of(struct kl_memory_pad *self, const struct kl_pinpad_tmk *tmk)
@@ -52,7 +62,7 @@ static size_t index_of(struct kl_memory_pad *self, const struct kl_pinpad_tmk *t
 
 uint8_t *kl_memory_tmk(struct kl_memory_pad *self, const struct kl_pinpad_tmk *tmk)
 {
-    return tmk_slot(self, index_of(self, tmk));
+    return kl_secret_data(self->keys[KL_MEMORY_TMK_SLOT(index_of(self, tmk))]);
 }
 
 /* ---- One-shot OpenSSL operations ---- */
@@ -160,7 +170,9 @@ enum kl_rc kl_memory_compute_kcv(enum kl_alg alg, const uint8_t *key, size_t kcv
 static void memory_free(struct kl_pinpad *pad)
 {
     EVP_PKEY_free(kl_memory_of(pad)->device);
-    kl_secret_free(kl_memory_of(pad)->keys);
+    for (size_t i = 0; i < KL_MEMORY_SLOTS; i++) {
+        kl_memory_key_drop(kl_memory_of(pad), i);
+    }
     free(pad);
 }
 
@@ -180,11 +192,14 @@ enum kl_rc kl_memory_derive(struct kl_memory_pad *self, enum kl_purpose from, en
     const EVP_CIPHER *cipher = base_len == 16   ? EVP_aes_128_ecb()
                                : base_len == 24 ? EVP_aes_192_ecb()
                                                 : EVP_aes_256_ecb();
+    uint8_t *key = NULL;
     enum kl_rc rc = KL_OK;
 
-    for (int i = (int)from; !rc && i <= (int)to; i++) {
-        rc = kl_memory_ecb(cipher, 1, base, labels->of[i], KL_HASH_LEN,
-                           kl_memory_session_key(self, (enum kl_purpose)i), err);
+    for (size_t i = (size_t)from; !rc && i <= (size_t)to; i++) {
+        rc = kl_memory_key_new(self, i, &key, err);
+        if (!rc) {
+            rc = kl_memory_ecb(cipher, 1, base, labels->of[i], KL_HASH_LEN, key, err);
+        }
     }
     return rc;
 }
@@ -237,6 +252,7 @@ static enum kl_rc memory_start_classic(struct kl_pinpad *pad, EVP_PKEY *work,
 {
     struct kl_memory_pad *self = kl_memory_of(pad);
     struct kl_secret *rnd1 = NULL;
+    uint8_t *wrap = NULL;
     enum kl_rc rc = draw_rnd1(pad, rnd2, &rnd1, err);
 
     if (!rc) {
@@ -244,7 +260,10 @@ static enum kl_rc memory_start_classic(struct kl_pinpad *pad, EVP_PKEY *work,
                               KL_RND1_LEN, labels, err);
     }
     if (!rc) {
-        memcpy(kl_memory_session_key(self, KL_PURPOSE_WRAP), kl_secret_data(rnd1), KL_RND1_LEN);
+        rc = kl_memory_key_new(self, KL_PURPOSE_WRAP, &wrap, err);
+    }
+    if (!rc) {
+        memcpy(wrap, kl_secret_data(rnd1), KL_RND1_LEN);
         rc = kl_rsa_oaep_encrypt(work, hash, kl_secret_data(rnd1), kl_secret_len(rnd1), c_rnd1,
                                  c_rnd1_len, err);
     }
@@ -336,10 +355,15 @@ static enum kl_rc memory_start_ec(struct kl_pinpad *pad, EVP_PKEY *work,
 static enum kl_rc memory_seal(struct kl_pinpad *pad, const uint8_t *iv, const uint8_t *t0,
                               const uint8_t *rnd2, uint8_t *out, struct kl_err *err)
 {
-    uint8_t *key = kl_memory_session_key(kl_memory_of(pad), KL_PURPOSE_NONCE);
-    EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
+    const uint8_t *key = NULL;
+    EVP_CIPHER_CTX *ctx;
     int n, ok;
+    enum kl_rc rc = session_key(pad, KL_PURPOSE_NONCE, &key, err);
 
+    if (rc) {
+        return rc;
+    }
+    ctx = EVP_CIPHER_CTX_new();
     ok = ctx && EVP_EncryptInit_ex2(ctx, EVP_aes_256_gcm(), key, iv, NULL) &&
          EVP_EncryptUpdate(ctx, NULL, &n, t0, KL_HASH_LEN) &&
          EVP_EncryptUpdate(ctx, out, &n, rnd2, KL_RND2_LEN) &&
@@ -353,11 +377,14 @@ static enum kl_rc memory_kcv(struct kl_pinpad *pad, enum kl_alg alg, const uint8
                              size_t ctmk_len, size_t kcv_len, uint8_t *kcv, struct kl_err *err)
 {
     struct kl_secret *tmk = NULL;
-    enum kl_rc rc = kl_secret_new(KL_TMK_LEN_MAX, &tmk, err);
+    const uint8_t *wrap = NULL;
+    enum kl_rc rc = session_key(pad, KL_PURPOSE_WRAP, &wrap, err);
 
     if (!rc) {
-        rc = kl_memory_unwrap(kl_memory_session_key(kl_memory_of(pad), KL_PURPOSE_WRAP), KEY_LEN,
-                              ctmk, ctmk_len, kl_secret_data(tmk), err);
+        rc = kl_secret_new(KL_TMK_LEN_MAX, &tmk, err);
+    }
+    if (!rc) {
+        rc = kl_memory_unwrap(wrap, KEY_LEN, ctmk, ctmk_len, kl_secret_data(tmk), err);
     }
     if (!rc) {
         rc = kl_memory_compute_kcv(alg, kl_secret_data(tmk), kcv_len, kcv, err);
@@ -370,16 +397,22 @@ static enum kl_rc memory_keep(struct kl_pinpad *pad, const struct kl_pinpad_tmk 
                               const uint8_t *ctmk, size_t ctmk_len, struct kl_err *err)
 {
     struct kl_memory_pad *self = kl_memory_of(pad);
+    const uint8_t *wrap = NULL;
+    uint8_t *key = NULL;
     size_t i = 0;
-    enum kl_rc rc;
+    enum kl_rc rc = session_key(pad, KL_PURPOSE_WRAP, &wrap, err);
 
     while (self->used[i]) { /* pinpad.c has seen that one is free */
         i++;
     }
-    rc = kl_memory_unwrap(kl_memory_session_key(self, KL_PURPOSE_WRAP), KEY_LEN, ctmk, ctmk_len,
-                          tmk_slot(self, i), err);
+    if (!rc) {
+        rc = kl_memory_key_new(self, KL_MEMORY_TMK_SLOT(i), &key, err);
+    }
+    if (!rc) {
+        rc = kl_memory_unwrap(wrap, KEY_LEN, ctmk, ctmk_len, key, err);
+    }
     if (rc) {
-        kl_wipe(tmk_slot(self, i), KEY_LEN);
+        kl_memory_key_drop(self, KL_MEMORY_TMK_SLOT(i));
         return rc;
     }
     self->tmks[i] = *tmk;
@@ -390,14 +423,17 @@ static enum kl_rc memory_keep(struct kl_pinpad *pad, const struct kl_pinpad_tmk 
 static enum kl_rc memory_mac(struct kl_pinpad *pad, enum kl_purpose purpose, const uint8_t *in,
                              size_t len, uint8_t *mac, struct kl_err *err)
 {
-    return kl_memory_cmac(kl_memory_session_key(kl_memory_of(pad), purpose), KEY_LEN, in, len, mac,
-                          err);
+    const uint8_t *key = NULL;
+    enum kl_rc rc = session_key(pad, purpose, &key, err);
+
+    return rc ? rc : kl_memory_cmac(key, KEY_LEN, in, len, mac, err);
 }
 
 static void memory_end(struct kl_pinpad *pad)
 {
-    kl_wipe(kl_memory_session_key(kl_memory_of(pad), KL_PURPOSE_WRAP),
-            (size_t)KL_PURPOSE_COUNT * KEY_LEN);
+    for (size_t i = 0; i < KL_PURPOSE_COUNT; i++) {
+        kl_memory_key_drop(kl_memory_of(pad), i);
+    }
 }
 
 static enum kl_rc memory_list(struct kl_pinpad *pad, struct kl_pinpad_tmk *out, size_t *count,
@@ -423,7 +459,7 @@ static enum kl_rc memory_destroy(struct kl_pinpad *pad, const struct kl_pinpad_t
     size_t i = index_of(self, tmk);
 
     (void)err;
-    kl_wipe(tmk_slot(self, i), KEY_LEN);
+    kl_memory_key_drop(self, KL_MEMORY_TMK_SLOT(i));
     self->used[i] = 0;
     return KL_OK;
 }
@@ -461,15 +497,9 @@ static const struct kl_pinpad_ops memory_ops = {
 enum kl_rc kl_pinpad_memory_new(struct kl_pinpad **out, struct kl_err *err)
 {
     struct kl_memory_pad *self = calloc(1, sizeof(*self));
-    enum kl_rc rc;
 
     if (!self) {
         return kl_err_set(err, KL_ERR_MEMORY, "no memory for a PIN pad");
-    }
-    rc = kl_secret_new(SLOTS * KEY_LEN, &self->keys, err);
-    if (rc) {
-        free(self);
-        return rc;
     }
     self->base.ops = &memory_ops;
     *out = &self->base;

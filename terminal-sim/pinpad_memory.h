@@ -9,10 +9,14 @@
 #define KL_MEMORY_KEY_LEN 32 /* AES-256; also room for the longest TMK */
 #define KL_MEMORY_PAIRS 2    /* working keys: in use, and of a sign-in under way */
 
+/* Places for keys: the session's by enum kl_purpose, the TMKs, PIK and MAK of each pair. */
+#define KL_MEMORY_TMK_SLOT(i) (KL_PURPOSE_COUNT + (i))
+#define KL_MEMORY_PAIR_SLOT(i, mak) (KL_PURPOSE_COUNT + KL_PINPAD_TMK_MAX + 2 * (i) + ((mak) != 0))
+#define KL_MEMORY_SLOTS KL_MEMORY_PAIR_SLOT(KL_MEMORY_PAIRS, 0)
+
 struct kl_memory_pad {
     struct kl_pinpad base;
-    /* One slot each: the session keys by enum kl_purpose, the TMKs, PIK and MAK of each pair. */
-    struct kl_secret *keys;
+    struct kl_secret *keys[KL_MEMORY_SLOTS]; /* NULL = none there */
     int used[KL_PINPAD_TMK_MAX];
     struct kl_pinpad_tmk tmks[KL_PINPAD_TMK_MAX];
     struct kl_pinpad_pair pairs[KL_MEMORY_PAIRS]; /* number 0 = none */
@@ -20,10 +24,13 @@ struct kl_memory_pad {
 };
 
 struct kl_memory_pad *kl_memory_of(struct kl_pinpad *pad);
-uint8_t *kl_memory_session_key(struct kl_memory_pad *self, enum kl_purpose purpose);
+/* A place's KL_MEMORY_KEY_LEN bytes, to be written; taken from the locked heap if there is no key
+ * yet. KL_ERR_MEMORY. */
+enum kl_rc kl_memory_key_new(struct kl_memory_pad *self, size_t slot, uint8_t **key,
+                             struct kl_err *err) KL_MUST_CHECK;
+void kl_memory_key_drop(struct kl_memory_pad *self, size_t slot); /* wipes and gives back */
 /* Of a TMK that the pad lists. */
 uint8_t *kl_memory_tmk(struct kl_memory_pad *self, const struct kl_pinpad_tmk *tmk);
-uint8_t *kl_memory_pair_key(struct kl_memory_pad *self, size_t i, int mak);
 
 /* The session keys of these purposes, each AES-ECB(base, label); base has 16, 24 or 32 bytes. */
 enum kl_rc kl_memory_derive(struct kl_memory_pad *self, enum kl_purpose from, enum kl_purpose to,

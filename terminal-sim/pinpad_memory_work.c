@@ -75,8 +75,18 @@ enum kl_rc kl_memory_highest_pair(struct kl_pinpad *pad, uint32_t *number, struc
 
 static void forget_pair(struct kl_memory_pad *self, size_t i)
 {
-    kl_wipe(kl_memory_pair_key(self, i, 0), 2 * KL_MEMORY_KEY_LEN);
+    kl_memory_key_drop(self, KL_MEMORY_PAIR_SLOT(i, 0));
+    kl_memory_key_drop(self, KL_MEMORY_PAIR_SLOT(i, 1));
     memset(&self->pairs[i], 0, sizeof(self->pairs[i]));
+}
+
+static enum kl_rc keep_key(struct kl_memory_pad *self, const struct kl_pinpad_tmk *tmk,
+                           const struct kl_bytes *wrapped, size_t slot, struct kl_err *err)
+{
+    uint8_t *key = NULL;
+    enum kl_rc rc = kl_memory_key_new(self, slot, &key, err);
+
+    return rc ? rc : open_under(self, tmk, wrapped->data, wrapped->len, key, err);
 }
 
 enum kl_rc kl_memory_keep_pair(struct kl_pinpad *pad, const struct kl_pinpad_tmk *tmk,
@@ -93,9 +103,9 @@ enum kl_rc kl_memory_keep_pair(struct kl_pinpad *pad, const struct kl_pinpad_tmk
     if (i == KL_MEMORY_PAIRS) {
         return kl_err_set(err, KL_ERR_REFUSED, "the PIN pad is full of working keys");
     }
-    rc = open_under(self, tmk, pik->data, pik->len, kl_memory_pair_key(self, i, 0), err);
+    rc = keep_key(self, tmk, pik, KL_MEMORY_PAIR_SLOT(i, 0), err);
     if (!rc) {
-        rc = open_under(self, tmk, mak->data, mak->len, kl_memory_pair_key(self, i, 1), err);
+        rc = keep_key(self, tmk, mak, KL_MEMORY_PAIR_SLOT(i, 1), err);
     }
     if (rc) {
         forget_pair(self, i);
@@ -133,7 +143,7 @@ static enum kl_rc find(struct kl_memory_pad *self, const struct kl_pinpad_pair *
         return kl_err_set(err, KL_ERR_KEY, "the PIN pad does not hold working keys number %u",
                           (unsigned)pair->number);
     }
-    *key = kl_memory_pair_key(self, i, mak);
+    *key = kl_secret_data(self->keys[KL_MEMORY_PAIR_SLOT(i, mak)]);
     return KL_OK;
 }
 

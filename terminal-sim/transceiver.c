@@ -98,12 +98,9 @@ static enum kl_rc connect_one(struct kl_transceiver *t, const struct addrinfo *a
     return KL_OK;
 }
 
-enum kl_rc kl_transceiver_open(const char *address, uint64_t seconds, FILE *record,
-                               struct kl_transceiver **out, struct kl_err *err)
+enum kl_rc kl_transceiver_resolve(const char *address, struct addrinfo **out, struct kl_err *err)
 {
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV};
-    struct addrinfo *list = NULL, *ai;
-    struct kl_transceiver *t;
     char host[HOST_MAX];
     const char *port = NULL;
     int gai;
@@ -112,6 +109,19 @@ enum kl_rc kl_transceiver_open(const char *address, uint64_t seconds, FILE *reco
     if (rc) {
         return rc;
     }
+    gai = getaddrinfo(host, port, &hints, out);
+    return gai == 0 ? KL_OK
+                    : kl_err_set(err, KL_ERR_UNAVAILABLE, "'%s' is no host: %s", host,
+                                 gai_strerror(gai));
+}
+
+enum kl_rc kl_transceiver_open(const char *address, uint64_t seconds, FILE *record,
+                               struct kl_transceiver **out, struct kl_err *err)
+{
+    struct addrinfo *list = NULL, *ai;
+    struct kl_transceiver *t;
+    enum kl_rc rc;
+
     t = calloc(1, sizeof(*t));
     if (!t) {
         return kl_err_set(err, KL_ERR_MEMORY, "no memory for a connection");
@@ -119,10 +129,7 @@ enum kl_rc kl_transceiver_open(const char *address, uint64_t seconds, FILE *reco
     t->fd = -1;
     t->record = record;
     t->deadline_ms = kl_clock_ms() + (int64_t)seconds * 1000;
-    gai = getaddrinfo(host, port, &hints, &list);
-    if (gai != 0) {
-        rc = kl_err_set(err, KL_ERR_UNAVAILABLE, "'%s' is no host: %s", host, gai_strerror(gai));
-    }
+    rc = kl_transceiver_resolve(address, &list, err);
     for (ai = list; ai && t->fd < 0; ai = ai->ai_next) {
         rc = connect_one(t, ai, address, err);
     }

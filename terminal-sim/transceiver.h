@@ -6,6 +6,7 @@
 #ifndef KL_TERMINAL_SIM_TRANSCEIVER_H
 #define KL_TERMINAL_SIM_TRANSCEIVER_H
 
+#include <netdb.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -14,6 +15,11 @@
 #include "proto/message.h"
 
 struct kl_transceiver;
+
+/* The addresses of "HOST:PORT" or "[IPV6]:PORT"; the caller frees with freeaddrinfo. KL_ERR_INPUT
+ * (no such form), KL_ERR_UNAVAILABLE (no such host). */
+enum kl_rc kl_transceiver_resolve(const char *address, struct addrinfo **out,
+                                  struct kl_err *err) KL_MUST_CHECK;
 
 /* Connects to "HOST:PORT" or "[IPV6]:PORT", trying every address of it. Everything after, too, must
  * be over within `seconds`. record: where each message sent and received is written, as '>' or '<',

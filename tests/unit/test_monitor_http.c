@@ -14,6 +14,7 @@
 #include "daemon/histogram.h"
 #include "daemon/monitor_http.h"
 #include "daemon/monitor_where.h"
+#include "proto/clock.h"
 #include "tests/support/http.h"
 #include "tests/support/proc.h"
 #include "tests/support/suite.h"
@@ -30,7 +31,7 @@ static struct kl_monitor_view *a_view(const char *metrics, int ready, int64_t ag
 
     ck_assert_ptr_nonnull(view);
     atomic_init(&view->references, 1);
-    view->made_us = kl_histogram_clock() - age_s * 1000000;
+    view->made_us = kl_clock_us() - age_s * 1000000;
     view->ready = ready;
     view->metrics = strdup(metrics);
     view->metrics_len = strlen(metrics);
