@@ -79,6 +79,11 @@ objs     = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 libs     = $(foreach r,$(1),$(BUILD)/lib/libkl-$(r).a)
 
 UNIT  := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/test_*.c))
+# ThreadSanitizer looks at what has threads: every daemon, and these.
+ifneq (,$(findstring thread,$(SAN)))
+UNIT  := $(patsubst tests/%.c,$(BUILD)/tests/%,$(shell grep -lE \
+         '(pthread|thread|committer|monitor_http|relay)\.h"?>?$$' tests/unit/test_*.c))
+endif
 INTEG := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/integration/test_*.c))
 FUZZ  := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/fuzz/fuzz_*.c))
 # A PKCS#11 module is a tool named *_p11.c; the other tools are programs.
@@ -89,7 +94,7 @@ SUPPORT := $(call objs,$(wildcard tests/support/*.c))
 SOURCES := $(wildcard $(addsuffix /*.[ch],$(ROOMS)) tests/*/*.[ch])
 SCRIPTS := $(wildcard .ci/run .ci/*.sh tests/*.sh conf/completion/*.bash conf/debian/*.sh conf/debian/*.postinst conf/debian/*.prerm conf/debian/*.postrm)
 
-.PHONY: all deps tests tools check check-unit check-integration check-asan check-tsan check-docs check-operations check-page fuzz \
+.PHONY: all deps tests tools check check-unit check-integration check-asan check-tsan check-docs check-operations check-page fuzz soak \
         fuzzers         fuzz-run demo lint format vectors man install deb check-package clean
 .SECONDARY:
 .DELETE_ON_ERROR:
@@ -167,6 +172,14 @@ check-asan:
 	@$(MAKE) --no-print-directory NODEPS=1 BUILD=$(BUILD)/asan SAN=address,undefined check
 check-tsan:
 	@$(MAKE) --no-print-directory NODEPS=1 BUILD=$(BUILD)/tsan SAN=thread check
+
+# Mixed load, attacks, reloads, outages and restarts for SOAK_SECONDS; samples in soak.csv.
+SOAK_SECONDS ?= 3600
+soak: all $(BUILD)/tests/integration/test_soak tools
+	@KL_SOAK_SECONDS=$(SOAK_SECONDS) KL_SOAK_OUT=$(abspath $(BUILD))/soak.csv \
+	    KL_SUITE_SECONDS=$$(($(SOAK_SECONDS) * 2 + 600)) \
+	    $(RUN_TESTS) $(BUILD)/tests/integration/test_soak
+	@grep '^soak:' $(BUILD)/tests/log/test_soak.log; echo "samples: $(BUILD)/soak.csv"
 
 fuzz:
 	@$(MAKE) --no-print-directory NODEPS=1 BUILD=$(BUILD)/fuzz CC=clang \
