@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * A fleet as its files share it; only fleet.c, fleet_visit.c, fleet_idle.c and fleet_show.c include
- * this. Everything is the loop thread's.
+ * A fleet as its files share it; only fleet.c, fleet_new.c, fleet_visit.c, fleet_idle.c and
+ * fleet_show.c include this. Everything is the loop thread's.
  */
 #ifndef KL_TERMINAL_SIM_FLEET_IMPL_H
 #define KL_TERMINAL_SIM_FLEET_IMPL_H
@@ -98,6 +98,9 @@ struct kl_fleet {
 };
 
 /* ---- fleet.c ---- */
+
+/* The last part of kl_fleet_new: events, and every terminal is free. */
+enum kl_rc kl_fleet_prepare(struct kl_fleet *fleet, struct kl_err *err) KL_MUST_CHECK;
 
 /* Looks after what may begin now, from the event loop, soon. */
 void kl_fleet_wake(struct kl_fleet *fleet);
