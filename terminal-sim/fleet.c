@@ -211,7 +211,6 @@ static void arrivals(struct kl_fleet *fleet)
             fleet->has_due = 0;
             return;
         }
-        kl_fleet_visit_connect(TAILQ_FIRST(&fleet->queued));
         next_arrival(fleet);
     }
     if (fleet->has_due) {
@@ -274,7 +273,7 @@ static void end_arrivals(struct kl_fleet *fleet)
     fleet->has_due = 0;
     fleet->phase = KL_FLEET_DRAIN;
     fleet->ended = now;
-    for (uint64_t i = 0; fleet->workers && i < fleet->config->concurrency; i++) {
+    for (uint64_t i = 0; fleet->working > 0 && i < fleet->config->concurrency; i++) {
         if (fleet->workers[i].parked || evtimer_pending(&fleet->workers[i].pause, NULL)) {
             retire(&fleet->workers[i]);
         }
@@ -326,7 +325,7 @@ static void on_pump(evutil_socket_t fd, short what, void *arg)
         wake_workers(fleet);
         arrivals(fleet);
     }
-    if (fleet->phase == KL_FLEET_ARRIVALS && !more_to_come(fleet)) {
+    if (fleet->phase == KL_FLEET_ARRIVALS && !more_to_come(fleet) && fleet->under_way == 0) {
         end_arrivals(fleet);
     } else if (fleet->phase == KL_FLEET_DRAIN && fleet->under_way == 0) {
         fleet->phase = KL_FLEET_SETTLE;

@@ -112,7 +112,8 @@ enum kl_rc kl_fleet_dial(struct kl_fleet *fleet, uint64_t index, struct kl_fleet
 
 /* ---- fleet_visit.c ---- */
 
-/* Begins a visit whose terminal is not busy. KL_ERR_MEMORY: nothing was begun. */
+/* Begins a visit whose terminal is not busy, and connects it if there may be another connection; it
+ * may be over on return. KL_ERR_MEMORY: nothing was begun. */
 enum kl_rc kl_fleet_visit_begin(struct kl_fleet *fleet, uint32_t index, enum kl_fleet_action action,
                                 int64_t intended, struct kl_fleet_worker *worker,
                                 struct kl_err *err) KL_MUST_CHECK;

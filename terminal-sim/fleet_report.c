@@ -279,6 +279,23 @@ static json_t *line_of(const json_t *value)
     return NULL;
 }
 
+/* What there was none of. */
+static void leave_out(json_t *report)
+{
+    const json_t *idle = json_object_get(report, "idle-connections");
+
+    if (number_of(json_object_get(report, "sign-ins"), "started") == 0) {
+        json_object_del(report, "sign-ins");
+        json_object_del(report, "sign-in-ms");
+    }
+    if (number_of(idle, "opened") + number_of(idle, "not-opened") == 0) {
+        json_object_del(report, "idle-connections");
+    }
+    if (json_object_size(json_object_get(report, "errors")) == 0) {
+        json_object_del(report, "errors");
+    }
+}
+
 int kl_fleet_report_shorten(json_t *report)
 {
     const char *name;
@@ -287,6 +304,7 @@ int kl_fleet_report_shorten(json_t *report)
 
     json_object_del(report, "series");
     json_object_del(report, "distribution");
+    leave_out(report);
     json_object_foreach_safe(report, next, name, value)
     {
         if (!json_is_object(value)) {
