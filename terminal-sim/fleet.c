@@ -407,6 +407,7 @@ static void on_finish(evutil_socket_t fd, short what, void *arg)
     (void)fd;
     (void)what;
     if (fleet->phase == KL_FLEET_ARRIVALS) {
+        arrivals(fleet); /* what was due a moment ago */
         end_arrivals(fleet);
     }
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Making a fleet: what it takes of the system, and giving that back. */
+#include <inttypes.h>
 #include <netdb.h>
 #include <stdlib.h>
 #include <string.h>
@@ -58,11 +59,10 @@ static enum kl_rc find_connections(struct kl_fleet *fleet, struct kl_err *err)
         return KL_OK;
     }
     return kl_err_set(err, KL_ERR_SYSTEM,
-                      "%llu connections take %llu descriptors, and %llu are allowed: raise the "
-                      "limit (ulimit -Hn %llu as root, or LimitNOFILE= in a unit), or have fewer",
-                      (unsigned long long)(wanted + config->idle),
-                      (unsigned long long)(wanted + beside), (unsigned long long)given,
-                      (unsigned long long)(wanted + beside));
+                      "%" PRIu64 " connections take %" PRIu64 " descriptors, and %" PRIu64
+                      " are allowed: raise the limit (ulimit -Hn %" PRIu64
+                      " as root, or LimitNOFILE= in a unit), or have fewer",
+                      wanted + config->idle, wanted + beside, given, wanted + beside);
 }
 
 static enum kl_rc resolve(struct kl_fleet *fleet, struct kl_err *err)

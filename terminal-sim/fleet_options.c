@@ -3,6 +3,7 @@
 #include "terminal-sim/fleet_options.h"
 
 #include <ctype.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -202,9 +203,8 @@ static enum kl_rc check_limits(const struct limit *limits, size_t count, struct 
 {
     for (size_t i = 0; i < count; i++) {
         if (limits[i].value < limits[i].min || limits[i].value > limits[i].max) {
-            return kl_err_set(err, KL_ERR_USAGE, "%s must be a number from %llu to %llu",
-                              limits[i].name, (unsigned long long)limits[i].min,
-                              (unsigned long long)limits[i].max);
+            return kl_err_set(err, KL_ERR_USAGE, "%s must be a number from %" PRIu64 " to %" PRIu64,
+                              limits[i].name, limits[i].min, limits[i].max);
         }
     }
     return KL_OK;
