@@ -93,8 +93,7 @@ static void fill_html(const void *what, FILE *out)
     kl_fleet_html(what, out);
 }
 
-/* Files first: they are whole, or the command fails. Series and distribution are not for people to
- * read as lines. */
+/* Files first: they are whole, or the command fails. */
 static enum kl_rc tell(const struct kl_fleet_request *request, const struct kl_fleet *fleet,
                        int *status, struct kl_err *err)
 {
@@ -117,9 +116,9 @@ static enum kl_rc tell(const struct kl_fleet_request *request, const struct kl_f
     if (kl_fleet_unexpected(request, stats, result) > request->max_errors) {
         *status = FAILED;
     }
-    if (!request->json) {
-        json_object_del(report, "series");
-        json_object_del(report, "distribution");
+    if (!request->json && !kl_fleet_report_shorten(report)) {
+        json_decref(report);
+        return kl_err_set(err, KL_ERR_MEMORY, "no memory for the report");
     }
     return kl_report_print(report, request->json, err);
 }

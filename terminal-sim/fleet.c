@@ -5,30 +5,16 @@
  */
 #include "terminal-sim/fleet.h"
 
-#include <netdb.h>
 #include <signal.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "proto/clock.h"
-#include "proto/secret.h"
 #include "terminal-sim/fleet_impl.h"
-#include "terminal-sim/transceiver.h"
 
-#define SALT_ALG 2
 #define BURST 64        /* visits begun at a time, before those under way get their turn */
 #define SETTLING_MAX 64 /* Confirms at once at the end */
-#define CONNECTIONS_DEFAULT 20000
-#define DESCRIPTORS 64                 /* beside connections */
-#define SECRETS_MORE ((size_t)1 << 16) /* bytes, beside PIN pads */
-
-enum kl_alg kl_fleet_alg(const struct kl_fleet_config *config, uint64_t index)
-{
-    return (enum kl_alg)kl_fleet_mix_pick(&config->algs, SALT_ALG, index);
-}
 
 /* ---- Who is free ---- */
 
@@ -225,7 +211,6 @@ static void arrivals(struct kl_fleet *fleet)
             fleet->has_due = 0;
             return;
         }
-        kl_fleet_visit_connect(TAILQ_FIRST(&fleet->queued));
         next_arrival(fleet);
     }
     if (fleet->has_due) {
@@ -241,10 +226,11 @@ static void begin_arrivals(struct kl_fleet *fleet)
 {
     const struct kl_fleet_config *config = fleet->config;
     uint64_t count = config->count ? config->count : UINT64_MAX;
-    const struct timeval until = from_us((double)config->duration_us);
+    const struct timeval until = from_us((double)config->duration_us), second = {1, 0};
 
     fleet->phase = KL_FLEET_ARRIVALS;
     fleet->began = fleet->ended = kl_clock_us();
+    event_add(fleet->tick, &second); /* points of the series begin here */
     if (config->duration_us) {
         event_add(fleet->finish, &until);
     }
@@ -287,7 +273,7 @@ static void end_arrivals(struct kl_fleet *fleet)
     fleet->has_due = 0;
     fleet->phase = KL_FLEET_DRAIN;
     fleet->ended = now;
-    for (uint64_t i = 0; fleet->workers && i < fleet->config->concurrency; i++) {
+    for (uint64_t i = 0; fleet->working > 0 && i < fleet->config->concurrency; i++) {
         if (fleet->workers[i].parked || evtimer_pending(&fleet->workers[i].pause, NULL)) {
             retire(&fleet->workers[i]);
         }
@@ -339,7 +325,7 @@ static void on_pump(evutil_socket_t fd, short what, void *arg)
         wake_workers(fleet);
         arrivals(fleet);
     }
-    if (fleet->phase == KL_FLEET_ARRIVALS && !more_to_come(fleet)) {
+    if (fleet->phase == KL_FLEET_ARRIVALS && !more_to_come(fleet) && fleet->under_way == 0) {
         end_arrivals(fleet);
     } else if (fleet->phase == KL_FLEET_DRAIN && fleet->under_way == 0) {
         fleet->phase = KL_FLEET_SETTLE;
@@ -421,6 +407,7 @@ static void on_finish(evutil_socket_t fd, short what, void *arg)
     (void)fd;
     (void)what;
     if (fleet->phase == KL_FLEET_ARRIVALS) {
+        arrivals(fleet); /* what was due a moment ago */
         end_arrivals(fleet);
     }
 }
@@ -440,213 +427,24 @@ static void on_signal(evutil_socket_t fd, short what, void *arg)
     }
 }
 
-/* ---- Setting up and ending ---- */
+/* ---- A run ---- */
 
-/* As many descriptors as there may be, as the superuser also beyond the hard limit: how many that
- * is. */
-static uint64_t raise_descriptors(uint64_t wanted)
+enum kl_rc kl_fleet_prepare(struct kl_fleet *fleet, struct kl_err *err)
 {
-    struct rlimit limit, more;
-
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= wanted) {
-        return wanted;
-    }
-    more = (struct rlimit){wanted, limit.rlim_max > wanted ? limit.rlim_max : wanted};
-    if (setrlimit(RLIMIT_NOFILE, &more) == 0) {
-        return wanted;
-    }
-    limit.rlim_cur = limit.rlim_max;
-    return setrlimit(RLIMIT_NOFILE, &limit) == 0 ? limit.rlim_max : 0;
-}
-
-/* How many connections there may be at once. Where nobody said it, fewer will do in an open loop:
- * what waits for one is measured from its intended start. */
-static enum kl_rc find_connections(struct kl_fleet *fleet, struct kl_err *err)
-{
-    const struct kl_fleet_config *config = fleet->config;
-    uint64_t wanted = config->connections, given, beside = config->idle + DESCRIPTORS;
-
-    if (config->mode == KL_FLEET_CLOSED) {
-        wanted = config->concurrency;
-    } else if (wanted == 0) {
-        wanted = config->terminals < CONNECTIONS_DEFAULT ? config->terminals : CONNECTIONS_DEFAULT;
-    }
-    given = raise_descriptors(wanted + beside);
-    fleet->result.connections = wanted;
-    if (given >= wanted + beside) {
-        return KL_OK;
-    }
-    if (config->mode != KL_FLEET_CLOSED && config->connections == 0 && given > beside) {
-        fleet->result.connections = given - beside;
-        return KL_OK;
-    }
-    return kl_err_set(err, KL_ERR_SYSTEM,
-                      "%llu connections take %llu descriptors, and %llu are allowed: raise the "
-                      "limit (ulimit -Hn %llu as root, or LimitNOFILE= in a unit), or have fewer",
-                      (unsigned long long)(wanted + config->idle),
-                      (unsigned long long)(wanted + beside), (unsigned long long)given,
-                      (unsigned long long)(wanted + beside));
-}
-
-static enum kl_rc resolve(struct kl_fleet *fleet, struct kl_err *err)
-{
-    struct addrinfo *list = NULL;
-    enum kl_rc rc = kl_transceiver_resolve(fleet->config->connect, &list, err);
-
-    if (rc) {
-        return rc;
-    }
-    memcpy(&fleet->to, list->ai_addr, list->ai_addrlen);
-    fleet->to_len = list->ai_addrlen;
-    freeaddrinfo(list);
-    return fleet->config->source
-               ? kl_fleet_source_parse(fleet->config->source, (const struct sockaddr *)&fleet->to,
-                                       &fleet->source, err)
-               : KL_OK;
-}
-
-static enum kl_rc make_ring(struct kl_fleet_ring *ring, uint64_t capacity, struct kl_err *err)
-{
-    ring->capacity = capacity;
-    ring->index = calloc(capacity, sizeof(*ring->index));
-    return ring->index ? KL_OK : kl_err_set(err, KL_ERR_MEMORY, "no memory for terminals");
-}
-
-static enum kl_rc make_terminals(struct kl_fleet *fleet, struct kl_err *err)
-{
-    uint64_t count = fleet->config->terminals;
-    enum kl_rc rc = make_ring(&fleet->loads, count, err);
-
-    if (!rc) {
-        rc = make_ring(&fleet->sign_ins, count, err);
-    }
-    fleet->terminals = calloc(count, sizeof(*fleet->terminals));
-    if (fleet->config->concurrency) {
-        fleet->workers = calloc(fleet->config->concurrency, sizeof(*fleet->workers));
-    }
-    fleet->stats = kl_fleet_stats_new(err);
-    if (rc || !fleet->terminals || !fleet->stats ||
-        (fleet->config->concurrency && !fleet->workers)) {
-        return kl_err_set(err, KL_ERR_MEMORY, "no memory for terminals");
-    }
-    for (uint32_t i = 0; i < count; i++) {
+    for (uint32_t i = 0; i < fleet->config->terminals; i++) {
         offer(fleet, i);
     }
-    return KL_OK;
-}
-
-static enum kl_rc make_events(struct kl_fleet *fleet, struct kl_err *err)
-{
-    struct event_config *config = event_config_new();
-    const struct timeval deadline = {(time_t)fleet->config->timeout_s, 0};
-
-    if (config) {
-        /* A busy loop's cached time would let deadlines and arrivals come too early. */
-        event_config_set_flag(config,
-                              EVENT_BASE_FLAG_PRECISE_TIMER | EVENT_BASE_FLAG_NO_CACHE_TIME);
-        fleet->base = event_base_new_with_config(config);
-        event_config_free(config);
-    }
-    if (!fleet->base) {
-        return kl_err_set(err, KL_ERR_SYSTEM, "no event loop");
-    }
-    fleet->deadline = event_base_init_common_timeout(fleet->base, &deadline);
     fleet->pump = evtimer_new(fleet->base, on_pump, fleet);
     fleet->arrival = evtimer_new(fleet->base, on_pump, fleet);
     fleet->tick = event_new(fleet->base, -1, EV_PERSIST, on_tick, fleet);
     fleet->finish = evtimer_new(fleet->base, on_finish, fleet);
     fleet->interrupt = evsignal_new(fleet->base, SIGINT, on_signal, fleet);
     fleet->terminate = evsignal_new(fleet->base, SIGTERM, on_signal, fleet);
-    if (!fleet->deadline || !fleet->pump || !fleet->arrival || !fleet->tick || !fleet->finish ||
-        !fleet->interrupt || !fleet->terminate) {
+    if (!fleet->pump || !fleet->arrival || !fleet->tick || !fleet->finish || !fleet->interrupt ||
+        !fleet->terminate) {
         return kl_err_set(err, KL_ERR_MEMORY, "no memory for events");
     }
-    return kl_fleet_idle_new(fleet, &fleet->idlers, err);
-}
-
-/* Before random numbers are used. */
-static enum kl_rc reserve_secrets(const struct kl_fleet *fleet, struct kl_err *err)
-{
-    const struct kl_fleet_config *config = fleet->config;
-    size_t terminals =
-        config->count && config->count < config->terminals ? config->count : config->terminals;
-
-    return kl_secret_reserve(SECRETS_MORE +
-                                 terminals * (KL_FLEET_SECRETS_TMK +
-                                              (config->sign_in ? KL_FLEET_SECRETS_PAIR : 0)) +
-                                 fleet->result.connections * KL_FLEET_SECRETS_CONNECTION,
-                             err);
-}
-
-enum kl_rc kl_fleet_new(const struct kl_fleet_config *config, struct kl_fleet **out,
-                        struct kl_err *err)
-{
-    struct kl_fleet *fleet = calloc(1, sizeof(*fleet));
-    enum kl_rc rc;
-
-    if (!fleet) {
-        return kl_err_set(err, KL_ERR_MEMORY, "no memory for a fleet");
-    }
-    fleet->config = config;
-    fleet->random.state = config->seed;
-    LIST_INIT(&fleet->visits);
-    TAILQ_INIT(&fleet->queued);
-    rc = find_connections(fleet, err);
-    if (!rc) {
-        rc = reserve_secrets(fleet, err);
-    }
-    if (!rc) {
-        rc = resolve(fleet, err);
-    }
-    if (!rc) {
-        rc = make_terminals(fleet, err);
-    }
-    if (!rc) {
-        rc = make_events(fleet, err);
-    }
-    if (rc) {
-        kl_fleet_free(fleet);
-    } else {
-        *out = fleet;
-    }
-    return rc;
-}
-
-static void free_event(struct event *event)
-{
-    if (event) {
-        event_free(event);
-    }
-}
-
-void kl_fleet_free(struct kl_fleet *fleet)
-{
-    if (!fleet) {
-        return;
-    }
-    while (!LIST_EMPTY(&fleet->visits)) {
-        kl_fleet_visit_free(LIST_FIRST(&fleet->visits));
-    }
-    kl_fleet_idle_free(fleet->idlers);
-    for (uint64_t i = 0; fleet->terminals && i < fleet->config->terminals; i++) {
-        kl_fleet_terminal_wipe(&fleet->terminals[i]);
-    }
-    free_event(fleet->pump);
-    free_event(fleet->arrival);
-    free_event(fleet->tick);
-    free_event(fleet->finish);
-    free_event(fleet->interrupt);
-    free_event(fleet->terminate);
-    if (fleet->base) {
-        event_base_free(fleet->base);
-    }
-    kl_fleet_source_wipe(&fleet->source);
-    free(fleet->loads.index);
-    free(fleet->sign_ins.index);
-    free(fleet->terminals);
-    free(fleet->workers);
-    free(fleet->stats);
-    free(fleet);
+    return KL_OK;
 }
 
 static int64_t cpu_us(uint64_t *peak_rss_kib)
@@ -699,19 +497,4 @@ enum kl_rc kl_fleet_run(struct kl_fleet *fleet, struct kl_err *err)
     sum_up(fleet, before);
     kl_fleet_show(fleet, 1);
     return KL_OK;
-}
-
-const struct kl_fleet_stats *kl_fleet_stats_of(const struct kl_fleet *fleet)
-{
-    return fleet->stats;
-}
-
-const struct kl_fleet_result *kl_fleet_result_of(const struct kl_fleet *fleet)
-{
-    return &fleet->result;
-}
-
-const struct kl_fleet_terminal *kl_fleet_terminal_at(const struct kl_fleet *fleet, uint64_t index)
-{
-    return &fleet->terminals[index];
 }

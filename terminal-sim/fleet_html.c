@@ -129,6 +129,15 @@ struct column {
     const char *name, *label;
 };
 
+/* How long the i-th of n points lasted: the last one may have been cut short. */
+static double length_of(const json_t *report, size_t i, size_t n)
+{
+    double each = number_of(json_object_get(report, "series"), "seconds-each");
+    double left = number_of(report, "seconds") - (double)i * each;
+
+    return i + 1 == n && left > 0 && left < each ? left : each;
+}
+
 /* Columns of the series over time. divide: by the seconds of each point. */
 static void over_time(FILE *out, const json_t *report, const char *title,
                       const struct column *columns, size_t count, int divide, int log_y)
@@ -143,13 +152,13 @@ static void over_time(FILE *out, const json_t *report, const char *title,
         y[i] = column_of(series, columns[i].name, &n);
         whole &= y[i] != NULL;
         for (size_t k = 0; divide && y[i] && k < n; k++) {
-            y[i][k] /= each;
+            y[i][k] /= length_of(report, k, n);
         }
         plot.line[plot.lines++] = (struct kl_plot_line){columns[i].label, y[i]};
     }
     x = calloc(n + 1, sizeof(*x));
     for (size_t i = 0; x && i < n; i++) {
-        x[i] = (double)(i + 1) * each;
+        x[i] = (double)i * each + length_of(report, i, n);
     }
     if (x && whole) {
         plot.x = x;

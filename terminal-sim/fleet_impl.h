@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * A fleet as its files share it; only fleet.c, fleet_visit.c, fleet_idle.c and fleet_show.c include
- * this. Everything is the loop thread's.
+ * A fleet as its files share it; only fleet.c, fleet_new.c, fleet_visit.c, fleet_idle.c and
+ * fleet_show.c include this. Everything is the loop thread's.
  */
 #ifndef KL_TERMINAL_SIM_FLEET_IMPL_H
 #define KL_TERMINAL_SIM_FLEET_IMPL_H
@@ -99,6 +99,9 @@ struct kl_fleet {
 
 /* ---- fleet.c ---- */
 
+/* The last part of kl_fleet_new: events, and every terminal is free. */
+enum kl_rc kl_fleet_prepare(struct kl_fleet *fleet, struct kl_err *err) KL_MUST_CHECK;
+
 /* Looks after what may begin now, from the event loop, soon. */
 void kl_fleet_wake(struct kl_fleet *fleet);
 /* The visit is over; kind says how. It is freed. */
@@ -109,7 +112,8 @@ enum kl_rc kl_fleet_dial(struct kl_fleet *fleet, uint64_t index, struct kl_fleet
 
 /* ---- fleet_visit.c ---- */
 
-/* Begins a visit whose terminal is not busy. KL_ERR_MEMORY: nothing was begun. */
+/* Begins a visit whose terminal is not busy, and connects it if there may be another connection; it
+ * may be over on return. KL_ERR_MEMORY: nothing was begun. */
 enum kl_rc kl_fleet_visit_begin(struct kl_fleet *fleet, uint32_t index, enum kl_fleet_action action,
                                 int64_t intended, struct kl_fleet_worker *worker,
                                 struct kl_err *err) KL_MUST_CHECK;

@@ -3,6 +3,7 @@
 #include "terminal-sim/fleet_options.h"
 
 #include <ctype.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -202,9 +203,8 @@ static enum kl_rc check_limits(const struct limit *limits, size_t count, struct 
 {
     for (size_t i = 0; i < count; i++) {
         if (limits[i].value < limits[i].min || limits[i].value > limits[i].max) {
-            return kl_err_set(err, KL_ERR_USAGE, "%s must be a number from %llu to %llu",
-                              limits[i].name, (unsigned long long)limits[i].min,
-                              (unsigned long long)limits[i].max);
+            return kl_err_set(err, KL_ERR_USAGE, "%s must be a number from %" PRIu64 " to %" PRIu64,
+                              limits[i].name, limits[i].min, limits[i].max);
         }
     }
     return KL_OK;
@@ -268,6 +268,7 @@ static enum kl_rc check(struct kl_fleet_config *config, const struct root_files 
         {"--connections", config->connections, 0, KL_FLEET_CONNECTIONS_MAX},
         {"--concurrency", config->concurrency, 0, KL_FLEET_CONNECTIONS_MAX},
         {"--idle", config->idle, 0, KL_FLEET_CONNECTIONS_MAX},
+        {"--seed", config->seed, 0, INT64_MAX},
     };
     enum kl_rc rc = check_limits(limits, sizeof(limits) / sizeof(limits[0]), err);
 
@@ -291,7 +292,7 @@ enum kl_rc kl_fleet_request_parse(int argc, char **argv, struct kl_fleet_request
         .timeout_s = KL_TERMINAL_TIMEOUT_DEFAULT,
         .think = KL_FLEET_EXPONENTIAL,
         .arrivals = KL_FLEET_EXPONENTIAL,
-        .seed = (uint64_t)kl_clock_us() ^ (uint64_t)time(NULL) << 32,
+        .seed = ((uint64_t)kl_clock_us() ^ (uint64_t)time(NULL) << 20) % 1000000000,
     };
     struct kl_fleet_request request = {0};
     struct root_files files = {0};

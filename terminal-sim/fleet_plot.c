@@ -8,7 +8,7 @@
 #define HEIGHT 260.0
 #define LEFT 70.0
 #define RIGHT 10.0
-#define TOP 10.0
+#define TOP 24.0 /* the lines' names stand above */
 #define BOTTOM 34.0
 #define MARKS 5
 #define LABEL_WIDTH 110.0
@@ -126,7 +126,7 @@ void kl_plot(const struct kl_plot *plot, FILE *out)
             }
         }
         fprintf(out, "\"/><text class=\"c%zu\" x=\"%.1f\" y=\"%.1f\">%s</text>\n", l,
-                LEFT + 8 + (double)l * LABEL_WIDTH, TOP + 12, plot->line[l].label);
+                LEFT + 8 + (double)l * LABEL_WIDTH, TOP - 10, plot->line[l].label);
     }
     fputs("</svg>\n", out);
 }

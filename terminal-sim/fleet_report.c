@@ -252,3 +252,68 @@ enum kl_rc kl_fleet_report(const struct kl_fleet_request *request,
     *out = report;
     return KL_OK;
 }
+
+/* ---- For people ---- */
+
+static double number_of(const json_t *object, const char *name)
+{
+    return json_number_value(json_object_get(object, name));
+}
+
+/* A latency or a kind of error as a line; NULL if it is neither. */
+static json_t *line_of(const json_t *value)
+{
+    if (json_object_get(value, "p50")) {
+        return json_sprintf("p50 %.1f  p90 %.1f  p99 %.1f  p99.9 %.1f  max %.1f  mean %.1f  (%.0f)",
+                            number_of(value, "p50"), number_of(value, "p90"),
+                            number_of(value, "p99"), number_of(value, "p99.9"),
+                            number_of(value, "max"), number_of(value, "mean"),
+                            number_of(value, "count"));
+    }
+    if (json_object_get(value, "meaning")) {
+        return json_sprintf("%.0f failed, %.0f attempts%s: %s", number_of(value, "failed"),
+                            number_of(value, "attempts"),
+                            json_is_true(json_object_get(value, "allowed")) ? ", allowed" : "",
+                            json_string_value(json_object_get(value, "example")));
+    }
+    return NULL;
+}
+
+/* What there was none of. */
+static void leave_out(json_t *report)
+{
+    const json_t *idle = json_object_get(report, "idle-connections");
+
+    if (number_of(json_object_get(report, "sign-ins"), "started") == 0) {
+        json_object_del(report, "sign-ins");
+        json_object_del(report, "sign-in-ms");
+    }
+    if (number_of(idle, "opened") + number_of(idle, "not-opened") == 0) {
+        json_object_del(report, "idle-connections");
+    }
+    if (json_object_size(json_object_get(report, "errors")) == 0) {
+        json_object_del(report, "errors");
+    }
+}
+
+int kl_fleet_report_shorten(json_t *report)
+{
+    const char *name;
+    json_t *value, *line;
+    void *next;
+
+    json_object_del(report, "series");
+    json_object_del(report, "distribution");
+    leave_out(report);
+    json_object_foreach_safe(report, next, name, value)
+    {
+        if (!json_is_object(value)) {
+            continue;
+        }
+        line = line_of(value);
+        if (line ? json_object_set_new(report, name, line) : !kl_fleet_report_shorten(value)) {
+            return 0;
+        }
+    }
+    return 1;
+}

@@ -21,6 +21,10 @@ enum kl_rc kl_fleet_report(const struct kl_fleet_request *request,
                            const struct kl_fleet_stats *stats, const struct kl_fleet_result *result,
                            json_t **out, struct kl_err *err) KL_MUST_CHECK;
 
+/* Makes it short enough to read as lines: a line for each latency and each kind of error, no
+ * series. 0: out of memory. */
+int kl_fleet_report_shorten(json_t *report);
+
 /* The same as one page of HTML with plots, which asks for nothing from anywhere. Whatever the
  * report has from outside is escaped. Writing errors show in ferror(out). */
 void kl_fleet_html(const json_t *report, FILE *out);

@@ -306,11 +306,21 @@ static enum kl_rc begin(struct kl_fleet *fleet, uint32_t index, enum kl_fleet_ac
         return rc;
     }
     visit->terminal->busy = 1;
+    visit->state = KL_VISIT_QUEUED;
     fleet->under_way++;
     LIST_INSERT_HEAD(&fleet->visits, visit, all);
-    want_connection(visit);
+    TAILQ_INSERT_TAIL(&fleet->queued, visit, queue);
     *out = visit;
     return KL_OK;
+}
+
+static void connect_or_wait(struct kl_fleet_visit *visit)
+{
+    if (visit->fleet->open < visit->fleet->result.connections) {
+        kl_fleet_visit_connect(visit);
+    } else {
+        kl_fleet_wake(visit->fleet);
+    }
 }
 
 enum kl_rc kl_fleet_visit_begin(struct kl_fleet *fleet, uint32_t index, enum kl_fleet_action action,
@@ -324,6 +334,7 @@ enum kl_rc kl_fleet_visit_begin(struct kl_fleet *fleet, uint32_t index, enum kl_
         visit->intended = intended;
         visit->worker = worker;
         fleet->stats->started[action]++;
+        connect_or_wait(visit);
     }
     return rc;
 }
@@ -335,6 +346,7 @@ enum kl_rc kl_fleet_visit_settle(struct kl_fleet *fleet, uint32_t index, struct 
 
     if (!rc) {
         visit->settling = 1;
+        connect_or_wait(visit);
     }
     return rc;
 }
