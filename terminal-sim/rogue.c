@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "proto/pubkey.h"
+#include "terminal-sim/field.h"
 
 void kl_rogue_init(struct kl_rogue *loader, EVP_PKEY *work_key, X509 *work)
 {
@@ -247,13 +248,23 @@ static int sign_tbs(struct kl_rogue *loader, const uint8_t *der, size_t len,
     return kl_rogue_sign(loader->sign_key, der, len, 32, msg);
 }
 
+/* The encoder takes no tbs but that of the fields: the edited one comes in afterwards. */
+static enum kl_rc put_edited(const uint8_t *der, size_t len, uint8_t *out, size_t *out_len,
+                             struct kl_err *err)
+{
+    struct kl_span span;
+    enum kl_rc rc = kl_field_find(der, len, "", &span, err);
+
+    return rc ? rc : kl_field_set(out, out_len, "tbs", der + span.header, span.len, err);
+}
+
 static enum kl_rc say_master_key(struct kl_rogue *loader, uint8_t *out, size_t *out_len,
                                  struct kl_err *err)
 {
     struct kl_msg msg = {.type = KL_MSG_MASTER_KEY};
     struct kl_tbs *tbs = &msg.u.master_key.tbs;
-    uint8_t der[KL_TBS_MAX];
-    size_t len = 0;
+    uint8_t plain[KL_TBS_MAX], der[KL_TBS_MAX];
+    size_t plain_len = 0, len = 0;
     enum kl_rc rc;
 
     if (!fill_tbs(loader, tbs)) {
@@ -265,12 +276,14 @@ static enum kl_rc say_master_key(struct kl_rogue *loader, uint8_t *out, size_t *
     if (loader->suite == KL_SUITE_CLASSIC && !sign_classic(loader, &msg.u.master_key)) {
         return broken(err, "the signature");
     }
-    rc = kl_tbs_encode(tbs, der, &len, err);
+    rc = kl_tbs_encode(tbs, plain, &plain_len, err);
+    memcpy(der, plain, plain_len);
+    len = plain_len;
     if (!rc && loader->edit_tbs && !loader->edit_tbs(loader->edit_arg, der, &len)) {
         rc = kl_err_set(err, KL_ERR_INTERNAL, "tbs cannot be edited so");
     }
     if (!rc) {
-        msg.u.master_key.tbs_der = (struct kl_bytes){der, len};
+        msg.u.master_key.tbs_der = (struct kl_bytes){plain, plain_len};
         rc = sign_tbs(loader, der, len, &msg.u.master_key) ? KL_OK : broken(err, "the signature");
     }
     if (!rc) {
@@ -278,6 +291,9 @@ static enum kl_rc say_master_key(struct kl_rogue *loader, uint8_t *out, size_t *
             loader->spoil_master_key(loader, &msg.u.master_key);
         }
         rc = kl_msg_encode(&msg, out, out_len, err);
+    }
+    if (!rc && loader->edit_tbs) {
+        rc = put_edited(der, len, out, out_len, err);
     }
     return rc;
 }

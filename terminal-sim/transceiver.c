@@ -43,8 +43,8 @@ static enum kl_rc wait_for(const struct kl_transceiver *t, short events, const c
     return n < 0 ? kl_err_errno(err, "poll", "while %s", what) : KL_OK;
 }
 
-static enum kl_rc parse_address(const char *address, char host[HOST_MAX], const char **port,
-                                struct kl_err *err)
+enum kl_rc kl_transceiver_address(const char *address, char *host, size_t size, const char **port,
+                                  struct kl_err *err)
 {
     const char *colon = strrchr(address, ':'), *begin = address, *end = colon;
     uint64_t number;
@@ -55,7 +55,7 @@ static enum kl_rc parse_address(const char *address, char host[HOST_MAX], const 
     } else if (colon && memchr(address, ':', (size_t)(colon - address))) {
         colon = NULL; /* an IPv6 address without its brackets */
     }
-    if (!colon || end == begin || end - begin >= HOST_MAX ||
+    if (!colon || end == begin || (size_t)(end - begin) >= size ||
         kl_parse_number(colon + 1, 1, 65535, &number, err)) {
         return kl_err_set(err, KL_ERR_INPUT, "'%s' is not HOST:PORT or [IPV6]:PORT", address);
     }
@@ -108,7 +108,7 @@ enum kl_rc kl_transceiver_open(const char *address, uint64_t seconds, FILE *reco
     char host[HOST_MAX];
     const char *port = NULL;
     int gai;
-    enum kl_rc rc = parse_address(address, host, &port, err);
+    enum kl_rc rc = kl_transceiver_address(address, host, sizeof(host), &port, err);
 
     if (rc) {
         return rc;
@@ -162,6 +162,13 @@ void kl_transceiver_free(struct kl_transceiver *t)
     }
     close(t->fd);
     free(t);
+}
+
+int kl_transceiver_has_ended(const struct kl_transceiver *t)
+{
+    struct pollfd pfd = {.fd = t->fd, .events = POLLIN};
+
+    return poll(&pfd, 1, 0) > 0;
 }
 
 static enum kl_rc record_one(const struct kl_transceiver *t, int direction,

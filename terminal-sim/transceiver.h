@@ -15,6 +15,10 @@
 
 struct kl_transceiver;
 
+/* Splits "HOST:PORT" or "[IPV6]:PORT"; *port borrows from it. KL_ERR_INPUT. */
+enum kl_rc kl_transceiver_address(const char *address, char *host, size_t size, const char **port,
+                                  struct kl_err *err) KL_MUST_CHECK;
+
 /* Connects to "HOST:PORT" or "[IPV6]:PORT", trying every address of it. Everything after, too, must
  * be over within `seconds`. record: where each message sent and received is written, as '>' or '<',
  * its 2-byte length and its DER; borrowed; NULL = nowhere. KL_ERR_INPUT (address), KL_ERR_TIMEOUT,
@@ -26,6 +30,9 @@ enum kl_rc kl_transceiver_open(const char *address, uint64_t seconds, FILE *reco
 enum kl_rc kl_transceiver_adopt(int fd, uint64_t seconds, struct kl_transceiver **out,
                                 struct kl_err *err) KL_MUST_CHECK;
 void kl_transceiver_free(struct kl_transceiver *transceiver); /* closes; takes NULL */
+
+/* 1 if the peer has closed, or has said something. */
+int kl_transceiver_has_ended(const struct kl_transceiver *transceiver);
 
 enum kl_rc kl_transceiver_send(struct kl_transceiver *transceiver, const uint8_t *der, size_t len,
                                struct kl_err *err) KL_MUST_CHECK;
