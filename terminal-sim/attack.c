@@ -340,8 +340,18 @@ static int error_is(const struct kl_sc_session *s, const struct kl_end *end)
            (s->codes ? s->codes : ~trouble) & 1u << end->code;
 }
 
-static int as_expected(const struct kl_sc_session *s, const struct kl_end *end)
+/* What a terminal that is not ours found wrong, it alone knows. */
+static int terminal_says(const struct kl_run *run)
 {
+    return run->end.kind == KL_END_TERMINAL &&
+           (run->remote_terminal || strstr(run->end.err.text, run->session->text) != NULL);
+}
+
+static int as_expected(const struct kl_run *run)
+{
+    const struct kl_sc_session *s = run->session;
+    const struct kl_end *end = &run->end;
+
     switch (s->expect) {
     case KL_SC_EXPECT_DONE:
         return end->kind == KL_END_DONE && end->verdict == KL_VERDICT_ACTIVE;
@@ -352,7 +362,7 @@ static int as_expected(const struct kl_sc_session *s, const struct kl_end *end)
     case KL_SC_EXPECT_CLOSED:
         return end->kind == KL_END_CLOSED || error_is(s, end);
     case KL_SC_EXPECT_TERMINAL:
-        return end->kind == KL_END_TERMINAL && strstr(end->err.text, s->text) != NULL;
+        return terminal_says(run);
     case KL_SC_EXPECT_REFUSED:
         return end->kind == KL_END_CLOSED || end->kind == KL_END_TERMINAL || error_is(s, end);
     case KL_SC_EXPECT_STOPPED:
@@ -409,7 +419,7 @@ void kl_attack_judge(const struct kl_run *run, struct kl_attack_result *out)
         kl_attack_say(out, KL_ATTACK_BROKEN,
                       "session %s: %s, and yet its PIN pad has %zu TMKs where it had %zu", s->name,
                       saw, run->held_after, run->held_before);
-    } else if (!as_expected(s, &run->end)) {
+    } else if (!as_expected(run)) {
         int broken = (run->end.kind == KL_END_DONE && !wants_done(s)) ||
                      (s->otherwise_broken && run->end.kind != KL_END_TROUBLE &&
                       run->end.kind != KL_END_STOPPED);

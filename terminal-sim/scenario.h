@@ -42,7 +42,8 @@ enum kl_sc_act {
     KL_SC_DRIP,     /* number: milliseconds before each byte */
     KL_SC_DELAY,    /* number: milliseconds before it */
     KL_SC_RND1,     /* value: Randoms is made anew with this Rnd1 */
-    KL_SC_SWEEP,    /* the session is run again and again, each time with another byte changed */
+    KL_SC_SWEEP, /* the session is run again and again, each time with another byte changed, but in
+                     `field` */
 };
 
 enum kl_sc_part { /* of a TLV */

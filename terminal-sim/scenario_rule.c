@@ -285,6 +285,17 @@ static enum kl_rc parse_rnd1(struct parsing *p, struct kl_err *err)
     return rc ? rc : parse_value(p->word[0], &p->rule->value, err);
 }
 
+/* "sweep", "sweep except FIELD" */
+static enum kl_rc parse_sweep(struct parsing *p, struct kl_err *err)
+{
+    if (p->count == 0) {
+        return KL_OK;
+    }
+    return p->count == 2 && strcmp(p->word[0], "except") == 0
+               ? parse_field(p->rule, p->word[1], p->rule->field, err)
+               : kl_err_set(err, KL_ERR_CONFIG, "write it as 'sweep' or 'sweep except FIELD'");
+}
+
 static enum kl_rc parse_nothing(struct parsing *p, struct kl_err *err)
 {
     (void)p;
@@ -316,7 +327,7 @@ static const struct {
     {"drip", KL_SC_DRIP, 1, 1, parse_time, "drip TIME"},
     {"delay", KL_SC_DELAY, 1, 1, parse_time, "delay TIME"},
     {"rnd1", KL_SC_RND1, 1, 1, parse_rnd1, "rnd1 VALUE"},
-    {"sweep", KL_SC_SWEEP, 0, 0, parse_nothing, "sweep"},
+    {"sweep", KL_SC_SWEEP, 0, 2, parse_sweep, "sweep [except FIELD]"},
 };
 #define ACTION_COUNT (sizeof(actions) / sizeof(actions[0]))
 

@@ -180,32 +180,64 @@ static enum kl_rc resolve(const struct kl_tampering *t, const struct kl_sc_ref *
 
 /* ---- Sweeps: every TLV's tag, length, first, middle and last byte ---- */
 
-static void sweep(struct kl_tampering *t, struct message *m)
+#define SPANS_MAX 64
+#define PLACES 5 /* in a TLV */
+
+/* 1 if the TLVs in this one are in the list themselves. */
+static int is_opened(const struct kl_span *spans, size_t count, const struct kl_span *s)
 {
-    struct kl_span spans[64];
-    size_t count = kl_field_walk(m->der, m->len, spans, sizeof(spans) / sizeof(spans[0]));
-    size_t n = 0, seen = 0;
-
     for (size_t i = 0; i < count; i++) {
-        const struct kl_span *s = &spans[i];
-        const size_t value = s->at + s->header,
-                     places[] = {s->at, s->at + 1, value, value + s->len / 2, value + s->len - 1};
-
-        for (size_t p = 0; p < 5; p++) {
-            if ((p == 2 && s->len < 1) || (p == 3 && s->len < 3) || (p == 4 && s->len < 2) ||
-                (p >= 2 && m->der[s->at] & 0x20)) { /* what is inside comes by itself */
-                continue;
-            }
-            if (n++ == t->variant) {
-                snprintf(t->changed, sizeof(t->changed), "byte %zu of %zu: %02x to %02x", places[p],
-                         m->len, m->der[places[p]], m->der[places[p]] ^ 1);
-                seen = places[p] + 1;
-            }
+        if (spans[i].at == s->at + s->header) {
+            return 1;
         }
     }
-    t->variants = n;
-    if (seen) {
-        m->der[seen - 1] ^= 1;
+    return 0;
+}
+
+/* Where a TLV is changed; how many places. */
+static size_t places_of(const struct kl_span *s, int opened, size_t out[PLACES])
+{
+    const size_t value = s->at + s->header;
+    size_t n = 0;
+
+    out[n++] = s->at;
+    out[n++] = s->at + 1;
+    if (!opened && s->len > 0) {
+        out[n++] = value;
+    }
+    if (!opened && s->len > 2) {
+        out[n++] = value + s->len / 2;
+    }
+    if (!opened && s->len > 1) {
+        out[n++] = value + s->len - 1;
+    }
+    return n;
+}
+
+/* Leaves out the value of the field that the rule excepts, if it has one. */
+static void sweep(struct kl_tampering *t, const struct kl_sc_rule *rule, struct message *m)
+{
+    struct kl_span spans[SPANS_MAX], except = {0};
+    struct kl_err ignored = KL_ERR_INIT;
+    size_t count = kl_field_walk(m->der, m->len, spans, SPANS_MAX);
+    size_t places[PLACES], n, passed = 0, at = SIZE_MAX;
+    const int has_except =
+        rule->field[0] && kl_field_find(m->der, m->len, rule->field, &except, &ignored) == KL_OK;
+
+    for (size_t i = 0; i < count; i++) {
+        const int spared = has_except && spans[i].at == except.at;
+
+        n = places_of(&spans[i], spared || is_opened(spans, count, &spans[i]), places);
+        if (t->variant >= passed && t->variant < passed + n) {
+            at = places[t->variant - passed];
+        }
+        passed += n;
+    }
+    t->variants = passed;
+    if (at != SIZE_MAX) {
+        snprintf(t->changed, sizeof(t->changed), "byte %zu of %zu: %02x to %02x", at, m->len,
+                 m->der[at], m->der[at] ^ 1);
+        m->der[at] ^= 1;
     }
 }
 
@@ -251,7 +283,7 @@ static enum kl_rc apply(struct kl_tampering *t, const struct kl_sc_rule *rule, s
                   : kl_forge_randoms(t->kept[t->self], value, rule->value.len, t->signer, m->der,
                                      &m->len, err);
     case KL_SC_SWEEP:
-        sweep(t, m);
+        sweep(t, rule, m);
         return KL_OK;
     case KL_SC_THEN:
     case KL_SC_REPEAT:
