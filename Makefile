@@ -115,6 +115,18 @@ $(PAGE): conf/status.html
 	$(Q)od -An -v -td1 $< | sed 's|  *\(-\{0,1\}[0-9][0-9]*\)|\1,|g' > $@
 $(BUILD)/obj/daemon/status_page.o $(BUILD)/lint/daemon/status_page.tidy: $(PAGE)
 
+# The scenarios of terminal-sim attack, as rows of a table.
+SCENARIOS := $(sort $(wildcard conf/scenarios/*.ini))
+SCENARIO_TABLE := $(BUILD)/gen/scenarios.inc
+$(SCENARIO_TABLE): conf/scenarios $(SCENARIOS)
+	@mkdir -p $(@D)
+	$(Q)for f in $(SCENARIOS); do \
+	    echo "{\"$$(basename $$f .ini)\","; \
+	    sed 's|\\|\\\\|g; s|"|\\"|g; s|^|"|; s|$$|\\n"|' $$f; \
+	    echo "},"; \
+	done > $@
+$(BUILD)/obj/terminal-sim/scenarios.o $(BUILD)/lint/terminal-sim/scenarios.tidy: $(SCENARIO_TABLE)
+
 define room_rule
 $(BUILD)/lib/libkl-$(1).a: $(call objs,$(call room_src,$(1)))
 	@mkdir -p $$(@D)
@@ -259,6 +271,8 @@ install: all man
 	install -m 0644 conf/systemd/keyloader.tmpfiles $(LIBDIR)/tmpfiles.d/keyloader.conf
 	install -m 0644 $(wildcard conf/systemd/examples/*.conf) $(DOC)/examples/systemd/
 	install -m 0644 CHANGELOG.md $(wildcard docs/*.md) $(DOC)/docs/
+	install -d $(SHARE)/keyloader/scenarios
+	install -m 0644 $(SCENARIOS) $(SHARE)/keyloader/scenarios/
 	install -d $(addprefix $(SHARE)/man/man,1 5 8) $(SHARE)/bash-completion/completions
 	$(foreach p,$(notdir $(BINS)),install -m 0644 conf/completion/keyloader.bash \
 	    $(SHARE)/bash-completion/completions/$(p) &&) :

@@ -17,16 +17,21 @@
 #define FILE_MAX (1024 * 1024) /* bytes */
 #define LINE_LEN_MAX 1000      /* bytes without the line end */
 
-struct parse {
+struct parse { /* of the lines */
     const char *path;
     const char *text, *end; /* what inih has not asked for yet */
     unsigned line;          /* of what inih got last */
+    kl_ini_line_fn *take;
+    void *user;
+    struct kl_err *err;
+    enum kl_rc rc;
+};
+
+struct filling { /* of a configuration struct, by a table */
     const struct kl_ini_key *table;
     size_t count;
     unsigned *seen; /* for each key its line, 0 = not yet */
     void *config;
-    struct kl_err *err;
-    enum kl_rc rc;
 };
 
 /* ---- Values ---- */
@@ -271,106 +276,117 @@ static char *next_line(char *out, int size, void *stream)
     return out;
 }
 
-static const char *closest_fault(const struct parse *p, const char *section)
+/* inih's handler; it knows no line numbers, but it is called before the next line is read. */
+static int take_line(void *user, const char *section, const char *name, const char *value)
 {
-    for (size_t i = 0; i < p->count; i++) {
-        if (strcmp(p->table[i].section, section) == 0) {
+    struct parse *p = user;
+
+    if (p->rc == KL_OK) {
+        p->rc = p->take(p->user, section, name, value, p->line, p->err);
+        if (p->rc != KL_OK) {
+            kl_err_context(p->err, "%s:%u", p->path, p->line);
+        }
+    }
+    return p->rc == KL_OK;
+}
+
+enum kl_rc kl_ini_parse(const char *name, const char *text, size_t len, kl_ini_line_fn *take,
+                        void *user, struct kl_err *err)
+{
+    struct parse p = {
+        .path = name, .text = text, .end = text + len, .take = take, .user = user, .err = err};
+    int bad_line;
+
+    if (check_lines(&p) != KL_OK) {
+        return p.rc;
+    }
+    ini_max_line = LINE_LEN_MAX + 3; /* its default is 200: too short for a path and a URI */
+    bad_line = ini_parse_stream(next_line, &p, take_line, &p);
+    if (bad_line < 0) {
+        p.rc = kl_err_set(err, KL_ERR_MEMORY, "%s: out of memory", name);
+    } else if (bad_line > 0) {
+        fail_line(&p, (unsigned)bad_line, "must be [section], key = value, or a comment");
+    }
+    return p.rc;
+}
+
+/* ---- Whole files ---- */
+
+static const char *closest_fault(const struct filling *f, const char *section)
+{
+    for (size_t i = 0; i < f->count; i++) {
+        if (strcmp(f->table[i].section, section) == 0) {
             return "unknown key";
         }
     }
     return section[0] ? "unknown section" : "key before the first [section]";
 }
 
-/* inih's handler; it knows no line numbers, but it is called before the next line is read. */
-static int take_value(void *user, const char *section, const char *name, const char *value)
+static enum kl_rc take_value(void *user, const char *section, const char *name, const char *value,
+                             unsigned line, struct kl_err *err)
 {
-    struct parse *p = user;
-    const struct kl_ini_key *key = p->table, *end = p->table + p->count;
+    struct filling *f = user;
+    const struct kl_ini_key *key = f->table, *end = f->table + f->count;
 
-    if (p->rc != KL_OK) {
-        return 0;
-    }
     while (key < end && (strcmp(key->section, section) != 0 || strcmp(key->key, name) != 0)) {
         key++;
     }
     if (key == end) {
-        p->rc = kl_err_set(p->err, KL_ERR_CONFIG, "%s:%u: %s: [%s] %s", p->path, p->line,
-                           closest_fault(p, section), section, name);
-        return 0;
+        return kl_err_set(err, KL_ERR_CONFIG, "%s: [%s] %s", closest_fault(f, section), section,
+                          name);
     }
-    if (p->seen[key - p->table]) {
-        p->rc = kl_err_set(p->err, KL_ERR_CONFIG, "%s:%u: [%s] %s is set already, on line %u",
-                           p->path, p->line, section, name, p->seen[key - p->table]);
-        return 0;
+    if (f->seen[key - f->table]) {
+        return kl_err_set(err, KL_ERR_CONFIG, "[%s] %s is set already, on line %u", section, name,
+                          f->seen[key - f->table]);
     }
-    p->seen[key - p->table] = p->line;
-    p->rc = set_value(key, value, p->config, p->err);
-    if (p->rc != KL_OK) {
-        p->rc = kl_err_context(p->err, "%s:%u: [%s] %s", p->path, p->line, section, name);
-    }
-    return p->rc == KL_OK;
+    f->seen[key - f->table] = line;
+    return set_value(key, value, f->config, err) ? kl_err_context(err, "[%s] %s", section, name)
+                                                 : KL_OK;
 }
 
-/* ---- Whole files ---- */
-
-static enum kl_rc set_fallbacks(struct parse *p)
+static enum kl_rc set_fallbacks(const struct filling *f, const char *path, struct kl_err *err)
 {
-    for (size_t i = 0; i < p->count && p->rc == KL_OK; i++) {
-        const struct kl_ini_key *key = &p->table[i];
+    enum kl_rc rc = KL_OK;
 
-        if (p->seen[i]) {
+    for (size_t i = 0; i < f->count && rc == KL_OK; i++) {
+        const struct kl_ini_key *key = &f->table[i];
+
+        if (f->seen[i]) {
             continue;
         }
         if (!key->fallback) {
-            p->rc = kl_err_set(p->err, KL_ERR_CONFIG, "%s: [%s] %s must be set", p->path,
-                               key->section, key->key);
-        } else if ((p->rc = set_value(key, key->fallback, p->config, p->err)) != KL_OK) {
-            p->rc = kl_err_context(p->err, "default of [%s] %s", key->section, key->key);
+            rc = kl_err_set(err, KL_ERR_CONFIG, "%s: [%s] %s must be set", path, key->section,
+                            key->key);
+        } else if ((rc = set_value(key, key->fallback, f->config, err)) != KL_OK) {
+            rc = kl_err_context(err, "default of [%s] %s", key->section, key->key);
         }
     }
-    return p->rc;
+    return rc;
 }
 
 enum kl_rc kl_ini_load(const char *path, const struct kl_ini_key *table, size_t count, void *config,
                        struct kl_err *err)
 {
-    struct parse p = {.path = path, .table = table, .count = count, .config = config, .err = err};
+    struct filling f = {.table = table, .count = count, .config = config};
     char *text = NULL;
     size_t len = 0;
-    int bad_line;
+    enum kl_rc rc = kl_file_read(path, FILE_MAX, &text, &len, err);
 
-    if ((p.rc = kl_file_read(path, FILE_MAX, &text, &len, err)) != KL_OK) {
-        if (p.rc == KL_ERR_INPUT) {
-            p.rc = err->rc = KL_ERR_CONFIG;
-        }
-        return p.rc;
+    if (rc != KL_OK) {
+        return rc == KL_ERR_INPUT ? (err->rc = KL_ERR_CONFIG) : rc;
     }
-    if (!(p.seen = calloc(count ? count : 1, sizeof(*p.seen)))) {
-        p.rc = kl_err_set(err, KL_ERR_MEMORY, "%s: out of memory", path);
-        goto out;
+    f.seen = calloc(count ? count : 1, sizeof(*f.seen));
+    rc = f.seen ? kl_ini_parse(path, text, len, take_value, &f, err)
+                : kl_err_set(err, KL_ERR_MEMORY, "%s: out of memory", path);
+    if (rc == KL_OK) {
+        rc = set_fallbacks(&f, path, err);
     }
-    p.text = text;
-    p.end = text + len;
-    if (check_lines(&p) != KL_OK) {
-        goto out;
-    }
-    ini_max_line = LINE_LEN_MAX + 3; /* its default is 200: too short for a path and a URI */
-    bad_line = ini_parse_stream(next_line, &p, take_value, &p);
-    if (bad_line < 0) {
-        p.rc = kl_err_set(err, KL_ERR_MEMORY, "%s: out of memory", path);
-    } else if (bad_line > 0) {
-        fail_line(&p, (unsigned)bad_line, "must be [section], key = value, or a comment");
-    }
-    if (p.rc == KL_OK) {
-        set_fallbacks(&p);
-    }
-out:
-    if (p.rc != KL_OK) {
+    if (rc != KL_OK) {
         kl_ini_wipe(table, count, config);
     }
-    free(p.seen);
+    free(f.seen);
     free(text);
-    return p.rc;
+    return rc;
 }
 
 /* ---- Another reading of the same file ---- */

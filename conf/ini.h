@@ -48,6 +48,17 @@ struct kl_ini_key {
 enum kl_rc kl_ini_load(const char *path, const struct kl_ini_key *table, size_t count, void *config,
                        struct kl_err *err) KL_MUST_CHECK;
 
+/* Told of each "key = value" line of a text, in order. What it returns but KL_OK ends the parse;
+ * its error gets "NAME:LINE: " put before it. section and key have at most 49 characters: longer
+ * ones come cut. */
+typedef enum kl_rc kl_ini_line_fn(void *user, const char *section, const char *key,
+                                  const char *value, unsigned line, struct kl_err *err);
+
+/* Parses a text of that file's syntax that no table describes: keys may come again, their order
+ * counts. name: what errors call it, usually its path. KL_ERR_CONFIG, or what take returned. */
+enum kl_rc kl_ini_parse(const char *name, const char *text, size_t len, kl_ini_line_fn *take,
+                        void *user, struct kl_err *err) KL_MUST_CHECK;
+
 /* For who writes such a file: whether the line "KEY = VALUE" reads back as it was written. If not,
  * KL_ERR_INPUT "KEY: ..." says why. */
 enum kl_rc kl_ini_writable(const char *key, const char *value, struct kl_err *err) KL_MUST_CHECK;

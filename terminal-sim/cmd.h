@@ -18,6 +18,10 @@ enum kl_rc kl_terminal_cmd_pinpad(int argc, char **argv, int *status, struct kl_
 /* *status 1: the loader accepted the replay. */
 enum kl_rc kl_terminal_cmd_replay(int argc, char **argv, int *status, struct kl_err *err);
 
+/* *status: enum of results.h. */
+enum kl_rc kl_terminal_cmd_attack(int argc, char **argv, int *status, struct kl_err *err);
+enum kl_rc kl_terminal_cmd_scenario(int argc, char **argv, int *status, struct kl_err *err);
+
 enum kl_rc kl_terminal_cmd_root(int argc, char **argv, int *status, struct kl_err *err);
 enum kl_rc kl_terminal_cmd_device_key(int argc, char **argv, int *status, struct kl_err *err);
 enum kl_rc kl_terminal_cmd_sign_in(int argc, char **argv, int *status, struct kl_err *err);

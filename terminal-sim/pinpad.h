@@ -36,6 +36,11 @@ struct kl_pinpad;
 /* An empty PIN pad in memory. */
 enum kl_rc kl_pinpad_memory_new(struct kl_pinpad **out, struct kl_err *err) KL_MUST_CHECK;
 
+/* The same, but its device key is that of another pad, which is borrowed and signs for it: for who
+ * needs many pads of one terminal. NULL = it has none. */
+enum kl_rc kl_pinpad_memory_lent(struct kl_pinpad *signer, struct kl_pinpad **out,
+                                 struct kl_err *err) KL_MUST_CHECK;
+
 /* The PIN pad in the token that `uri` names, of the PKCS#11 module at `module`. Reads the PIN from
  * pin_source (kl_pin_read) and logs in once. One such pad in a process. */
 enum kl_rc kl_pinpad_token_open(const char *module, const char *uri, const char *pin_source,

@@ -505,3 +505,14 @@ enum kl_rc kl_pinpad_memory_new(struct kl_pinpad **out, struct kl_err *err)
     *out = &self->base;
     return KL_OK;
 }
+
+enum kl_rc kl_pinpad_memory_lent(struct kl_pinpad *signer, struct kl_pinpad **out,
+                                 struct kl_err *err)
+{
+    enum kl_rc rc = kl_pinpad_memory_new(out, err);
+
+    if (!rc) {
+        kl_memory_of(*out)->signer = signer;
+    }
+    return rc;
+}

@@ -21,6 +21,7 @@ struct kl_memory_pad {
     struct kl_pinpad_tmk tmks[KL_PINPAD_TMK_MAX];
     struct kl_pinpad_pair pairs[KL_MEMORY_PAIRS]; /* number 0 = none */
     EVP_PKEY *device;                             /* NULL = none */
+    struct kl_pinpad *signer; /* NULL, or whose device key signs instead; borrowed */
 };
 
 struct kl_memory_pad *kl_memory_of(struct kl_pinpad *pad);

@@ -308,8 +308,12 @@ enum kl_rc kl_memory_device_sign(struct kl_pinpad *pad, const uint8_t *in, size_
     enum kl_key_type type;
     unsigned bits;
     size_t n;
-    enum kl_rc rc = need_device(self, err);
+    enum kl_rc rc;
 
+    if (self->signer) {
+        return kl_pinpad_device_sign(self->signer, in, len, sig, sig_len, err);
+    }
+    rc = need_device(self, err);
     if (!rc) {
         rc = kl_pubkey_type(self->device, &type, &bits, err);
     }

@@ -128,6 +128,34 @@ static const struct command {
      "    Exit status 0: as expected; 1: loads failed that were not to. SIGINT ends arrivals, "
      "then\n"
      "    reports; a second one cuts off what is under way.\n"},
+    {"attack", kl_terminal_cmd_attack, "--list | --all | NAME... [--loader HOST:PORT] [OPTIONS]",
+     "    Try to cheat the loader, and our own terminal, in every way that --list names. Each\n"
+     "    attack is held (refused as it should be, and an honest session went well before and\n"
+     "    after), broken, or inconclusive (it could not be made; it says why).\n"
+     "    --list               the attacks: what each tries, cheats, needs; with --json as JSON\n"
+     "    --all                all of them\n"
+     "    --loader HOST:PORT   the loader under test; without it only terminals are cheated\n"
+     "    --terminal DIR       a test terminal that this loader knows and that is armed. Attacks\n"
+     "                         cost attempts, and candidates: use --arm, or arm it for 100\n"
+     "    --serial SN, --pinpad-serial SNP, --root FILE   such a terminal without a folder\n"
+     "    --arm PROGRAM        run as 'PROGRAM SN' before each attack, to arm the terminal anew\n"
+     "    --no-load            leave out the honest load at the end, which ends the arming\n"
+     "    --timeout T          for each session (default 15s)\n"
+     "    --strict             what is inconclusive counts as failed\n"
+     "    --tap, --json        results as TAP or JSON; --junit FILE: besides, as JUnit XML\n"
+     "    --serve HOST:PORT    play the rogue loader of one attack to the terminal that connects\n"
+     "      --root-out FILE      the root that its good certificates are under\n"
+     "    Exit status 0: held; 1: one is broken; 2: none is, but none held, or --strict and one "
+     "is\n"
+     "    inconclusive.\n"},
+    {"scenario", kl_terminal_cmd_scenario,
+     "run FILE... [--loader HOST:PORT] [OPTIONS] | check FILE... |\n"
+     "           list [--json] | show NAME",
+     "    Attacks of your own, from files; what is built in is such a file, too, and 'show' "
+     "prints\n"
+     "    it. check: is it a scenario?\n"
+     "    --loader, --terminal, --serial, --pinpad-serial, --root, --arm, --no-load, --timeout,\n"
+     "    --strict, --tap, --json, --junit, and exit status, as for 'attack'\n"},
 };
 #define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
 

@@ -3,6 +3,7 @@
 #include "terminal-sim/transceiver.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -42,8 +43,9 @@ static enum kl_rc wait_for(const struct kl_transceiver *t, short events, const c
     return n < 0 ? kl_err_errno(err, "poll", "while %s", what) : KL_OK;
 }
 
-static enum kl_rc parse_address(const char *address, char host[HOST_MAX], const char **port,
-                                struct kl_err *err)
+/* *port borrows from address. */
+static enum kl_rc split(const char *address, char *host, size_t size, const char **port,
+                        struct kl_err *err)
 {
     const char *colon = strrchr(address, ':'), *begin = address, *end = colon;
     uint64_t number;
@@ -54,7 +56,7 @@ static enum kl_rc parse_address(const char *address, char host[HOST_MAX], const 
     } else if (colon && memchr(address, ':', (size_t)(colon - address))) {
         colon = NULL; /* an IPv6 address without its brackets */
     }
-    if (!colon || end == begin || end - begin >= HOST_MAX ||
+    if (!colon || end == begin || (size_t)(end - begin) >= size ||
         kl_parse_number(colon + 1, 1, 65535, &number, err)) {
         return kl_err_set(err, KL_ERR_INPUT, "'%s' is not HOST:PORT or [IPV6]:PORT", address);
     }
@@ -104,7 +106,7 @@ enum kl_rc kl_transceiver_resolve(const char *address, struct addrinfo **out, st
     char host[HOST_MAX];
     const char *port = NULL;
     int gai;
-    enum kl_rc rc = parse_address(address, host, &port, err);
+    enum kl_rc rc = split(address, host, sizeof(host), &port, err);
 
     if (rc) {
         return rc;
@@ -144,6 +146,23 @@ enum kl_rc kl_transceiver_open(const char *address, uint64_t seconds, FILE *reco
     return rc;
 }
 
+enum kl_rc kl_transceiver_adopt(int fd, uint64_t seconds, struct kl_transceiver **out,
+                                struct kl_err *err)
+{
+    struct kl_transceiver *t = calloc(1, sizeof(*t));
+    int flags = fcntl(fd, F_GETFL);
+
+    if (!t || flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0) {
+        free(t);
+        close(fd);
+        return kl_err_set(err, KL_ERR_SYSTEM, "a connection cannot be taken over");
+    }
+    t->fd = fd;
+    t->deadline_ms = kl_clock_ms() + (int64_t)seconds * 1000;
+    *out = t;
+    return KL_OK;
+}
+
 void kl_transceiver_free(struct kl_transceiver *t)
 {
     if (!t) {
@@ -151,6 +170,13 @@ void kl_transceiver_free(struct kl_transceiver *t)
     }
     close(t->fd);
     free(t);
+}
+
+int kl_transceiver_has_ended(const struct kl_transceiver *t)
+{
+    struct pollfd pfd = {.fd = t->fd, .events = POLLIN};
+
+    return poll(&pfd, 1, 0) > 0;
 }
 
 static enum kl_rc record_one(const struct kl_transceiver *t, int direction,
@@ -168,12 +194,35 @@ static enum kl_rc record_one(const struct kl_transceiver *t, int direction,
     return KL_OK;
 }
 
+static enum kl_rc send_all(struct kl_transceiver *t, const uint8_t *bytes, size_t total,
+                           struct kl_err *err)
+{
+    size_t done = 0;
+    ssize_t n;
+    enum kl_rc rc = KL_OK;
+
+    while (!rc && done < total) {
+        rc = wait_for(t, POLLOUT, "sending to the loader", err);
+        if (rc) {
+            break;
+        }
+        n = send(t->fd, bytes + done, total - done, MSG_NOSIGNAL);
+        if (n > 0) {
+            done += (size_t)n;
+        } else if (n < 0 && (errno == EPIPE || errno == ECONNRESET)) {
+            rc = kl_err_native(err, KL_ERR_CLOSED, KL_ERR_SOURCE_ERRNO, (unsigned long)errno,
+                               "send", "the loader closed the connection");
+        } else if (n < 0 && errno != EINTR && errno != EAGAIN) {
+            rc = kl_err_errno(err, "send", "sending to the loader");
+        }
+    }
+    return rc;
+}
+
 enum kl_rc kl_transceiver_send(struct kl_transceiver *t, const uint8_t *der, size_t len,
                                struct kl_err *err)
 {
     uint8_t frame[KL_FRAME_MAX];
-    size_t done = 0, total = len + KL_FRAME_HEADER;
-    ssize_t n;
     enum kl_rc rc;
 
     if (len == 0 || len > KL_MSG_MAX) {
@@ -183,20 +232,20 @@ enum kl_rc kl_transceiver_send(struct kl_transceiver *t, const uint8_t *der, siz
     memcpy(frame + KL_FRAME_HEADER, der, len);
     /* Recorded before it goes out: what a crash cut off may have arrived. */
     rc = record_one(t, '>', frame, der, len, err);
-    while (!rc && done < total) {
-        rc = wait_for(t, POLLOUT, "sending to the loader", err);
-        if (rc) {
-            break;
-        }
-        n = send(t->fd, frame + done, total - done, MSG_NOSIGNAL);
-        if (n > 0) {
-            done += (size_t)n;
-        } else if (n < 0 && (errno == EPIPE || errno == ECONNRESET)) {
-            rc = kl_err_native(err, KL_ERR_CLOSED, KL_ERR_SOURCE_ERRNO, (unsigned long)errno,
-                               "send", "the loader closed the connection");
-        } else if (n < 0 && errno != EINTR && errno != EAGAIN) {
-            rc = kl_err_errno(err, "send", "sending to the loader");
-        }
+    return rc ? rc : send_all(t, frame, len + KL_FRAME_HEADER, err);
+}
+
+enum kl_rc kl_transceiver_send_bytes(struct kl_transceiver *t, const uint8_t *bytes, size_t len,
+                                     unsigned drip_ms, struct kl_err *err)
+{
+    struct pollfd pfd = {.fd = t->fd, .events = POLLIN};
+    enum kl_rc rc = KL_OK;
+
+    if (!drip_ms) {
+        return send_all(t, bytes, len, err);
+    }
+    for (size_t i = 0; !rc && i < len && poll(&pfd, 1, (int)drip_ms) == 0; i++) {
+        rc = send_all(t, bytes + i, 1, err);
     }
     return rc;
 }

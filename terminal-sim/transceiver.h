@@ -27,10 +27,23 @@ enum kl_rc kl_transceiver_resolve(const char *address, struct addrinfo **out,
  * KL_ERR_UNAVAILABLE (nobody listens). */
 enum kl_rc kl_transceiver_open(const char *address, uint64_t seconds, FILE *record,
                                struct kl_transceiver **out, struct kl_err *err) KL_MUST_CHECK;
+/* The same over a connection that is there already, which it takes (also on failure): a terminal's,
+ * to one who plays the loader. */
+enum kl_rc kl_transceiver_adopt(int fd, uint64_t seconds, struct kl_transceiver **out,
+                                struct kl_err *err) KL_MUST_CHECK;
 void kl_transceiver_free(struct kl_transceiver *transceiver); /* closes; takes NULL */
+
+/* 1 if the peer has closed, or has said something. */
+int kl_transceiver_has_ended(const struct kl_transceiver *transceiver);
 
 enum kl_rc kl_transceiver_send(struct kl_transceiver *transceiver, const uint8_t *der, size_t len,
                                struct kl_err *err) KL_MUST_CHECK;
+
+/* Sends bytes that need not be a frame. drip_ms > 0: one at a time, that long after each other, and
+ * no more once the peer says something. */
+enum kl_rc kl_transceiver_send_bytes(struct kl_transceiver *transceiver, const uint8_t *bytes,
+                                     size_t len, unsigned drip_ms,
+                                     struct kl_err *err) KL_MUST_CHECK;
 
 /* The next message's DER, not yet decoded. KL_ERR_CLOSED if the peer closed first, within a message
  * or before it; KL_ERR_PROTOCOL if the frame is empty or too long. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * A key loader made of nothing but OpenSSL: its labels, transcripts and MACs come from the words of
- * the protocol, not from proto/ (which only codes messages). It can be told to spoil what it says.
+ * The rogue loader (terminal-sim/rogue.h) as the tests of a terminal use it: with keys made once,
+ * for the terminal FAKE_SERIAL, and with failures that are the test's own (ck_abort_msg).
  */
 #ifndef KL_TESTS_SUPPORT_FAKELOADER_H
 #define KL_TESTS_SUPPORT_FAKELOADER_H
@@ -11,57 +11,20 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "proto/alg.h"
-#include "proto/message.h"
+#include "terminal-sim/rogue.h"
 
-#define FAKE_SERIAL "T-0001" /* of the terminal it serves */
-#define FAKE_DAY (24 * 3600)
+#define FAKE_SERIAL "T-0001" /* of the terminal that the tests have */
+#define FAKE_DAY KL_ROGUE_DAY
+
+/* The names that tests know them by. */
+#define fake_loader kl_rogue
+#define fake_profile kl_rogue_profile
+#define fake_crl kl_rogue_crl_profile
 
 /* Made once, by fake_make_keys. */
 extern EVP_PKEY *fake_root_key, *fake_other_key, *fake_work_key, *fake_ec_key; /* EC: P-256 */
 extern X509 *root, *fake_other_root;
 extern X509 *work, *fake_ec_work; /* AcquireWCRT as it should be, of either key */
-
-struct fake_profile { /* of an AcquireWCRT; what is 0 or NULL is as it should be */
-    const char *eku, *key_usage;
-    long from_days, to_days;
-    const char *crl_scope; /* cRLDistributionPoints; NULL = none */
-};
-
-struct fake_crl { /* of a CRL; what is 0 or NULL is as it should be */
-    const char *scope;
-    long from_days, to_days;
-    const X509 *revoked;
-};
-
-struct fake_loader {
-    uint8_t told[4 * KL_MSG_MAX]; /* Hello, Certificate, Randoms, MasterKey, end to end */
-    size_t told_len;
-    uint8_t t0[32], t1[32], t2[32];
-    uint8_t rnd1[32], rnd2[32];
-    enum kl_suite suite;
-    X509 *work;         /* sent */
-    EVP_PKEY *work_key; /* opens C_rnd1_rnd2 */
-    EVP_PKEY *sign_key; /* signs tbs */
-    X509_CRL *crl;      /* stapled; NULL = none */
-    int classic_delta;  /* bytes that classic's signature gives back beyond, or short of, its due */
-    EVP_PKEY *device;   /* whose signature over Randoms is checked; NULL = none is expected */
-    enum kl_alg alg;
-    uint32_t version;
-    size_t kcv_len;
-    uint8_t kcv[4];
-    void (*spoil_certificate)(struct kl_certificate *);
-    void (*spoil_tbs)(struct fake_loader *, struct kl_tbs *); /* before signature and MAC */
-    void (*spoil_master_key)(struct fake_loader *, struct kl_master_key *); /* after */
-
-    /* ---- Sign-in: the session key is in rnd1, what it is derived by in t0 ---- */
-    size_t session_len; /* 16 or 24 then; 0 in a load */
-    uint8_t pik[32], mak[32];
-    enum kl_alg keys_alg;
-    const uint8_t *fixed_pik, *fixed_mak; /* as long as the TMK; NULL = drawn */
-    void (*spoil_keys)(struct fake_loader *, struct kl_working_keys *);       /* before the MAC */
-    void (*spoil_keys_after)(struct fake_loader *, struct kl_working_keys *); /* after */
-};
 
 X509 *fake_new_cert(const char *name, EVP_PKEY *key, X509 *issuer, EVP_PKEY *issuer_key,
                     const struct fake_profile *profile);

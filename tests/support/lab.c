@@ -519,6 +519,14 @@ void lab_load_start(struct lab *lab, const char *serial, uint16_t port, const ch
     spawn_as(lab, role, proc, argv);
 }
 
+void lab_terminal_spawn(struct lab *lab, const char *serial, struct proc *proc,
+                        const char *const *argv)
+{
+    char role[PATH_MAX], dir[PATH_MAX];
+    terminal_dirs(lab, serial, role, dir);
+    spawn_as(lab, role, proc, argv);
+}
+
 int lab_load(struct lab *lab, const char *serial, uint16_t port)
 {
     struct proc proc;

@@ -99,6 +99,9 @@ void lab_load_start(struct lab *lab, const char *serial, uint16_t port, const ch
                     struct proc *proc);
 int lab_load(struct lab *lab, const char *serial, uint16_t port); /* its exit status */
 #define LAB_LOAD_SECONDS 30
+/* Starts argv (NULL-terminated) where that terminal's PIN pad is to be found. */
+void lab_terminal_spawn(struct lab *lab, const char *serial, struct proc *proc,
+                        const char *const *argv);
 /* Runs `terminal-sim ARGS... --dir DIR` (NULL-terminated) of that terminal: its exit status. */
 int lab_terminal_sim(struct lab *lab, const char *serial, ...) __attribute__((sentinel));
 /* Gives the terminal a device key and a certificate of that CA. */

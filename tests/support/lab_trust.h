@@ -11,9 +11,8 @@
 #include <openssl/x509.h>
 
 #include "proto/message.h"
+#include "terminal-sim/rogue.h"
 #include "tests/support/lab.h"
-
-struct fake_profile; /* fakeloader.h */
 
 /* ---- CAs ---- */
 
@@ -39,7 +38,7 @@ void lab_issuer_close(struct lab_issuer *issuer);
 /* A certificate of the serial's terminal, otherwise as the profile says (eku and
  * key_usage NULL: a terminal's). The caller frees. */
 X509 *lab_terminal_cert(const struct lab_issuer *issuer, const char *serial, EVP_PKEY *key,
-                        const struct fake_profile *profile);
+                        const struct kl_rogue_profile *profile);
 
 /* ---- Files ---- */
 
