@@ -49,7 +49,6 @@ static unsigned seed, kills[VICTIM_COUNT], loads, sent;
 static void found(void)
 {
     lab_found(&lab, 2048);
-    lab_set(&lab, "hsm", "workers", "2");
     lab_set(&lab, "policy", "kcv-length", "4"); /* so that equal ones mean equal keys */
 }
 
@@ -254,7 +253,6 @@ static void begin_round(unsigned number)
 {
     char name[32], serial[16];
 
-    lab_set(&lab, "listen", "port", "0");
     snprintf(name, sizeof name, "round-%u", number);
     lab_begin(&lab, name);
     lab_set(&lab, "hsm", "workers", "2");
