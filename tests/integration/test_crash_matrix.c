@@ -179,8 +179,13 @@ static int kill_player(int doing)
 
     for (unsigned i = 0; i < TERMINALS; i++) {
         struct player *player = &players[(first + i) % TERMINALS];
-        if ((int)player->doing == doing && proc_poll(&player->proc) == -1) {
+        if ((int)player->doing == doing) {
             char term[64];
+            int status = proc_poll(&player->proc);
+            if (status != -1) { /* too late */
+                ended(player, status);
+                continue;
+            }
             proc_kill(&player->proc);
             ended(player, -1);
             snprintf(term, sizeof term, "term-%s", player->proof.serial);
