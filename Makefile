@@ -86,9 +86,10 @@ UNIT  := $(patsubst tests/%.c,$(BUILD)/tests/%,$(shell grep -lE \
 endif
 INTEG := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/integration/test_*.c))
 FUZZ  := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/fuzz/fuzz_*.c))
-# A PKCS#11 module is a tool named *_p11.c; the other tools are programs.
-TOOLS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(filter-out %_p11.c,$(wildcard tests/tools/*.c))) \
-         $(patsubst tests/%.c,$(BUILD)/tests/%.so,$(wildcard tests/tools/*_p11.c))
+# A PKCS#11 module is a tool named *_p11.c, a library to preload *_preload.c; the other tools are
+# programs.
+TOOLS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(filter-out %_p11.c %_preload.c,$(wildcard tests/tools/*.c))) \
+         $(patsubst tests/%.c,$(BUILD)/tests/%.so,$(wildcard tests/tools/*_p11.c tests/tools/*_preload.c))
 SUPPORT := $(call objs,$(wildcard tests/support/*.c))
 
 SOURCES := $(wildcard $(addsuffix /*.[ch],$(ROOMS)) tests/*/*.[ch])
@@ -155,6 +156,13 @@ $(BUILD)/tests/%_p11.so: tests/%_p11.c Makefile
 	$(if $(V),,@echo "LD $@")
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -fPIC -shared -MMD -MP -MF $(BUILD)/obj/tests/$*_p11.d \
 	    -Wl,-z,relro,-z,now $< -o $@
+
+# Without sanitizers, whose own runtime must come first: it stands between that and libc.
+$(BUILD)/tests/%_preload.so: tests/%_preload.c Makefile
+	@mkdir -p $(@D) $(dir $(BUILD)/obj/tests/$*)
+	$(if $(V),,@echo "LD $@")
+	$(Q)$(CC) $(CPPFLAGS) $(filter-out $(SANFLAGS),$(CFLAGS)) -U_FORTIFY_SOURCE -fPIC -shared -MMD -MP \
+	    -MF $(BUILD)/obj/tests/$*_preload.d -Wl,-z,relro,-z,now $< -o $@
 
 $(BUILD)/tests/fuzz/%: $(BUILD)/obj/tests/fuzz/%.o $(TEST_LIBS)
 	@mkdir -p $(@D)

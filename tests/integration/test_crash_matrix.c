@@ -8,12 +8,15 @@
  *   KL_CRASH_KILLS=N   how many in all (default 20); make crash-matrix KILLS=N
  *   KL_CRASH_SEED=S    of whom and when (default: drawn, and printed)
  */
+#include <arpa/inet.h>
 #include <check.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -49,7 +52,6 @@ static unsigned seed, kills[VICTIM_COUNT], loads, sent;
 static void found(void)
 {
     lab_found(&lab, 2048);
-    lab_set(&lab, "hsm", "workers", "2");
     lab_set(&lab, "policy", "kcv-length", "4"); /* so that equal ones mean equal keys */
 }
 
@@ -177,8 +179,13 @@ static int kill_player(int doing)
 
     for (unsigned i = 0; i < TERMINALS; i++) {
         struct player *player = &players[(first + i) % TERMINALS];
-        if ((int)player->doing == doing && proc_poll(&player->proc) == -1) {
+        if ((int)player->doing == doing) {
             char term[64];
+            int status = proc_poll(&player->proc);
+            if (status != -1) { /* too late */
+                ended(player, status);
+                continue;
+            }
             proc_kill(&player->proc);
             ended(player, -1);
             snprintf(term, sizeof term, "term-%s", player->proof.serial);
@@ -250,11 +257,31 @@ static unsigned all_kills(void)
 
 /* ---- A round ---- */
 
+/* A port for the daemon to come back to each time: of those that the kernel gives nobody by itself
+ * while the daemon is dead. */
+static uint16_t free_port(void)
+{
+    const int on = 1;
+
+    for (;;) {
+        struct sockaddr_in at = {.sin_family = AF_INET,
+                                 .sin_port = htons((uint16_t)(15000 + draw(15000))),
+                                 .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+        int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        ck_assert_int_ge(fd, 0);
+        setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+        int taken = bind(fd, (struct sockaddr *)&at, sizeof at);
+        close(fd);
+        if (taken == 0) {
+            return ntohs(at.sin_port);
+        }
+    }
+}
+
 static void begin_round(unsigned number)
 {
     char name[32], serial[16];
 
-    lab_set(&lab, "listen", "port", "0");
     snprintf(name, sizeof name, "round-%u", number);
     lab_begin(&lab, name);
     lab_set(&lab, "hsm", "workers", "2");
@@ -267,9 +294,9 @@ static void begin_round(unsigned number)
         players[i].doing = IDLE;
     }
     tokens_keep(&tokens, &lab);
+    snprintf(name, sizeof name, "%u", free_port());
+    lab_set(&lab, "listen", "port", name);
     lab_start(&lab);
-    snprintf(name, sizeof name, "%u", lab.port);
-    lab_set(&lab, "listen", "port", name); /* so that it comes back there */
 }
 
 /* All that runs comes to its end; then the audit as things are, and once the terminals have said

@@ -26,6 +26,7 @@
 #include "tests/support/fakeloader.h"
 #include "tests/support/keywrap.h"
 #include "tests/support/lab_keys.h"
+#include "tests/support/needle.h"
 #include "tests/support/suite.h"
 #include "tests/tools/proxy_p11.h"
 
@@ -43,60 +44,25 @@ static void abandon(void)
 
 /* ---- Needles ---- */
 
-enum { FORM_BINARY, FORM_LOWER, FORM_UPPER, FORM_BASE64, FORM_COUNT = FORM_BASE64 + 3 };
-
-struct needle {
-    const char *name;
-    uint8_t forms[FORM_COUNT][2 * 64 + 1];
-    size_t lens[FORM_COUNT];
-};
-
 struct hunt {
-    struct needle needles[32];
-    size_t count;
+    struct needles needles;
     unsigned files, hits;
     size_t bytes;
+    const char *path;           /* that is searched */
     char where[PATH_MAX + 128]; /* of the last hit */
 };
 
 static void add_needle(struct hunt *hunt, const char *name, const uint8_t *data, size_t len)
 {
-    static const char lower[] = "0123456789abcdef", upper[] = "0123456789ABCDEF";
-    ck_assert_uint_lt(hunt->count, sizeof hunt->needles / sizeof hunt->needles[0]);
-    ck_assert(len >= 8 && len <= 64);
-    struct needle *needle = &hunt->needles[hunt->count++];
-    needle->name = name;
-    memcpy(needle->forms[FORM_BINARY], data, len);
-    needle->lens[FORM_BINARY] = len;
-    for (size_t i = 0; i < len; i++) {
-        needle->forms[FORM_LOWER][2 * i] = (uint8_t)lower[data[i] >> 4];
-        needle->forms[FORM_LOWER][2 * i + 1] = (uint8_t)lower[data[i] & 15];
-        needle->forms[FORM_UPPER][2 * i] = (uint8_t)upper[data[i] >> 4];
-        needle->forms[FORM_UPPER][2 * i + 1] = (uint8_t)upper[data[i] & 15];
-    }
-    needle->lens[FORM_LOWER] = needle->lens[FORM_UPPER] = 2 * len;
-    /* Base64 depends on where in a group of three bytes the value begins: whole groups only, after
-     * leaving out as many bytes as complete the group before. */
-    for (size_t skip = 0; skip < 3; skip++) {
-        size_t whole = (len - skip) - (len - skip) % 3;
-        needle->lens[FORM_BASE64 + skip] =
-            (size_t)EVP_EncodeBlock(needle->forms[FORM_BASE64 + skip], data + skip, (int)whole);
-    }
+    needles_add(&hunt->needles, name, data, len);
 }
 
-static void search(const uint8_t *data, size_t len, const char *path, struct hunt *hunt)
+static void on_hit(void *arg, const struct needle *needle, int form, size_t at)
 {
-    for (size_t i = 0; i < hunt->count; i++) {
-        for (int form = 0; form < FORM_COUNT; form++) {
-            const struct needle *needle = &hunt->needles[i];
-            if (memmem(data, len, needle->forms[form], needle->lens[form]) == NULL) {
-                continue;
-            }
-            hunt->hits++;
-            snprintf(hunt->where, sizeof hunt->where, "%s (form %d) in %s", needle->name, form,
-                     path);
-        }
-    }
+    struct hunt *hunt = arg;
+    (void)at;
+    hunt->hits++;
+    snprintf(hunt->where, sizeof hunt->where, "%s (form %d) in %s", needle->name, form, hunt->path);
 }
 
 static void search_file(const char *path, void *arg)
@@ -110,7 +76,8 @@ static void search_file(const char *path, void *arg)
     uint8_t *data = (uint8_t *)file_read(path, &len);
     hunt->files++;
     hunt->bytes += len;
-    search(data, len, path, hunt);
+    hunt->path = path;
+    needles_search(&hunt->needles, data, len, on_hit, hunt);
     free(data);
 }
 
@@ -173,9 +140,9 @@ static void nothing_is_found(struct hunt *hunt)
     /* Would it have found one? Each needle, in each form, planted in a copy of the log. */
     char *log = file_read(lab.daemon.err, &len);
     ck_assert_uint_gt(len, 300);
-    for (size_t i = 0; i < hunt->count; i++) {
-        for (int form = 0; form < FORM_COUNT; form++) {
-            const struct needle *needle = &hunt->needles[i];
+    for (size_t i = 0; i < hunt->needles.count; i++) {
+        for (int form = 0; form < NEEDLE_FORMS; form++) {
+            const struct needle *needle = &hunt->needles.all[i];
             unsigned before = hunt->hits;
             uint8_t *copy = malloc(len);
             ck_assert_ptr_nonnull(copy);
@@ -199,7 +166,7 @@ START_TEST(test_nothing_leaks)
     const char *alg = algs[_i];
     char env[PATH_MAX + 32], record[PATH_MAX], kcv[KL_KCV_TEXT];
     struct lab_tmk store[LAB_TMK_MAX];
-    struct hunt hunt = {.count = 0};
+    struct hunt hunt = {.hits = 0};
     const struct rlimit cores = {RLIM_INFINITY, RLIM_INFINITY};
     lab_begin(&lab, alg);
     (void)setrlimit(RLIMIT_CORE, &cores); /* if one crashes, let it leave what it can */
@@ -345,7 +312,7 @@ START_TEST(test_nothing_imported_leaks)
     char load[PATH_MAX], sign_in[PATH_MAX], source[PATH_MAX + 8];
     uint8_t tmk[16], rnd1[KL_RND1_LEN];
     struct lab_components parts;
-    struct hunt hunt = {.count = 0};
+    struct hunt hunt = {.hits = 0};
     EVP_PKEY *key = EVP_RSA_gen(3072);
     const struct kl_alg_info *aes = kl_alg_info(KL_ALG_AES128);
     lab_begin(&lab, "imported");

@@ -485,17 +485,28 @@ static void terminal_dirs(const struct lab *lab, const char *serial, char role[P
     file_path(dir, role, "terminal");
 }
 
-void lab_make_terminal(struct lab *lab, const char *serial, const char *root)
+void lab_make_pinpad(struct lab *lab, const char *serial)
 {
-    char role[PATH_MAX], dir[PATH_MAX], pin[PATH_MAX], so[PATH_MAX], pinpad[64];
+    char role[PATH_MAX], dir[PATH_MAX];
     terminal_dirs(lab, serial, role, dir);
     make_softhsm(role);
+}
+
+int lab_init_terminal(struct lab *lab, const char *serial, const char *root)
+{
+    char pin[PATH_MAX], so[PATH_MAX], pinpad[64];
     text(pin, sizeof pin, "file:%s/pinpad.pin", lab->dir);
     text(so, sizeof so, "file:%s/pinpad-so.pin", lab->dir);
     text(pinpad, sizeof pinpad, "P%s", serial);
-    MUST_RUN(lab, role, lab_built("bin/terminal-sim"), "init", "--dir", dir, "--serial", serial,
-             "--pinpad-serial", pinpad, "--root", root, "--pinpad", "token", "--module",
-             lab->module, "--pin-source", pin, "--so-pin-source", so);
+    return lab_terminal_sim(lab, serial, "init", "--serial", serial, "--pinpad-serial", pinpad,
+                            "--root", root, "--pinpad", "token", "--module", lab->module,
+                            "--pin-source", pin, "--so-pin-source", so, NULL);
+}
+
+void lab_make_terminal(struct lab *lab, const char *serial, const char *root)
+{
+    lab_make_pinpad(lab, serial);
+    ck_assert_int_eq(lab_init_terminal(lab, serial, root), 0);
 }
 
 void lab_terminal(struct lab *lab, const char *serial, const char *alg)

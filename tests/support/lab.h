@@ -92,6 +92,9 @@ void lab_ctl_start(struct lab *lab, struct proc *proc, ...) __attribute__((senti
 void lab_terminal(struct lab *lab, const char *serial, const char *alg);
 void lab_register(struct lab *lab, const char *serial, const char *alg);
 void lab_make_terminal(struct lab *lab, const char *serial, const char *root);
+/* The parts of it: the SoftHSM of its PIN pad, and terminal-sim init, whatever its status. */
+void lab_make_pinpad(struct lab *lab, const char *serial);
+int lab_init_terminal(struct lab *lab, const char *serial, const char *root);
 void lab_arm(struct lab *lab, const char *serial, unsigned attempts);
 
 /* terminal-sim load, over 127.0.0.1:port. extra: NULL-terminated options or NULL. */

@@ -86,6 +86,19 @@ static CK_RV generate_key(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism,
     return real->C_CreateObject(session, all, n, key);
 }
 
+static CK_RV generate_random(CK_SESSION_HANDLE session, CK_BYTE *data, CK_ULONG len)
+{
+    CK_RV rv = real->C_GenerateRandom(session, data, len);
+    if (rv == CKR_OK && getenv("KL_PROXY_RANDOM") != NULL) {
+        if (len == sizeof proxy_rnd1) {
+            memcpy(data, proxy_rnd1, sizeof proxy_rnd1);
+        } else if (len == 2 * sizeof proxy_rnd2) {
+            memcpy(data, proxy_rnd2, sizeof proxy_rnd2);
+        }
+    }
+    return rv;
+}
+
 CK_RV C_GetFunctionList(CK_FUNCTION_LIST **list)
 {
     const char *path = getenv("KL_PROXY_MODULE");
@@ -103,6 +116,7 @@ CK_RV C_GetFunctionList(CK_FUNCTION_LIST **list)
         ours = *real;
         ours.C_GetFunctionList = C_GetFunctionList;
         ours.C_GenerateKey = generate_key;
+        ours.C_GenerateRandom = generate_random;
     }
     *list = &ours;
     return CKR_OK;

@@ -5,6 +5,9 @@
  *   KL_PROXY_MODULE=PATH  the real module; everything goes there
  *   KL_PROXY_FIXED=1      generated TMKs and Rnd1 get the values below, so that a test can look
  *                         for them where they must not be; token keys are left alone
+ *   KL_PROXY_RANDOM=1     C_GenerateRandom gives that Rnd1, if 32 bytes are asked for, and Rnd2 in
+ *                         the first half of 64: what a terminal draws, Rnd1 so in suite classic
+ * only
  */
 #ifndef KL_TESTS_TOOLS_PROXY_P11_H
 #define KL_TESTS_TOOLS_PROXY_P11_H
@@ -15,6 +18,10 @@ static const uint8_t proxy_rnd1[32] = {0x9b, 0x1f, 0xd2, 0x47, 0xe8, 0x03, 0x6c,
                                        0x7a, 0xee, 0x31, 0x90, 0xc4, 0x5d, 0x28, 0xf6,
                                        0x11, 0xa7, 0x84, 0x3e, 0xdb, 0x62, 0x0f, 0xc9,
                                        0x95, 0x4a, 0xf3, 0x76, 0x2d, 0xb8, 0xe1, 0x50};
+static const uint8_t proxy_rnd2[32] = {0x3c, 0xe0, 0x95, 0x7d, 0x18, 0xbb, 0x42, 0xf9,
+                                       0xa4, 0x66, 0x0e, 0xd3, 0x81, 0x2f, 0xc7, 0x5a,
+                                       0x70, 0x1d, 0xee, 0x89, 0x34, 0xb6, 0x53, 0xca,
+                                       0x07, 0x9f, 0x68, 0xd1, 0x4c, 0xa3, 0xf5, 0x22};
 /* Its first 16 bytes are a 2-key TDES TMK or an AES-128 one, 24 and 32 the longer ones; odd parity
  * in every byte, as DES keys have. */
 static const uint8_t proxy_tmk[32] = {0xd5, 0x2a, 0x8f, 0x61, 0xb3, 0x1c, 0xe9, 0x46,

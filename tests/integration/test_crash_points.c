@@ -1,0 +1,392 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Daemon, keyloaderctl and terminal die at every commit point: at each fsync and each change of a
+ * name that they make in their folders, one after the other, until none is left; by SIGKILL, and by
+ * a power cut, after which the folder holds what had been synced and, at random, some of the rest
+ * (tests/tools/disk_preload.h). They start again on that, and the audit of tests/support/proof.h
+ * must hold. SoftHSM's files are its own matter, and stay as they are.
+ *
+ *   KL_CRASH_POINTS=all     every way to die at every point, instead of one drawn for each
+ *   KL_CRASH_POINTS=writes  and at every write, too (make crash-points)
+ *   KL_CRASH_SEED=S         of all that is drawn (default: drawn, and printed)
+ */
+#include <check.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "tests/support/disk.h"
+#include "tests/support/lab_keys.h"
+#include "tests/support/proof.h"
+#include "tests/support/suite.h"
+
+#define SERIAL "T1"
+#define POINTS_MAX 400
+
+enum victim { DAEMON, OPERATOR, TERMINAL };
+static const char *const victims[] = {"daemon", "keyloaderctl", "terminal"};
+
+static struct lab lab;
+static struct disk disk;
+static struct proof proof;
+static unsigned seed;
+
+/* How they die. */
+static const struct mode {
+    const char *name;
+    uint32_t after, cut, spread;
+} modes[] = {
+    {"killed-before", 0, 0, 0},    {"killed-after", 1, 0, 0},           {"cut", 0, 1, 0},
+    {"cut-some-written", 0, 1, 1}, {"cut-after-some-written", 1, 1, 1},
+};
+#define MODES (sizeof modes / sizeof modes[0])
+
+static void found(void)
+{
+    lab_found(&lab, 2048);
+    lab_set(&lab, "policy", "kcv-length", "4"); /* so that equal ones mean equal keys */
+    lab_set(&lab, "policy", "host-fallback", "yes");
+}
+
+static void abandon(void)
+{
+    lab_abandon(&lab);
+}
+
+/* ---- What they are at when they die ---- */
+
+/* terminal-sim load through a recording relay (with a plan of its own, or NULL). */
+static void load(const struct relay_plan *extra)
+{
+    char record[PATH_MAX];
+    struct proc proc;
+    struct relay_plan plan = extra != NULL ? *extra : (struct relay_plan){.act = RELAY_PASS};
+    plan.record = file_path(record, lab.run, "wire.rec");
+    struct relay *relay = relay_start(0, lab.port, &plan);
+
+    ck_assert_ptr_nonnull(relay);
+    lab_load_start(&lab, SERIAL, relay_port(relay), (const char *const[]){"--json", NULL}, &proc);
+    int status = proc_wait(&proc, LAB_LOAD_SECONDS);
+    relay_stop(relay);
+    proof_wire(&proof, record);
+    if (status == 0) {
+        char *report = file_read(proc.out, NULL), *at = strstr(report, "\"version\":");
+        ck_assert_ptr_nonnull(at);
+        proof_done(&proof, (uint32_t)strtoul(at + 10, NULL, 10));
+        free(report);
+    }
+}
+
+static void arm(void)
+{
+    (void)lab_ctl_status(&lab, "terminal", "arm", SERIAL, "--for", "1h", "--attempts", "3", NULL);
+}
+
+static void arm_and_load(void)
+{
+    arm();
+    load(NULL);
+}
+
+/* A load whose Loaded does not arrive, so that Confirm is due. */
+static void lose_loaded(void)
+{
+    const struct relay_plan plan = {.act = RELAY_CUT, .message = KL_MSG_LOADED};
+
+    arm();
+    load(&plan);
+}
+
+static void just_load(void)
+{
+    load(NULL);
+}
+
+static int terminal_sim(const char *word)
+{
+    char to[32];
+
+    snprintf(to, sizeof to, "127.0.0.1:%u", lab.port);
+    return lab_terminal_sim(&lab, SERIAL, word, "--connect", to, NULL);
+}
+
+static void sign_in(void)
+{
+    (void)terminal_sim("sign-in");
+}
+
+/* A TMK from elsewhere, another one each time. */
+static void import(void)
+{
+    struct lab_components parts;
+    uint8_t tmk[16];
+
+    ck_assert_int_eq(getrandom(tmk, sizeof tmk, 0), sizeof tmk);
+    lab_components(&lab, kl_alg_info(KL_ALG_TDES2), tmk, &parts);
+    (void)lab_ctl_status(&lab, "tmk", "import", SERIAL, "--algorithm", "tdes2", "--components", "2",
+                         "--component", parts.sources[0], "--component", parts.sources[1],
+                         "--component-kcv", parts.kcvs[0], "--component-kcv", parts.kcvs[1],
+                         "--kcv", parts.kcv, "--replace", NULL);
+}
+
+static char *backup_path(char out[PATH_MAX])
+{
+    return file_path(out, lab.run, "store/backup");
+}
+
+static void backup(void)
+{
+    char path[PATH_MAX];
+
+    (void)lab_ctl_status(&lab, "store", "backup", "--out", backup_path(path), "--force", NULL);
+}
+
+static void start_and_stop(void)
+{
+    lab_spawn(&lab);
+    (void)lab_logged(&lab, "event=listening ", disk.control->stop <= disk.control->count ? 0 : 2);
+    if (proc_poll(&lab.daemon) == -1) {
+        kill(lab.daemon.pid, SIGTERM);
+        (void)proc_wait(&lab.daemon, 60);
+    }
+}
+
+static const struct scene {
+    const char *name;
+    enum victim victim;
+    void (*before)(void); /* NULL: nothing */
+    void (*act)(void);
+    int starts; /* the daemon is started by `act` */
+} scenes[] = {
+    {"load", DAEMON, NULL, arm_and_load, 0},
+    {"load", TERMINAL, arm, just_load, 0},
+    {"confirm", DAEMON, lose_loaded, just_load, 0},
+    {"confirm", TERMINAL, lose_loaded, just_load, 0},
+    {"sign-in", DAEMON, NULL, sign_in, 0},
+    {"sign-in", TERMINAL, NULL, sign_in, 0},
+    {"start", DAEMON, NULL, start_and_stop, 1},
+    {"import", OPERATOR, NULL, import, 0},
+    {"backup", OPERATOR, NULL, backup, 0},
+};
+#define DAEMON_LOAD 0
+#define TERMINAL_LOAD 1
+#define DRAWN_SCENES 7 /* those of operators take longer: with KL_CRASH_POINTS only */
+#define SCENES (sizeof scenes / sizeof scenes[0])
+
+/* ---- One death, and the audit ---- */
+
+static uint32_t next_seed(void)
+{
+    return (uint32_t)rand_r(&seed) | 1;
+}
+
+/* Everything that is watched is started under it. */
+static void prepare(const struct scene *scene)
+{
+    if (scene->victim != TERMINAL) {
+        if (lab.daemon.pid != 0) {
+            lab_stop(&lab);
+        }
+        disk_fresh(&disk);
+        disk_on(&disk);
+    }
+    if (lab.daemon.pid == 0 && !scene->starts && scene->victim != OPERATOR) {
+        lab_start(&lab);
+    }
+    if (scene->victim == DAEMON && !scene->starts) {
+        disk_off(&disk);
+    }
+    if (scene->before != NULL) {
+        scene->before();
+    }
+}
+
+/* Runs the scene with death at the plan's point; 0 if it has no such point. */
+static int die_at(const struct scene *scene, const struct disk_control *plan)
+{
+    disk_plan(&disk, plan);
+    scene->act();
+    if (scene->victim != TERMINAL) {
+        disk_off(&disk);
+    }
+    int stopped = disk_stopped(&disk);
+    if (stopped && scene->victim == DAEMON && lab.daemon.pid != 0) {
+        ck_assert_int_eq(proc_wait(&lab.daemon, 20), 128 + SIGKILL);
+    }
+    if (stopped && plan->cut) {
+        disk_restore(&disk);
+    }
+    disk_plan(&disk, NULL);
+    return stopped;
+}
+
+static void check_pairs(void)
+{
+    const struct lab_pair ours = lab_store_pair(&lab, SERIAL), theirs = lab_pad_pair(&lab, SERIAL);
+
+    ck_assert_msg(theirs.in_doubt || lab_same_pair(&ours, &theirs),
+                  "PIK %s in the store, %s in the PIN pad, which is sure of it", ours.pik,
+                  theirs.pik);
+}
+
+/* All are started again; the audit, Confirm, and whether everything goes on. */
+static void go_on(void)
+{
+    char path[PATH_MAX];
+
+    if (lab.daemon.pid == 0) {
+        lab_start(&lab);
+    }
+    proof_check(&proof, &lab, 0);
+    ck_assert_int_eq(terminal_sim("confirm"), 0);
+    proof_check(&proof, &lab, 1);
+    check_pairs();
+    if (access(backup_path(path), F_OK) == 0) { /* it is whole, or it is not there */
+        free(lab_ctl(&lab, "store", "verify", path, NULL));
+    }
+    size_t loads = proof.count;
+    arm_and_load();
+    ck_assert(proof.count == loads + 1 && proof.keys[loads].done);
+    sign_in();
+    lab_pairs_agree(&lab, SERIAL);
+}
+
+static void watch(const struct scene *scene)
+{
+    char path[PATH_MAX], dir[PATH_MAX];
+
+    if (scene->victim == TERMINAL) {
+        file_path(path, lab.run, "term-" SERIAL "/terminal");
+    } else {
+        file_path(path, lab.run, "store");
+    }
+    ck_assert_ptr_nonnull(realpath(path, dir));
+    disk_begin(&disk, &lab, dir);
+    if (scene->victim == TERMINAL) {
+        disk_on(&disk);
+    }
+}
+
+static int asked(const char *what)
+{
+    const char *points = getenv("KL_CRASH_POINTS");
+
+    return points != NULL && strcmp(points, what) == 0;
+}
+
+static unsigned draw_seed(void)
+{
+    const char *given = getenv("KL_CRASH_SEED");
+
+    ck_assert_int_eq(getrandom(&seed, sizeof seed, 0), sizeof seed);
+    return seed = given != NULL ? (unsigned)strtoul(given, NULL, 10) : seed;
+}
+
+static void begin(const char *name, const struct scene *scene)
+{
+    lab_begin(&lab, name);
+    lab_terminal(&lab, SERIAL, "tdes2");
+    free(lab_ctl(&lab, "terminal", "accept-imported", SERIAL, NULL));
+    proof_begin(&proof, SERIAL);
+    lab_start(&lab);
+    arm_and_load(); /* there is something to lose */
+    ck_assert(proof.count == 1 && proof.keys[0].done);
+    watch(scene);
+}
+
+/* Dies at one point after the other; how many there are. */
+static unsigned every_point(const struct scene *scene, const struct mode *only, const char *name)
+{
+    uint32_t kinds = DISK_SYNC | DISK_NAME | (asked("writes") ? DISK_WRITE : 0);
+
+    for (unsigned point = 1; point < POINTS_MAX; point++) {
+        const struct mode *mode = only != NULL ? only : &modes[next_seed() % MODES];
+        const struct disk_control plan = {.kinds = kinds,
+                                          .stop = point,
+                                          .after = mode->after,
+                                          .cut = mode->cut,
+                                          .spread = mode->spread ? next_seed() : 0};
+        printf("%s: point %u, %s\n", name, point, mode->name);
+        fflush(stdout);
+        prepare(scene);
+        int stopped = die_at(scene, &plan);
+        go_on();
+        if (!stopped) {
+            return point - 1;
+        }
+    }
+    ck_abort_msg("%s: there is no end of it", name);
+    return 0;
+}
+
+START_TEST(test_every_point)
+{
+    int all = asked("all") || asked("writes");
+    const struct scene *scene = &scenes[all ? (size_t)_i / MODES : (size_t)_i];
+    const struct mode *mode = all ? &modes[(size_t)_i % MODES] : NULL;
+    char name[96];
+    unsigned first_seed = draw_seed();
+
+    snprintf(name, sizeof name, "%s-%s-%s", victims[scene->victim], scene->name,
+             all ? mode->name : "drawn");
+    begin(name, scene);
+    unsigned points = every_point(scene, mode, name);
+    proof_check(&proof, &lab, 1);
+    proof_store(&lab);
+    printf("%s: %u points, %zu TMKs sent, seed %u\n", name, points, proof.count, first_seed);
+    fflush(stdout);
+    ck_assert_uint_ge(points, 1); /* each scene has a commit of its own */
+    disk_end(&disk);
+    lab_end(&lab);
+}
+END_TEST
+
+/* Would it be seen if a commit were not made durable? The power is cut after a load, by a disk
+ * whose syncs do nothing; and, for comparison, by one whose syncs are what they should be. */
+START_TEST(test_lost_sync)
+{
+    const struct scene *scene = &scenes[_i / 2 ? TERMINAL_LOAD : DAEMON_LOAD];
+    uint32_t swallow = (uint32_t)_i % 2;
+    const struct disk_control lie = {.kinds = DISK_SYNC, .swallow = swallow};
+    const struct disk_control cut = {.kinds = DISK_SYNC, .swallow = swallow, .stop = 1, .cut = 1};
+    char name[64], why[PROOF_TEXT] = "";
+
+    snprintf(name, sizeof name, "lost-%s-%u", victims[scene->victim], swallow);
+    begin(name, scene);
+    prepare(scene);
+    disk_plan(&disk, &lie);
+    arm_and_load();
+    ck_assert(proof.keys[proof.count - 1].done);
+    ck_assert_uint_ge(disk.control->count, 3);
+    ck_assert(die_at(scene, &cut));
+    if (lab.daemon.pid == 0) {
+        lab_start(&lab);
+    }
+    int holds = proof_holds(&proof, &lab, 0, why);
+    ck_assert_msg(holds == !swallow, "%s", why);
+    if (swallow) {
+        /* The terminal's record names a TMK that it has destroyed since. */
+        const char *expected = scene->victim == DAEMON ? "is not in the store" : "is missing";
+        ck_assert_msg(strstr(why, expected) != NULL, "%s", why);
+    }
+    disk_end(&disk);
+    lab_end(&lab);
+}
+END_TEST
+
+int main(void)
+{
+    int all = asked("all") || asked("writes");
+    Suite *suite = suite_create("crash_points");
+    TCase *tcase = tcase_create("die");
+    tcase_add_unchecked_fixture(tcase, found, abandon);
+    tcase_set_timeout(tcase, all ? 1800 : 180);
+    tcase_add_loop_test(tcase, test_every_point, 0, (int)(all ? SCENES * MODES : DRAWN_SCENES));
+    tcase_add_loop_test(tcase, test_lost_sync, 0, 4);
+    suite_add_tcase(suite, tcase);
+    return test_run(suite);
+}
