@@ -122,6 +122,7 @@ enum kl_rc kl_loader_open(struct kl_token *token, const struct kl_loader_config 
     }
     loader->strength_enforce = config->strength_enforce;
     loader->host_fallback = config->host_fallback;
+    loader->accept = config->accept;
     if ((rc = kl_session_open(token, &loader->session, err)) != KL_OK ||
         (rc = open_keys(loader, config, err)) != KL_OK ||
         (rc = kl_loader_selftest(loader, err)) != KL_OK) {
@@ -157,6 +158,11 @@ size_t kl_loader_keys(const struct kl_loader *loader, struct kl_loader_key out[K
         };
     }
     return loader->work_count;
+}
+
+const struct kl_weaknesses *kl_loader_weaknesses(const struct kl_loader *loader)
+{
+    return &loader->weak;
 }
 
 enum kl_rc kl_loader_check_values(struct kl_loader *loader, uint8_t storage[KL_MAC_LEN],
