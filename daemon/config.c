@@ -79,6 +79,9 @@ static const char *const accept_choices[] = {
     {name, "accept", KL_INI_LIST, AT(hsm[n].accept), 0, 0, "none", accept_choices, \
      "What this module may fail to enforce (docs/modules.md); found and not named here: no start", \
      .restart = 1}, \
+    {name, "session-copies", KL_INI_BOOL, AT(hsm[n].session_copies), 0, 0, "no", NULL, \
+     "Workers copy their keys into their sessions: for modules that are slow with token keys", \
+     .restart = 1}, \
     {name, "workers", KL_INI_NUMBER, AT(hsm[n].workers), 1, 64, "2", NULL, \
      "HSM worker processes; as many as cores suits a software token", .restart = 1}
 /* clang-format on */

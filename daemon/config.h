@@ -41,6 +41,7 @@ struct kl_config_hsm {
     char *token;         /* RFC 7512 URI; "" = there is no such HSM */
     char *pin_source;    /* see kl_pin_read; "" = pin-source of the token URI, else prompt */
     uint64_t workers;
+    uint64_t session_copies;   /* 1: workers use session copies of the token's keys */
     struct kl_ini_list accept; /* item - 1 is the enum kl_weakness; the item 0 is "none" */
 };
 #define KL_HSM_MAX 4

@@ -59,6 +59,7 @@ struct kl_job_setup {
     char audit_key[KL_JOB_TEXT_MAX];
     struct kl_job_wants work_keys;
     uint32_t strength_enforce, host_fallback;
+    uint32_t session_copies;
     uint32_t accept; /* KL_WEAK_BITs */
     uint32_t log_level, log_target;
 };

@@ -163,6 +163,7 @@ static enum kl_rc station_open(struct station *station, const struct kl_job_setu
         .binding_key = setup->binding_key,
         .strength_enforce = setup->strength_enforce != 0,
         .host_fallback = setup->host_fallback != 0,
+        .session_copies = setup->session_copies != 0,
         .accept = setup->accept,
     };
     enum kl_rc rc = kl_hsm_open_token(&where, 0, &station->hsm, err);

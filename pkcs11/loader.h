@@ -37,7 +37,8 @@ struct kl_loader_config {
     int strength_enforce;    /* 1: refuse a TMK stronger than the work key */
     int host_fallback; /* 1: where the token cannot wrap under a TDES TMK, working keys may stand in
                           this process's locked memory while they are enciphered */
-    unsigned accept;   /* KL_WEAK_BITs (pkcs11/weakness.h) that are no reason to refuse */
+    int session_copies; /* 1: work with session copies of the keys (pkcs11/key_copy.h) */
+    unsigned accept;    /* KL_WEAK_BITs (pkcs11/weakness.h) that are no reason to refuse */
 };
 
 /* Opens a session, finds all keys, and runs the self-test: the whole loader side of each work key's

@@ -258,10 +258,6 @@ static enum kl_rc check_secrecy(struct kl_loader *loader, CK_OBJECT_HANDLE tmk, 
         return kl_err_set(err, KL_ERR_HSM_LACKS,
                           "CKA_SENSITIVE of a TMK does not keep its value from being read");
     }
-    if (wraps_by(loader, loader->binding_key, CKM_AES_KEY_WRAP)) {
-        return kl_err_set(err, KL_ERR_HSM_LACKS,
-                          "CKA_EXTRACTABLE of the binding key does not keep it from being wrapped");
-    }
     if (f->C_EncryptInit(s, &ecb, loader->storage_key) == CKR_OK) {
         (void)f->C_Encrypt(s, value, 16, value, &len); /* ends it */
         return kl_err_set(err, KL_ERR_HSM_LACKS,
@@ -286,6 +282,10 @@ enum kl_rc kl_loader_selftest_policy(struct kl_loader *loader, struct kl_err *er
     }
     if (signs_by(loader, loader->binding_key, CKM_AES_MAC)) {
         mechanism_is_loose(loader, "binding key", "CKM_AES_MAC");
+    }
+    if (wraps_by(loader, loader->binding_key, CKM_AES_KEY_WRAP)) {
+        kl_weakness_add(&loader->weak, KL_WEAK_EXTRACTABLE,
+                        "binding key's CKA_EXTRACTABLE does not keep it from being wrapped");
     }
     rc = check_secrecy(loader, tmk, err);
     if (rc == KL_OK) {

@@ -17,8 +17,9 @@
 struct kl_work { /* a work key that is served */
     char label[KL_KEY_LABEL_MAX + 1];
     const struct kl_suite_loader *suite;
-    CK_OBJECT_HANDLE handle; /* AcquireWCRT_Prk */
-    EVP_PKEY *public_key;    /* AcquireWCRT_Pu; owned */
+    CK_OBJECT_HANDLE token_key; /* AcquireWCRT_Prk on the token */
+    CK_OBJECT_HANDLE handle;    /* the same, or the session copy of it that is used */
+    EVP_PKEY *public_key;       /* AcquireWCRT_Pu; owned */
     enum kl_key_type type;
     unsigned bits;
     enum kl_oaep_hash oaep_hash;   /* of RSA keys; else KL_OAEP_SHA1, which is what is announced */

@@ -13,6 +13,7 @@
 #include "proto/err.h"
 
 #define KL_WEAKNESSES(X) \
+    X(EXTRACTABLE, "no-extractable") \
     X(UNWRAP_TEMPLATE, "no-unwrap-template") \
     X(ALLOWED_MECHANISMS, "no-allowed-mechanisms") \
     X(COPYABLE, "no-copyable") \
@@ -28,7 +29,7 @@ enum kl_weakness {
 #define KL_WEAK_BIT(weakness) (1u << (weakness))
 #define KL_WEAK_ALL (KL_WEAK_BIT(KL_WEAK_COUNT) - 1)
 #define KL_WEAK_WHERE_MAX 512 /* bytes, with NUL */
-#define KL_WEAK_NAMES_MAX 96  /* bytes of all names, parted by ", ", with NUL */
+#define KL_WEAK_NAMES_MAX 112 /* bytes of all names, parted by ", ", with NUL */
 
 /* Those that were found, and where: the key, and which attribute. */
 struct kl_weaknesses {
