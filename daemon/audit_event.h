@@ -24,6 +24,7 @@
     X("device-key-recorded", "the first device key of a terminal") \
     X("drain-asked", "an operator has had the daemon end") \
     X("hsm-retry-asked", "an operator has had the daemon try an HSM again") \
+    X("hsm-weakness-accepted", "an HSM serves though it does not enforce this: by [hsm] accept") \
     X("import-dropped", "an imported TMK waits no longer: why") \
     X("key-deleted", "key delete is about to destroy a key: its role and label") \
     X("key-destroyed", "key generate --replace has destroyed a work key") \

@@ -14,6 +14,7 @@
 #include "conf/log.h"
 #include "daemon/monitor_where.h"
 #include "daemon/roles.h"
+#include "pkcs11/weakness.h"
 #include "proto/message.h"
 
 static const char *const strength_choices[] = {"warn", "enforce", NULL};
@@ -52,6 +53,14 @@ static const char *const dual_choices[] = {
     [KL_DUAL_KEY_DELETE + 1] = "key-delete",
     [KL_DUAL_COUNT + 1] = NULL,
 };
+/* Of enum kl_weakness, plus one. */
+static const char *const accept_choices[] = {
+    "none",
+#define CHOICE(id, name) [KL_WEAK_##id + 1] = (name),
+    KL_WEAKNESSES(CHOICE)
+#undef CHOICE
+        [KL_WEAK_COUNT + 1] = NULL,
+};
 
 #define DAY (24 * 60 * 60)
 #define AT(member) offsetof(struct kl_config, member)
@@ -67,6 +76,12 @@ static const char *const dual_choices[] = {
               : "URI of a further token with the same keys; empty: there is none", .restart = 1}, \
     {name, "pin-source", KL_INI_STRING, AT(hsm[n].pin_source), 0, 900, "", NULL, \
      "file:PATH, credential:NAME or prompt; empty: the token URI's pin-source, else prompt"}, \
+    {name, "accept", KL_INI_LIST, AT(hsm[n].accept), 0, 0, "none", accept_choices, \
+     "What this module may fail to enforce (docs/modules.md); found and not named here: no start", \
+     .restart = 1}, \
+    {name, "session-copies", KL_INI_BOOL, AT(hsm[n].session_copies), 0, 0, "no", NULL, \
+     "Workers copy their keys into their sessions: for modules that are slow with token keys", \
+     .restart = 1}, \
     {name, "workers", KL_INI_NUMBER, AT(hsm[n].workers), 1, 64, "2", NULL, \
      "HSM worker processes; as many as cores suits a software token", .restart = 1}
 /* clang-format on */
@@ -226,6 +241,17 @@ int kl_config_dual(const struct kl_config *config, enum kl_dual dual)
     return 0;
 }
 
+unsigned kl_config_accept(const struct kl_config *config, size_t index)
+{
+    const struct kl_ini_list *accept = &config->hsm[index].accept;
+    unsigned bits = 0;
+
+    for (size_t i = 0; i < accept->count; i++) {
+        bits |= accept->items[i] > 0 ? KL_WEAK_BIT(accept->items[i] - 1) : 0;
+    }
+    return bits;
+}
+
 uint64_t kl_config_workers(const struct kl_config *config)
 {
     uint64_t workers = 0;
@@ -259,6 +285,17 @@ enum kl_rc kl_config_choose_hsm(struct kl_config *config, unsigned number, struc
 
 /* ---- What no single key can say ---- */
 
+/* A list that says "none" (its first choice) and something else. */
+static int none_has_company(const struct kl_ini_list *list)
+{
+    for (size_t i = 0; i < list->count; i++) {
+        if (list->items[i] == 0 && list->count > 1) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
 static enum kl_rc check_hsm(const struct kl_config *c, size_t index, struct kl_err *err)
 {
     const struct kl_config_hsm *hsm = &c->hsm[index];
@@ -271,6 +308,9 @@ static enum kl_rc check_hsm(const struct kl_config *c, size_t index, struct kl_e
     }
     if (kl_hsm_check(&where, err) != KL_OK) {
         return kl_err_context(err, "[%s] token", name);
+    }
+    if (none_has_company(&hsm->accept)) {
+        return kl_err_set(err, KL_ERR_CONFIG, "[%s] accept: none stands alone", name);
     }
     for (size_t i = 0; i < index; i++) {
         if (strcmp(c->hsm[i].module, hsm->module) == 0 &&
@@ -342,10 +382,8 @@ static enum kl_rc check(struct kl_config *c, struct kl_err *err)
         return kl_err_set(err, KL_ERR_CONFIG,
                           "[limits] idle-timeout must not exceed handshake-timeout");
     }
-    for (size_t i = 0; i < c->control_dual.count; i++) {
-        if (c->control_dual.items[i] == 0 && c->control_dual.count > 1) {
-            return kl_err_set(err, KL_ERR_CONFIG, "[control] dual-control: none stands alone");
-        }
+    if (none_has_company(&c->control_dual)) {
+        return kl_err_set(err, KL_ERR_CONFIG, "[control] dual-control: none stands alone");
     }
     return check_hsms(c, err);
 }

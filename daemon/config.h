@@ -41,6 +41,8 @@ struct kl_config_hsm {
     char *token;         /* RFC 7512 URI; "" = there is no such HSM */
     char *pin_source;    /* see kl_pin_read; "" = pin-source of the token URI, else prompt */
     uint64_t workers;
+    uint64_t session_copies;   /* 1: workers use session copies of the token's keys */
+    struct kl_ini_list accept; /* item - 1 is the enum kl_weakness; the item 0 is "none" */
 };
 #define KL_HSM_MAX 4
 
@@ -144,6 +146,8 @@ int kl_config_dual(const struct kl_config *config, enum kl_dual dual);
 /* How many HSMs there are (from 1), and where the token of one is; borrows from config. */
 size_t kl_config_hsm_count(const struct kl_config *config);
 struct kl_hsm_where kl_config_hsm(const struct kl_config *config, size_t index);
+/* The weaknesses of it that the operator accepts, as KL_WEAK_BITs (pkcs11/weakness.h). */
+unsigned kl_config_accept(const struct kl_config *config, size_t index);
 uint64_t kl_config_workers(const struct kl_config *config); /* of all of them */
 /* The section of it: "hsm", "hsm-2", ...; static. */
 const char *kl_config_hsm_name(size_t index);

@@ -12,7 +12,7 @@
 #include "pkcs11/binding.h"
 
 #define JOB_MAGIC 0x4b4c4a42u /* "KLJB" */
-#define JOB_VERSION 2u
+#define JOB_VERSION 3u
 #define JOB_HEADER offsetof(struct kl_job, u)
 
 size_t kl_job_size(const struct kl_job *job)
@@ -90,12 +90,14 @@ static int setup_ok(const struct kl_job_setup *setup)
            text_ok(setup->storage_key, KL_JOB_TEXT_MAX) &&
            text_ok(setup->binding_key, KL_JOB_TEXT_MAX) &&
            text_ok(setup->audit_key, KL_JOB_TEXT_MAX) && setup->strength_enforce <= 1 &&
-           setup->host_fallback <= 1;
+           setup->host_fallback <= 1 && setup->session_copies <= 1 &&
+           (setup->accept & ~KL_WEAK_ALL) == 0;
 }
 
 static int ready_ok(const struct kl_job_ready *ready)
 {
-    if (ready->count < 1 || ready->count > KL_LOADER_KEYS_MAX) {
+    if (ready->count < 1 || ready->count > KL_LOADER_KEYS_MAX ||
+        (ready->weak & ~KL_WEAK_ALL) != 0) {
         return 0;
     }
     for (uint32_t i = 0; i < ready->count; i++) {
@@ -304,6 +306,8 @@ enum kl_rc kl_job_from_config(const struct kl_config *config, size_t hsm,
     setup->work_keys = *work_keys;
     setup->strength_enforce = (uint32_t)config->strength_enforce;
     setup->host_fallback = (uint32_t)config->host_fallback;
+    setup->session_copies = (uint32_t)where->session_copies;
+    setup->accept = kl_config_accept(config, hsm);
     setup->log_level = (uint32_t)config->log_level;
     setup->log_target = (uint32_t)config->log_target;
     return KL_OK;

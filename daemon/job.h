@@ -18,6 +18,7 @@
 #include "daemon/config.h"
 #include "pkcs11/key_check.h"
 #include "pkcs11/loader.h"
+#include "pkcs11/weakness.h"
 #include "proto/err.h"
 
 enum kl_job_kind {
@@ -58,11 +59,13 @@ struct kl_job_setup {
     char audit_key[KL_JOB_TEXT_MAX];
     struct kl_job_wants work_keys;
     uint32_t strength_enforce, host_fallback;
+    uint32_t session_copies;
+    uint32_t accept; /* KL_WEAK_BITs */
     uint32_t log_level, log_target;
 };
 
-/* The work keys that were found, in the order wanted; and check values of the keys of the store,
- * which must be the same in every HSM. */
+/* The work keys that were found, in the order wanted; what the module lets through; and check
+ * values of the keys of the store, which must be the same in every HSM. */
 struct kl_job_key {
     char label[KL_KEY_LABEL_MAX + 1];
     uint32_t suite;     /* enum kl_suite */
@@ -73,6 +76,7 @@ struct kl_job_key {
 struct kl_job_ready {
     uint32_t count; /* from 1 */
     struct kl_job_key key[KL_LOADER_KEYS_MAX];
+    uint32_t weak; /* KL_WEAK_BITs that were found, and are accepted */
     uint8_t storage_check[KL_KEY_CHECK_LEN], binding_check[KL_KEY_CHECK_LEN];
 };
 

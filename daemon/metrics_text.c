@@ -247,6 +247,22 @@ static void put_hsm_counters(FILE *out, const struct kl_pool_report *report)
     }
 }
 
+static void put_hsm_weaknesses(FILE *out, const struct kl_pool_report *report)
+{
+    char labels[96];
+
+    kl_expo_head(out, "keyloader_hsm_weakness", "gauge",
+                 "1 if the module does not enforce this of key policy, and that is accepted.");
+    for (size_t i = 0; i < report->hsm_count; i++) {
+        for (enum kl_weakness weak = 0; weak < KL_WEAK_COUNT; weak++) {
+            snprintf(labels, sizeof(labels), "hsm=\"%s\",weakness=\"%s\"", report->hsm[i].name,
+                     kl_weakness_name(weak));
+            kl_expo_value(out, "keyloader_hsm_weakness", labels,
+                          (report->hsm[i].weak & KL_WEAK_BIT(weak)) != 0);
+        }
+    }
+}
+
 static void put_hsms(FILE *out, const struct kl_service *service)
 {
     static const char jobs[] = "keyloader_hsm_job" SECONDS;
@@ -258,6 +274,7 @@ static void put_hsms(FILE *out, const struct kl_service *service)
     }
     put_hsm_states(out, &report);
     put_hsm_counters(out, &report);
+    put_hsm_weaknesses(out, &report);
     kl_expo_head(out, jobs, "histogram", "Jobs, from a worker's having it to its answer.");
     for (size_t i = 0; i < report.hsm_count; i++) {
         for (int group = 0; group < KL_JOBS; group++) {

@@ -84,6 +84,7 @@ struct kl_pool_hsm_report {
     const char *name; /* its section; static */
     enum kl_breaker_state state;
     int64_t since;                        /* Unix time at which the state began */
+    unsigned weak;                        /* KL_WEAK_BITs of its module, once a worker was up */
     size_t workers;                       /* configured */
     size_t idle, busy, starting, leaving; /* worker processes */
     uint64_t jobs;                        /* answered */

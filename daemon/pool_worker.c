@@ -189,6 +189,7 @@ static void on_ready(struct kl_slot *slot, const struct kl_job_ready *ready)
     evtimer_del(slot->deadline);
     slot->state = SLOT_IDLE;
     slot->since_ms = kl_clock_ms();
+    slot->hsm->count.weak = ready->weak;
     kl_hsm_good(slot->hsm);
     kl_log(KL_LOG_INFO, "worker-ready", KL_STR("hsm", kl_config_hsm_name(slot->hsm->index)),
            KL_NUM("pid", slot->pid));

@@ -20,6 +20,7 @@
 #include "daemon/conn.h"
 #include "daemon/control.h"
 #include "daemon/handover.h"
+#include "daemon/hsm_trail.h"
 #include "daemon/listener.h"
 #include "daemon/manager.h"
 #include "daemon/monitor.h"
@@ -45,6 +46,7 @@ struct kl_daemon {
     struct kl_manager *manager;
     struct kl_clockwatch *clock;
     struct kl_pidfile *pidfile;
+    struct kl_hsm_trail hsm_trail;
     int handing_over;
     struct event *signals[SIGNALS]; /* SIGTERM, SIGINT, SIGHUP */
     struct kl_census_taker *census;
@@ -424,6 +426,7 @@ static void on_sweep(evutil_socket_t fd, short what, void *arg)
 
     (void)fd;
     (void)what;
+    kl_hsm_trail_look(&daemon->hsm_trail, &daemon->service);
     if (sweep == NULL) {
         return; /* next time */
     }

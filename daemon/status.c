@@ -114,15 +114,18 @@ static json_t *hsm(const struct kl_pool_hsm_report *report,
                    const struct kl_histogram times[KL_JOBS])
 {
     const struct kl_histogram jobs = all_jobs(times);
+    char weak[KL_WEAK_NAMES_MAX];
 
-    return json_pack("{s:s, s:s, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f,"
+    kl_weakness_names(report->weak, weak);
+    return json_pack("{s:s, s:s, s:o, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f,"
                      " s:s, s:o}",
                      "name", report->name, "state", kl_breaker_name(report->state), "since",
-                     kl_ctl_time(report->since), "workers", number(report->workers), "idle",
-                     number(report->idle), "busy", number(report->busy), "starting",
-                     number(report->starting), "jobs", number(report->jobs), "start_failures",
-                     number(report->start_failures), "lost", number(report->lost), "recycled",
-                     number(report->recycled), "trips", number(report->trips), "job_p50_ms",
+                     kl_ctl_time(report->since), "accepted", weak, "workers",
+                     number(report->workers), "idle", number(report->idle), "busy",
+                     number(report->busy), "starting", number(report->starting), "jobs",
+                     number(report->jobs), "start_failures", number(report->start_failures), "lost",
+                     number(report->lost), "recycled", number(report->recycled), "trips",
+                     number(report->trips), "job_p50_ms",
                      kl_histogram_quantile(&jobs, KL_HISTOGRAM_TIME, 0.5) / 1000, "job_p99_ms",
                      kl_histogram_quantile(&jobs, KL_HISTOGRAM_TIME, 0.99) / 1000, "trouble",
                      report->last.text, "trouble_at", kl_ctl_time(report->last_at));

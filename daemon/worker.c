@@ -133,6 +133,20 @@ static enum kl_rc open_audit(struct station *station, const char *label, struct 
     return rc;
 }
 
+/* What the operator has accepted, each time anew: and what he need not have. */
+static void log_weaknesses(const struct kl_weaknesses *weak, unsigned accept)
+{
+    for (enum kl_weakness i = 0; i < KL_WEAK_COUNT; i++) {
+        if (weak->found & KL_WEAK_BIT(i)) {
+            kl_log(KL_LOG_WARN, "hsm-weakness-accepted", KL_STR("weakness", kl_weakness_name(i)),
+                   KL_STR("detail", weak->where[i]));
+        } else if (accept & KL_WEAK_BIT(i)) {
+            kl_log(KL_LOG_WARN, "hsm-accept-needless", KL_STR("weakness", kl_weakness_name(i)),
+                   KL_STR("detail", "this module does not have it: take it out of accept"));
+        }
+    }
+}
+
 /* The loader opens the one session that it needs. */
 static enum kl_rc station_open(struct station *station, const struct kl_job_setup *setup,
                                struct kl_err *err)
@@ -149,6 +163,8 @@ static enum kl_rc station_open(struct station *station, const struct kl_job_setu
         .binding_key = setup->binding_key,
         .strength_enforce = setup->strength_enforce != 0,
         .host_fallback = setup->host_fallback != 0,
+        .session_copies = setup->session_copies != 0,
+        .accept = setup->accept,
     };
     enum kl_rc rc = kl_hsm_open_token(&where, 0, &station->hsm, err);
 
@@ -160,7 +176,11 @@ static enum kl_rc station_open(struct station *station, const struct kl_job_setu
         loader.work_keys[i].optional = setup->work_keys.want[i].optional != 0;
     }
     rc = kl_loader_open(kl_hsm_token(station->hsm), &loader, &station->loader, err);
-    return rc == KL_OK ? open_audit(station, setup->audit_key, err) : rc;
+    if (rc != KL_OK) {
+        return rc;
+    }
+    log_weaknesses(kl_loader_weaknesses(station->loader), setup->accept);
+    return open_audit(station, setup->audit_key, err);
 }
 
 static enum kl_rc describe_key(const struct kl_loader_key *key, struct kl_job_key *out,
@@ -196,6 +216,7 @@ static enum kl_rc describe(const struct station *station, struct kl_job_ready *o
         }
         out->count++;
     }
+    out->weak = kl_loader_weaknesses(station->loader)->found;
     return kl_loader_check_values(station->loader, out->storage_check, out->binding_check, err);
 }
 

@@ -222,7 +222,9 @@ void kl_mechanisms_add(const struct kl_mechanisms *mechanisms, struct kl_tmpl *t
 
 int kl_mechanisms_drop(CK_RV rv, struct kl_tmpl *tmpl)
 {
-    return rv == CKR_ATTRIBUTE_TYPE_INVALID && kl_tmpl_drop(tmpl, CKA_ALLOWED_MECHANISMS);
+    /* NSS has no column for it in its database, and says no more than CKR_GENERAL_ERROR. */
+    return (rv == CKR_ATTRIBUTE_TYPE_INVALID || rv == CKR_GENERAL_ERROR) &&
+           kl_tmpl_drop(tmpl, CKA_ALLOWED_MECHANISMS);
 }
 
 static int holds(const CK_MECHANISM_TYPE *list, size_t count, CK_MECHANISM_TYPE wanted)

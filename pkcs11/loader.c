@@ -5,11 +5,13 @@
  */
 #include "pkcs11/loader.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "pkcs11/binding.h"
 #include "pkcs11/key_check.h"
+#include "pkcs11/key_copy.h"
 #include "pkcs11/keys.h"
 #include "pkcs11/object.h"
 #include "pkcs11/ops.h"
@@ -80,6 +82,7 @@ static enum kl_rc add_work_key(struct kl_loader *loader, const struct kl_loader_
         return rc;
     }
     loader->work_count++; /* so that its public key is freed */
+    work->token_key = work->handle;
     memcpy(work->label, want->label, len + 1);
     work->suite = find_suite(suite);
     if (!work->suite) {
@@ -111,6 +114,26 @@ static enum kl_rc open_keys(struct kl_loader *loader, const struct kl_loader_con
                                              &loader->binding_key, err);
 }
 
+/* From here on the loader works with copies. */
+static enum kl_rc copy_keys(struct kl_loader *loader, struct kl_err *err)
+{
+    char what[KL_KEY_LABEL_MAX + 16];
+    enum kl_rc rc =
+        kl_key_copy(loader->session, loader->storage_key, "storage key", &loader->storage_key, err);
+
+    if (rc == KL_OK) {
+        rc = kl_key_copy(loader->session, loader->binding_key, "binding key", &loader->binding_key,
+                         err);
+    }
+    for (size_t i = 0; rc == KL_OK && i < loader->work_count; i++) {
+        struct kl_work *work = &loader->work[i];
+
+        (void)snprintf(what, sizeof(what), "work key \"%s\"", work->label);
+        rc = kl_key_copy(loader->session, work->token_key, what, &work->handle, err);
+    }
+    return rc;
+}
+
 enum kl_rc kl_loader_open(struct kl_token *token, const struct kl_loader_config *config,
                           struct kl_loader **out, struct kl_err *err)
 {
@@ -122,8 +145,10 @@ enum kl_rc kl_loader_open(struct kl_token *token, const struct kl_loader_config 
     }
     loader->strength_enforce = config->strength_enforce;
     loader->host_fallback = config->host_fallback;
+    loader->accept = config->accept;
     if ((rc = kl_session_open(token, &loader->session, err)) != KL_OK ||
         (rc = open_keys(loader, config, err)) != KL_OK ||
+        (config->session_copies && (rc = copy_keys(loader, err)) != KL_OK) ||
         (rc = kl_loader_selftest(loader, err)) != KL_OK) {
         kl_loader_free(loader);
         return rc;
@@ -159,6 +184,11 @@ size_t kl_loader_keys(const struct kl_loader *loader, struct kl_loader_key out[K
     return loader->work_count;
 }
 
+const struct kl_weaknesses *kl_loader_weaknesses(const struct kl_loader *loader)
+{
+    return &loader->weak;
+}
+
 enum kl_rc kl_loader_check_values(struct kl_loader *loader, uint8_t storage[KL_MAC_LEN],
                                   uint8_t binding[KL_MAC_LEN], struct kl_err *err)
 {
@@ -185,7 +215,7 @@ enum kl_rc kl_loader_alive(struct kl_loader *loader, struct kl_err *err)
         return kl_err_set(err, KL_ERR_TOKEN, "the token has logged out an idle worker");
     }
     rc = kl_object_find(loader->session, CKO_PRIVATE_KEY, work->label, &handle, 1, &count, err);
-    if (rc == KL_OK && (count == 0 || handle != work->handle)) {
+    if (rc == KL_OK && (count == 0 || handle != work->token_key)) {
         rc = kl_err_set(err, KL_ERR_KEY, "work key \"%s\" is not where it was", work->label);
     }
     return rc;

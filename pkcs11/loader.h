@@ -18,6 +18,7 @@
 #include "proto/message.h"
 #include "proto/suite.h"
 
+struct kl_weaknesses;
 struct kl_loader; /* one session and the handles of the work keys, storage key and binding key */
 
 #define KL_LOADER_KEYS_MAX 16 /* work keys served at once */
@@ -36,11 +37,14 @@ struct kl_loader_config {
     int strength_enforce;    /* 1: refuse a TMK stronger than the work key */
     int host_fallback; /* 1: where the token cannot wrap under a TDES TMK, working keys may stand in
                           this process's locked memory while they are enciphered */
+    int session_copies; /* 1: work with session copies of the keys (pkcs11/key_copy.h) */
+    unsigned accept;    /* KL_WEAK_BITs (pkcs11/weakness.h) that are no reason to refuse */
 };
 
 /* Opens a session, finds all keys, and runs the self-test: the whole loader side of each work key's
  * suite against its own public key, the storage key's unwrap, and sign-in, with session keys.
- * KL_ERR_KEY: a key is missing (all of them, if all are optional) or not as it must be;
+ * KL_ERR_KEY: a key is missing (all of them, if all are optional), not as it must be, or bound less
+ * than it must be (a weakness that is not in accept);
  * KL_ERR_HSM_LACKS names the first operation that the token cannot do. Borrows token. */
 enum kl_rc kl_loader_open(struct kl_token *token, const struct kl_loader_config *config,
                           struct kl_loader **out, struct kl_err *err) KL_MUST_CHECK;
@@ -54,6 +58,9 @@ struct kl_loader_key {
     EVP_PKEY *public_key;        /* AcquireWCRT_Pu; borrowed */
 };
 size_t kl_loader_keys(const struct kl_loader *loader, struct kl_loader_key out[KL_LOADER_KEYS_MAX]);
+
+/* What the token does not enforce; borrowed. */
+const struct kl_weaknesses *kl_loader_weaknesses(const struct kl_loader *loader);
 
 /* kl_storage_key_check and kl_binding_key_check of the two keys (pkcs11/key_check.h). */
 enum kl_rc kl_loader_check_values(struct kl_loader *loader, uint8_t storage[KL_MAC_LEN],

@@ -37,9 +37,8 @@ static unsigned can_of(const struct kl_alg_info *info, const struct kl_pad_key *
     return 0;
 }
 
-/* Everything but the value; id is borrowed by the template. The caller seals it. */
-static void fill(struct kl_tmpl *tmpl, const struct kl_alg_info *info, const struct kl_pad_key *key,
-                 uint8_t id[4])
+/* Everything but the value; the label is borrowed by the template. The caller seals it. */
+static void fill(struct kl_tmpl *tmpl, const struct kl_alg_info *info, const struct kl_pad_key *key)
 {
     kl_tmpl_init(tmpl);
     kl_tmpl_number(tmpl, CKA_CLASS, CKO_SECRET_KEY);
@@ -50,13 +49,18 @@ static void fill(struct kl_tmpl *tmpl, const struct kl_alg_info *info, const str
     kl_tmpl_bool(tmpl, CKA_EXTRACTABLE, 0);
     kl_tmpl_can(tmpl, CKO_SECRET_KEY, can_of(info, key));
     if (key->label) {
-        id[0] = (uint8_t)(key->id >> 24);
-        id[1] = (uint8_t)(key->id >> 16);
-        id[2] = (uint8_t)(key->id >> 8);
-        id[3] = (uint8_t)key->id;
         kl_tmpl_bytes(tmpl, CKA_LABEL, key->label, strlen(key->label));
-        kl_tmpl_bytes(tmpl, CKA_ID, id, 4);
+        /* NSS takes two objects of one class and CKA_ID for one, and writes over the first. */
+        kl_tmpl_bytes(tmpl, CKA_ID, key->label, strlen(key->label));
     }
+}
+
+/* 1 if a module has just refused, and may have done so because it does not know CKA_COPYABLE of a
+ * token object (NSS: CKR_GENERAL_ERROR); the template is then without it. */
+static int drop_copyable(CK_RV rv, struct kl_tmpl *tmpl)
+{
+    return (rv == CKR_ATTRIBUTE_TYPE_INVALID || rv == CKR_GENERAL_ERROR) &&
+           kl_tmpl_drop(tmpl, CKA_COPYABLE);
 }
 
 /* ---- Keys from outside ---- */
@@ -66,20 +70,44 @@ enum kl_rc kl_pad_import(struct kl_session *session, const struct kl_pad_key *ke
 {
     const struct kl_alg_info *info = kl_alg_info(key->alg);
     struct kl_tmpl tmpl;
-    uint8_t id[4];
     CK_RV rv;
 
     if (!info) {
         return kl_err_set(err, KL_ERR_INTERNAL, "a key of unknown algorithm %d", key->alg);
     }
-    fill(&tmpl, info, key, id);
+    fill(&tmpl, info, key);
     kl_tmpl_bytes(&tmpl, CKA_VALUE, value, info->key_len);
     kl_tmpl_seal(&tmpl);
-    rv = kl_session_functions(session)->C_CreateObject(kl_session_handle(session), tmpl.attrs,
-                                                       tmpl.count, out);
+    do {
+        rv = kl_session_functions(session)->C_CreateObject(kl_session_handle(session), tmpl.attrs,
+                                                           tmpl.count, out);
+    } while (drop_copyable(rv, &tmpl));
     return rv == CKR_OK
                ? KL_OK
                : kl_rv_err(err, rv, "C_CreateObject", "the key cannot be put into the PIN pad");
+}
+
+/* Whether that is so, seen without a peer's bytes: what those have caused is not tried again. */
+static int lacks_copyable(struct kl_session *session)
+{
+    static const struct kl_pad_key probe = {.alg = KL_ALG_AES128, .use = KL_PAD_KCV, .label = "?"};
+    CK_FUNCTION_LIST *f = kl_session_functions(session);
+    CK_MECHANISM mechanism = {CKM_AES_KEY_GEN, NULL, 0};
+    CK_OBJECT_HANDLE handle = CK_INVALID_HANDLE;
+    struct kl_tmpl tmpl;
+    int lacks = 0;
+    CK_RV rv;
+
+    fill(&tmpl, kl_alg_info(probe.alg), &probe);
+    kl_tmpl_number(&tmpl, CKA_VALUE_LEN, 16);
+    kl_tmpl_seal(&tmpl);
+    while ((rv = f->C_GenerateKey(kl_session_handle(session), &mechanism, tmpl.attrs, tmpl.count,
+                                  &handle)) != CKR_OK &&
+           drop_copyable(rv, &tmpl)) {
+        lacks = 1;
+    }
+    kl_op_destroy(session, &handle);
+    return lacks && rv == CKR_OK;
 }
 
 static enum kl_rc unwrap(struct kl_session *session, CK_MECHANISM_TYPE type, const char *op,
@@ -88,14 +116,15 @@ static enum kl_rc unwrap(struct kl_session *session, CK_MECHANISM_TYPE type, con
 {
     CK_MECHANISM mechanism = {type, NULL, 0};
     struct kl_tmpl tmpl;
-    uint8_t id[4];
     CK_RV rv;
 
-    fill(&tmpl, kl_alg_info(key->alg), key, id);
+    fill(&tmpl, kl_alg_info(key->alg), key);
     kl_tmpl_seal(&tmpl);
-    rv = kl_session_functions(session)->C_UnwrapKey(kl_session_handle(session), &mechanism, kek,
-                                                    (CK_BYTE_PTR)wrapped, (CK_ULONG)len, tmpl.attrs,
-                                                    tmpl.count, out);
+    do {
+        rv = kl_session_functions(session)->C_UnwrapKey(kl_session_handle(session), &mechanism, kek,
+                                                        (CK_BYTE_PTR)wrapped, (CK_ULONG)len,
+                                                        tmpl.attrs, tmpl.count, out);
+    } while (key->label && drop_copyable(rv, &tmpl) && lacks_copyable(session));
     return rv == CKR_OK ? KL_OK : kl_rv_err_peer(err, rv, op, "the key cannot be unwrapped");
 }
 
@@ -121,11 +150,11 @@ enum kl_rc kl_pad_tdes_unwraps(struct kl_session *session, int *yes, struct kl_e
     CK_MECHANISM mechanism = {CKM_DES2_KEY_GEN, NULL, 0};
     CK_OBJECT_HANDLE kek_handle = 0, probe_handle = 0;
     struct kl_tmpl tmpl;
-    uint8_t wrapped[16], id[4];
+    uint8_t wrapped[16];
     enum kl_rc rc;
     CK_RV rv;
 
-    fill(&tmpl, kl_alg_info(KL_ALG_TDES2), &kek, id);
+    fill(&tmpl, kl_alg_info(KL_ALG_TDES2), &kek);
     kl_tmpl_seal(&tmpl);
     rv = kl_session_functions(session)->C_GenerateKey(kl_session_handle(session), &mechanism,
                                                       tmpl.attrs, tmpl.count, &kek_handle);

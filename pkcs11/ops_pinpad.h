@@ -29,8 +29,8 @@ struct kl_pad_key { /* of an object that is to be made */
     enum kl_alg alg;
     enum kl_pad_use use;
     int tdes_decrypts; /* KL_PAD_TMK of TDES: it needs CKA_DECRYPT */
-    const char *label; /* NULL: a session object; else a token object of that CKA_LABEL */
-    uint32_t id;       /* CKA_ID of a token object, 4 bytes big-endian */
+    const char *label; /* NULL: a session object; else a token object of that CKA_LABEL, which is
+                          its CKA_ID, too */
 };
 
 /* C_CreateObject from a value in locked memory (kl_alg_info(key->alg)->key_len bytes). */

@@ -3,22 +3,17 @@
  * What a token can do is learnt by doing it: mechanism lists promise what calls refuse. Before a
  * loader serves anybody it recovers, with each work key, randoms that OpenSSL has enclosed, and
  * compares what comes of them with OpenSSL's; performs whole loads with itself as the terminal
- * (selftest_load.c), and sign-ins (selftest_signin.c); and checks that the CKA_UNWRAP_TEMPLATE of
- * every key that has one binds.
+ * (selftest_load.c), and sign-ins (selftest_signin.c); and tries what the attributes of its keys
+ * forbid (selftest_policy.c).
  */
 #include "pkcs11/suite.h"
 
 #include <openssl/crypto.h>
 #include <openssl/err.h>
-#include <stdio.h>
 #include <string.h>
 
-#include "pkcs11/object.h"
 #include "pkcs11/ops.h"
-#include "pkcs11/tmpl.h"
 #include "proto/pubkey.h"
-
-#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
 /* ---- Known answers: no secrets, these keys protect nothing ---- */
 
@@ -101,132 +96,14 @@ static enum kl_rc learn(struct kl_loader *loader, struct kl_work *work, struct k
     return rc;
 }
 
-/* ---- CKA_UNWRAP_TEMPLATE ---- */
-
-/* A wrapped key, the key that unwraps it, and what that one's template demands of the result. */
-struct bound {
-    const char *whose;
-    CK_OBJECT_HANDLE key;
-    CK_MECHANISM mechanism;
-    const uint8_t *wrapped;
-    size_t len;
-    const struct kl_demands *demands;
-    struct kl_demands rest; /* what C_UnwrapKey must be asked for besides */
-};
-
-static CK_ULONG another_value(const struct kl_demand *demand)
-{
-    if (!demand->is_number) {
-        return !demand->value;
-    }
-    return demand->type == CKA_CLASS ? CKO_PRIVATE_KEY : CKK_GENERIC_SECRET;
-}
-
-/* Asks C_UnwrapKey for a key that the template forbids, in its nth point only, so that nothing else
- * can be why it is refused. A token may also make a key that obeys nevertheless. */
-static enum kl_rc unwrap_against(struct kl_loader *loader, const struct bound *bound, size_t nth,
-                                 struct kl_err *err)
-{
-    struct kl_demand list[KL_TMPL_MAX];
-    const struct kl_demands changed = {list, bound->demands->count};
-    CK_MECHANISM mechanism = bound->mechanism;
-    CK_OBJECT_HANDLE key = CK_INVALID_HANDLE;
-    struct kl_tmpl tmpl;
-    char what[128];
-    enum kl_rc rc;
-    CK_RV rv;
-
-    memcpy(list, bound->demands->list, changed.count * sizeof(list[0]));
-    list[nth].value = another_value(&list[nth]);
-    kl_tmpl_init(&tmpl);
-    kl_demands_add(&bound->rest, &tmpl);
-    kl_demands_add(&changed, &tmpl);
-    rv = kl_session_functions(loader->session)
-             ->C_UnwrapKey(kl_session_handle(loader->session), &mechanism, bound->key,
-                           (CK_BYTE_PTR)bound->wrapped, (CK_ULONG)bound->len, tmpl.attrs,
-                           tmpl.count, &key);
-    if (rv != CKR_OK) {
-        return KL_OK; /* refused, as it should be */
-    }
-    (void)snprintf(what, sizeof(what),
-                   "the %s's CKA_UNWRAP_TEMPLATE does not bind: a key unwrapped by it",
-                   bound->whose);
-    rc = kl_object_demand(loader->session, key, bound->demands->list, bound->demands->count, what,
-                          err);
-    kl_op_destroy(loader->session, &key);
-    return rc;
-}
-
-/* That the same without the change does get a key, the known answer or the loads have shown. */
-static enum kl_rc check_binds(struct kl_loader *loader, const struct bound *bound,
-                              struct kl_err *err)
-{
-    enum kl_rc rc = KL_OK;
-
-    for (size_t i = 0; rc == KL_OK && i < bound->demands->count; i++) {
-        rc = unwrap_against(loader, bound, i, err);
-    }
-    return rc;
-}
-
-static enum kl_rc check_work_template(struct kl_loader *loader, const struct kl_work *work,
-                                      struct kl_err *err)
-{
-    CK_RSA_PKCS_OAEP_PARAMS params = kl_op_oaep_params(work->oaep_hash);
-    uint8_t c_rnd1[KL_RSA_MAX];
-    struct bound bound = {
-        .whose = "work key",
-        .key = work->handle,
-        .mechanism = {CKM_RSA_PKCS_OAEP, &params, sizeof(params)},
-        .wrapped = c_rnd1,
-        .demands = &kl_rnd1_demands,
-    };
-    enum kl_rc rc = kl_rsa_oaep_encrypt(work->public_key, work->oaep_hash, known_rnd1,
-                                        sizeof(known_rnd1), c_rnd1, &bound.len, err);
-
-    return rc != KL_OK ? rc : check_binds(loader, &bound, err);
-}
-
-/* The same for the store's cryptograms, with a TMK that is nobody's. */
-static enum kl_rc check_storage_key(struct kl_loader *loader, struct kl_err *err)
-{
-    static const struct kl_demand rest[] = {
-        KL_DEMAND_NUMBER(CKA_KEY_TYPE, CKK_DES3),
-        KL_DEMAND_BOOL(CKA_EXTRACTABLE, 0),
-        KL_DEMAND_BOOL(CKA_ENCRYPT, 1),
-        KL_DEMAND_BOOL(CKA_SIGN, 0),
-        KL_DEMAND_BOOL(CKA_WRAP, 0),
-    };
-    CK_OBJECT_HANDLE tmk = CK_INVALID_HANDLE;
-    uint8_t cryptogram[KL_CTMK_LEN_MAX];
-    struct bound bound = {
-        .whose = "storage key",
-        .key = loader->storage_key,
-        .mechanism = {CKM_AES_KEY_WRAP, NULL, 0},
-        .wrapped = cryptogram,
-        .demands = &kl_tmk_demands,
-        .rest = {rest, COUNT(rest)},
-    };
-    enum kl_rc rc = kl_op_generate_tmk(loader->session, KL_ALG_TDES3, &tmk, err);
-
-    if (rc == KL_OK) {
-        rc = kl_op_wrap(loader->session, loader->storage_key, tmk, cryptogram, &bound.len, err);
-    }
-    if (rc == KL_OK) {
-        rc = check_binds(loader, &bound, err);
-    }
-    kl_op_destroy(loader->session, &tmk);
-    return rc;
-}
-
 /* ---- All of it ---- */
 
 static enum kl_rc check_work_key(struct kl_loader *loader, struct kl_work *work, struct kl_err *err)
 {
     enum kl_rc rc = learn(loader, work, err);
 
-    if (rc == KL_OK && work->suite->unwraps) {
-        rc = check_work_template(loader, work, err);
+    if (rc == KL_OK) {
+        rc = kl_loader_selftest_work_policy(loader, work, err);
     }
     if (rc == KL_OK) {
         rc = kl_loader_selftest_loads(loader, work, err);
@@ -244,10 +121,13 @@ enum kl_rc kl_loader_selftest(struct kl_loader *loader, struct kl_err *err)
         rc = check_work_key(loader, &loader->work[i], err);
     }
     if (rc == KL_OK) {
-        rc = check_storage_key(loader, err);
+        rc = kl_loader_selftest_policy(loader, err);
     }
     if (rc == KL_OK) {
         rc = kl_loader_selftest_sign_in(loader, err);
+    }
+    if (rc == KL_OK) {
+        rc = kl_weakness_judge(&loader->weak, loader->accept, err);
     }
     switch (rc) {
     case KL_OK:

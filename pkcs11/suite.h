@@ -12,12 +12,14 @@
 
 #include "pkcs11/loader.h"
 #include "pkcs11/ops.h"
+#include "pkcs11/weakness.h"
 
 struct kl_work { /* a work key that is served */
     char label[KL_KEY_LABEL_MAX + 1];
     const struct kl_suite_loader *suite;
-    CK_OBJECT_HANDLE handle; /* AcquireWCRT_Prk */
-    EVP_PKEY *public_key;    /* AcquireWCRT_Pu; owned */
+    CK_OBJECT_HANDLE token_key; /* AcquireWCRT_Prk on the token */
+    CK_OBJECT_HANDLE handle;    /* the same, or the session copy of it that is used */
+    EVP_PKEY *public_key;       /* AcquireWCRT_Pu; owned */
     enum kl_key_type type;
     unsigned bits;
     enum kl_oaep_hash oaep_hash;   /* of RSA keys; else KL_OAEP_SHA1, which is what is announced */
@@ -32,6 +34,8 @@ struct kl_loader {
     CK_OBJECT_HANDLE binding_key; /* binds them to their owners there */
     int strength_enforce;
     int host_fallback;
+    unsigned accept;           /* KL_WEAK_BITs that an operator has accepted */
+    struct kl_weaknesses weak; /* found by the self-test */
     int wraps_tdes;     /* the token wraps and unwraps by CKM_DES3_ECB: learnt by the self-test */
     int64_t next_check; /* CLOCK_MONOTONIC in ms: see loader.c */
 };
@@ -166,6 +170,13 @@ enum kl_rc kl_loader_known_answer(struct kl_loader *loader, const struct kl_work
  * terminal's PIN pad too, so that no key of either side is ever outside. */
 enum kl_rc kl_loader_selftest_loads(struct kl_loader *loader, const struct kl_work *work,
                                     struct kl_err *err) KL_MUST_CHECK;
+
+/* What attributes forbid, tried: the unwrap template and the mechanisms of a work key; the same of
+ * storage and binding key, and the sealing of session keys. What a module lets through is noted in
+ * loader->weak; KL_ERR_HSM_LACKS for what nobody may accept. */
+enum kl_rc kl_loader_selftest_work_policy(struct kl_loader *loader, const struct kl_work *work,
+                                          struct kl_err *err) KL_MUST_CHECK;
+enum kl_rc kl_loader_selftest_policy(struct kl_loader *loader, struct kl_err *err) KL_MUST_CHECK;
 
 /* Sign-in: learns whether the token wraps by TDES-ECB; one sign-in with a TMK of each AES size. */
 enum kl_rc kl_loader_selftest_sign_in(struct kl_loader *loader, struct kl_err *err) KL_MUST_CHECK;

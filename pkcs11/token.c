@@ -243,6 +243,13 @@ static enum kl_rc set_user_pin(CK_FUNCTION_LIST *f, CK_SLOT_ID slot, struct kl_s
     return KL_OK;
 }
 
+/* Not every module makes tokens: NSS softokn's C_InitToken empties the database, and its user PIN
+ * is set by a login as security officer without PIN. */
+#define OWN_TOOL \
+    "make it with the module's own tool (NSS softokn: certutil -N -d sql:DIR), then go on with " \
+    "the " \
+    "next step"
+
 enum kl_rc kl_token_init(struct kl_module *module, const char *label, struct kl_secret *so_pin,
                          struct kl_secret *user_pin, struct kl_err *err)
 {
@@ -270,7 +277,8 @@ enum kl_rc kl_token_init(struct kl_module *module, const char *label, struct kl_
         goto out;
     }
     if (!(slot = pick(slots, count, NULL))) {
-        rc = kl_err_set(err, KL_ERR_TOKEN, "the module has no blank token to initialise");
+        rc =
+            kl_err_set(err, KL_ERR_TOKEN, "the module has no blank token to initialise: " OWN_TOOL);
         goto out;
     }
     rv = f->C_InitToken(slot->id, kl_secret_data(so_pin), kl_secret_len(so_pin), padded);
@@ -285,7 +293,8 @@ enum kl_rc kl_token_init(struct kl_module *module, const char *label, struct kl_
         goto out;
     }
     if (!(slot = pick(slots, count, label))) {
-        rc = kl_err_set(err, KL_ERR_TOKEN, "token \"%s\" is gone after C_InitToken", label);
+        rc = kl_err_set(err, KL_ERR_TOKEN, "token \"%s\" is gone after C_InitToken: " OWN_TOOL,
+                        label);
     } else {
         rc = set_user_pin(f, slot->id, so_pin, user_pin, err);
     }

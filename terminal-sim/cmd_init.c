@@ -42,6 +42,8 @@ static enum kl_rc parse(int argc, char **argv, struct kl_terminal_setup *setup, 
         {"--root", 1, .take = take_root, .out = setup},
         {"--pinpad", 1, .take = take_kind, .out = &setup->kind},
         {"--module", .text = &setup->module},
+        {"--init-reserved", .text = &setup->init_reserved},
+        {"--existing-token", .flag = &setup->existing_token},
         {"--pin-source", .text = &setup->pin_source},
         {"--so-pin-source", .text = &setup->so_pin_source},
         {0},
@@ -52,16 +54,18 @@ static enum kl_rc parse(int argc, char **argv, struct kl_terminal_setup *setup, 
         return rc;
     }
     if (setup->kind == KL_PINPAD_MEMORY) {
-        return setup->module || setup->pin_source || setup->so_pin_source
+        return setup->module || setup->init_reserved || setup->existing_token ||
+                       setup->pin_source || setup->so_pin_source
                    ? kl_err_set(err, KL_ERR_USAGE,
-                                "--pinpad memory takes no --module, --pin-source, --so-pin-source")
+                                "--pinpad memory takes no --module, --init-reserved, "
+                                "--existing-token, --pin-source, --so-pin-source")
                    : KL_OK;
     }
     rc = kl_options_require("--module", setup->module, err);
     if (!rc) {
         rc = kl_options_require("--pin-source", setup->pin_source, err);
     }
-    if (!rc) {
+    if (!rc && !setup->existing_token) {
         rc = kl_options_require("--so-pin-source", setup->so_pin_source, err);
     }
     return rc;

@@ -29,6 +29,8 @@ static const struct kl_ini_key table[] = {
      "a PKCS#11 token, or memory whose keys end with the process"},
     {"pinpad", "module", KL_INI_STRING, AT(module), 0, PATH_MAX - 1, "", NULL,
      "kind token: the PKCS#11 module"},
+    {"pinpad", "init-reserved", KL_INI_STRING, AT(init_reserved), 0, 900, "", NULL,
+     "kind token: the module's own initialisation string"},
     {"pinpad", "token", KL_INI_STRING, AT(token), 0, 255, "", NULL,
      "kind token: RFC 7512 URI of the token"},
     {"pinpad", "pin-source", KL_INI_STRING, AT(pin_source), 0, PATH_MAX - 1, "", NULL,
@@ -95,6 +97,9 @@ static enum kl_rc check_setup(const struct kl_terminal_setup *setup, struct kl_e
     if (!rc && setup->kind == KL_PINPAD_TOKEN) {
         rc = kl_ini_writable("pin-source", setup->pin_source, err);
     }
+    if (!rc && setup->init_reserved) {
+        rc = kl_ini_writable("init-reserved", setup->init_reserved, err);
+    }
     return rc;
 }
 
@@ -114,6 +119,9 @@ static enum kl_rc write_conf(const struct kl_terminal_setup *setup, const char *
     if (setup->kind == KL_PINPAD_TOKEN) {
         fprintf(file, "module = %s\ntoken = pkcs11:token=%s\npin-source = %s\n", setup->module,
                 setup->pinpad_serial, setup->pin_source);
+        if (setup->init_reserved) {
+            fprintf(file, "init-reserved = %s\n", setup->init_reserved);
+        }
     }
     if (fclose(file) != 0) {
         rc = kl_err_errno(err, "fclose", "%s", path);
@@ -169,9 +177,9 @@ enum kl_rc kl_terminal_init(const struct kl_terminal_setup *setup, struct kl_err
         rc = kl_folder_save_roots(setup->dir, roots, err);
     }
     sk_X509_pop_free(roots, X509_free);
-    if (!rc && setup->kind == KL_PINPAD_TOKEN) {
-        rc = kl_ceremony_init_token(setup->module, NULL, setup->pinpad_serial, setup->so_pin_source,
-                                    setup->pin_source, err);
+    if (!rc && setup->kind == KL_PINPAD_TOKEN && !setup->existing_token) {
+        rc = kl_ceremony_init_token(setup->module, setup->init_reserved, setup->pinpad_serial,
+                                    setup->so_pin_source, setup->pin_source, err);
     }
     return rc ? rc : write_conf(setup, path, err);
 }

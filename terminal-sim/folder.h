@@ -18,8 +18,8 @@
 
 struct kl_folder_conf {
     char *serial, *pinpad_serial;
-    uint64_t kind;                     /* enum kl_pinpad_kind */
-    char *module, *token, *pin_source; /* "" for kind memory */
+    uint64_t kind;                                     /* enum kl_pinpad_kind */
+    char *module, *init_reserved, *token, *pin_source; /* "" for kind memory */
 };
 
 /* DIR/NAME. KL_ERR_INPUT if that is too long. */

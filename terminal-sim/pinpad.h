@@ -41,10 +41,12 @@ enum kl_rc kl_pinpad_memory_new(struct kl_pinpad **out, struct kl_err *err) KL_M
 enum kl_rc kl_pinpad_memory_lent(struct kl_pinpad *signer, struct kl_pinpad **out,
                                  struct kl_err *err) KL_MUST_CHECK;
 
-/* The PIN pad in the token that `uri` names, of the PKCS#11 module at `module`. Reads the PIN from
- * pin_source (kl_pin_read) and logs in once. One such pad in a process. */
-enum kl_rc kl_pinpad_token_open(const char *module, const char *uri, const char *pin_source,
-                                struct kl_pinpad **out, struct kl_err *err) KL_MUST_CHECK;
+/* The PIN pad in the token that `uri` names, of the PKCS#11 module at `module`, which is started
+ * with init_reserved (kl_module_load; NULL or "": none). Reads the PIN from pin_source
+ * (kl_pin_read) and logs in once. One such pad in a process. */
+enum kl_rc kl_pinpad_token_open(const char *module, const char *init_reserved, const char *uri,
+                                const char *pin_source, struct kl_pinpad **out,
+                                struct kl_err *err) KL_MUST_CHECK;
 
 void kl_pinpad_free(struct kl_pinpad *pad);              /* wipes; takes NULL */
 const char *kl_pinpad_kind(const struct kl_pinpad *pad); /* "token" or "memory" */

@@ -226,7 +226,7 @@ static enum kl_rc token_keep(struct kl_pinpad *pad, const struct kl_pinpad_tmk *
 {
     struct kl_token_pad *self = kl_token_pad_of(pad);
     const struct kl_pad_label label = kl_pad_label_of_tmk(tmk);
-    struct kl_pad_key key = {.alg = tmk->alg, .use = KL_PAD_TMK, .id = tmk->version};
+    struct kl_pad_key key = {.alg = tmk->alg, .use = KL_PAD_TMK};
     CK_OBJECT_HANDLE object = 0;
     char text[KL_PAD_LABEL_MAX];
     int unwraps = 1;
@@ -328,11 +328,12 @@ static const struct kl_pinpad_ops token_ops = {
     .device_sign = kl_token_device_sign,
 };
 
-enum kl_rc kl_pinpad_token_open(const char *module, const char *uri, const char *pin_source,
-                                struct kl_pinpad **out, struct kl_err *err)
+enum kl_rc kl_pinpad_token_open(const char *module, const char *init_reserved, const char *uri,
+                                const char *pin_source, struct kl_pinpad **out, struct kl_err *err)
 {
     const struct kl_hsm_where where = {
         .module = module,
+        .init_reserved = init_reserved,
         .token = uri,
         .pin_source = pin_source,
         .prompt = "PIN of the PIN pad's token",

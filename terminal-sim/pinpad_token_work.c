@@ -88,7 +88,7 @@ static enum kl_rc keep_one(struct kl_token_pad *self, const struct kl_pinpad_tmk
 {
     const struct kl_pad_label label = kl_pad_label_of_pair(pair, kind);
     char text[KL_PAD_LABEL_MAX];
-    const struct kl_pad_key key = {.alg = label.alg, .use = use, .label = text, .id = pair->number};
+    const struct kl_pad_key key = {.alg = label.alg, .use = use, .label = text};
     CK_OBJECT_HANDLE object = 0;
 
     kl_pad_label_format(&label, text);

@@ -24,6 +24,8 @@ static const struct command {
      "                           SOFTHSM2_CONF, which is the caller's to set, here and later\n"
      "      --pin-source SRC     of the token's new PIN; remembered in DIR/terminal.conf\n"
      "      --so-pin-source SRC  of its new SO PIN; not remembered\n"
+     "      --init-reserved S    the module's own initialisation string; remembered\n"
+     "      --existing-token     the token is there, with that label and PIN: make none\n"
      "    --pinpad memory      keys live only as long as the process\n"},
     {"load", kl_terminal_cmd_load, "--dir DIR --connect HOST:PORT [OPTIONS]",
      "    Load a TMK. A candidate of an earlier, interrupted load is put to the loader first\n"

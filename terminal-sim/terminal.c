@@ -201,7 +201,8 @@ enum kl_rc kl_terminal_open_pinpad(const struct kl_terminal_home *t, struct kl_p
     if (t->conf.kind == KL_PINPAD_MEMORY) {
         return kl_pinpad_memory_new(out, err);
     }
-    return kl_pinpad_token_open(t->conf.module, t->conf.token, t->conf.pin_source, out, err);
+    return kl_pinpad_token_open(t->conf.module, t->conf.init_reserved, t->conf.token,
+                                t->conf.pin_source, out, err);
 }
 
 /* Makes this the record, durably, and only then ours. */

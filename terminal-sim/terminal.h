@@ -36,11 +36,14 @@ struct kl_terminal_setup { /* what `init` was told; borrowed */
     const char *roots[KL_ANCHOR_MAX]; /* PEM files with AcquireRCRT */
     size_t root_count;
     enum kl_pinpad_kind kind;
-    const char *module, *pin_source, *so_pin_source; /* kind token only */
+    /* Kind token only. init_reserved NULL: none; so_pin_source is not used with existing_token. */
+    const char *module, *init_reserved, *pin_source, *so_pin_source;
+    int existing_token; /* 1: the token of that label is there already */
 };
 
 /* Makes the folder (mode 0700) and, for kind token, initialises the PIN pad's token, labelled with
- * its serial. terminal.conf comes last: with it the terminal exists. KL_ERR_EXISTS if it does. */
+ * its serial, unless it exists. terminal.conf comes last: with it the terminal exists.
+ * KL_ERR_EXISTS if it does. */
 enum kl_rc kl_terminal_init(const struct kl_terminal_setup *setup,
                             struct kl_err *err) KL_MUST_CHECK;
 

@@ -13,15 +13,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "tests/support/lab_hsm.h"
+
 #define RUN_SECONDS 60 /* one command of the ceremony; RSA-3072 keys take a while */
 #define PIN_DIGITS 12
-
-static const char *const softhsm_paths[] = {
-    "/usr/lib/softhsm/libsofthsm2.so",
-    "/usr/lib/x86_64-linux-gnu/softhsm/libsofthsm2.so",
-    "/usr/lib/aarch64-linux-gnu/softhsm/libsofthsm2.so",
-    "/usr/lib64/pkcs11/libsofthsm2.so",
-};
 
 /* ---- Small things ---- */
 
@@ -56,19 +51,6 @@ static void write_pin(const char *dir, const char *name)
     }
     pin[PIN_DIGITS] = '\n';
     file_write(file_path(path, dir, name), pin, sizeof pin, 0600);
-}
-
-/* A SoftHSM of its own under dir. */
-static void make_softhsm(const char *dir)
-{
-    char path[PATH_MAX], conf[PATH_MAX + 128];
-    file_mkdir(dir);
-    file_mkdir(file_path(path, dir, "tokens"));
-    text(conf, sizeof conf,
-         "directories.tokendir = %s\nobjectstore.backend = file\n"
-         "log.level = ERROR\nslots.removable = false\n",
-         path);
-    file_write(file_path(path, dir, "softhsm2.conf"), conf, strlen(conf), 0600);
 }
 
 /* Runs one of our programs with the SoftHSM of `role` (a directory). */
@@ -147,9 +129,13 @@ void lab_set(struct lab *lab, const char *section, const char *key, const char *
 /* What every daemon of the lab is told. */
 static void basic_settings(struct lab *lab)
 {
-    char path[PATH_MAX], source[PATH_MAX + 8];
+    char path[PATH_MAX], source[PATH_MAX + 8], role[PATH_MAX];
     lab_set(lab, "listen", "port", "0");
     lab_set(lab, "hsm", "module", lab->module);
+    lab_set(lab, "hsm", "init-reserved",
+            lab_init_reserved(lab, file_path(role, lab->dir, "hsm"), "loader", path));
+    lab_set(lab, "hsm", "session-copies", lab->nss ? "yes" : "no");
+    lab_set(lab, "hsm", "accept", lab->nss ? LAB_NSS_ACCEPT : "none");
     lab_set(lab, "hsm", "token", "pkcs11:token=loader");
     text(source, sizeof source, "file:%s", file_path(path, lab->dir, "loader.pin"));
     lab_set(lab, "hsm", "pin-source", source);
@@ -197,16 +183,20 @@ void lab_found_ca(struct lab *lab, const char *name)
 {
     struct ca_paths ca;
     char so[PATH_MAX], subject[128], root[PATH_MAX], roots[PATH_MAX];
+    char pin[PATH_MAX], reserved[PATH_MAX];
     const char *program = lab_built("bin/acquire-ca");
     ca_paths(lab, name, &ca);
-    make_softhsm(ca.role);
+    lab_make_hsm(lab, ca.role, file_path(pin, lab->dir, "ca.pin"));
+    lab_init_reserved(lab, ca.role, name, reserved);
     text(so, sizeof so, "file:%s/ca-so.pin", lab->dir);
     text(subject, sizeof subject, "/O=Test Acquirer/CN=AcquireRCRT %s", name);
-    MUST_RUN(lab, ca.role, program, "token-init", "--module", lab->module, "--label", name,
-             "--so-pin-source", so, "--pin-source", ca.pin);
+    if (!lab->nss) {
+        MUST_RUN(lab, ca.role, program, "token-init", "--module", lab->module, "--label", name,
+                 "--so-pin-source", so, "--pin-source", ca.pin);
+    }
     MUST_RUN(lab, ca.role, program, "init", "--dir", ca.home, "--subject", subject, "--days",
              "3650", "--key", "rsa-2048", "--token", ca.token, "--module", lab->module,
-             "--pin-source", ca.pin);
+             "--init-reserved", reserved, "--pin-source", ca.pin);
     append_file(file_path(root, ca.home, "root.pem"), file_path(roots, lab->dir, "root.pem"));
 }
 
@@ -249,8 +239,11 @@ void lab_certify(struct lab *lab, const char *label, const char *suite, const ch
 
 static void init_token(struct lab *lab)
 {
-    char hsm[PATH_MAX], so[PATH_MAX];
-    make_softhsm(file_path(hsm, lab->dir, "hsm"));
+    char hsm[PATH_MAX], so[PATH_MAX], pin[PATH_MAX];
+    lab_make_hsm(lab, file_path(hsm, lab->dir, "hsm"), file_path(pin, lab->dir, "loader.pin"));
+    if (lab->nss) {
+        return;
+    }
     text(so, sizeof so, "file:%s/loader-so.pin", lab->dir);
     MUST_RUN(lab, hsm, lab_built("bin/keyloaderctl"), "-c", lab->conf, "token", "init",
              "--so-pin-source", so);
@@ -264,12 +257,8 @@ void lab_lay_out(struct lab *lab)
     memset(lab, 0, sizeof *lab);
     text(lab->dir, sizeof lab->dir, "%s/kl-lab.XXXXXX", tmp != NULL ? tmp : "/tmp");
     ck_assert_msg(mkdtemp(lab->dir) != NULL, "cannot make %s", lab->dir);
-    for (size_t i = 0; i < sizeof softhsm_paths / sizeof softhsm_paths[0]; i++) {
-        if (lab->module[0] == '\0' && access(softhsm_paths[i], R_OK) == 0) {
-            text(lab->module, sizeof lab->module, "%s", softhsm_paths[i]);
-        }
-    }
-    ck_assert_msg(lab->module[0] != '\0' && proxy == NULL, "SoftHSM is not installed");
+    ck_assert_msg(proxy == NULL, "KL_PROXY_MODULE is set");
+    lab_find_modules(lab);
     for (size_t i = 0; i < sizeof pins / sizeof pins[0]; i++) {
         write_pin(lab->dir, pins[i]);
     }
@@ -487,20 +476,24 @@ static void terminal_dirs(const struct lab *lab, const char *serial, char role[P
 
 void lab_make_pinpad(struct lab *lab, const char *serial)
 {
-    char role[PATH_MAX], dir[PATH_MAX];
+    char role[PATH_MAX], dir[PATH_MAX], pin[PATH_MAX];
     terminal_dirs(lab, serial, role, dir);
-    make_softhsm(role);
+    lab_make_hsm(lab, role, file_path(pin, lab->dir, "pinpad.pin"));
 }
 
 int lab_init_terminal(struct lab *lab, const char *serial, const char *root)
 {
-    char pin[PATH_MAX], so[PATH_MAX], pinpad[64];
+    char role[PATH_MAX], dir[PATH_MAX], pin[PATH_MAX], so[PATH_MAX], pinpad[64];
+    char reserved[PATH_MAX];
+    terminal_dirs(lab, serial, role, dir);
     text(pin, sizeof pin, "file:%s/pinpad.pin", lab->dir);
     text(so, sizeof so, "file:%s/pinpad-so.pin", lab->dir);
     text(pinpad, sizeof pinpad, "P%s", serial);
     return lab_terminal_sim(lab, serial, "init", "--serial", serial, "--pinpad-serial", pinpad,
                             "--root", root, "--pinpad", "token", "--module", lab->module,
-                            "--pin-source", pin, "--so-pin-source", so, NULL);
+                            "--init-reserved", lab_init_reserved(lab, role, pinpad, reserved),
+                            "--pin-source", pin, lab->nss ? "--existing-token" : "--so-pin-source",
+                            lab->nss ? NULL : so, NULL);
 }
 
 void lab_make_terminal(struct lab *lab, const char *serial, const char *root)

@@ -17,6 +17,7 @@
 #include "tests/support/fakeloader.h"
 #include "tests/support/hsm.h"
 #include "tests/support/keywrap.h"
+#include "tests/support/lab_hsm.h"
 
 #define RUN_SECONDS 60
 
@@ -280,7 +281,9 @@ void lab_clear_key(struct lab *lab, enum kl_alg alg, const uint8_t *cryptogram, 
                    uint8_t out[KL_TMK_LEN_MAX])
 {
     char role[PATH_MAX], conf[PATH_MAX + 32], pin[PATH_MAX + 32];
+    char reserved[PATH_MAX];
     const struct kl_hsm_where where = {.module = lab->module,
+                                       .init_reserved = reserved,
                                        .token = "pkcs11:token=loader",
                                        .pin_source = pin};
     CK_OBJECT_HANDLE storage, kek = CK_INVALID_HANDLE, key = CK_INVALID_HANDLE;
@@ -290,6 +293,7 @@ void lab_clear_key(struct lab *lab, enum kl_alg alg, const uint8_t *cryptogram, 
     size_t wrapped_len = 0;
 
     softhsm_conf(file_path(role, lab->dir, "hsm"), conf);
+    lab_init_reserved(lab, role, "loader", reserved);
     ck_assert_int_eq(setenv("SOFTHSM2_CONF", strchr(conf, '=') + 1, 1), 0);
     snprintf(pin, sizeof(pin), "file:%.2000s/loader.pin", lab->dir);
     test_secrets();

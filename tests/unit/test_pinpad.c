@@ -104,7 +104,8 @@ static struct kl_pinpad *open_pad(int kind)
     if (kind == MEMORY) {
         ok(kl_pinpad_memory_new(&pad, &err));
     } else {
-        ok(kl_pinpad_token_open(test_softhsm_path(), "pkcs11:token=" LABEL, pin_path, &pad, &err));
+        ok(kl_pinpad_token_open(test_softhsm_path(), NULL, "pkcs11:token=" LABEL, pin_path, &pad,
+                                &err));
     }
     return pad;
 }
@@ -474,8 +475,8 @@ START_TEST(test_token_wrong_pin)
     struct kl_pinpad *pad = NULL;
 
     ok(kl_file_write(pin_path, "7654321\n", 8, 0600, 1, &err));
-    ck_assert_int_eq(kl_pinpad_token_open(test_softhsm_path(), "pkcs11:token=" LABEL, pin_path,
-                                          &pad, &err),
+    ck_assert_int_eq(kl_pinpad_token_open(test_softhsm_path(), NULL, "pkcs11:token=" LABEL,
+                                          pin_path, &pad, &err),
                      KL_ERR_PIN);
     ck_assert_ptr_null(pad);
     ck_assert_ptr_nonnull(strstr(err.text, "PIN pad"));
