@@ -107,11 +107,19 @@ static void check_key(const struct kl_stored_key *key)
     require(key->cryptogram_len <= sizeof(key->cryptogram) && key->kcv_len <= sizeof(key->kcv));
 }
 
+/* Its numbers index tables, its texts are logged. */
+static void check_err(const struct kl_err *err)
+{
+    require((unsigned)err->rc < KL_RC_COUNT && (unsigned)err->source <= KL_ERR_SOURCE_SQLITE);
+    require(strnlen(err->text, sizeof(err->text)) < sizeof(err->text));
+    require(strnlen(err->op, sizeof(err->op)) < sizeof(err->op));
+}
+
 static void check_result(const struct kl_job *job)
 {
     const struct kl_job_result *result = &job->u.result;
 
-    require(strnlen(result->err.text, sizeof(result->err.text)) < sizeof(result->err.text));
+    check_err(&result->err);
     if (job->kind == KL_JOB_RESULT) {
         require(result->out.load.master_key_len <= sizeof(result->out.load.master_key));
         require(result->out.load.cryptogram_len <= sizeof(result->out.load.cryptogram));
@@ -141,8 +149,7 @@ static void check(const struct kl_job *job)
         }
         break;
     case KL_JOB_FAILED:
-        require(strnlen(job->u.failed.text, sizeof(job->u.failed.text)) <
-                sizeof(job->u.failed.text));
+        check_err(&job->u.failed);
         break;
     case KL_JOB_LOAD:
         require(strnlen(load->work_key, sizeof(load->work_key)) < sizeof(load->work_key));
@@ -159,9 +166,11 @@ static void check(const struct kl_job *job)
     case KL_JOB_SIGNED:
         check_result(job);
         break;
+    case KL_JOB_PONG:
+        check_err(&job->u.pong.err);
+        break;
     default:
-        require(job->kind == KL_JOB_CHECKPOINT || job->kind == KL_JOB_PING ||
-                job->kind == KL_JOB_PONG);
+        require(job->kind == KL_JOB_CHECKPOINT || job->kind == KL_JOB_PING);
     }
 }
 
