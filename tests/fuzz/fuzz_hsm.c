@@ -139,7 +139,9 @@ static struct kl_stored_key edited_key(struct script *script, const struct kl_st
     (void)script_edit(script, copy.cryptogram, copy.cryptogram_len, copy.cryptogram_len);
     (void)script_edit(script, copy.binding, sizeof(copy.binding), sizeof(copy.binding));
     (void)script_edit(script, copy.kcv, copy.kcv_len, copy.kcv_len);
-    *touched |= memcmp(&copy, key, sizeof(copy)) != 0;
+    *touched |= memcmp(copy.cryptogram, key->cryptogram, copy.cryptogram_len) != 0 ||
+                memcmp(copy.binding, key->binding, sizeof(copy.binding)) != 0 ||
+                memcmp(copy.kcv, key->kcv, copy.kcv_len) != 0;
     return copy;
 }
 

@@ -55,10 +55,11 @@ static void spoil_tbs(struct fake_loader *from, struct kl_tbs *tbs)
 {
     struct kl_tbs good = *tbs;
     struct kl_err err = KL_ERR_INIT;
-    uint8_t der[KL_TBS_MAX];
-    size_t len;
+    uint8_t der[KL_TBS_MAX], good_der[KL_TBS_MAX];
+    size_t len, good_len;
 
     (void)from;
+    require(kl_tbs_encode(tbs, good_der, &good_len, &err) == KL_OK);
     switch (script_below(&script, 12)) {
     case 1:
         script_bytes(&script, tbs->t1, sizeof(tbs->t1));
@@ -92,18 +93,20 @@ static void spoil_tbs(struct fake_loader *from, struct kl_tbs *tbs)
     }
     if (kl_tbs_encode(tbs, der, &len, &err) != KL_OK) { /* nobody can say that */
         *tbs = good;
+        return;
     }
-    spoilt = memcmp(&good, tbs, sizeof(good)) != 0;
+    spoilt = len != good_len || memcmp(der, good_der, len) != 0;
 }
 
 static void spoil_keys(struct fake_loader *from, struct kl_working_keys *keys)
 {
     struct kl_working_keys good = *keys;
     struct kl_err err = KL_ERR_INIT;
-    uint8_t der[KL_KEYS_BODY_MAX];
-    size_t len;
+    uint8_t der[KL_KEYS_BODY_MAX], good_der[KL_KEYS_BODY_MAX];
+    size_t len, good_len;
 
     (void)from;
+    require(kl_keys_body_encode(keys, good_der, &good_len, &err) == KL_OK);
     switch (script_below(&script, 8)) {
     case 1:
         if (keys->pik.len > 0) {
@@ -131,12 +134,9 @@ static void spoil_keys(struct fake_loader *from, struct kl_working_keys *keys)
     }
     if (kl_keys_body_encode(keys, der, &len, &err) != KL_OK) {
         *keys = good;
+        return;
     }
-    spoilt = memcmp(&good.pik, &keys->pik, sizeof(good.pik)) != 0 ||
-             memcmp(&good.mak, &keys->mak, sizeof(good.mak)) != 0 ||
-             memcmp(good.c_session, keys->c_session, sizeof(good.c_session)) != 0 ||
-             memcmp(good.field62, keys->field62, sizeof(good.field62)) != 0 ||
-             good.tmk_version != keys->tmk_version;
+    spoilt = len != good_len || memcmp(der, good_der, len) != 0;
 }
 
 /* ---- The terminal ---- */
