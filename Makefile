@@ -5,7 +5,9 @@
 #                           V=1 shows the commands
 #   make check              unit, integration and document tests; also check-unit, check-integration
 #   make check-asan         the same under AddressSanitizer and UBSan; check-tsan: ThreadSanitizer
-#   make fuzz FUZZ_SECONDS=n   every fuzz target for n seconds
+#   make fuzz FUZZ_SECONDS=n   every fuzz target for n seconds, FUZZ_JOBS (1) at a time; docs/fuzzing.md
+#   make fuzz-seeds         more seeds for them, from real sessions
+#   make coverage           all tests with gcc's coverage; a table for each room, HTML into build/cov
 #   make check-docs         holds man pages and programs against each other, and types the examples
 #                           of docs/operations.md in a scratch folder (check-operations: only that)
 #   make check-page         the status page in headless Chromium; alert rules and metrics by promtool
@@ -29,15 +31,16 @@ NODEPS   ?=
 V        ?=
 Q        := $(if $(V),,@)
 FUZZ_SECONDS ?= 60
+FUZZ_JOBS    ?= 1
 CHECK_JOBS   ?= 2
 SUITE        ?= hardened-rsa
 
 # ---- Packages, before pkg-config is asked for flags below ----
 
 GOALS     := $(or $(MAKECMDGOALS),all)
-NEEDS     := build $(if $(filter check% tests demo fuzz% tools vectors,$(GOALS)),test) \
+NEEDS     := build $(if $(filter check% tests demo fuzz% tools vectors coverage,$(GOALS)),test) \
              $(if $(filter check-page,$(GOALS)),page) $(if $(filter fuzz%,$(GOALS)),fuzz) $(if $(filter lint format,$(GOALS)),lint) \
-             $(if $(filter deb check-package,$(GOALS)),package)
+             $(if $(filter deb check-package,$(GOALS)),package) $(if $(filter coverage,$(GOALS)),coverage)
 DRY_RUN   := $(findstring n,$(filter-out --%,$(firstword -$(MAKEFLAGS))))
 ifeq ($(NODEPS)$(DRY_RUN),)
 ifneq ($(filter-out clean,$(GOALS)),)
@@ -85,7 +88,11 @@ UNIT  := $(patsubst tests/%.c,$(BUILD)/tests/%,$(shell grep -lE \
          '(pthread|thread|committer|monitor_http|relay)\.h"?>?$$' tests/unit/test_*.c))
 endif
 INTEG := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/integration/test_*.c))
+# A fuzz target is tests/fuzz/fuzz_NAME.c; what the targets share is the rest of that folder. Each is
+# a libFuzzer program, and a plain one (replay) that gives it the inputs in the tree.
 FUZZ  := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/fuzz/fuzz_*.c))
+REPLAY := $(patsubst tests/fuzz/%.c,$(BUILD)/tests/replay/%,$(wildcard tests/fuzz/fuzz_*.c))
+FUZZ_SHARED := $(call objs,$(filter-out tests/fuzz/fuzz_%.c tests/fuzz/replay.c,$(wildcard tests/fuzz/*.c)))
 # A PKCS#11 module is a tool named *_p11.c, a library to preload *_preload.c; the other tools are
 # programs.
 TOOLS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(filter-out %_p11.c %_preload.c,$(wildcard tests/tools/*.c))) \
@@ -93,10 +100,10 @@ TOOLS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(filter-out %_p11.c %_preload.c,
 SUPPORT := $(call objs,$(wildcard tests/support/*.c))
 
 SOURCES := $(wildcard $(addsuffix /*.[ch],$(ROOMS)) tests/*/*.[ch])
-SCRIPTS := $(wildcard .ci/run .ci/*.sh tests/*.sh conf/completion/*.bash conf/debian/*.sh conf/debian/*.postinst conf/debian/*.prerm conf/debian/*.postrm)
+SCRIPTS := $(wildcard .ci/run .ci/*.sh tests/*.sh tests/fuzz/*.sh conf/completion/*.bash conf/debian/*.sh conf/debian/*.postinst conf/debian/*.prerm conf/debian/*.postrm)
 
 .PHONY: all deps tests tools check check-unit check-integration check-asan check-tsan check-docs check-operations check-page fuzz soak \
-        fuzzers         fuzz-run demo lint format vectors man install deb check-package clean
+        fuzzers fuzz-run fuzz-seeds coverage demo lint format vectors man install deb check-package clean
 .SECONDARY:
 .DELETE_ON_ERROR:
 all: $(BINS)
@@ -164,17 +171,32 @@ $(BUILD)/tests/%_preload.so: tests/%_preload.c Makefile
 	$(Q)$(CC) $(CPPFLAGS) $(filter-out $(SANFLAGS),$(CFLAGS)) -U_FORTIFY_SOURCE -fPIC -shared -MMD -MP \
 	    -MF $(BUILD)/obj/tests/$*_preload.d -Wl,-z,relro,-z,now $< -o $@
 
-$(BUILD)/tests/fuzz/%: $(BUILD)/obj/tests/fuzz/%.o $(TEST_LIBS)
+# As archives: a target takes what it uses, and may stand in for the rest (fake_service.c does so
+# for the HSM pool and the store thread).
+$(BUILD)/lib/libkl-fuzz.a: $(FUZZ_SHARED)
+$(BUILD)/lib/libkl-support.a: $(SUPPORT)
+$(BUILD)/lib/libkl-fuzz.a $(BUILD)/lib/libkl-support.a:
+	@mkdir -p $(@D)
+	@rm -f $@
+	$(Q)$(AR) rcs $@ $^
+FUZZ_LIBS := $(BUILD)/lib/libkl-fuzz.a $(BUILD)/lib/libkl-support.a $(TEST_LIBS)
+
+$(BUILD)/tests/fuzz/%: $(BUILD)/obj/tests/fuzz/%.o $(FUZZ_LIBS)
 	@mkdir -p $(@D)
 	$(if $(V),,@echo "LD $@")
-	$(Q)$(CC) $(LDFLAGS) -fsanitize=fuzzer $(filter %.o,$^) $(filter %.a,$^) $(LDLIBS) -o $@
+	$(Q)$(CC) $(LDFLAGS) -fsanitize=fuzzer $(filter %.o,$^) $(filter %.a,$^) $(LDLIBS) $(shell pkg-config --libs $(TESTPKGS)) -o $@
+
+$(BUILD)/tests/replay/%: $(BUILD)/obj/tests/fuzz/%.o $(BUILD)/obj/tests/fuzz/replay.o $(FUZZ_LIBS)
+	@mkdir -p $(@D)
+	$(if $(V),,@echo "LD $@")
+	$(Q)$(CC) $(LDFLAGS) $(filter %.o,$^) $(filter %.a,$^) $(LDLIBS) $(shell pkg-config --libs $(TESTPKGS)) -o $@
 
 $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(SUPPORT) $(TEST_LIBS)
 	@mkdir -p $(@D)
 	$(if $(V),,@echo "LD $@")
 	$(Q)$(CC) $(LDFLAGS) $(filter %.o,$^) $(filter %.a,$^) $(LDLIBS) $(shell pkg-config --libs $(TESTPKGS)) -o $@
 
-tests: $(UNIT) $(INTEG) tools
+tests: $(UNIT) $(INTEG) $(REPLAY) tools
 tools: $(TOOLS)
 
 RUN_TESTS = SAN=$(SAN) CHECK_JOBS=$(CHECK_JOBS) tests/run.sh $(BUILD)
@@ -183,9 +205,9 @@ RUN_TESTS = SAN=$(SAN) CHECK_JOBS=$(CHECK_JOBS) tests/run.sh $(BUILD)
 DOCTESTS := tests/man.sh tests/operations.sh
 
 check: all tests man
-	@$(RUN_TESTS) $(UNIT) $(INTEG) $(DOCTESTS)
-check-unit: $(UNIT) tools
-	@$(RUN_TESTS) $(UNIT)
+	@$(RUN_TESTS) $(UNIT) $(REPLAY) $(INTEG) $(DOCTESTS)
+check-unit: $(UNIT) $(REPLAY) tools
+	@$(RUN_TESTS) $(UNIT) $(REPLAY)
 check-integration: all $(INTEG) tools
 	@$(RUN_TESTS) $(INTEG)
 check-asan:
@@ -206,7 +228,19 @@ fuzz:
 	    SAN=address,undefined,fuzzer-no-link FUZZ_SECONDS=$(FUZZ_SECONDS) fuzz-run
 fuzzers: $(FUZZ)
 fuzz-run: fuzzers
-	@tests/fuzz.sh $(BUILD) $(FUZZ_SECONDS) $(FUZZ)
+	@FUZZ_JOBS=$(FUZZ_JOBS) tests/fuzz.sh $(BUILD) $(FUZZ_SECONDS) $(FUZZ)
+fuzz-seeds: all $(BUILD)/tests/tools/relay
+	@$(MAKE) --no-print-directory NODEPS=1 BUILD=$(BUILD)/fuzz CC=clang \
+	    SAN=address,undefined,fuzzer-no-link fuzzers
+	@tests/fuzz/seeds.sh $(BUILD) $(BUILD)/fuzz
+
+# What was killed has said nothing of its lines: the figures are a lower bound.
+COVERAGE ?= check-unit check-integration
+COVERED  := BUILD=$(BUILD)/cov CC=gcc OPT="-Og -g --coverage -fprofile-update=atomic"
+coverage:
+	@LDFLAGS=--coverage $(MAKE) --no-print-directory NODEPS=1 $(COVERED) all tests
+	@LDFLAGS=--coverage tests/coverage.sh $(BUILD)/cov \
+	    '$(MAKE) --no-print-directory NODEPS=1 $(COVERED) $(COVERAGE)'
 
 check-docs: all man
 	@$(RUN_TESTS) $(DOCTESTS)

@@ -67,9 +67,11 @@ static int label_ok(const char label[KL_KEY_LABEL_MAX + 1])
     return label[0] != '\0' && text_ok(label, KL_KEY_LABEL_MAX + 1);
 }
 
+/* Its numbers index tables. */
 static int err_ok(const struct kl_err *err)
 {
-    return text_ok(err->op, sizeof(err->op)) && text_ok(err->text, sizeof(err->text));
+    return (unsigned)err->rc < KL_RC_COUNT && (unsigned)err->source <= KL_ERR_SOURCE_SQLITE &&
+           text_ok(err->op, sizeof(err->op)) && text_ok(err->text, sizeof(err->text));
 }
 
 static int setup_ok(const struct kl_job_setup *setup)
@@ -138,9 +140,10 @@ static int sign_in_ok(const struct kl_job_sign_in *job)
            job->sign_in_len <= KL_MSG_MAX;
 }
 
-static int stored_key_ok(const struct kl_stored_key *key)
+/* A key that a result holds, if it holds one: rc says so. */
+static int key_ok(const struct kl_stored_key *key, enum kl_rc rc)
 {
-    return key->cryptogram_len <= sizeof(key->cryptogram) && key->kcv_len <= sizeof(key->kcv);
+    return rc == KL_OK ? kl_stored_key_whole(key) : no_key(key);
 }
 
 static int result_ok(const struct kl_job *job)
@@ -156,8 +159,8 @@ static int result_ok(const struct kl_job *job)
         return result->out.signature.len <= sizeof(result->out.signature.bytes);
     }
     if (job->kind == KL_JOB_KEYS) {
-        return keys->message_len <= sizeof(keys->message) && stored_key_ok(&keys->pik) &&
-               stored_key_ok(&keys->mak);
+        return keys->message_len <= sizeof(keys->message) && key_ok(&keys->pik, result->err.rc) &&
+               key_ok(&keys->mak, result->err.rc);
     }
     return load->master_key_len <= sizeof(load->master_key) &&
            load->cryptogram_len <= sizeof(load->cryptogram) && load->kcv_len <= sizeof(load->kcv);
@@ -171,7 +174,7 @@ static int job_ok(const struct kl_job *job)
     case KL_JOB_READY:
         return ready_ok(&job->u.ready);
     case KL_JOB_FAILED:
-        return err_ok(&job->u.failed);
+        return err_ok(&job->u.failed) && job->u.failed.rc != KL_OK;
     case KL_JOB_LOAD:
         return load_ok(&job->u.load);
     case KL_JOB_SIGN_IN:

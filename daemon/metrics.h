@@ -65,7 +65,6 @@ const char *kl_job_group_name(enum kl_job_group group); /* "load", ... */
 
 #define KL_METRICS_STATES 16   /* of a connection: more than there are */
 #define KL_METRICS_REFUSALS 32 /* that are remembered */
-#define KL_RC_COUNT (KL_ERR_HSM_LACKS + 1)
 
 struct kl_refusal {
     int64_t time; /* Unix; 0 = none */

@@ -16,14 +16,15 @@
 static enum kl_rc read_pem(const char *text, size_t len, uint8_t **der, long *der_len,
                            struct kl_err *err)
 {
+    static const char begin[] = "-----BEGIN ";
     char *name = NULL, *header = NULL, *rest;
     uint8_t *data = NULL;
     long data_len = 0, rest_len;
     BIO *bio;
     enum kl_rc rc = KL_OK;
 
-    if (len > KL_PKCS8_FILE_MAX || memchr(text, '\0', len) ||
-        strncmp(text, "-----BEGIN ", 11) != 0) {
+    if (len < sizeof(begin) - 1 || len > KL_PKCS8_FILE_MAX || memchr(text, '\0', len) ||
+        memcmp(text, begin, sizeof(begin) - 1) != 0) {
         return kl_err_set(err, KL_ERR_INPUT, "not a PEM file that begins with a key");
     }
     ERR_clear_error();

@@ -64,6 +64,7 @@ enum kl_rc {
     KL_RC_LIST(KL_RC_ENUM)
 #undef KL_RC_ENUM
 };
+#define KL_RC_COUNT (KL_ERR_HSM_LACKS + 1)
 
 /* Every function below accepts any int value; unknown ones read as KL_ERR_INTERNAL. */
 const char *kl_rc_name(enum kl_rc rc);  /* log name, e.g. "unarmed"; static storage */

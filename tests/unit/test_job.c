@@ -158,7 +158,7 @@ START_TEST(sign_in_round_trip)
     out->kind = KL_JOB_KEYS;
     out->u.result.id = 8;
     out->u.result.out.keys.message_len = 300;
-    out->u.result.out.keys.mak = key;
+    out->u.result.out.keys.pik = out->u.result.out.keys.mak = key;
     ck_assert_int_eq(kl_job_send(fds[0], out, &err), KL_OK);
     ck_assert_int_eq(kl_job_receive(fds[1], in, &err), KL_OK);
     ck_assert_int_eq(in->kind, KL_JOB_KEYS);
@@ -291,6 +291,20 @@ static void fill_keys(struct kl_job *job)
 {
     fill_result(job);
     job->kind = KL_JOB_KEYS;
+    job->u.result.out.keys.pik = job->u.result.out.keys.mak = a_key();
+}
+static void fill_failed(struct kl_job *job)
+{
+    struct kl_err *failed = &job->u.failed;
+
+    job->kind = KL_JOB_FAILED;
+    memset(failed, 0, sizeof(*failed));
+    failed->rc = KL_ERR_HSM;
+}
+static void fill_pong(struct kl_job *job)
+{
+    job->kind = KL_JOB_PONG;
+    memset(&job->u.pong, 0, sizeof(job->u.pong));
 }
 DAMAGE(no_keys_wanted, fill_setup, setup.work_keys.count, = 0)
 DAMAGE(many_keys_wanted, fill_setup, setup.work_keys.count, = KL_LOADER_KEYS_MAX + 1)
@@ -330,6 +344,14 @@ DAMAGE(odd_fatal, fill_result, result.fatal, = 2)
 DAMAGE(long_working_keys, fill_keys, result.out.keys.message_len, = KL_MSG_MAX)
 DAMAGE(long_pik, fill_keys, result.out.keys.pik.cryptogram_len, = KL_CTMK_LEN_MAX + 1)
 DAMAGE(long_mak_kcv, fill_keys, result.out.keys.mak.kcv_len, = KL_KCV_LEN_MAX + 1)
+DAMAGE(short_pik, fill_keys, result.out.keys.pik.cryptogram_len, = 16)
+DAMAGE(mak_of_no_alg, fill_keys, result.out.keys.mak.alg, = (enum kl_alg)0)
+DAMAGE(keys_of_a_failure, fill_keys, result.err.rc, = KL_ERR_HSM)
+DAMAGE(unknown_rc, fill_result, result.err.rc, = (enum kl_rc)KL_RC_COUNT)
+DAMAGE(negative_rc, fill_result, result.err.rc, = (enum kl_rc) - 1)
+DAMAGE(unknown_source, fill_result, result.err.source, = (enum kl_err_source)99)
+DAMAGE(failed_well, fill_failed, failed.rc, = KL_OK)
+DAMAGE(pong_of_unknown_rc, fill_pong, pong.err.rc, = (enum kl_rc)0x10000)
 static void fill_checkpoint(struct kl_job *job)
 {
     job->kind = KL_JOB_CHECKPOINT;
@@ -456,6 +478,14 @@ static const struct damage damages[] = {
     {"WorkingKeys over its bound", long_working_keys},
     {"PIK over its bound", long_pik},
     {"MAK's KCV over its bound", long_mak_kcv},
+    {"PIK of another length", short_pik},
+    {"MAK of no algorithm", mak_of_no_alg},
+    {"keys of a failure", keys_of_a_failure},
+    {"unknown result code", unknown_rc},
+    {"negative result code", negative_rc},
+    {"unknown source of an error", unknown_source},
+    {"FAILED without failure", failed_well},
+    {"keep-alive's unknown result code", pong_of_unknown_rc},
 };
 
 START_TEST(damaged_is_refused)
