@@ -55,6 +55,9 @@ START_TEST(test_latency_at_its_ends)
     ck_assert_int_eq(latency.max, KL_LATENCY_TOP);
     ck_assert_int_eq(kl_latency_quantile(&latency, 1), KL_LATENCY_TOP);
     ck_assert_int_eq(kl_latency_quantile(&latency, 0.5), 0);
+    struct kl_latency single = {0};
+    kl_latency_add(&single, 1000001);
+    ck_assert_int_eq(kl_latency_quantile(&single, 0.5), 1000001); /* never more than the longest */
     /* Each time at which the width of buckets changes is in the bucket that ends at or after it. */
     for (int bit = 0; bit < 32; bit++) {
         struct kl_latency one = {0};
