@@ -444,6 +444,12 @@ enum kl_rc kl_fleet_prepare(struct kl_fleet *fleet, struct kl_err *err)
         !fleet->terminate) {
         return kl_err_set(err, KL_ERR_MEMORY, "no memory for events");
     }
+    event_priority_set(fleet->pump, 0);
+    event_priority_set(fleet->arrival, 0);
+    event_priority_set(fleet->tick, 0);
+    event_priority_set(fleet->finish, 0);
+    event_priority_set(fleet->interrupt, 0);
+    event_priority_set(fleet->terminate, 0);
     return KL_OK;
 }
 

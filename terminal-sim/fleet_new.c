@@ -13,6 +13,7 @@
 #define SALT_ALG 2
 #define CONNECTIONS_DEFAULT 20000
 #define DESCRIPTORS 64                 /* beside connections */
+#define CALLBACKS_MAX 32               /* of connections, before the fleet's own get their turn */
 #define SECRETS_MORE ((size_t)1 << 16) /* bytes, beside PIN pads */
 
 enum kl_alg kl_fleet_alg(const struct kl_fleet_config *config, uint64_t index)
@@ -118,12 +119,15 @@ static enum kl_rc make_loop(struct kl_fleet *fleet, struct kl_err *err)
         /* A busy loop's cached time would let deadlines and arrivals come too early. */
         event_config_set_flag(config,
                               EVENT_BASE_FLAG_PRECISE_TIMER | EVENT_BASE_FLAG_NO_CACHE_TIME);
+        /* Signals and arrivals do not wait for all that thousands of connections bring. */
+        event_config_set_max_dispatch_interval(config, NULL, CALLBACKS_MAX, 1);
         fleet->base = event_base_new_with_config(config);
         event_config_free(config);
     }
     if (!fleet->base) {
         return kl_err_set(err, KL_ERR_SYSTEM, "no event loop");
     }
+    event_base_priority_init(fleet->base, 2); /* 0: the fleet's own, 1: connections' */
     fleet->deadline = event_base_init_common_timeout(fleet->base, &deadline);
     if (!fleet->deadline) {
         return kl_err_set(err, KL_ERR_MEMORY, "no memory for events");

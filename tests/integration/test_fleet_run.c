@@ -292,43 +292,45 @@ END_TEST
 
 /* ---- What does not ---- */
 
-/* Four loads and a stopped worker: one job is with it, one waits, the others are turned away. */
-static void while_worker_is_stopped(struct proc *proc)
+/* Four loads and a stopped worker: one job is with it, one waits, the others are turned away. Its
+ * exit status. */
+static int while_worker_is_stopped(const char *line)
 {
+    unsigned before = lab_log_count(&lab, "rc=busy");
+    struct proc proc;
     pid_t workers[2];
 
     ck_assert_uint_eq(proc_children(lab.daemon.pid, workers, 2), 1);
     ck_assert_int_eq(kill(workers[0], SIGSTOP), 0);
-    spawn(proc, lab.port, NULL, TERMINALS "4 --storm --suite hardened-rsa --retry 0");
-    for (int i = 0; i < proc_seconds(10) * 20 && lab_log_count(&lab, "rc=busy") < 2; i++) {
+    spawn(&proc, lab.port, NULL, line);
+    for (int i = 0; i < proc_seconds(10) * 20 && lab_log_count(&lab, "rc=busy") < before + 2; i++) {
         proc_sleep_ms(50);
     }
     ck_assert_int_eq(kill(workers[0], SIGCONT), 0);
+    return finish(&proc);
 }
 
 START_TEST(test_busy_is_counted_and_retried)
 {
-    struct proc proc;
-
     begin("busy", TERMINALS "4");
     lab_set(&lab, "limits", "queue", "1");
     lab_set(&lab, "limits", "retry-after", "1s");
     lab_set(&lab, "hsm", "job-timeout", "60s");
     lab_start(&lab);
-    while_worker_is_stopped(&proc);
-    ck_assert_int_eq(finish(&proc), 1);
+    ck_assert_int_eq(while_worker_is_stopped(TERMINALS "4 --storm --suite hardened-rsa"), 1);
     is("loads/good", 2);
     is("errors/busy/failed", 2);
     is("errors/busy/attempts", 2);
     is("retries", 0);
-    /* Those two are still armed. With one job at a time some are busy at first, and all get there.
-     */
     free(lab_ctl(&lab, "terminal", "arm-all", "--for", "1h", "--attempts", "100", NULL));
-    int status = run(TERMINALS "4 --storm --suite hardened-rsa --retry 30");
+    int status = while_worker_is_stopped(TERMINALS "4 --storm --suite hardened-rsa --retry 60");
     is("loads/good", 4);
     ck_assert_int_eq(status, 0);
-    is("loads/failed", 0);
-    ck_assert(number("retries") == number("errors/busy/attempts"));
+    ck_assert(number("retries") >= 2);
+    is("errors/busy/failed", 0);
+    is("errors/busy/attempts", number("retries"));
+    /* It came again when it was told to, and a load's time has its pauses. */
+    ck_assert_msg(number("load-ms/max") > 1000, "%g ms", number("load-ms/max"));
     end();
 }
 END_TEST

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "proto/secret.h"
 #include "terminal-sim/fleet_latency.h"
 #include "terminal-sim/fleet_options.h"
 #include "terminal-sim/fleet_plot.h"
@@ -55,6 +56,9 @@ START_TEST(test_latency_at_its_ends)
     ck_assert_int_eq(latency.max, KL_LATENCY_TOP);
     ck_assert_int_eq(kl_latency_quantile(&latency, 1), KL_LATENCY_TOP);
     ck_assert_int_eq(kl_latency_quantile(&latency, 0.5), 0);
+    struct kl_latency single = {0};
+    kl_latency_add(&single, 1000001);
+    ck_assert_int_eq(kl_latency_quantile(&single, 0.5), 1000001); /* never more than the longest */
     /* Each time at which the width of buckets changes is in the bucket that ends at or after it. */
     for (int bit = 0; bit < 32; bit++) {
         struct kl_latency one = {0};
@@ -356,6 +360,27 @@ START_TEST(test_what_goes_together)
 }
 END_TEST
 
+/* ---- Memory ---- */
+
+/* More secrets than the usual heap has room for; it grows only while nobody uses it. */
+START_TEST(test_heap_for_many_secrets)
+{
+    enum { COUNT = 40, EACH = 65536 };
+    struct kl_secret *secrets[COUNT];
+
+    ok(kl_secret_reserve((size_t)COUNT * EACH, &err));
+    for (int i = 0; i < COUNT; i++) {
+        ok(kl_secret_new(EACH, &secrets[i], &err));
+    }
+    ok(kl_secret_reserve(1, &err)); /* there is as much already */
+    ck_assert_int_eq(kl_secret_reserve((size_t)COUNT * EACH * 2, &err), KL_ERR_INTERNAL);
+    for (int i = 0; i < COUNT; i++) {
+        kl_secret_free(secrets[i]);
+    }
+    ck_assert_int_eq(kl_secret_reserve(KL_SECRET_HEAP_MAX + 1, &err), KL_ERR_INTERNAL);
+}
+END_TEST
+
 /* ---- Report ---- */
 
 static struct kl_fleet_request request;
@@ -577,6 +602,7 @@ int main(void)
     tcase_add_test(pure, test_sources_refused);
     tcase_add_test(pure, test_times_and_rates);
     tcase_add_test(pure, test_what_goes_together);
+    tcase_add_test(pure, test_heap_for_many_secrets);
     tcase_add_checked_fixture(reports, begin_report, end_report);
     tcase_add_test(reports, test_report_counts);
     tcase_add_test(reports, test_what_is_allowed);
