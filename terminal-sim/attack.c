@@ -20,14 +20,15 @@
 #define BUSY_WAIT_MS 100
 #define VARIANTS_MAX 400 /* of a sweep */
 
-const char *kl_outcome_name(enum kl_outcome outcome)
+const char *kl_attack_outcome_name(enum kl_attack_outcome outcome)
 {
     static const char *const names[] = {"held", "broken", "inconclusive"};
 
     return names[outcome];
 }
 
-void kl_attack_say(struct kl_attack_result *out, enum kl_outcome outcome, const char *fmt, ...)
+void kl_attack_say(struct kl_attack_result *out, enum kl_attack_outcome outcome, const char *fmt,
+                   ...)
 {
     va_list args;
 
@@ -90,8 +91,8 @@ static enum kl_rc open_terminal(const struct kl_attack *attack, struct kl_run *r
 
 /* The rogue loader goes on from what it did in the session that this one is about; its TMK's
  * version is one that the terminal has not had. */
-enum kl_rc kl_attack_open_rogue(struct kl_attack *attack, struct kl_run *run, struct kl_party **out,
-                                struct kl_err *err)
+static enum kl_rc open_rogue(struct kl_attack *attack, struct kl_run *run, struct kl_party **out,
+                             struct kl_err *err)
 {
     const struct kl_sc_session *s = run->session;
     struct kl_pinpad_tmk tmks[KL_PINPAD_TMK_MAX];
@@ -117,15 +118,15 @@ enum kl_rc kl_attack_open_rogue(struct kl_attack *attack, struct kl_run *run, st
     return rc ? rc : kl_party_rogue(&run->rogue, out, err);
 }
 
-static enum kl_rc open_loader(struct kl_attack *attack, struct kl_run *run, struct kl_party **out,
-                              struct kl_err *err)
+enum kl_rc kl_attack_open_loader(struct kl_attack *attack, struct kl_run *run,
+                                 struct kl_party **out, struct kl_err *err)
 {
     struct kl_transceiver *transceiver;
     unsigned seconds = run->session->seconds ? run->session->seconds : attack->target->seconds;
     enum kl_rc rc;
 
     if (run->session->loader == KL_SC_ROGUE) {
-        return kl_attack_open_rogue(attack, run, out, err);
+        return open_rogue(attack, run, out, err);
     }
     rc = kl_transceiver_open(attack->target->loader, seconds, NULL, &transceiver, err);
     return rc ? rc : kl_party_remote(transceiver, out, err);
@@ -268,7 +269,7 @@ static void run_once(struct kl_attack *attack, struct kl_run *run)
         rc = open_terminal(attack, run, &terminal, &err);
     }
     if (!rc) {
-        rc = open_loader(attack, run, &loader, &err);
+        rc = kl_attack_open_loader(attack, run, &loader, &err);
     }
     if (rc) {
         run->end.kind = KL_END_TROUBLE;

@@ -60,15 +60,15 @@ struct kl_runs {
     struct kl_kept *kept[KL_SC_SESSIONS_MAX];
 };
 
-enum kl_rc kl_attack_open_rogue(struct kl_attack *attack, struct kl_run *run, struct kl_party **out,
-                                struct kl_err *err) KL_MUST_CHECK;
+enum kl_rc kl_attack_open_loader(struct kl_attack *attack, struct kl_run *run,
+                                 struct kl_party **out, struct kl_err *err) KL_MUST_CHECK;
 /* The two talk, with run->tampering in between, until run->end. */
 void kl_attack_converse(struct kl_run *run, struct kl_party *terminal, struct kl_party *loader);
 void kl_attack_judge(const struct kl_run *run, struct kl_attack_result *out);
 
 void kl_attack_begin(struct kl_attack_result *out, const char *name, const char *tries);
-void kl_attack_say(struct kl_attack_result *out, enum kl_outcome outcome, const char *fmt, ...)
-    __attribute__((format(printf, 3, 4)));
+void kl_attack_say(struct kl_attack_result *out, enum kl_attack_outcome outcome, const char *fmt,
+                   ...) __attribute__((format(printf, 3, 4)));
 void kl_attack_pause(unsigned ms);
 
 /* 1 if loader and terminal are there, the terminal armed and served; else *out says why not. */

@@ -70,7 +70,7 @@ static enum kl_rc parse(int argc, char **argv, int serves, const char *operands,
     if (!rc && !request->serial && (request->pinpad_serial || request->root)) {
         rc = kl_err_set(err, KL_ERR_USAGE, "--pinpad-serial and --root need --serial");
     }
-    if (!rc && request->loader && !request->dir && !request->serial) {
+    if (!rc && request->loader && !request->serve && !request->dir && !request->serial) {
         rc = kl_err_set(err, KL_ERR_USAGE,
                         "--loader needs a terminal that it knows: --terminal, or --serial");
     }

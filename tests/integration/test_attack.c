@@ -348,6 +348,21 @@ static uint16_t free_port(void)
     return port;
 }
 
+static void await_listening(struct proc *proc)
+{
+    for (int i = 0; i < 10 * proc_seconds(20); i++) {
+        char *said = file_read(proc->err, NULL);
+        int listens = strstr(said, "listening on") != NULL;
+
+        free(said);
+        if (listens) {
+            return;
+        }
+        proc_sleep_ms(100);
+    }
+    ck_abort_msg("terminal-sim attack --serve does not listen");
+}
+
 static void serve_start(const char *name, const char *at, const char *root, struct proc *proc)
 {
     const char *argv[] = {lab_built("bin/terminal-sim"),
@@ -362,17 +377,7 @@ static void serve_start(const char *name, const char *at, const char *root, stru
                           NULL};
 
     lab_terminal_spawn(&lab, "T1", proc, argv);
-    for (int i = 0; i < 10 * proc_seconds(20); i++) {
-        char *said = file_read(proc->err, NULL);
-        int listens = strstr(said, "listening on") != NULL;
-
-        free(said);
-        if (listens) {
-            return;
-        }
-        proc_sleep_ms(100);
-    }
-    ck_abort_msg("terminal-sim attack --serve does not listen");
+    await_listening(proc);
 }
 
 /* A terminal of its own, which trusts the rogue loader's root, is pointed at it. */
@@ -413,6 +418,40 @@ START_TEST(terminal_at_the_rogue_loader)
         }
         ck_assert_int_eq(proc_wait(&serves, 90), statuses[i]);
     }
+}
+END_TEST
+
+/* The man in the middle between a real terminal and the daemon. */
+START_TEST(terminal_behind_the_man_in_the_middle)
+{
+    char at[32], to[32], *text;
+    const char *argv[] = {NULL,
+                          "attack",
+                          "--serve",
+                          at,
+                          "--loader",
+                          to,
+                          "--timeout",
+                          "60",
+                          "nonce-swapped",
+                          NULL};
+    struct proc serves;
+
+    begin("middle");
+    lab_arm(&lab, "T1", 5);
+    snprintf(at, sizeof at, "127.0.0.1:%u", (unsigned)free_port());
+    snprintf(to, sizeof to, "127.0.0.1:%u", (unsigned)lab.port);
+    argv[0] = lab_built("bin/terminal-sim");
+    lab_terminal_spawn(&lab, "T1", &serves, argv);
+    await_listening(&serves);
+    ck_assert_int_eq(lab_load(&lab, "T1", (uint16_t)atoi(strchr(at, ':') + 1)), 76);
+    ck_assert_int_eq(proc_wait(&serves, 90), 0);
+    text = file_read(serves.out, NULL);
+    ck_assert_msg(strstr(text, "the loader answered Error refused") != NULL, "%s", text);
+    free(text);
+    ck_assert_int_eq(lab_load(&lab, "T1", lab.port), 0);
+    lab_agree(&lab, "T1");
+    end();
 }
 END_TEST
 
@@ -477,6 +516,7 @@ int main(void)
     tcase_add_test(tc, scenario_of_ones_own);
     tcase_add_test(tc, careless_loader_is_found_out);
     tcase_add_test(tc, terminal_at_the_rogue_loader);
+    tcase_add_test(tc, terminal_behind_the_man_in_the_middle);
     tcase_add_test(tc, careless_terminal_is_found_out);
     suite_add_tcase(suite, tc);
     return test_run(suite);
