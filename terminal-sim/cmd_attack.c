@@ -151,7 +151,9 @@ static enum kl_rc tell(struct work *work, const struct kl_attack_result *result,
     if (rc) {
         return rc;
     }
-    kl_progress(&work->progress, "attacks", work->results.count, work->planned);
+    if (work->request.json) { /* otherwise the lines themselves tell */
+        kl_progress(&work->progress, "attacks", work->results.count, work->planned);
+    }
     if (work->request.tap) {
         if (work->results.count == 1) {
             kl_results_tap_begin(stdout, work->planned);

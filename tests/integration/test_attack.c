@@ -227,7 +227,7 @@ END_TEST
 /* ---- Loaders and terminals that do not defend ---- */
 
 /* A loader on a socket, of the rogue's own keys, that leaves out two checks: that Loaded is
- * authentic, and that a nonce is fresh. */
+ * authentic, and that a nonce is fresh. And it goes down at the first frame that is too long. */
 struct careless {
     int listener;
     uint16_t port;
@@ -260,7 +260,7 @@ static enum kl_rc careless_answer(struct kl_rogue *rogue, const uint8_t *in, siz
         rc = kl_rogue_done(rogue, KL_VERDICT_ACTIVE, &done, err);
         return rc != KL_OK ? rc : kl_msg_encode(&done, out, out_len, err);
     default:
-        return kl_err_set(err, KL_ERR_PROTOCOL, "not this one");
+        return kl_err_set(err, KL_ERR_REFUSED, "not this one");
     }
 }
 
@@ -271,22 +271,25 @@ static void *careless_serve(void *arg)
     uint8_t in[KL_MSG_MAX], out[KL_MSG_MAX];
     struct kl_err err = KL_ERR_INIT;
     size_t in_len, out_len;
-    int fd;
+    int fd, up = 1;
 
-    while ((fd = accept4(loader->listener, NULL, NULL, SOCK_CLOEXEC)) >= 0) {
+    while (up && (fd = accept4(loader->listener, NULL, NULL, SOCK_CLOEXEC)) >= 0) {
         struct kl_transceiver *t = NULL;
 
         if (kl_transceiver_adopt(fd, 20, &t, &err) != KL_OK) {
             continue;
         }
         rogue = loader->rogue;
+        err.rc = KL_OK;
         while (kl_transceiver_receive(t, in, &in_len, &err) == KL_OK &&
                careless_answer(&rogue, in, in_len, out, &out_len, &err) == KL_OK &&
                kl_transceiver_send(t, out, out_len, &err) == KL_OK) {
             ;
         }
+        up = err.rc != KL_ERR_PROTOCOL;
         kl_transceiver_free(t);
     }
+    shutdown(loader->listener, SHUT_RDWR);
     return NULL;
 }
 
@@ -330,6 +333,12 @@ START_TEST(careless_loader_is_found_out)
     expect(json, "ack-forged", "broken", "got as far as Done");
     expect(json, "replay-hello", "broken", "nonce of Certificate is what it was");
     expect(json, "replay-session", "broken", "got as far as MasterKey");
+    json_decref(json);
+    args[11] = "peer-oversized";
+    args[12] = NULL;
+    ck_assert_int_eq(sim(args, &out), 1);
+    json = parse(out);
+    expect(json, "peer-oversized", "broken", "served before, and not afterwards");
     json_decref(json);
     shutdown(loader.listener, SHUT_RDWR);
     pthread_join(loader.thread, NULL);
@@ -425,16 +434,8 @@ END_TEST
 START_TEST(terminal_behind_the_man_in_the_middle)
 {
     char at[32], to[32], *text;
-    const char *argv[] = {NULL,
-                          "attack",
-                          "--serve",
-                          at,
-                          "--loader",
-                          to,
-                          "--timeout",
-                          "60",
-                          "nonce-swapped",
-                          NULL};
+    const char *argv[] = {NULL,        "attack", "--serve",       at,  "--loader", to,
+                          "--timeout", "60",     "nonce-swapped", NULL};
     struct proc serves;
 
     begin("middle");

@@ -319,17 +319,13 @@ END_TEST
 
 /* ---- The engine, without a loader ---- */
 
-static void run(const char *text, struct kl_attack_result *out)
+static void run(struct kl_attack *attack, const char *text, struct kl_attack_result *out)
 {
-    static const struct kl_attack_target target = {.seconds = 5};
-    struct kl_attack *attack;
     struct kl_err err = KL_ERR_INIT;
 
     ck_assert_msg(kl_scenario_parse("a.ini", text, strlen(text), &scenario, &err) == KL_OK, "%s",
                   err.text);
-    ck_assert_msg(kl_attack_new(&target, &attack, &err) == KL_OK, "%s", err.text);
     kl_attack_run(attack, &scenario, out);
-    kl_attack_free(attack);
 }
 
 #define T "[scenario]\ntries = x\ncheats = terminal\n[session a]\nloader = rogue\n"
@@ -365,13 +361,47 @@ START_TEST(outcomes)
         {"[scenario]\ntries = x\ncheats = loader\n[session a]\nexpect = refused\n",
          KL_ATTACK_INCONCLUSIVE, "needs a loader"},
     };
+    static const struct kl_attack_target target = {.seconds = 5};
     struct kl_attack_result result;
+    struct kl_attack *attack;
+    struct kl_err err = KL_ERR_INIT;
 
+    ck_assert_msg(kl_attack_new(&target, &attack, &err) == KL_OK, "%s", err.text);
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        run(rows[i].text, &result);
+        run(attack, rows[i].text, &result);
         ck_assert_msg(result.outcome == rows[i].outcome &&
                           strstr(result.detail, rows[i].says) != NULL,
                       "row %zu: %s, %s", i, kl_attack_outcome_name(result.outcome), result.detail);
+    }
+    kl_attack_free(attack);
+}
+END_TEST
+
+/* A terminal that says that it refuses, and has the TMK nevertheless; or has lost its candidate. */
+START_TEST(pinpad_is_looked_at)
+{
+    static const struct {
+        size_t after;
+        int has_candidate;
+        enum kl_attack_outcome outcome;
+    } rows[] = {{1, 0, KL_ATTACK_HELD},
+                {2, 0, KL_ATTACK_BROKEN},
+                {0, 0, KL_ATTACK_BROKEN},
+                {2, 1, KL_ATTACK_HELD},
+                {1, 1, KL_ATTACK_BROKEN}};
+    static const struct kl_sc_session session = {.name = "a",
+                                                 .loader = KL_SC_ROGUE,
+                                                 .breaks = -1,
+                                                 .expect = KL_SC_EXPECT_REFUSED};
+    struct kl_run run = {.session = &session, .held_before = 1};
+    struct kl_attack_result result;
+
+    run.end.kind = KL_END_TERMINAL;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        run.held_after = rows[i].after;
+        run.has_candidate = rows[i].has_candidate;
+        kl_attack_judge(&run, &result);
+        ck_assert_msg(result.outcome == rows[i].outcome, "row %zu: %s", i, result.detail);
     }
 }
 END_TEST
@@ -381,7 +411,7 @@ int main(void)
     Suite *suite = suite_create("attack_parts");
     TCase *tc = tcase_create("attack_parts");
 
-    tcase_set_timeout(tc, 60);
+    tcase_set_timeout(tc, 120);
     tcase_add_test(tc, fields_are_found);
     tcase_add_test(tc, fields_are_set);
     tcase_add_test(tc, frames);
@@ -390,6 +420,7 @@ int main(void)
     tcase_add_test(tc, junit);
     tcase_add_test(tc, statuses);
     tcase_add_test(tc, outcomes);
+    tcase_add_test(tc, pinpad_is_looked_at);
     suite_add_tcase(suite, tc);
     return test_run(suite);
 }
