@@ -21,13 +21,13 @@ struct kl_attack_target { /* borrowed until kl_attack_free */
     unsigned seconds;     /* for each session */
 };
 
-enum kl_outcome { KL_ATTACK_HELD, KL_ATTACK_BROKEN, KL_ATTACK_INCONCLUSIVE };
-const char *kl_outcome_name(enum kl_outcome outcome);
+enum kl_attack_outcome { KL_ATTACK_HELD, KL_ATTACK_BROKEN, KL_ATTACK_INCONCLUSIVE };
+const char *kl_attack_outcome_name(enum kl_attack_outcome outcome);
 
 struct kl_attack_result {
     char name[KL_SC_NAME_MAX];
     char tries[KL_SC_TEXT_MAX];
-    enum kl_outcome outcome;
+    enum kl_attack_outcome outcome;
     char detail[400];  /* what was seen; for INCONCLUSIVE why, and what to do */
     unsigned variants; /* of a sweep that were tried; else 1 */
     double seconds;
@@ -56,8 +56,9 @@ void kl_attack_flood(struct kl_attack *attack, struct kl_attack_result *out);
  * program, if there is one. It uses up the arming. */
 void kl_attack_load(struct kl_attack *attack, const char *program, struct kl_attack_result *out);
 
-/* Plays the rogue loader of the scenario's last session to the one terminal that connects to fd, a
- * listening socket. */
+/* Makes a scenario of one session with the one terminal that connects to fd, a listening socket:
+ * with the rogue loader, or between it and the loader under test. What the terminal found wrong,
+ * only it knows: any refusal of it is the one that was expected. */
 void kl_attack_serve(struct kl_attack *attack, const struct kl_scenario *scenario, int fd,
                      struct kl_attack_result *out);
 /* The root under which the rogue loader's good certificates are, as PEM, so that a terminal can be

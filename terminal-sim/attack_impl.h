@@ -60,15 +60,25 @@ struct kl_runs {
     struct kl_kept *kept[KL_SC_SESSIONS_MAX];
 };
 
-enum kl_rc kl_attack_open_rogue(struct kl_attack *attack, struct kl_run *run, struct kl_party **out,
-                                struct kl_err *err) KL_MUST_CHECK;
+/* What our terminal is, and offers, in that session. */
+void kl_attack_params(const struct kl_attack *attack, const struct kl_sc_session *s,
+                      struct kl_pinpad *pad, struct kl_terminal_load_params *out);
+enum kl_rc kl_attack_open_loader(struct kl_attack *attack, struct kl_run *run,
+                                 struct kl_party **out, struct kl_err *err) KL_MUST_CHECK;
 /* The two talk, with run->tampering in between, until run->end. */
 void kl_attack_converse(struct kl_run *run, struct kl_party *terminal, struct kl_party *loader);
+/* The whole session, with our terminal; again, if the loader is busy. */
+void kl_attack_session(struct kl_attack *attack, struct kl_run *run);
+#define KL_ATTACK_BUSY_TRIES 40 /* also of a probe */
+#define KL_ATTACK_BUSY_WAIT_MS 100
 void kl_attack_judge(const struct kl_run *run, struct kl_attack_result *out);
 
+/* A load of our terminal from the rogue loader, without any attack. */
+enum kl_rc kl_attack_control(struct kl_attack *attack, struct kl_err *err) KL_MUST_CHECK;
+
 void kl_attack_begin(struct kl_attack_result *out, const char *name, const char *tries);
-void kl_attack_say(struct kl_attack_result *out, enum kl_outcome outcome, const char *fmt, ...)
-    __attribute__((format(printf, 3, 4)));
+void kl_attack_say(struct kl_attack_result *out, enum kl_attack_outcome outcome, const char *fmt,
+                   ...) __attribute__((format(printf, 3, 4)));
 void kl_attack_pause(unsigned ms);
 
 /* 1 if loader and terminal are there, the terminal armed and served; else *out says why not. */

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The rogue loader on a socket, for terminals that are not ours. */
+/*
+ * An attack on a socket, for terminals that are not ours: the rogue loader, or the man in the
+ * middle before the loader under test.
+ */
 #include <openssl/pem.h>
 #include <poll.h>
 #include <stdio.h>
@@ -46,10 +49,18 @@ static enum kl_rc accept_one(int fd, unsigned seconds, struct kl_party **out, st
     return rc ? rc : kl_party_remote(transceiver, out, err);
 }
 
-/* 1 if the session asks for nothing that an earlier one would have had to do. */
-static int stands_alone(const struct kl_scenario *scenario)
+/* What an earlier session would have had to do, nobody does here. */
+static enum kl_rc check_served(const struct kl_attack *attack, const struct kl_scenario *scenario,
+                               struct kl_err *err)
 {
-    return scenario->session_count == 1 && scenario->sessions[0].loader == KL_SC_ROGUE;
+    if (scenario->session_count != 1) {
+        return kl_err_set(err, KL_ERR_INPUT, "only a scenario of one session can be served");
+    }
+    if (scenario->sessions[0].loader == KL_SC_REAL && !attack->target->loader) {
+        return kl_err_set(err, KL_ERR_INPUT,
+                          "it needs --loader, to stand between that and the terminal");
+    }
+    return KL_OK;
 }
 
 void kl_attack_serve(struct kl_attack *attack, const struct kl_scenario *scenario, int fd,
@@ -61,22 +72,19 @@ void kl_attack_serve(struct kl_attack *attack, const struct kl_scenario *scenari
     struct kl_party *terminal = NULL, *loader = NULL;
     struct kl_err err = KL_ERR_INIT;
     int64_t began = kl_clock_ms();
-    enum kl_rc rc = KL_OK;
+    enum kl_rc rc = check_served(attack, scenario, &err);
 
     kl_attack_begin(out, scenario->name, scenario->tries);
     run.all = all;
     run.tampering = (struct kl_tampering){.session = s, .kept = &run.kept};
-    if (!stands_alone(scenario)) {
-        rc = kl_err_set(&err, KL_ERR_INPUT,
-                        "only a scenario of one session with 'loader = rogue' can be served");
-    } else if (!kept) {
+    if (!rc && !kept) {
         rc = kl_err_set(&err, KL_ERR_MEMORY, "no memory for a session");
     }
     if (!rc) {
-        rc = kl_attack_open_rogue(attack, &run, &loader, &err);
+        rc = accept_one(fd, attack->target->seconds, &terminal, &err);
     }
     if (!rc) {
-        rc = accept_one(fd, attack->target->seconds, &terminal, &err);
+        rc = kl_attack_open_loader(attack, &run, &loader, &err);
     }
     if (rc) {
         kl_attack_say(out, KL_ATTACK_INCONCLUSIVE, "not made: %s", err.text);

@@ -70,7 +70,7 @@ static enum kl_rc parse(int argc, char **argv, int serves, const char *operands,
     if (!rc && !request->serial && (request->pinpad_serial || request->root)) {
         rc = kl_err_set(err, KL_ERR_USAGE, "--pinpad-serial and --root need --serial");
     }
-    if (!rc && request->loader && !request->dir && !request->serial) {
+    if (!rc && request->loader && !request->serve && !request->dir && !request->serial) {
         rc = kl_err_set(err, KL_ERR_USAGE,
                         "--loader needs a terminal that it knows: --terminal, or --serial");
     }
@@ -151,7 +151,9 @@ static enum kl_rc tell(struct work *work, const struct kl_attack_result *result,
     if (rc) {
         return rc;
     }
-    kl_progress(&work->progress, "attacks", work->results.count, work->planned);
+    if (work->request.json) { /* otherwise the lines themselves tell */
+        kl_progress(&work->progress, "attacks", work->results.count, work->planned);
+    }
     if (work->request.tap) {
         if (work->results.count == 1) {
             kl_results_tap_begin(stdout, work->planned);

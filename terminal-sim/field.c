@@ -148,7 +148,7 @@ static size_t find(const uint8_t *der, size_t len, const char *name, struct kl_s
         list = der[0] >= 0xa0 && der[0] < 0xa0 + KL_MSG_TYPE_COUNT ? messages[der[0] - 0xa0] : NULL;
     }
     while (*name) {
-        const struct kl_span *outer = &path[depth - 1];
+        const struct kl_span *outer = &path[depth - 1]; /* DEPTH_MAX is what names lead to */
         size_t at = outer->at + outer->header, end = end_of(outer);
         const struct field *due = list;
 
@@ -163,7 +163,7 @@ static size_t find(const uint8_t *der, size_t len, const char *name, struct kl_s
             }
             due++;
         }
-        if (!field || due != field || at >= end || depth + 1 == DEPTH_MAX) {
+        if (!field || due != field || at >= end) {
             return 0;
         }
         depth++;

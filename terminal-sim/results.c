@@ -31,7 +31,7 @@ void kl_results_wipe(struct kl_results *results)
     memset(results, 0, sizeof(*results));
 }
 
-size_t kl_results_of(const struct kl_results *results, enum kl_outcome outcome)
+size_t kl_results_of(const struct kl_results *results, enum kl_attack_outcome outcome)
 {
     size_t count = 0;
 
@@ -56,7 +56,7 @@ int kl_results_status(const struct kl_results *results)
 
 void kl_results_text(FILE *out, const struct kl_attack_result *r)
 {
-    fprintf(out, "%-12s %-32s %s\n", kl_outcome_name(r->outcome), r->name, r->detail);
+    fprintf(out, "%-12s %-32s %s\n", kl_attack_outcome_name(r->outcome), r->name, r->detail);
 }
 
 void kl_results_text_end(FILE *out, const struct kl_results *results)
@@ -93,7 +93,7 @@ void kl_results_tap(FILE *out, const struct kl_results *results, size_t number)
 
     fprintf(out, "%s %zu - %s%s\n", r->outcome == KL_ATTACK_HELD || skipped ? "ok" : "not ok",
             number + 1, r->name, skipped ? " # SKIP inconclusive" : "");
-    fprintf(out, "  ---\n  outcome: %s\n  tries: ", kl_outcome_name(r->outcome));
+    fprintf(out, "  ---\n  outcome: %s\n  tries: ", kl_attack_outcome_name(r->outcome));
     put_quoted(out, r->tries);
     fputs("\n  message: ", out);
     put_quoted(out, r->detail);
@@ -109,10 +109,11 @@ enum kl_rc kl_results_json(const struct kl_results *results, struct kl_err *err)
     for (size_t i = 0; i < results->count; i++) {
         const struct kl_attack_result *r = &results->of[i];
 
-        if (json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s, s:i, s:f}", "name", r->name,
-                                                  "outcome", kl_outcome_name(r->outcome), "tries",
-                                                  r->tries, "detail", r->detail, "variants",
-                                                  (int)r->variants, "seconds", r->seconds))) {
+        if (json_array_append_new(list,
+                                  json_pack("{s:s, s:s, s:s, s:s, s:i, s:f}", "name", r->name,
+                                            "outcome", kl_attack_outcome_name(r->outcome), "tries",
+                                            r->tries, "detail", r->detail, "variants",
+                                            (int)r->variants, "seconds", r->seconds))) {
             json_decref(list);
             return kl_err_set(err, KL_ERR_MEMORY, "the report of the attacks");
         }
@@ -174,7 +175,7 @@ static void put_case(FILE *out, const struct kl_attack_result *r, int strict)
         fprintf(out, "    <%s", failed ? "failure" : "skipped");
         put_attribute(out, "message", r->detail);
         if (failed) {
-            put_attribute(out, "type", kl_outcome_name(r->outcome));
+            put_attribute(out, "type", kl_attack_outcome_name(r->outcome));
         }
         fputs("/>\n", out);
     }

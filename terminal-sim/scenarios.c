@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* conf/scenarios/ as it is built in, by name; the build makes scenarios.inc of the files. */
+/* conf/scenarios/ as it is built in; the build makes scenarios.inc of the files. */
 #include "terminal-sim/scenario.h"
 
 const struct kl_scenario_text kl_scenarios[] = {

@@ -155,6 +155,15 @@ for program in keyloaderd keyloaderctl acquire-ca terminal-sim; do
     fi
 done
 
+# ---- Attacks: the table in docs/simulator.md is what --list says ----
+
+"$build/bin/terminal-sim" attack --list | awk '
+    /^[a-z]/ { name = $1; cheats = $4; needs = $0; sub(/;$/, "", cheats); sub(/.*needs /, "", needs); sub(/\)$/, "", needs) }
+    sub(/^    expected: /, "") { printf "| `%s` | %s | %s | %s | %s |\n", name, cheats, tries, $0, needs; next }
+    sub(/^    /, "") { tries = $0 }' > "$scratch/terminal-sim attack --list"
+sed -n '/attacks:begin/,/attacks:end/p' docs/simulator.md | grep '^| `' > "$scratch/simulator.md"
+same attacks "$scratch/terminal-sim attack --list" "$scratch/simulator.md"
+
 # ---- Configuration ----
 
 keys_of_help() {

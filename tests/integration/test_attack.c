@@ -227,7 +227,7 @@ END_TEST
 /* ---- Loaders and terminals that do not defend ---- */
 
 /* A loader on a socket, of the rogue's own keys, that leaves out two checks: that Loaded is
- * authentic, and that a nonce is fresh. */
+ * authentic, and that a nonce is fresh. And it goes down at the first frame that is too long. */
 struct careless {
     int listener;
     uint16_t port;
@@ -260,7 +260,7 @@ static enum kl_rc careless_answer(struct kl_rogue *rogue, const uint8_t *in, siz
         rc = kl_rogue_done(rogue, KL_VERDICT_ACTIVE, &done, err);
         return rc != KL_OK ? rc : kl_msg_encode(&done, out, out_len, err);
     default:
-        return kl_err_set(err, KL_ERR_PROTOCOL, "not this one");
+        return kl_err_set(err, KL_ERR_REFUSED, "not this one");
     }
 }
 
@@ -271,22 +271,25 @@ static void *careless_serve(void *arg)
     uint8_t in[KL_MSG_MAX], out[KL_MSG_MAX];
     struct kl_err err = KL_ERR_INIT;
     size_t in_len, out_len;
-    int fd;
+    int fd, up = 1;
 
-    while ((fd = accept4(loader->listener, NULL, NULL, SOCK_CLOEXEC)) >= 0) {
+    while (up && (fd = accept4(loader->listener, NULL, NULL, SOCK_CLOEXEC)) >= 0) {
         struct kl_transceiver *t = NULL;
 
         if (kl_transceiver_adopt(fd, 20, &t, &err) != KL_OK) {
             continue;
         }
         rogue = loader->rogue;
+        err.rc = KL_OK;
         while (kl_transceiver_receive(t, in, &in_len, &err) == KL_OK &&
                careless_answer(&rogue, in, in_len, out, &out_len, &err) == KL_OK &&
                kl_transceiver_send(t, out, out_len, &err) == KL_OK) {
             ;
         }
+        up = err.rc != KL_ERR_PROTOCOL;
         kl_transceiver_free(t);
     }
+    shutdown(loader->listener, SHUT_RDWR);
     return NULL;
 }
 
@@ -331,6 +334,12 @@ START_TEST(careless_loader_is_found_out)
     expect(json, "replay-hello", "broken", "nonce of Certificate is what it was");
     expect(json, "replay-session", "broken", "got as far as MasterKey");
     json_decref(json);
+    args[11] = "peer-oversized";
+    args[12] = NULL;
+    ck_assert_int_eq(sim(args, &out), 1);
+    json = parse(out);
+    expect(json, "peer-oversized", "broken", "served before, and not afterwards");
+    json_decref(json);
     shutdown(loader.listener, SHUT_RDWR);
     pthread_join(loader.thread, NULL);
     close(loader.listener);
@@ -348,6 +357,21 @@ static uint16_t free_port(void)
     return port;
 }
 
+static void await_listening(struct proc *proc)
+{
+    for (int i = 0; i < 10 * proc_seconds(20); i++) {
+        char *said = file_read(proc->err, NULL);
+        int listens = strstr(said, "listening on") != NULL;
+
+        free(said);
+        if (listens) {
+            return;
+        }
+        proc_sleep_ms(100);
+    }
+    ck_abort_msg("terminal-sim attack --serve does not listen");
+}
+
 static void serve_start(const char *name, const char *at, const char *root, struct proc *proc)
 {
     const char *argv[] = {lab_built("bin/terminal-sim"),
@@ -362,17 +386,7 @@ static void serve_start(const char *name, const char *at, const char *root, stru
                           NULL};
 
     lab_terminal_spawn(&lab, "T1", proc, argv);
-    for (int i = 0; i < 10 * proc_seconds(20); i++) {
-        char *said = file_read(proc->err, NULL);
-        int listens = strstr(said, "listening on") != NULL;
-
-        free(said);
-        if (listens) {
-            return;
-        }
-        proc_sleep_ms(100);
-    }
-    ck_abort_msg("terminal-sim attack --serve does not listen");
+    await_listening(proc);
 }
 
 /* A terminal of its own, which trusts the rogue loader's root, is pointed at it. */
@@ -413,6 +427,32 @@ START_TEST(terminal_at_the_rogue_loader)
         }
         ck_assert_int_eq(proc_wait(&serves, 90), statuses[i]);
     }
+}
+END_TEST
+
+/* The man in the middle between a real terminal and the daemon. */
+START_TEST(terminal_behind_the_man_in_the_middle)
+{
+    char at[32], to[32], *text;
+    const char *argv[] = {NULL,        "attack", "--serve",       at,  "--loader", to,
+                          "--timeout", "60",     "nonce-swapped", NULL};
+    struct proc serves;
+
+    begin("middle");
+    lab_arm(&lab, "T1", 5);
+    snprintf(at, sizeof at, "127.0.0.1:%u", (unsigned)free_port());
+    snprintf(to, sizeof to, "127.0.0.1:%u", (unsigned)lab.port);
+    argv[0] = lab_built("bin/terminal-sim");
+    lab_terminal_spawn(&lab, "T1", &serves, argv);
+    await_listening(&serves);
+    ck_assert_int_eq(lab_load(&lab, "T1", (uint16_t)atoi(strchr(at, ':') + 1)), 76);
+    ck_assert_int_eq(proc_wait(&serves, 90), 0);
+    text = file_read(serves.out, NULL);
+    ck_assert_msg(strstr(text, "the loader answered Error refused") != NULL, "%s", text);
+    free(text);
+    ck_assert_int_eq(lab_load(&lab, "T1", lab.port), 0);
+    lab_agree(&lab, "T1");
+    end();
 }
 END_TEST
 
@@ -477,6 +517,7 @@ int main(void)
     tcase_add_test(tc, scenario_of_ones_own);
     tcase_add_test(tc, careless_loader_is_found_out);
     tcase_add_test(tc, terminal_at_the_rogue_loader);
+    tcase_add_test(tc, terminal_behind_the_man_in_the_middle);
     tcase_add_test(tc, careless_terminal_is_found_out);
     suite_add_tcase(suite, tc);
     return test_run(suite);
