@@ -140,12 +140,17 @@ $(BUILD)/tests/%_p11.so: tests/%_p11.c Makefile
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -fPIC -shared -MMD -MP -MF $(BUILD)/obj/tests/$*_p11.d \
 	    -Wl,-z,relro,-z,now $< -o $@
 
-# Without sanitizers, whose own runtime must come first: it stands between that and libc.
+# What is preloaded is without sanitizers, whose own runtime must come first.
+PRELOAD = $(CC) $(CPPFLAGS) $(filter-out $(SANFLAGS),$(CFLAGS)) -U_FORTIFY_SOURCE -fPIC -shared -MMD -MP \
+          -MF $(patsubst $(BUILD)/%.so,$(BUILD)/obj/%.d,$@) -Wl,-z,relro,-z,now $< -o $@
 $(BUILD)/tests/%_preload.so: tests/%_preload.c Makefile
 	@mkdir -p $(@D) $(dir $(BUILD)/obj/tests/$*)
 	$(if $(V),,@echo "LD $@")
-	$(Q)$(CC) $(CPPFLAGS) $(filter-out $(SANFLAGS),$(CFLAGS)) -U_FORTIFY_SOURCE -fPIC -shared -MMD -MP \
-	    -MF $(BUILD)/obj/tests/$*_preload.d -Wl,-z,relro,-z,now $< -o $@
+	$(Q)$(PRELOAD)
+$(BUILD)/tests/tools/scan_p11.so: tests/tools/scan_p11.c Makefile
+	@mkdir -p $(@D) $(BUILD)/obj/tests/tools
+	$(if $(V),,@echo "LD $@")
+	$(Q)$(PRELOAD)
 
 $(BUILD)/tests/fuzz/%: $(BUILD)/obj/tests/fuzz/%.o $(TEST_LIBS)
 	@mkdir -p $(@D)
