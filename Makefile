@@ -5,6 +5,8 @@
 #                           V=1 shows the commands
 #   make check              unit, integration and document tests; also check-unit, check-integration
 #   make check-asan         the same under AddressSanitizer and UBSan; check-tsan: ThreadSanitizer
+#   make crash-matrix KILLS=n   n kills at random instants under load (SEED=s: those of that seed)
+#   make crash-points       every way to die at every commit and every write, one after the other
 #   make fuzz FUZZ_SECONDS=n   every fuzz target for n seconds
 #   make check-docs         holds man pages and programs against each other, and types the examples
 #                           of docs/operations.md in a scratch folder (check-operations: only that)
@@ -30,12 +32,14 @@ V        ?=
 Q        := $(if $(V),,@)
 FUZZ_SECONDS ?= 60
 CHECK_JOBS   ?= 2
+KILLS        ?= 3000
+SEED         ?=
 SUITE        ?= hardened-rsa
 
 # ---- Packages, before pkg-config is asked for flags below ----
 
 GOALS     := $(or $(MAKECMDGOALS),all)
-NEEDS     := build $(if $(filter check% tests demo fuzz% tools vectors,$(GOALS)),test) \
+NEEDS     := build $(if $(filter check% crash% tests demo fuzz% tools vectors,$(GOALS)),test) \
              $(if $(filter check-page,$(GOALS)),page) $(if $(filter fuzz%,$(GOALS)),fuzz) $(if $(filter lint format,$(GOALS)),lint) \
              $(if $(filter deb check-package,$(GOALS)),package)
 DRY_RUN   := $(findstring n,$(filter-out --%,$(firstword -$(MAKEFLAGS))))
@@ -187,6 +191,16 @@ fuzz:
 fuzzers: $(FUZZ)
 fuzz-run: fuzzers
 	@tests/fuzz.sh $(BUILD) $(FUZZ_SECONDS) $(FUZZ)
+
+# Long runs of two tests that are short in check: docs/reliability.md.
+CRASH_RUN = KL_CRASH_SEED=$(SEED) KL_SUITE_SECONDS=86400 $(RUN_TESTS)
+.PHONY: crash-matrix crash-points
+crash-matrix: all tools $(BUILD)/tests/integration/test_crash_matrix
+	@KL_CRASH_KILLS=$(KILLS) $(CRASH_RUN) $(BUILD)/tests/integration/test_crash_matrix
+	@tail -n 2 $(BUILD)/tests/log/test_crash_matrix.log
+crash-points: all tools $(BUILD)/tests/integration/test_crash_points
+	@KL_CRASH_POINTS=writes $(CRASH_RUN) $(BUILD)/tests/integration/test_crash_points
+	@grep 'points,' $(BUILD)/tests/log/test_crash_points.log
 
 check-docs: all man
 	@$(RUN_TESTS) $(DOCTESTS)
