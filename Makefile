@@ -5,6 +5,8 @@
 #                           V=1 shows the commands
 #   make check              unit, integration and document tests; also check-unit, check-integration
 #   make check-asan         the same under AddressSanitizer and UBSan; check-tsan: ThreadSanitizer
+#   make crash-matrix KILLS=n   n kills at random instants under load (SEED=s: those of that seed)
+#   make crash-points       every way to die at every commit and every write, one after the other
 #   make fuzz FUZZ_SECONDS=n   every fuzz target for n seconds, FUZZ_JOBS (1) at a time; docs/fuzzing.md
 #   make fuzz-seeds         more seeds for them, from real sessions
 #   make coverage           all tests with gcc's coverage; a table for each room, HTML into build/cov
@@ -33,12 +35,14 @@ Q        := $(if $(V),,@)
 FUZZ_SECONDS ?= 60
 FUZZ_JOBS    ?= 1
 CHECK_JOBS   ?= 2
+KILLS        ?= 3000
+SEED         ?=
 SUITE        ?= hardened-rsa
 
 # ---- Packages, before pkg-config is asked for flags below ----
 
 GOALS     := $(or $(MAKECMDGOALS),all)
-NEEDS     := build $(if $(filter check% tests demo fuzz% tools vectors coverage,$(GOALS)),test) \
+NEEDS     := build $(if $(filter check% crash% soak tests demo fuzz% tools vectors coverage,$(GOALS)),test) \
              $(if $(filter check-page,$(GOALS)),page) $(if $(filter fuzz%,$(GOALS)),fuzz) $(if $(filter lint format,$(GOALS)),lint) \
              $(if $(filter deb check-package,$(GOALS)),package) $(if $(filter coverage,$(GOALS)),coverage)
 DRY_RUN   := $(findstring n,$(filter-out --%,$(firstword -$(MAKEFLAGS))))
@@ -164,12 +168,17 @@ $(BUILD)/tests/%_p11.so: tests/%_p11.c Makefile
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -fPIC -shared -MMD -MP -MF $(BUILD)/obj/tests/$*_p11.d \
 	    -Wl,-z,relro,-z,now $< -o $@
 
-# Without sanitizers, whose own runtime must come first: it stands between that and libc.
+# What is preloaded is without sanitizers, whose own runtime must come first.
+PRELOAD = $(CC) $(CPPFLAGS) $(filter-out $(SANFLAGS),$(CFLAGS)) -U_FORTIFY_SOURCE -fPIC -shared -MMD -MP \
+          -MF $(patsubst $(BUILD)/%.so,$(BUILD)/obj/%.d,$@) -Wl,-z,relro,-z,now $< -o $@
 $(BUILD)/tests/%_preload.so: tests/%_preload.c Makefile
 	@mkdir -p $(@D) $(dir $(BUILD)/obj/tests/$*)
 	$(if $(V),,@echo "LD $@")
-	$(Q)$(CC) $(CPPFLAGS) $(filter-out $(SANFLAGS),$(CFLAGS)) -U_FORTIFY_SOURCE -fPIC -shared -MMD -MP \
-	    -MF $(BUILD)/obj/tests/$*_preload.d -Wl,-z,relro,-z,now $< -o $@
+	$(Q)$(PRELOAD)
+$(BUILD)/tests/tools/scan_p11.so: tests/tools/scan_p11.c Makefile
+	@mkdir -p $(@D) $(BUILD)/obj/tests/tools
+	$(if $(V),,@echo "LD $@")
+	$(Q)$(PRELOAD)
 
 # As archives: a target takes what it uses, and may stand in for the rest (fake_service.c does so
 # for the HSM pool and the store thread).
@@ -241,6 +250,16 @@ coverage:
 	@LDFLAGS=--coverage $(MAKE) --no-print-directory NODEPS=1 $(COVERED) all tests
 	@LDFLAGS=--coverage tests/coverage.sh $(BUILD)/cov \
 	    '$(MAKE) --no-print-directory NODEPS=1 $(COVERED) $(COVERAGE)'
+
+# Long runs of two tests that are short in check: docs/reliability.md.
+CRASH_RUN = KL_CRASH_SEED=$(SEED) KL_SUITE_SECONDS=86400 $(RUN_TESTS)
+.PHONY: crash-matrix crash-points
+crash-matrix: all tools $(BUILD)/tests/integration/test_crash_matrix
+	@KL_CRASH_KILLS=$(KILLS) $(CRASH_RUN) $(BUILD)/tests/integration/test_crash_matrix
+	@tail -n 2 $(BUILD)/tests/log/test_crash_matrix.log
+crash-points: all tools $(BUILD)/tests/integration/test_crash_points
+	@KL_CRASH_POINTS=writes $(CRASH_RUN) $(BUILD)/tests/integration/test_crash_points
+	@grep 'points,' $(BUILD)/tests/log/test_crash_points.log
 
 check-docs: all man
 	@$(RUN_TESTS) $(DOCTESTS)

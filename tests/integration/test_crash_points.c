@@ -283,7 +283,7 @@ static unsigned draw_seed(void)
     const char *given = getenv("KL_CRASH_SEED");
 
     ck_assert_int_eq(getrandom(&seed, sizeof seed, 0), sizeof seed);
-    return seed = given != NULL ? (unsigned)strtoul(given, NULL, 10) : seed;
+    return seed = given != NULL && *given != '\0' ? (unsigned)strtoul(given, NULL, 10) : seed;
 }
 
 static void begin(const char *name, const struct scene *scene)

@@ -4,6 +4,9 @@
  * them, holds neither TMK nor Rnd1, nor any key that is derived from it, nor a PIN, in clear, in
  * hexadecimal or base64; and Rnd2 only once the loader has sent it, in classic never. TMK and Rnd1
  * are known by tests/tools/proxy_p11.c, what is derived from them is computed here.
+ *
+ * The HSM workers look at themselves, at the entry and exit of each PKCS#11 call
+ * (tests/tools/scan_p11.h).
  */
 #include <check.h>
 #include <pthread.h>
@@ -23,6 +26,7 @@
 #include "tests/support/needle.h"
 #include "tests/support/suite.h"
 #include "tests/tools/proxy_p11.h"
+#include "tests/tools/scan_p11.h"
 
 #define SERIAL "MEMORY-PROOF-0001"
 #define LOAD_MESSAGES 6
@@ -193,11 +197,11 @@ static size_t on_message(void *arg, unsigned message, uint8_t *frame, size_t len
     return len;
 }
 
-static void load(const char *suite, char record[PATH_MAX])
+static void load(const char *suite, char record[PATH_MAX], int looked_at)
 {
     char offer[48];
     struct proc proc;
-    const struct relay_plan plan = {.act = RELAY_EDIT,
+    const struct relay_plan plan = {.act = looked_at ? RELAY_EDIT : RELAY_PASS,
                                     .edit = on_message,
                                     .record = file_path(record, lab.run, "load.rec")};
     struct relay *relay = relay_start(0, lab.port, &plan);
@@ -207,7 +211,7 @@ static void load(const char *suite, char record[PATH_MAX])
     snprintf(offer, sizeof offer, "--suites=%s", suite);
     lab.env[2] = "KL_PROXY_RANDOM=1"; /* in the terminal only */
     lab_load_start(&lab, SERIAL, relay_port(relay), (const char *const[]){offer, NULL}, &proc);
-    for (int i = 0; i < BETWEEN && status == -1; i++) {
+    for (int i = 0; looked_at && i < BETWEEN && status == -1; i++) {
         proc_sleep_ms(30);
         pthread_mutex_lock(&lock);
         take_image(LOAD_MESSAGES);
@@ -220,6 +224,34 @@ static void load(const char *suite, char record[PATH_MAX])
     ck_assert_msg(status == 0, "load: status %d: %s", status, file_read(proc.err, NULL));
     relay_stop(relay);
     lab.env[2] = NULL;
+}
+
+/* A terminal, a store and a configuration for that suite, whose TMK and Rnd1 are known. */
+static void begin(const struct suite_case *suite, const char *of)
+{
+    static char module[PATH_MAX + 32];
+    char name[64], path[PATH_MAX];
+
+    snprintf(name, sizeof name, "%s-%s", of, suite->suite);
+    lab_begin(&lab, name);
+    snprintf(module, sizeof module, "KL_PROXY_MODULE=%s", lab.module);
+    lab.env[0] = module;
+    lab.env[1] = "KL_PROXY_FIXED=1";
+    snprintf(lab.module, sizeof lab.module, "%s", lab_built("tests/tools/proxy_p11.so"));
+    lab_set(&lab, "hsm", "module", lab.module);
+    lab_set(&lab, "certificates", "work", file_path(path, lab.dir, suite->label));
+    lab_set(&lab, "policy", "suites", suite->suite);
+    lab_terminal(&lab, SERIAL, "tdes2");
+}
+
+static void check_proxy(void)
+{
+    struct lab_tmk store[LAB_TMK_MAX];
+    char kcv[KL_KCV_TEXT];
+
+    ck_assert_uint_eq(lab_store(&lab, SERIAL, store), 1);
+    keywrap_kcv_text(kl_alg_info(KL_ALG_TDES2), proxy_tmk, kcv);
+    ck_assert_str_eq(store[0].kcv, kcv);
 }
 
 /* A value in the lowest bytes of the stack, which nobody uses, in each form: is it found? */
@@ -271,27 +303,16 @@ START_TEST(test_network_process)
 {
     const struct suite_case *suite = &suites[_i];
     static struct needles needles;
-    char record[PATH_MAX], module[PATH_MAX + 32], where[256], path[PATH_MAX], kcv[KL_KCV_TEXT];
-    struct lab_tmk store[LAB_TMK_MAX];
+    char record[PATH_MAX], where[256];
     struct kl_master_key sent;
     size_t bytes = 0;
     int sends_rnd2 = strcmp(suite->suite, "classic") != 0; /* which encloses it in a signature */
 
-    lab_begin(&lab, suite->suite);
-    snprintf(module, sizeof module, "KL_PROXY_MODULE=%s", lab.module);
-    lab.env[0] = module;
-    lab.env[1] = "KL_PROXY_FIXED=1";
-    snprintf(lab.module, sizeof lab.module, "%s", lab_built("tests/tools/proxy_p11.so"));
-    lab_set(&lab, "hsm", "module", lab.module);
-    lab_set(&lab, "certificates", "work", file_path(path, lab.dir, suite->label));
-    lab_set(&lab, "policy", "suites", suite->suite);
-    lab_terminal(&lab, SERIAL, "tdes2");
+    begin(suite, "network");
     lab_start(&lab);
     lab_arm(&lab, SERIAL, 2);
-    load(suite->suite, record);
-    ck_assert_uint_eq(lab_store(&lab, SERIAL, store), 1);
-    keywrap_kcv_text(kl_alg_info(KL_ALG_TDES2), proxy_tmk, kcv);
-    ck_assert_str_eq(store[0].kcv, kcv); /* the proxy was at work */
+    load(suite->suite, record, 1);
+    check_proxy();
     read_master_key(record, &sent);
 
     add_known(&needles);
@@ -321,6 +342,154 @@ START_TEST(test_network_process)
 }
 END_TEST
 
+/* ---- HSM workers ---- */
+
+/* Those of tests/tools/scan_p11.c serve malloc, which is the sanitizers' here. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define WORKERS 0
+#else
+#define WORKERS SUITES
+#endif
+
+static void add_value(struct scan_values *values, const char *name, const void *data, size_t len)
+{
+    struct scan_value *value = &values->all[values->count++];
+
+    ck_assert(len >= 8 && len <= SCAN_LEN);
+    snprintf(value->name, sizeof value->name, "%s", name);
+    value->len = (uint32_t)len;
+    for (size_t i = 0; i < len; i++) {
+        value->masked[i] = ((const uint8_t *)data)[i] ^ SCAN_MASK;
+    }
+}
+
+static void write_values(const char *path)
+{
+    struct scan_values values = {.count = 0};
+    char pin_path[PATH_MAX];
+    char *pin = file_read(file_path(pin_path, lab.dir, "loader.pin"), NULL);
+
+    add_value(&values, "tmk", proxy_tmk, 16);
+    add_value(&values, "tmk2", proxy_tmk + 8, 8);
+    add_value(&values, "rnd1", proxy_rnd1, sizeof proxy_rnd1);
+    add_value(&values, "pin", pin, strcspn(pin, "\n"));
+    free(pin);
+    file_write(path, &values, sizeof values, 0600);
+}
+
+/* What a line of the log says. */
+struct look_line {
+    char function[48], when[8], ours[64];
+};
+
+/* Where Rnd1' may stand in `classic`: from the exit of C_Decrypt to that of the second
+ * C_CreateObject after it. */
+struct window {
+    int open, objects;
+    unsigned held; /* looks that found it there */
+};
+
+static void open_window(struct window *window, const struct look_line *line)
+{
+    int is_exit = strcmp(line->when, "exit") == 0;
+
+    if (is_exit && strcmp(line->function, "C_Decrypt") == 0) {
+        window->open = 1;
+        window->objects = 0;
+    }
+}
+
+static void close_window(struct window *window, const struct look_line *line)
+{
+    if (window->open && strcmp(line->when, "exit") == 0 &&
+        strcmp(line->function, "C_CreateObject") == 0 && ++window->objects == 2) {
+        window->open = 0;
+    }
+}
+
+struct verdict {
+    unsigned looks, pins, modules;
+    struct window window;
+};
+
+/* Fails the test at a look that found what must not be there. */
+static void judge(const char *text, const struct look_line *line, int classic,
+                  struct verdict *verdict)
+{
+    verdict->looks++;
+    if (classic) {
+        open_window(&verdict->window, line);
+    }
+    if (strcmp(line->function, "C_Login") == 0) {
+        ck_assert_msg(strcmp(line->ours, "pin") == 0 || strcmp(line->ours, "-") == 0, "%s", text);
+        verdict->pins += strcmp(line->ours, "pin") == 0;
+    } else if (verdict->window.open) {
+        ck_assert_msg(strcmp(line->ours, "rnd1") == 0, "%s", text);
+        verdict->window.held++;
+    } else {
+        ck_assert_msg(strcmp(line->ours, "-") == 0, "%s", text);
+    }
+    close_window(&verdict->window, line);
+    verdict->modules += strstr(text, "module=-") == NULL;
+}
+
+static void judge_all(const char *log, int classic, struct verdict *verdict)
+{
+    char *text = file_read(log, NULL), *rest = text;
+
+    for (const char *line; (line = strsep(&rest, "\n")) != NULL && *line != '\0';) {
+        struct look_line read;
+        ck_assert_int_eq(sscanf(line, "%47s %7s ours=%63s", read.function, read.when, read.ours),
+                         3);
+        judge(line, &read, classic, verdict);
+    }
+    free(text);
+}
+
+/* At the entry and exit of every PKCS#11 call of a load our part of the worker's memory holds
+ * nothing; but the PIN in C_Login, and in classic Rnd1', for as long as it takes to import it. */
+START_TEST(test_worker)
+{
+    const struct suite_case *suite = &suites[_i];
+    char preload[PATH_MAX + 16], scanned[PATH_MAX + 32], values[PATH_MAX + 32], log[PATH_MAX + 32];
+    char on[PATH_MAX + 32], record[PATH_MAX], path[PATH_MAX];
+    struct verdict verdict = {.looks = 0};
+
+    begin(suite, "worker");
+    ck_assert_ptr_nonnull(realpath(lab_built("tests/tools/scan_p11.so"), path));
+    snprintf(preload, sizeof preload, "LD_PRELOAD=%s", path);
+    snprintf(scanned, sizeof scanned, "KL_SCAN_MODULE=%s", lab.module);
+    snprintf(values, sizeof values, "KL_SCAN_VALUES=%s/values", lab.run);
+    snprintf(log, sizeof log, "KL_SCAN_LOG=%s/looks", lab.run);
+    snprintf(on, sizeof on, "KL_SCAN_ON=%s/on", lab.run);
+    write_values(strchr(values, '=') + 1);
+    lab_set(&lab, "hsm", "module", path);
+    const char *const env[] = {preload, scanned, values, log, on};
+    for (size_t i = 0; i < 5; i++) {
+        lab.env[2 + i] = env[i];
+    }
+    lab_start(&lab);
+    lab.env[2] = NULL;
+    lab_set(&lab, "hsm", "module", lab.module); /* for the other programs */
+    lab_arm(&lab, SERIAL, 2);
+    file_write(strchr(on, '=') + 1, "", 0, 0600);
+    load(suite->suite, record, 0);
+    ck_assert_int_eq(unlink(strchr(on, '=') + 1), 0);
+    check_proxy();
+    int classic = strcmp(suite->suite, "classic") == 0;
+    judge_all(strchr(log, '=') + 1, classic, &verdict);
+    printf("worker, %s: %u looks, PIN in %u of C_Login, Rnd1' in %u, the module's in %u\n",
+           suite->suite, verdict.looks, verdict.pins, verdict.window.held, verdict.modules);
+    fflush(stdout);
+    ck_assert_uint_ge(verdict.looks, 20);
+    ck_assert_uint_ge(verdict.pins, 1);    /* which shows that a look finds what is ours */
+    ck_assert_uint_ge(verdict.modules, 1); /* and one that is not: the TMK, for its KCV */
+    ck_assert_uint_eq(verdict.window.held, classic ? 5 : 0);
+    ck_assert_int_eq(verdict.window.open, 0);
+    lab_end(&lab);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("memory");
@@ -328,6 +497,10 @@ int main(void)
     tcase_add_unchecked_fixture(tcase, found, abandon);
     tcase_set_timeout(tcase, 120);
     tcase_add_loop_test(tcase, test_network_process, 0, SUITES);
+    tcase_add_loop_test(tcase, test_worker, 0, WORKERS);
+    if (WORKERS == 0) {
+        printf("workers: skipped: under a sanitizer, whose malloc this is\n");
+    }
     suite_add_tcase(suite, tcase);
     return test_run(suite);
 }
