@@ -190,8 +190,7 @@ demo: all $(BUILD)/tests/tools/relay
 
 # The integration tests that are of the loader and not of SoftHSM, with all keys in NSS softokn;
 # docs/modules.md says which are not among them, and why.
-NSS_SUITES := acquirers badpeer crash downgrade import_load load nss old_tmk reload rotation \
-              signin_keys store_swap suites terminal_cert workers
+NSS_SUITES := acquirers badpeer crash nss old_tmk reload rotation signin_keys store_swap
 check-nss: all $(INTEG) tools
 	@KL_TEST_MODULE=nss $(RUN_TESTS) $(addprefix $(BUILD)/tests/integration/test_,$(NSS_SUITES))
 
