@@ -12,6 +12,8 @@
 #   make coverage           all tests with gcc's coverage; a table for each room, HTML into build/cov
 #   make check-docs         holds man pages and programs against each other, and types the examples
 #                           of docs/operations.md in a scratch folder (check-operations: only that)
+#   make check-nss          integration tests with all keys in NSS softokn instead of SoftHSM
+#   make modules-table      writes the table of docs/modules.md; MODULES='NAME=PATH' adds a column
 #   make check-page         the status page in headless Chromium; alert rules and metrics by promtool
 #   make demo               S1 to S9 on a scratch folder, and attacks that must fail; SUITE=classic
 #                           or SUITE=hardened-ec: with that suite instead of hardened-rsa
@@ -106,8 +108,9 @@ SUPPORT := $(call objs,$(wildcard tests/support/*.c))
 SOURCES := $(wildcard $(addsuffix /*.[ch],$(ROOMS)) tests/*/*.[ch])
 SCRIPTS := $(wildcard .ci/run .ci/*.sh tests/*.sh tests/fuzz/*.sh conf/completion/*.bash conf/debian/*.sh conf/debian/*.postinst conf/debian/*.prerm conf/debian/*.postrm)
 
-.PHONY: all deps tests tools check check-unit check-integration check-asan check-tsan check-docs check-operations check-page fuzz soak \
-        fuzzers fuzz-run fuzz-seeds coverage demo lint format vectors man install deb check-package clean
+.PHONY: all deps tests tools check check-unit check-integration check-nss modules-table check-asan check-tsan \
+        check-docs check-operations check-page fuzz soak fuzzers fuzz-run fuzz-seeds coverage demo lint format \
+        vectors man install deb check-package clean
 .SECONDARY:
 .DELETE_ON_ERROR:
 all: $(BINS)
@@ -210,8 +213,8 @@ tools: $(TOOLS)
 
 RUN_TESTS = SAN=$(SAN) CHECK_JOBS=$(CHECK_JOBS) tests/run.sh $(BUILD)
 
-# Man pages against programs and sources; the examples of docs/operations.md.
-DOCTESTS := tests/man.sh tests/operations.sh
+# Man pages against programs and sources; the examples of docs/operations.md; docs/modules.md.
+DOCTESTS := tests/man.sh tests/operations.sh tests/modules.sh
 
 check: all tests man
 	@$(RUN_TESTS) $(UNIT) $(REPLAY) $(INTEG) $(DOCTESTS)
@@ -261,7 +264,7 @@ crash-points: all tools $(BUILD)/tests/integration/test_crash_points
 	@KL_CRASH_POINTS=writes $(CRASH_RUN) $(BUILD)/tests/integration/test_crash_points
 	@grep 'points,' $(BUILD)/tests/log/test_crash_points.log
 
-check-docs: all man
+check-docs: all man tools
 	@$(RUN_TESTS) $(DOCTESTS)
 check-operations: all
 	@tests/operations.sh $(BUILD)
@@ -271,6 +274,15 @@ check-page: all
 
 demo: all $(BUILD)/tests/tools/relay
 	@tests/demo.sh $(BUILD) $(SUITE)
+
+# The integration tests that are of the loader and not of SoftHSM, with all keys in NSS softokn;
+# docs/modules.md says which are not among them, and why.
+NSS_SUITES := acquirers badpeer crash nss old_tmk reload rotation signin_keys store_swap
+check-nss: all $(INTEG) tools
+	@KL_TEST_MODULE=nss $(RUN_TESTS) $(addprefix $(BUILD)/tests/integration/test_,$(NSS_SUITES))
+
+modules-table: all tools
+	@tests/modules.sh $(BUILD) --update $(MODULES)
 
 vectors: $(BUILD)/tests/tools/vectors
 	$(BUILD)/tests/tools/vectors --data tests/data --update docs/protocol.md

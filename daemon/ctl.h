@@ -47,6 +47,9 @@ extern const struct kl_ctl_command kl_ctl_backup_commands[];    /* ctl_backup.c 
 extern const struct kl_ctl_command kl_ctl_store_commands[];     /* ctl_store.c */
 extern const struct kl_ctl_command kl_ctl_control_commands[];   /* ctl_control.c */
 
+/* ctl_check.c: hsm check, which asks no daemon. */
+enum kl_rc kl_ctl_hsm_check(struct kl_ctl *ctl, int argc, char **argv, struct kl_err *err);
+
 /* Works without a configuration where its files are named. */
 enum kl_rc kl_ctl_audit_verify(struct kl_ctl *ctl, int argc, char **argv, struct kl_err *err);
 

@@ -159,6 +159,9 @@ const struct kl_ctl_command kl_ctl_control_commands[] = {
     {"log-level", "", log_level, "LEVEL",
      "least to log (debug, info, warn, error), until the next reload or restart"},
     {"hsm", "list", hsm_list, "", "the daemon's HSMs: state, workers, jobs, the last trouble"},
+    {"hsm", "check", kl_ctl_hsm_check, "",
+     "what the configured module can and cannot do of all that is asked of one, by the self-test\n"
+     "      with keys that are made on the token for it and destroyed again; for docs/modules.md"},
     {"hsm", "retry", hsm_retry, "[SECTION]",
      "has the daemon try an HSM (like hsm-2; default all) at once, with its PIN read anew: also\n"
      "      one that refused the PIN, once"},

@@ -58,7 +58,7 @@ enum kl_rc kl_key_copy(struct kl_session *session, CK_OBJECT_HANDLE key, const c
                                                      tmpl.count, &made);
     if (rv != CKR_OK) {
         return kl_rv_err(err, rv, "C_CopyObject",
-                         "%s cannot be copied ([hsm] session-copies = no does without)", what);
+                         "%s cannot be copied: [hsm] session-copies must be no", what);
     }
     rc = kl_object_demand(session, made, secret, COUNT(secret), what, err);
     if (rc == KL_OK) {

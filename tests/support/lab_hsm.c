@@ -59,6 +59,8 @@ void lab_find_modules(struct lab *lab)
     ck_assert_msg(path != NULL && (!lab->nss || lab_nss_installed()), "%s is not installed",
                   lab->nss ? "NSS softokn or certutil" : "SoftHSM");
     text(lab->module, sizeof lab->module, "%s", path);
+    /* NSS hardens its PIN by so many rounds for each use of a token key. */
+    ck_assert_int_eq(setenv("NSS_MAX_MP_PBE_ITERATION_COUNT", "100", 1), 0);
 }
 
 /* A SoftHSM of its own under dir. */
