@@ -267,7 +267,7 @@ static void call(struct peer *peer)
     require(kl_conn_new(&service, fds[1], "127.0.0.1", on_closed, NULL, &err) == KL_OK);
 }
 
-static void say_hello(struct peer *peer, struct kl_msg *msg)
+static void say_hello(struct kl_msg *msg)
 {
     static uint8_t *der;
     static int len;
@@ -289,7 +289,6 @@ static void say_hello(struct peer *peer, struct kl_msg *msg)
         hello->chain_count = 1;
         hello->chain[0] = (struct kl_bytes){der, (size_t)len};
     }
-    (void)peer;
 }
 
 /* As a terminal with a device key does it. */
@@ -378,7 +377,7 @@ static void say(struct peer *peer, unsigned kind)
 
     switch (kind) {
     case 0:
-        say_hello(peer, &msg);
+        say_hello(&msg);
         break;
     case 1:
         say_randoms(peer, &msg);
