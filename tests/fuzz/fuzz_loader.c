@@ -144,12 +144,16 @@ static void hear_master_key(struct peer *peer, const uint8_t *der, size_t len)
 {
     size_t i = peer->heard.u.master_key.tbs.rnd2[0];
     const struct fake_job *job = fake_pool_job(i);
+    const struct kl_job_load *asked = &job->job.u.load;
     const struct kl_load_out *out = &job->result.out.load;
     struct kl_tmk tmk = row(peer->heard.u.master_key.tbs.version);
 
     require(job->job.kind == KL_JOB_LOAD && job->well && !job->cancelled && peer->job < 0);
     require(len == out->master_key_len && memcmp(der, out->master_key, len) == 0);
     require(++said_of[i] == 1);
+    /* It was this connection that asked: nobody else has that Certificate's nonce. */
+    require(asked->certificate_len == peer->certificate_len &&
+            memcmp(asked->bytes + asked->hello_len, peer->certificate, peer->certificate_len) == 0);
     require(tmk.cryptogram_len == 0 || memcmp(tmk.cryptogram, out->cryptogram, 24) == 0);
     require(memcmp(tmk.ack_mac, out->ack_mac, KL_MAC_LEN) == 0);
     peer->job = (int)i;
