@@ -23,7 +23,6 @@ static struct kl_service service;
 static struct kl_control control;
 static struct kl_config config;
 static enum kl_role role;
-static unsigned alarms;
 
 /* ---- What the daemon would do: its parts beside the socket ---- */
 
@@ -43,7 +42,6 @@ void kl_control_alarm(struct kl_control *of, const char *actor, const char *what
     (void)of;
     require(actor[0] != '\0' && what[0] != '\0' && strlen(what) <= 64);
     fuzz_failed_well(err->rc, err);
-    alarms++;
 }
 
 enum kl_rc kl_control_work_begin(struct kl_control *of, uint64_t id, struct kl_err *err)
@@ -214,7 +212,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     }
     role = roles[data[0] % 3];
-    alarms = 0;
     canonical((const char *)data + 1, size - 1);
     store = fake_store_begin();
     stock(store);

@@ -240,19 +240,20 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct script script = {data, size};
     struct kl_err err = KL_ERR_INIT;
+    int lied;
 
     if (script_below(&script, 4) == 3) {
         run_sign_in(&script);
     } else {
         run_load(&script);
     }
-    if (lying_p11_did()) {
-        lying_p11_begin(NULL);
+    lied = lying_p11_did();
+    lying_p11_begin(NULL);
+    if (lied) {
         lying_p11_settle();
     } else {
         require(test_session_objects(hsm.session) == 0);
         require(kl_loader_alive(loader, &err) == KL_OK);
     }
-    lying_p11_begin(NULL);
     return 0;
 }

@@ -144,12 +144,16 @@ static void hear_master_key(struct peer *peer, const uint8_t *der, size_t len)
 {
     size_t i = peer->heard.u.master_key.tbs.rnd2[0];
     const struct fake_job *job = fake_pool_job(i);
+    const struct kl_job_load *asked = &job->job.u.load;
     const struct kl_load_out *out = &job->result.out.load;
     struct kl_tmk tmk = row(peer->heard.u.master_key.tbs.version);
 
     require(job->job.kind == KL_JOB_LOAD && job->well && !job->cancelled && peer->job < 0);
     require(len == out->master_key_len && memcmp(der, out->master_key, len) == 0);
     require(++said_of[i] == 1);
+    /* It was this connection that asked: nobody else has that Certificate's nonce. */
+    require(asked->certificate_len == peer->certificate_len &&
+            memcmp(asked->bytes + asked->hello_len, peer->certificate, peer->certificate_len) == 0);
     require(tmk.cryptogram_len == 0 || memcmp(tmk.cryptogram, out->cryptogram, 24) == 0);
     require(memcmp(tmk.ack_mac, out->ack_mac, KL_MAC_LEN) == 0);
     peer->job = (int)i;
@@ -267,7 +271,7 @@ static void call(struct peer *peer)
     require(kl_conn_new(&service, fds[1], "127.0.0.1", on_closed, NULL, &err) == KL_OK);
 }
 
-static void say_hello(struct peer *peer, struct kl_msg *msg)
+static void say_hello(struct kl_msg *msg)
 {
     static uint8_t *der;
     static int len;
@@ -289,7 +293,6 @@ static void say_hello(struct peer *peer, struct kl_msg *msg)
         hello->chain_count = 1;
         hello->chain[0] = (struct kl_bytes){der, (size_t)len};
     }
-    (void)peer;
 }
 
 /* As a terminal with a device key does it. */
@@ -378,7 +381,7 @@ static void say(struct peer *peer, unsigned kind)
 
     switch (kind) {
     case 0:
-        say_hello(peer, &msg);
+        say_hello(&msg);
         break;
     case 1:
         say_randoms(peer, &msg);

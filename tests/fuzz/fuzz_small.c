@@ -34,7 +34,7 @@ static void uri(const char *text)
         return;
     }
     if ((query = strchr(text, '?')) != NULL) { /* where a PIN could be: there is none */
-        require(!strstr(query, "?pin-value=") && !strstr(query, "&pin-value="));
+        require(strncmp(query, "?pin-value=", 11) != 0 && !strstr(query, "&pin-value="));
     }
     require(!kl_uri_token(parsed) || strlen(kl_uri_token(parsed)) <= KL_TOKEN_LABEL_MAX);
     memset(&info, ' ', sizeof(info));

@@ -67,9 +67,11 @@ static void lie(uint8_t *out, CK_ULONG room, CK_ULONG *len)
     }
 }
 
+/* Of no object: with that of another one, the job would end by destroying it, a key of the next
+ * input's. */
 static void other_handle(CK_OBJECT_HANDLE *handle)
 {
-    *handle = script_below(script, 2) ? script_byte(script) : CK_INVALID_HANDLE;
+    *handle = script_below(script, 2) ? 0x10000000UL + script_byte(script) : CK_INVALID_HANDLE;
 }
 
 #define PASS(name, params, args) \
