@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* What operators ask of the daemon itself. */
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -81,24 +82,57 @@ static enum kl_rc hsm_list(struct kl_control_peer *peer, const json_t *params, s
 
 /* ---- What changes ---- */
 
+/* Which of the HSMs that are named (NULL: all) work, and so need no retry; how many do not. */
+static size_t sort_hsms(const struct kl_pool *pool, const char *name, char *up, size_t size)
+{
+    struct kl_pool_report report;
+    size_t others = 0, used = 0;
+
+    up[0] = '\0';
+    kl_pool_report(pool, &report);
+    for (size_t i = 0; i < report.hsm_count; i++) {
+        const struct kl_pool_hsm_report *hsm = &report.hsm[i];
+
+        if (name && strcmp(name, hsm->name) != 0) {
+            continue;
+        }
+        if (hsm->state == KL_BREAKER_UP && hsm->idle + hsm->busy > 0) {
+            used += (size_t)snprintf(up + used, size - used, "%s%s", used ? ", " : "", hsm->name);
+        } else {
+            others++;
+        }
+    }
+    return others;
+}
+
 static enum kl_rc hsm_retry(struct kl_control_peer *peer, const json_t *params, struct kl_err *err)
 {
     struct kl_service *service = peer->control->service;
     const char *name = NULL;
     const struct kl_param table[] = {{"hsm", KL_PARAM_TEXT, 0, &name, 0, 16}, {0}};
+    char up[KL_HSM_MAX * 16];
+    int tried = 0;
     enum kl_rc rc = kl_params_read(params, table, err);
 
     if (rc == KL_OK && service->pool == NULL) {
         rc = kl_err_set(err, KL_ERR_UNAVAILABLE, "the daemon has no HSM workers yet");
     }
     if (rc == KL_OK) {
-        rc = kl_pool_retry(service->pool, name, err);
+        tried = sort_hsms(service->pool, name, up, sizeof(up)) > 0;
+        if (tried || !up[0]) { /* none at all: it says so */
+            rc = kl_pool_retry(service->pool, name, err);
+        }
     }
     if (rc != KL_OK) {
         return rc;
     }
-    kl_control_record(peer->control, peer->id.actor, "hsm-retry-asked", name ? name : "all");
-    return give(peer, json_pack("{s:b, s:s}", "tried", 1, "hsm", name ? name : "all"), err);
+    if (tried) {
+        kl_control_record(peer->control, peer->id.actor, "hsm-retry-asked", name ? name : "all");
+    }
+    return give(peer,
+                json_pack("{s:b, s:s, s:s}", "tried", tried, "hsm", name ? name : "all",
+                          "up_and_left_alone", up),
+                err);
 }
 
 static void on_reloaded(const struct kl_err *err, const struct kl_config_kept *kept, void *arg)

@@ -13,8 +13,10 @@
 
 struct kl_store;
 struct kl_ctl {
-    struct kl_config config; /* zero for kl_ctl_audit_verify, which loads it if it needs it */
+    struct kl_config config; /* zero for kl_ctl_audit_verify, which loads it if it needs it, and
+                                with --control */
     const char *config_path;
+    const char *control; /* --control: the daemon's socket, and no configuration; NULL: not given */
     int json;
     /* How operations are run: ctl_channel.c's */
     struct kl_store *store;
@@ -45,7 +47,9 @@ extern const struct kl_ctl_command kl_ctl_report_commands[];    /* ctl_report.c 
 extern const struct kl_ctl_command kl_ctl_audit_commands[];     /* ctl_audit.c */
 extern const struct kl_ctl_command kl_ctl_backup_commands[];    /* ctl_backup.c */
 extern const struct kl_ctl_command kl_ctl_store_commands[];     /* ctl_store.c */
-extern const struct kl_ctl_command kl_ctl_control_commands[];   /* ctl_control.c */
+extern const struct kl_ctl_command kl_ctl_control_commands[];   /* ctl_control.c; use nothing of
+                                                                   the configuration but where
+                                                                   the socket is */
 
 /* ctl_check.c: hsm check, which asks no daemon. */
 enum kl_rc kl_ctl_hsm_check(struct kl_ctl *ctl, int argc, char **argv, struct kl_err *err);

@@ -24,7 +24,9 @@
 
 static const char *socket_path(const struct kl_ctl *ctl)
 {
-    return ctl->config.control_socket ? ctl->config.control_socket : "";
+    const char *path = ctl->control ? ctl->control : ctl->config.control_socket;
+
+    return path ? path : "";
 }
 
 /* *out: connected, or -1: nobody listens there. */
@@ -36,7 +38,7 @@ static enum kl_rc dial(const char *path, int *out, struct kl_err *err)
 
     *out = -1;
     if (strlen(path) >= sizeof(address.sun_path)) {
-        return kl_err_set(err, KL_ERR_CONFIG, "[control] socket: the path is too long");
+        return kl_err_set(err, KL_ERR_CONFIG, "control socket %s: the path is too long", path);
     }
     memcpy(address.sun_path, path, strlen(path) + 1);
     if ((fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)) < 0) {
@@ -168,6 +170,11 @@ static enum kl_rc ask_daemon(struct kl_ctl *ctl, const char *op, json_t *params,
 
 /* ---- Which way ---- */
 
+static enum kl_rc no_daemon(const struct kl_ctl *ctl, struct kl_err *err)
+{
+    return kl_err_set(err, KL_ERR_UNAVAILABLE, "no daemon listens at %s", socket_path(ctl));
+}
+
 /* ctl->fd: descriptor + 1, so that 0 is none. */
 static enum kl_rc choose(struct kl_ctl *ctl, struct kl_err *err)
 {
@@ -180,6 +187,9 @@ static enum kl_rc choose(struct kl_ctl *ctl, struct kl_err *err)
     }
     if ((rc = dial(socket_path(ctl), &fd, err)) != KL_OK) {
         return rc;
+    }
+    if (fd < 0 && ctl->control) {
+        return no_daemon(ctl, err);
     }
     if (fd < 0 && (rc = kl_store_claimed(ctl->config.store, &serving, err)) == KL_OK && serving) {
         rc = kl_err_set(err, KL_ERR_UNAVAILABLE,
@@ -334,7 +344,7 @@ enum kl_rc kl_ctl_call_daemon(struct kl_ctl *ctl, const char *op, json_t *params
 
     if (rc == KL_OK && !daemon) {
         rc = socket_path(ctl)[0]
-                 ? kl_err_set(err, KL_ERR_UNAVAILABLE, "no daemon listens at %s", socket_path(ctl))
+                 ? no_daemon(ctl, err)
                  : kl_err_set(err, KL_ERR_UNAVAILABLE,
                               "needs a daemon, and the configuration has no [control] socket");
     }

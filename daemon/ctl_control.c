@@ -164,7 +164,7 @@ const struct kl_ctl_command kl_ctl_control_commands[] = {
      "      with keys that are made on the token for it and destroyed again; for docs/modules.md"},
     {"hsm", "retry", hsm_retry, "[SECTION]",
      "has the daemon try an HSM (like hsm-2; default all) at once, with its PIN read anew: also\n"
-     "      one that refused the PIN, once"},
+     "      one that refused the PIN, once; one that is up is left alone"},
     {"request", "list", request_list, "[--pending]",
      "what operators have requested that takes two of them"},
     {"request", "show", request_show, "ID", "one of these"},

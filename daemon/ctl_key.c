@@ -530,8 +530,9 @@ const struct kl_ctl_command kl_ctl_key_commands[] = {
      "Show a work key, storage, binding and audit key, and check them"},
     {"key", "list", key_list, "", "The work keys in the HSM"},
     {"key", "delete", kl_ctl_key_delete, "LABEL [--request ID]",
-     "Destroy a work key without certificate, a transport key or a zone key; takes two operators\n"
-     "      unless [control] dual-control says otherwise: ID is their request"},
+     "Destroy a work key without certificate, a transport key, a zone key or a storage key that\n"
+     "      the store has left and needs no more; takes two operators unless [control] "
+     "dual-control says otherwise: ID is their request"},
     {"key", "csr", kl_ctl_key_csr, "--subject NAME --out FILE|- [--label LABEL] [--force]",
      "Write a certification request (PKCS#10, PEM) for a work key, for the CA to sign"},
     {0},

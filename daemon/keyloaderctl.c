@@ -45,6 +45,9 @@ static void help(const char *group, const char *name)
     list_commands(stdout, group, name);
     printf("\nAnywhere on the command line:\n"
            "  -c, --config FILE  configuration (default %s)\n"
+           "      --control SOCKET\n"
+           "                     ask the daemon that listens there, and read no configuration:\n"
+           "                     status, sessions, reload, drain, log-level, hsm and request\n"
            "      --hsm N        work on the HSM of section [hsm-N] instead of [hsm]\n"
            "      --json         print results as JSON\n"
            "  -h, --help         this text; after a group or a command, its own part of it\n"
@@ -84,7 +87,7 @@ static const struct kl_ctl_command *find(const char *group, const char *name)
 }
 
 struct globals {
-    const char *config, *hsm;
+    const char *config, *hsm, *control;
     int json, help, help_config, version;
 };
 
@@ -106,7 +109,9 @@ static enum kl_rc take_globals(int *argc, char **argv, struct globals *out, stru
     if (rc == KL_OK) {
         rc = kl_options_take(argc, argv, "hsm", '\0', &out->hsm, &given, err);
     }
-
+    if (rc == KL_OK) {
+        rc = kl_options_take(argc, argv, "control", '\0', &out->control, &given, err);
+    }
     for (size_t i = 0; i < sizeof flags / sizeof flags[0] && rc == KL_OK; i++) {
         rc = kl_options_take(argc, argv, flags[i].name, flags[i].letter, NULL, flags[i].given, err);
     }
@@ -139,21 +144,44 @@ static enum kl_rc choose_hsm(struct kl_config *config, const char *number, struc
     return rc == KL_OK ? kl_config_choose_hsm(config, hsm, err) : rc;
 }
 
+static int only_asks(const struct kl_ctl_command *command)
+{
+    for (const struct kl_ctl_command *c = kl_ctl_control_commands; c->group; c++) {
+        if (c == command) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* What the command needs of the configuration, which may be nothing. */
+static enum kl_rc configure(struct kl_ctl *ctl, const struct kl_ctl_command *command,
+                            const struct globals *globals, struct kl_err *err)
+{
+    enum kl_rc rc;
+
+    if (globals->control && (!only_asks(command) || globals->hsm || !globals->control[0])) {
+        return kl_err_set(err, KL_ERR_USAGE,
+                          "--control SOCKET goes with what is asked of the daemon alone (status, "
+                          "sessions, reload, drain, log-level, hsm, request), without --hsm");
+    }
+    if (globals->control || command->fn == kl_ctl_audit_verify) {
+        return KL_OK;
+    }
+    rc = kl_config_load(globals->config, &ctl->config, err);
+    return rc == KL_OK && globals->hsm ? choose_hsm(&ctl->config, globals->hsm, err) : rc;
+}
+
 /* Loads the configuration and runs one command; returns the exit status. */
 static int run(const struct kl_ctl_command *command, const struct globals *globals, int argc,
                char **argv)
 {
     struct kl_err err = KL_ERR_INIT;
-    struct kl_ctl ctl = {.json = globals->json, .config_path = globals->config};
-    enum kl_rc rc = KL_OK;
+    struct kl_ctl ctl = {.json = globals->json,
+                         .config_path = globals->config,
+                         .control = globals->control};
+    enum kl_rc rc = configure(&ctl, command, globals, &err);
 
-    if (command->fn != kl_ctl_audit_verify &&
-        kl_config_load(globals->config, &ctl.config, &err) != KL_OK) {
-        return kl_cli_fail(PROGRAM, &err);
-    }
-    if (globals->hsm != NULL && command->fn != kl_ctl_audit_verify) {
-        rc = choose_hsm(&ctl.config, globals->hsm, &err);
-    }
     if (rc == KL_OK) {
         rc = command->fn(&ctl, argc, argv, &err);
     }

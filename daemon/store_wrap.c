@@ -322,6 +322,7 @@ enum kl_rc kl_store_wrap_needs(struct kl_store *store, const char *label, struct
     }
     needs.rotating =
         state.to[0] && (strcmp(state.to, label) == 0 || strcmp(state.label, label) == 0);
+    needs.current = strcmp(state.label, label) == 0;
     /* The goal of a rotation is the next generation's. */
     for (uint32_t g = 1; g <= state.generation + 1; g++) {
         memcpy(of, state.to, sizeof(of));
@@ -336,6 +337,7 @@ enum kl_rc kl_store_wrap_needs(struct kl_store *store, const char *label, struct
             (rc = number_of(store, digests_sql, g, &digests, err)) != KL_OK) {
             return rc;
         }
+        needs.known = 1;
         needs.live += live;
         needs.digests += digests;
     }

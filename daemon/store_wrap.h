@@ -43,10 +43,11 @@ enum kl_rc kl_store_wrap_label(struct kl_store *store, uint32_t generation,
 
 /* What still needs a storage key of that label, for who would destroy it: `live` cryptograms are
  * under it; by `digests` of destroyed keys, which no import could be compared with any more, the
- * key would be forgotten; rotating 1: a rotation from or to it is half done. */
+ * key would be forgotten; known 1: it is or was the storage key of this store; current 1: it
+ * is, even if nothing is under it yet; rotating 1: a rotation from or to it is half done. */
 struct kl_wrap_needs {
     uint64_t live, digests;
-    int rotating;
+    int known, current, rotating;
 };
 enum kl_rc kl_store_wrap_needs(struct kl_store *store, const char *label, struct kl_wrap_needs *out,
                                struct kl_err *err) KL_MUST_CHECK;

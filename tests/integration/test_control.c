@@ -16,6 +16,7 @@
 #include "daemon/control.h"
 #include "tests/support/control.h"
 #include "tests/support/lab.h"
+#include "tests/support/lab_keys.h"
 #include "tests/support/suite.h"
 
 #define OPERATORS 64001
@@ -138,6 +139,11 @@ START_TEST(test_asked)
     ck_assert_int_eq(lab_ctl_status(&lab, "status", "now", NULL), 64);
     free(lab_ctl(&lab, "log-level", "error", NULL));
     expect_recorded("log-level-set", "error", 1);
+    json = ctl_json("hsm", "retry", NULL); /* it is up */
+    ck_assert(json_is_false(json_object_get(json, "tried")));
+    ck_assert_str_eq(json_string_value(json_object_get(json, "up_and_left_alone")), "hsm");
+    json_decref(json);
+    ck_assert_int_eq(lab_ctl_status(&lab, "hsm", "retry", "hsm-9", NULL), 66);
     end();
 }
 END_TEST
@@ -461,6 +467,30 @@ START_TEST(test_socket_file)
 }
 END_TEST
 
+/* A configuration that has been broken since the start does not keep operators from the daemon. */
+START_TEST(test_without_configuration)
+{
+    char *text;
+
+    begin("broken");
+    free(lab_ctl(&lab, "status", NULL));
+    lab_set(&lab, "limits", "connections", "many");
+    lab_ctl_ends(&lab, 78, "many", "status", NULL);
+    text = lab_ctl(&lab, "--json", "status", "--control", sock, NULL);
+    ck_assert_ptr_nonnull(strstr(text, "uptime"));
+    free(text);
+    free(lab_ctl(&lab, "--control", sock, "request", "list", NULL));
+    lab_ctl_ends(&lab, 78, "many", "reload", "--control", sock, NULL); /* by the daemon */
+    lab_ctl_ends(&lab, 64, "--control", "terminal", "list", "--control", sock, NULL);
+    lab_ctl_ends(&lab, 64, "--control", "status", "--control=", NULL);
+    lab_ctl_ends(&lab, 64, "--control", "status", "--hsm", "2", "--control", sock, NULL);
+    lab_ctl_ends(&lab, 69, "no daemon listens", "status", "--control", "/nowhere", NULL);
+    lab_ctl_ends(&lab, 69, "no daemon listens", "request", "list", "--control", "/nowhere", NULL);
+    lab_set(&lab, "limits", "connections", "64");
+    end();
+}
+END_TEST
+
 /* A live daemon's socket is never taken away. */
 START_TEST(test_live_socket)
 {
@@ -498,6 +528,7 @@ int main(void)
     tcase_add_test(tcase, test_half_closed);
     tcase_add_test(tcase, test_crowd);
     tcase_add_test(tcase, test_socket_file);
+    tcase_add_test(tcase, test_without_configuration);
     tcase_add_test(tcase, test_live_socket);
     suite_add_tcase(suite, tcase);
     return test_run(suite);

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "proto/clock.h"
+#include "tests/support/control.h"
 #include "tests/support/fault.h"
 #include "tests/support/suite.h"
 
@@ -154,12 +155,25 @@ START_TEST(either_does_without_the_other)
 }
 END_TEST
 
+/* `hsm retry SECTION` (NULL: of all), and what it answers. */
+static void retry(const char *section, const char *tried, const char *up)
+{
+    char *answer = lab_ctl(&lab, "--json", "hsm", "retry", section, NULL), words[64];
+
+    snprintf(words, sizeof words, "\"tried\": %s", tried);
+    ck_assert_msg(strstr(answer, words) != NULL, "%s", answer);
+    snprintf(words, sizeof words, "\"up_and_left_alone\": \"%s\"", up);
+    ck_assert_msg(strstr(answer, words) != NULL, "%s", answer);
+    free(answer);
+}
+
 /* The wrong PIN bars the one that refused it, and only that. */
 START_TEST(wrong_pin_bars_one)
 {
-    char wrong[PATH_MAX], source[PATH_MAX + 8];
+    char wrong[PATH_MAX], source[PATH_MAX + 8], sock[CONTROL_PATH];
 
     begin("one-pin");
+    control_begin(&lab, sock);
     file_write(file_path(wrong, lab.run, "wrong.pin"), "00000000\n", 9, 0600);
     snprintf(source, sizeof source, "file:%s", wrong);
     lab_set(&lab, "hsm-2", "pin-source", source);
@@ -169,7 +183,10 @@ START_TEST(wrong_pin_bars_one)
     for (unsigned i = 1; i <= 3; i++) {
         load(i);
     }
+    retry("hsm", "false", "hsm");
+    retry(NULL, "true", "hsm");
     lab_end(&lab);
+    control_end(sock);
 }
 END_TEST
 

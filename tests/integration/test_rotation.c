@@ -168,6 +168,36 @@ START_TEST(all_goes_on)
 }
 END_TEST
 
+static void key_delete(int status, const char *words, const char *label)
+{
+    lab_ctl_ends(&party.lab, status, words, "key", "delete", label, NULL);
+}
+
+/* A key that was left may be destroyed once nothing can need it. */
+START_TEST(left_keys)
+{
+    struct party_tmk revoked;
+
+    populate("left", &revoked);
+    lab_stop(&party.lab);
+    rotate(0, NULL, "store-2", NULL);
+    key_delete(77, "is the storage key of the configuration", OLD);
+    key_delete(77, "is the store's storage key", "store-2"); /* whatever the configuration says */
+    configure("store-2");
+    key_delete(77, "1 destroyed TMKs would not be recognised", OLD);
+    rotate(0, NULL, "store-3", NULL);
+    configure("another-store");
+    free(lab_ctl(&party.lab, "key", "generate", "--label", "w", "--suite", "hardened-ec", NULL));
+    configure("store-3");
+    key_delete(77, "never had the storage key", "another-store");
+    key_delete(0, NULL, "store-2");
+    key_delete(66, "there is no", "store-2");
+    verify_keys();
+    lab_start(&party.lab);
+    ck_assert_int_eq(sign_in("W"), 0);
+}
+END_TEST
+
 /* ---- kill -9 ---- */
 
 static int half_done(void)
@@ -289,6 +319,7 @@ int main(void)
     tcase_add_checked_fixture(cases, NULL, end);
     tcase_set_timeout(cases, 180);
     tcase_add_test(cases, all_goes_on);
+    tcase_add_test(cases, left_keys);
     tcase_add_test(cases, killed);
     tcase_add_test(cases, a_swapped_row);
     suite_add_tcase(suite, cases);

@@ -80,9 +80,13 @@ int vec_decode(struct vec_set *set, const char *name, struct kl_msg *out);
 /* 1 if it is one of that type that encodes to the same bytes again. */
 int vec_coding(struct vec_set *set, const char *name, enum kl_msg_type type);
 
-/* With each byte of each value changed in turn, something must be wrong: holds says whether all is
- * well, and must say so in the end. */
-void vec_every_byte_counts(struct vec_set *set, int i, int (*holds)(struct vec_set *set, int i));
+/* What must hold of the i-th load or sign-in; 1 if it does. A table is ended by NULL, the cheap
+ * ones first: a flipped byte is to be found 20,000 times. */
+typedef int (*vec_check)(struct vec_set *set, int i);
+/* All of them must hold. */
+void vec_all_hold(struct vec_set *set, int i, const vec_check *checks);
+/* With each byte of each value changed in turn, one of them must not; all must in the end. */
+void vec_every_byte_counts(struct vec_set *set, int i, const vec_check *checks);
 
 /* ---- Cryptography, by the document ---- */
 

@@ -200,7 +200,7 @@ START_TEST(from_one_to_two)
     ck_assert_uint_eq(count(1), 3);
     ck_assert_uint_eq(count(2), 2);
     OK(kl_store_wrap_needs(store, "two", &needs, &err));
-    ck_assert(needs.rotating && needs.live == 2);
+    ck_assert(needs.rotating && needs.known && needs.live == 2);
     turn(8);
     OK(kl_store_begin(store, &err));
     OK(kl_store_rotation_end(store, &err));
@@ -232,10 +232,13 @@ START_TEST(from_one_to_two)
     ck_assert_uint_eq(retired[0], 1);
     OK(kl_store_wrap_needs(store, "one", &needs, &err));
     ck_assert(!needs.rotating && needs.live == 0 && needs.digests == 1);
+    ck_assert(needs.known && !needs.current);
     OK(kl_store_wrap_needs(store, "two", &needs, &err));
     ck_assert(!needs.rotating && needs.live == 5 && needs.digests == 0);
+    ck_assert(needs.known && needs.current);
     OK(kl_store_wrap_needs(store, "three", &needs, &err));
     ck_assert(!needs.rotating && needs.live == 0 && needs.digests == 0);
+    ck_assert(!needs.known && !needs.current);
 
     /* What comes from now on is under the new one; and nobody goes back. */
     OK(kl_store_begin(store, &err));

@@ -353,35 +353,20 @@ static int check_proof(struct vec_set *set, int i)
                            vec_bytes(set, "proof_k"), vec_bytes(set, "proof_input"));
 }
 
-/* Cheap ones first: a flipped byte is to be found 20,000 times. */
-static int (*const checks[])(struct vec_set *set,
-                             int i) = {check_transcript, check_keys,      check_coding,
-                                       check_fields,     check_answers,   check_macs,
-                                       check_tmk,        check_rnd2,      check_anchor,
-                                       check_proof,      check_signature, check_c_rnd1};
-#define CHECKS (sizeof(checks) / sizeof(checks[0]))
-
-static int holds(struct vec_set *set, int i)
-{
-    size_t n = 0;
-
-    while (n < CHECKS && checks[n](set, i)) {
-        n++;
-    }
-    return n == CHECKS;
-}
+static const vec_check checks[] = {
+    check_transcript, check_keys,   check_coding, check_fields, check_answers,
+    check_macs,       check_tmk,    check_rnd2,   check_anchor, check_proof,
+    check_signature,  check_c_rnd1, NULL};
 
 START_TEST(test_values)
 {
-    for (size_t n = 0; n < CHECKS; n++) {
-        ck_assert_msg(checks[n](&vec_loads[_i], _i), "%s: check %zu", vec_loads[_i].name, n);
-    }
+    vec_all_hold(&vec_loads[_i], _i, checks);
 }
 END_TEST
 
 START_TEST(test_every_byte_counts)
 {
-    vec_every_byte_counts(&vec_loads[_i], _i, holds);
+    vec_every_byte_counts(&vec_loads[_i], _i, checks);
 }
 END_TEST
 

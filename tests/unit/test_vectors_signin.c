@@ -176,33 +176,21 @@ static int check_macs(struct vec_set *set, int i)
            vec_check_done_mac(set, "done", KL_VERDICT_ACTIVE);
 }
 
-static int (*const checks[])(struct vec_set *set,
-                             int i) = {check_transcript, check_keys,         check_coding,
-                                       check_sign_in,    check_working_keys, check_field62,
-                                       check_under_tmk,  check_answers,      check_macs};
-#define CHECKS (sizeof(checks) / sizeof(checks[0]))
-
-static int holds(struct vec_set *set, int i)
-{
-    size_t n = 0;
-
-    while (n < CHECKS && checks[n](set, i)) {
-        n++;
-    }
-    return n == CHECKS;
-}
+static const vec_check checks[] = {check_transcript,   check_keys,
+                                   check_coding,       check_sign_in,
+                                   check_working_keys, check_field62,
+                                   check_under_tmk,    check_answers,
+                                   check_macs,         NULL};
 
 START_TEST(test_values)
 {
-    for (size_t n = 0; n < CHECKS; n++) {
-        ck_assert_msg(checks[n](&vec_sign_ins[_i], _i), "%s: check %zu", vec_sign_ins[_i].name, n);
-    }
+    vec_all_hold(&vec_sign_ins[_i], _i, checks);
 }
 END_TEST
 
 START_TEST(test_every_byte_counts)
 {
-    vec_every_byte_counts(&vec_sign_ins[_i], _i, holds);
+    vec_every_byte_counts(&vec_sign_ins[_i], _i, checks);
 }
 END_TEST
 
