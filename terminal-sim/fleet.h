@@ -48,8 +48,8 @@ struct kl_fleet_config { /* borrowed, with all it points to, until kl_fleet_free
     uint32_t rounds;      /* loads of each terminal; 0 = no limit */
     unsigned sign_in;     /* percent that are sign-ins of terminals that have a TMK */
     uint64_t idle;        /* connections that stay silent */
-    uint64_t connections; /* of loads and sign-ins at once; 0 = as many as descriptors allow, up
- to 20000; closed: concurrency */
+    uint64_t connections; /* open, storm: of loads and sign-ins at once; 0 = as many as descriptors
+                             allow, up to 20000 */
     uint64_t timeout_s;   /* of each connection */
     unsigned retries;     /* of each load or sign-in after busy, timeout, connect, reset */
     const char *source;   /* kl_fleet_source_parse; NULL: the system chooses */
@@ -65,8 +65,8 @@ struct kl_fleet_result {
     uint64_t unfinished;                      /* cut off by a second one */
     uint64_t settled_active, settled_dropped; /* candidates that a Confirm at the end settled */
     uint64_t active, in_doubt; /* terminals with a TMK; with a candidate of unknown fate */
-    uint64_t idle_opened, idle_closed, idle_failed, idle_open; /* idle connections; the last: at
-                                                                  the end of arrivals */
+    uint64_t idle_opened, idle_closed, idle_failed; /* idle connections, over the run */
+    uint64_t idle_open;                             /* at its end */
     uint64_t connections; /* of loads and sign-ins at once that there might be */
     uint32_t open_max;    /* connections of loads and sign-ins at once */
 };
