@@ -261,7 +261,8 @@ enum kl_rc kl_field_remove(uint8_t *der, size_t *len, const char *name, struct k
     struct kl_span path[DEPTH_MAX];
     size_t depth = find(der, *len, name, path);
 
-    return depth > 1 ? splice(der, len, path, depth, NULL, 0, err) : missing(name, err);
+    return depth > 1 ? splice(der, len, path, depth, (const uint8_t *)"", 0, err)
+                     : missing(name, err);
 }
 
 size_t kl_field_walk(const uint8_t *der, size_t len, struct kl_span *out, size_t max)
