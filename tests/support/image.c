@@ -55,7 +55,8 @@ static void copy_area(struct image *image, int fd, const char *line)
     for (size_t done = 0; done < area->len; done += PAGE) { /* pages of zeros cost nothing here */
         static const uint8_t zeros[PAGE];
         uint8_t page[PAGE];
-        if (pread(fd, page, PAGE, (off_t)(begin + done)) == PAGE && memcmp(page, zeros, PAGE)) {
+        if (pread(fd, page, PAGE, (off_t)(begin + done)) == PAGE &&
+            memcmp(page, zeros, PAGE) != 0) {
             memcpy(area->data + done, page, PAGE);
         }
     }

@@ -340,10 +340,11 @@ static int fd_path(int fd, char path[PATH_MAX])
     return is_watched(path) ? 1 : strcmp(path, watched) == 0 ? 2 : 0;
 }
 
-#define REAL(type, name, args) \
-    static type(*real) args; \
+/* The function of that name behind ours. */
+#define REAL(function) \
+    static __typeof__(&(function)) real; \
     if (!real) { \
-        void *symbol = dlsym(RTLD_NEXT, name); \
+        void *symbol = dlsym(RTLD_NEXT, #function); \
         memcpy(&real, &symbol, sizeof(symbol)); \
     }
 
@@ -409,13 +410,13 @@ static int sync_fd(int (*real)(int), const char *name, int fd)
 
 int fsync(int fd)
 {
-    REAL(int, "fsync", (int))
+    REAL(fsync)
     return sync_fd(real, "fsync", fd);
 }
 
 int fdatasync(int fd)
 {
-    REAL(int, "fdatasync", (int))
+    REAL(fdatasync)
     return sync_fd(real, "fdatasync", fd);
 }
 
@@ -426,7 +427,7 @@ static int names(const char *a, const char *b)
 
 int rename(const char *from, const char *to)
 {
-    REAL(int, "rename", (const char *, const char *))
+    REAL(rename)
     int rc;
     if (!names(from, to)) {
         return real(from, to);
@@ -437,7 +438,7 @@ int rename(const char *from, const char *to)
 
 int link(const char *from, const char *to)
 {
-    REAL(int, "link", (const char *, const char *))
+    REAL(link)
     int rc;
     if (!names(from, to)) {
         return real(from, to);
@@ -448,7 +449,7 @@ int link(const char *from, const char *to)
 
 int unlink(const char *path)
 {
-    REAL(int, "unlink", (const char *))
+    REAL(unlink)
     int rc;
     if (!names(path, NULL)) {
         return real(path);
@@ -459,7 +460,7 @@ int unlink(const char *path)
 
 ssize_t write(int fd, const void *data, size_t len)
 {
-    REAL(ssize_t, "write", (int, const void *, size_t))
+    REAL(write)
     char path[PATH_MAX];
     ssize_t n;
     if (fd_path(fd, path) != 1) {
@@ -484,13 +485,13 @@ static ssize_t pwrite_fd(ssize_t (*real)(int, const void *, size_t, off_t), int 
 
 ssize_t pwrite(int fd, const void *data, size_t len, off_t at)
 {
-    REAL(ssize_t, "pwrite", (int, const void *, size_t, off_t))
+    REAL(pwrite)
     return pwrite_fd(real, fd, data, len, at);
 }
 
 ssize_t pwrite64(int fd, const void *data, size_t len, off_t at)
 {
-    REAL(ssize_t, "pwrite64", (int, const void *, size_t, off_t))
+    REAL(pwrite64)
     return pwrite_fd(real, fd, data, len, at);
 }
 
@@ -508,13 +509,13 @@ static int ftruncate_fd(int (*real)(int, off_t), int fd, off_t len)
 
 int ftruncate(int fd, off_t len)
 {
-    REAL(int, "ftruncate", (int, off_t))
+    REAL(ftruncate)
     return ftruncate_fd(real, fd, len);
 }
 
 int ftruncate64(int fd, off_t len)
 {
-    REAL(int, "ftruncate64", (int, off_t))
+    REAL(ftruncate64)
     return ftruncate_fd(real, fd, len);
 }
 
@@ -547,21 +548,21 @@ static int open_path(int (*real)(const char *, int, ...), const char *path, int 
 
 int open(const char *path, int flags, ...)
 {
-    REAL(int, "open", (const char *, int, ...))
+    REAL(open)
     MODE(flags)
     return open_path(real, path, flags, mode);
 }
 
 int open64(const char *path, int flags, ...)
 {
-    REAL(int, "open64", (const char *, int, ...))
+    REAL(open64)
     MODE(flags)
     return open_path(real, path, flags, mode);
 }
 
 int mkostemp(char *template, int flags)
 {
-    REAL(int, "mkostemp", (char *, int))
+    REAL(mkostemp)
     int fd = real(template, flags);
     if (fd >= 0 && names(template, NULL)) {
         enter();
