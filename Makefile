@@ -13,6 +13,7 @@
 #   make check-docs         holds man pages and programs against each other, and types the examples
 #                           of docs/operations.md in a scratch folder (check-operations: only that)
 #   make check-nss          integration tests with all keys in NSS softokn instead of SoftHSM
+#   make check-valgrind     unit tests without module and daemon under memcheck
 #   make modules-table      writes the table of docs/modules.md; MODULES='NAME=PATH' adds a column
 #   make check-page         the status page in headless Chromium; alert rules and metrics by promtool
 #   make demo               S1 to S9 on a scratch folder, and attacks that must fail; SUITE=classic
@@ -45,7 +46,8 @@ SUITE        ?= hardened-rsa
 
 GOALS     := $(or $(MAKECMDGOALS),all)
 NEEDS     := build $(if $(filter check% crash% soak tests demo fuzz% tools vectors coverage,$(GOALS)),test) \
-             $(if $(filter check-page,$(GOALS)),page) $(if $(filter fuzz%,$(GOALS)),fuzz) $(if $(filter lint format,$(GOALS)),lint) \
+             $(if $(filter check-page,$(GOALS)),page) $(if $(filter fuzz%,$(GOALS)),fuzz) \
+             $(if $(filter lint format,$(GOALS)),lint) $(if $(filter check-valgrind,$(GOALS)),valgrind) \
              $(if $(filter deb check-package,$(GOALS)),package) $(if $(filter coverage,$(GOALS)),coverage)
 DRY_RUN   := $(findstring n,$(filter-out --%,$(firstword -$(MAKEFLAGS))))
 ifeq ($(NODEPS)$(DRY_RUN),)
@@ -108,7 +110,7 @@ SUPPORT := $(call objs,$(wildcard tests/support/*.c))
 SOURCES := $(wildcard $(addsuffix /*.[ch],$(ROOMS)) tests/*/*.[ch])
 SCRIPTS := $(wildcard .ci/run .ci/*.sh tests/*.sh tests/fuzz/*.sh conf/completion/*.bash conf/debian/*.sh conf/debian/*.postinst conf/debian/*.prerm conf/debian/*.postrm)
 
-.PHONY: all deps tests tools check check-unit check-integration check-nss modules-table check-asan check-tsan \
+.PHONY: all deps tests tools check check-unit check-integration check-nss check-valgrind modules-table check-asan check-tsan \
         check-docs check-operations check-page fuzz soak fuzzers fuzz-run fuzz-seeds coverage demo lint format \
         vectors man install deb check-package clean
 .SECONDARY:
@@ -280,6 +282,11 @@ demo: all $(BUILD)/tests/tools/relay
 NSS_SUITES := acquirers badpeer crash nss old_tmk reload rotation signin_keys store_swap
 check-nss: all $(INTEG) tools
 	@KL_TEST_MODULE=nss $(RUN_TESTS) $(addprefix $(BUILD)/tests/integration/test_,$(NSS_SUITES))
+
+# Suites that need no module and no daemon; VALGRIND_SUITES='weakness ...' takes others.
+VALGRIND_SUITES ?= uri alg suite err field62 breaker ini
+check-valgrind: $(addprefix $(BUILD)/tests/unit/test_,$(VALGRIND_SUITES))
+	@tests/valgrind.sh $(BUILD) $(VALGRIND_SUITES)
 
 modules-table: all tools
 	@tests/modules.sh $(BUILD) --update $(MODULES)
