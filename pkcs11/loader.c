@@ -445,6 +445,10 @@ static enum kl_rc bind_tmk(struct kl_loader *loader, const struct load *load,
 
     memcpy(key.cryptogram, out->cryptogram, sizeof(key.cryptogram));
     memcpy(key.kcv, out->kcv, sizeof(key.kcv));
+    if (!kl_stored_key_whole(&key)) { /* nobody could unwrap it again */
+        return kl_err_set(err, KL_ERR_HSM, "the token wrapped the TMK into %zu bytes",
+                          key.cryptogram_len);
+    }
     return kl_binding_compute(loader->session, loader->binding_key, &what, out->binding, err);
 }
 

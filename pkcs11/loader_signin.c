@@ -308,7 +308,11 @@ static enum kl_rc finish_key(struct kl_loader *loader, const struct sign_in *job
         stored->kcv_len = job->kcv_len;
         memcpy(fresh->wrapped.kcv, stored->kcv, job->kcv_len);
         fresh->wrapped.kcv_len = job->kcv_len;
-        rc = kl_binding_compute(loader->session, loader->binding_key, &what, stored->binding, err);
+        rc = kl_stored_key_whole(stored)
+                 ? kl_binding_compute(loader->session, loader->binding_key, &what, stored->binding,
+                                      err)
+                 : kl_err_set(err, KL_ERR_HSM, "the token wrapped a working key into %zu bytes",
+                              stored->cryptogram_len);
     }
     return rc;
 }
