@@ -13,12 +13,10 @@
 #include "conf/report.h"
 #include "daemon/ctl_audit_key.h"
 #include "daemon/ctl_hsm.h"
-#include "daemon/ctl_list.h"
 #include "daemon/ctl_terminal.h"
 #include "daemon/store.h"
 #include "pkcs11/auditkey.h"
 #include "pkcs11/keys.h"
-#include "pkcs11/labels.h"
 #include "proto/cert.h"
 
 #define RSA_BITS_DEFAULT 3072
@@ -466,6 +464,33 @@ static enum kl_rc key_show(struct kl_ctl *ctl, int argc, char **argv, struct kl_
 
 /* ---- key list ---- */
 
+enum kl_rc kl_ctl_list_keys(struct kl_ctl *ctl, kl_ctl_labels_fn read, kl_ctl_list_key_fn row,
+                            const int *widths, struct kl_err *err)
+{
+    struct kl_ctl_list list = {ctl->json, widths, 0};
+    struct kl_labels *labels = NULL;
+    struct kl_hsm *hsm = NULL;
+    enum kl_rc rc = kl_ctl_hsm_open(&ctl->config, 0, &hsm, err);
+
+    if (rc != KL_OK) {
+        return rc;
+    }
+    if (!(labels = calloc(1, sizeof(*labels)))) {
+        rc = kl_err_set(err, KL_ERR_MEMORY, "labels of the HSM's keys");
+    } else {
+        rc = read(kl_hsm_session(hsm), labels, err);
+    }
+    for (size_t i = 0; rc == KL_OK && i < labels->count; i++) {
+        rc = row(&ctl->config, kl_hsm_session(hsm), labels->label[i], &list, err);
+    }
+    if (rc == KL_OK) {
+        rc = kl_ctl_list_end(&list, err);
+    }
+    free(labels);
+    kl_hsm_free(hsm);
+    return rc;
+}
+
 /* One row for a work key; keys of other roles are passed over. */
 static enum kl_rc list_key(const struct kl_config *config, struct kl_session *session,
                            const char *label, struct kl_ctl_list *list, struct kl_err *err)
@@ -492,29 +517,9 @@ static enum kl_rc list_key(const struct kl_config *config, struct kl_session *se
 static enum kl_rc key_list(struct kl_ctl *ctl, int argc, char **argv, struct kl_err *err)
 {
     static const int widths[] = {24, 13, 9, 10, 64, 0};
-    struct kl_ctl_list list = {ctl->json, widths, 0};
-    struct kl_labels *labels = NULL;
-    struct kl_hsm *hsm = NULL;
-    enum kl_rc rc;
+    enum kl_rc rc = kl_options_parse(argc, argv, NULL, "", err);
 
-    if ((rc = kl_options_parse(argc, argv, NULL, "", err)) != KL_OK ||
-        (rc = kl_ctl_hsm_open(&ctl->config, 0, &hsm, err)) != KL_OK) {
-        return rc;
-    }
-    if (!(labels = calloc(1, sizeof(*labels)))) {
-        rc = kl_err_set(err, KL_ERR_MEMORY, "labels of the HSM's keys");
-    } else {
-        rc = kl_labels_read(kl_hsm_session(hsm), labels, err);
-    }
-    for (size_t i = 0; rc == KL_OK && i < labels->count; i++) {
-        rc = list_key(&ctl->config, kl_hsm_session(hsm), labels->label[i], &list, err);
-    }
-    if (rc == KL_OK) {
-        rc = kl_ctl_list_end(&list, err);
-    }
-    free(labels);
-    kl_hsm_free(hsm);
-    return rc;
+    return rc == KL_OK ? kl_ctl_list_keys(ctl, kl_labels_read, list_key, widths, err) : rc;
 }
 
 const struct kl_ctl_command kl_ctl_key_commands[] = {

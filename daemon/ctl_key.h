@@ -8,6 +8,8 @@
 
 #include "conf/report.h"
 #include "daemon/ctl.h"
+#include "daemon/ctl_list.h"
+#include "pkcs11/labels.h"
 #include "pkcs11/token.h"
 #include "proto/err.h"
 #include "proto/suite.h"
@@ -48,6 +50,16 @@ enum kl_rc kl_ctl_work_json(const struct kl_config *config, const char *label, e
 /* Adds these keys to the report of a work key that has been made. work is borrowed. */
 enum kl_rc kl_ctl_made_json(const struct kl_config *config, json_t *work,
                             const struct kl_ctl_made *made, struct kl_err *err) KL_MUST_CHECK;
+
+/* Lists keys in the HSM: a look at each label that `read` gives, and a row by `row`, which passes
+ * over keys of other roles. widths as in struct kl_ctl_list. */
+typedef enum kl_rc (*kl_ctl_labels_fn)(struct kl_session *session, struct kl_labels *out,
+                                       struct kl_err *err);
+typedef enum kl_rc (*kl_ctl_list_key_fn)(const struct kl_config *config, struct kl_session *session,
+                                         const char *label, struct kl_ctl_list *list,
+                                         struct kl_err *err);
+enum kl_rc kl_ctl_list_keys(struct kl_ctl *ctl, kl_ctl_labels_fn read, kl_ctl_list_key_fn row,
+                            const int *widths, struct kl_err *err) KL_MUST_CHECK;
 
 /* A command, in ctl_delete.c. */
 enum kl_rc kl_ctl_key_delete(struct kl_ctl *ctl, int argc, char **argv, struct kl_err *err);

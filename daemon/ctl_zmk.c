@@ -11,6 +11,7 @@
 #include "daemon/ctl.h"
 #include "daemon/ctl_components.h"
 #include "daemon/ctl_hsm.h"
+#include "daemon/ctl_key.h"
 #include "daemon/ctl_list.h"
 #include "daemon/ctl_terminal.h"
 #include "daemon/store.h"
@@ -140,8 +141,8 @@ static enum kl_rc zmk_import(struct kl_ctl *ctl, int argc, char **argv, struct k
 /* ---- zmk list ---- */
 
 /* One row for a zone key; other secret keys are passed over. */
-static enum kl_rc list_key(struct kl_session *session, const char *label, struct kl_ctl_list *list,
-                           struct kl_err *err)
+static enum kl_rc list_key(const struct kl_config *config, struct kl_session *session,
+                           const char *label, struct kl_ctl_list *list, struct kl_err *err)
 {
     char name[KL_KEY_NAME_TEXT];
     CK_OBJECT_HANDLE handle;
@@ -149,6 +150,7 @@ static enum kl_rc list_key(struct kl_session *session, const char *label, struct
     unsigned bits = 0;
     enum kl_rc rc = kl_zmk_find(session, use, label, &handle, &bits, err);
 
+    (void)config;
     if (rc == KL_ERR_KEY) {
         use = KL_ZMK_EXPORT;
         rc = kl_zmk_find(session, use, label, &handle, &bits, err);
@@ -164,29 +166,9 @@ static enum kl_rc list_key(struct kl_session *session, const char *label, struct
 static enum kl_rc zmk_list(struct kl_ctl *ctl, int argc, char **argv, struct kl_err *err)
 {
     static const int widths[] = {24, 6, 0};
-    struct kl_ctl_list list = {ctl->json, widths, 0};
-    struct kl_labels *labels = NULL;
-    struct kl_hsm *hsm = NULL;
-    enum kl_rc rc;
+    enum kl_rc rc = kl_options_parse(argc, argv, NULL, "", err);
 
-    if ((rc = kl_options_parse(argc, argv, NULL, "", err)) != KL_OK ||
-        (rc = kl_ctl_hsm_open(&ctl->config, 0, &hsm, err)) != KL_OK) {
-        return rc;
-    }
-    if (!(labels = calloc(1, sizeof(*labels)))) {
-        rc = kl_err_set(err, KL_ERR_MEMORY, "labels of the HSM's keys");
-    } else {
-        rc = kl_labels_secret(kl_hsm_session(hsm), labels, err);
-    }
-    for (size_t i = 0; rc == KL_OK && i < labels->count; i++) {
-        rc = list_key(kl_hsm_session(hsm), labels->label[i], &list, err);
-    }
-    if (rc == KL_OK) {
-        rc = kl_ctl_list_end(&list, err);
-    }
-    free(labels);
-    kl_hsm_free(hsm);
-    return rc;
+    return rc == KL_OK ? kl_ctl_list_keys(ctl, kl_labels_secret, list_key, widths, err) : rc;
 }
 
 const struct kl_ctl_command kl_ctl_zmk_commands[] = {
