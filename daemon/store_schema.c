@@ -408,7 +408,7 @@ static enum kl_rc make_copy(struct kl_store *store, int version, char out[PATH_M
                             struct kl_err *err)
 {
     time_t now = time(NULL);
-    char stamp[32], more[8] = "";
+    char stamp[32], more[16] = "";
     enum kl_rc rc = KL_ERR_EXISTS;
     struct tm tm;
 
