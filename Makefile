@@ -85,7 +85,7 @@ MAINS := daemon/keyloaderd.c daemon/keyloaderctl.c ca/acquire-ca.c terminal-sim/
 ROOMS := proto conf pkcs11 daemon ca terminal-sim
 BINS  := $(addprefix $(BUILD)/bin/,$(basename $(notdir $(wildcard $(MAINS)))))
 
-room_src = $(filter-out $(MAINS),$(wildcard $(1)/*.c))
+room_src = $(filter-out $(MAINS),$(wildcard $(1)/*.c $(1)/*/*.c))
 objs     = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 libs     = $(foreach r,$(1),$(BUILD)/lib/libkl-$(r).a)
 
@@ -107,7 +107,7 @@ TOOLS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(filter-out %_p11.c %_preload.c,
          $(patsubst tests/%.c,$(BUILD)/tests/%.so,$(wildcard tests/tools/*_p11.c tests/tools/*_preload.c))
 SUPPORT := $(call objs,$(wildcard tests/support/*.c))
 
-SOURCES := $(wildcard $(addsuffix /*.[ch],$(ROOMS)) tests/*/*.[ch])
+SOURCES := $(wildcard $(addsuffix /*.[ch],$(ROOMS)) $(addsuffix /*/*.[ch],$(ROOMS)) tests/*/*.[ch])
 SCRIPTS := $(wildcard .ci/run .ci/*.sh tests/*.sh tests/fuzz/*.sh conf/completion/*.bash conf/debian/*.sh conf/debian/*.postinst conf/debian/*.prerm conf/debian/*.postrm)
 
 .PHONY: all deps tests tools check check-unit check-integration check-nss check-valgrind modules-table check-asan check-tsan \
@@ -130,7 +130,7 @@ PAGE := $(BUILD)/gen/status_page.inc
 $(PAGE): conf/status.html
 	@mkdir -p $(@D)
 	$(Q)od -An -v -td1 $< | sed 's|  *\(-\{0,1\}[0-9][0-9]*\)|\1,|g' > $@
-$(BUILD)/obj/daemon/status_page.o $(BUILD)/lint/daemon/status_page.tidy: $(PAGE)
+$(BUILD)/obj/daemon/monitor/status_page.o $(BUILD)/lint/daemon/monitor/status_page.tidy: $(PAGE)
 
 # The scenarios of terminal-sim attack, as rows of a table.
 SCENARIOS := $(sort $(wildcard conf/scenarios/*.ini))
@@ -142,7 +142,7 @@ $(SCENARIO_TABLE): conf/scenarios $(SCENARIOS)
 	    sed 's|\\|\\\\|g; s|"|\\"|g; s|^|"|; s|$$|\\n"|' $$f; \
 	    echo "},"; \
 	done > $@
-$(BUILD)/obj/terminal-sim/scenarios.o $(BUILD)/lint/terminal-sim/scenarios.tidy: $(SCENARIO_TABLE)
+$(BUILD)/obj/terminal-sim/attack/scenarios.o $(BUILD)/lint/terminal-sim/attack/scenarios.tidy: $(SCENARIO_TABLE)
 
 define room_rule
 $(BUILD)/lib/libkl-$(1).a: $(call objs,$(call room_src,$(1)))

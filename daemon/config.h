@@ -11,8 +11,8 @@
 #include <stdio.h>
 
 #include "conf/ini.h"
-#include "daemon/allow.h"
-#include "daemon/process.h"
+#include "daemon/loader/allow.h"
+#include "daemon/process/process.h"
 #include "pkcs11/hsm.h"
 #include "proto/err.h"
 

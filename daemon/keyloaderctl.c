@@ -7,8 +7,8 @@
 
 #include "conf/cli.h"
 #include "conf/options.h"
-#include "daemon/ctl.h"
-#include "daemon/ctl_channel.h"
+#include "daemon/ctl/ctl.h"
+#include "daemon/ctl/ctl_channel.h"
 #include "proto/secret.h"
 
 #define PROGRAM "keyloaderctl"

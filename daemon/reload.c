@@ -10,7 +10,7 @@
 #include <time.h>
 
 #include "conf/log.h"
-#include "daemon/listener.h"
+#include "daemon/loader/listener.h"
 #include "proto/clock.h"
 
 #define DAY_S (24 * 60 * 60)

@@ -12,9 +12,9 @@
 #ifndef KL_DAEMON_RELOAD_H
 #define KL_DAEMON_RELOAD_H
 
-#include "daemon/job.h"
+#include "daemon/hsm/job.h"
 #include "daemon/service.h"
-#include "daemon/trust.h"
+#include "daemon/loader/trust.h"
 #include "proto/err.h"
 
 struct kl_reload;

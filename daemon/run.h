@@ -5,7 +5,7 @@
 
 #include "daemon/config.h"
 #include "daemon/service.h"
-#include "daemon/sockets.h"
+#include "daemon/process/sockets.h"
 #include "proto/err.h"
 
 /* Checks certificates against each other and the clock, opens the store, and does with the HSM what

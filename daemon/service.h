@@ -10,13 +10,13 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
-#include "daemon/alarm.h"
-#include "daemon/committer.h"
+#include "daemon/audit/alarm.h"
+#include "daemon/store/committer.h"
 #include "daemon/config.h"
-#include "daemon/life.h"
-#include "daemon/metrics.h"
-#include "daemon/pool.h"
-#include "daemon/trust.h"
+#include "daemon/life/life.h"
+#include "daemon/monitor/metrics.h"
+#include "daemon/hsm/pool.h"
+#include "daemon/loader/trust.h"
 
 struct kl_conn;
 struct kl_daemon;

@@ -6,7 +6,7 @@
 
 #include "proto/err.h"
 #include "proto/message.h"
-#include "terminal-sim/pinpad.h"
+#include "terminal-sim/pinpad/pinpad.h"
 
 /* Loaded for a key of that KCV (KL_KCV_LEN_MIN to _MAX bytes). */
 enum kl_rc kl_ack_loaded(struct kl_pinpad *pad, const uint8_t t2[KL_HASH_LEN], const uint8_t *kcv,

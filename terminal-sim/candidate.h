@@ -12,7 +12,7 @@
 
 #include "proto/err.h"
 #include "proto/message.h"
-#include "terminal-sim/pinpad.h"
+#include "terminal-sim/pinpad/pinpad.h"
 
 #define KL_CANDIDATES_MAX (KL_PINPAD_TMK_MAX - 1)
 

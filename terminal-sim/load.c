@@ -13,7 +13,7 @@
 #include "terminal-sim/ack.h"
 #include "terminal-sim/auth.h"
 #include "terminal-sim/judge.h"
-#include "terminal-sim/random.h"
+#include "terminal-sim/pinpad/random.h"
 #include "terminal-sim/refusal.h"
 #include "terminal-sim/suite.h"
 

@@ -18,7 +18,7 @@
 #include "proto/err.h"
 #include "proto/message.h"
 #include "terminal-sim/candidate.h"
-#include "terminal-sim/pinpad.h"
+#include "terminal-sim/pinpad/pinpad.h"
 
 struct kl_terminal_load_params { /* borrowed, with all it points to, until kl_terminal_load_free */
     const char *serial;

@@ -14,7 +14,7 @@
 
 #include "proto/err.h"
 #include "proto/message.h"
-#include "terminal-sim/pinpad.h"
+#include "terminal-sim/pinpad/pinpad.h"
 
 struct kl_signin_params { /* borrowed, with all it points to, until kl_signin_free */
     const char *serial;

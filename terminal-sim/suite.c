@@ -3,7 +3,7 @@
 #include "terminal-sim/suite.h"
 
 #include "proto/pubkey.h"
-#include "terminal-sim/random.h"
+#include "terminal-sim/pinpad/random.h"
 
 const struct kl_terminal_suite *kl_terminal_suite_of(unsigned id)
 {

@@ -14,7 +14,7 @@
 #include "proto/message.h"
 #include "proto/suite.h"
 #include "terminal-sim/auth.h"
-#include "terminal-sim/pinpad.h"
+#include "terminal-sim/pinpad/pinpad.h"
 
 struct kl_terminal_suite {
     enum kl_suite id;

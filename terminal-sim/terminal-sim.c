@@ -6,7 +6,7 @@
 #include "conf/cli.h"
 #include "conf/options.h"
 #include "proto/secret.h"
-#include "terminal-sim/cmd.h"
+#include "terminal-sim/cmd/cmd.h"
 
 #define PROGRAM "terminal-sim"
 

@@ -25,7 +25,7 @@
 
 #include "proto/err.h"
 #include "terminal-sim/candidate.h"
-#include "terminal-sim/pinpad.h"
+#include "terminal-sim/pinpad/pinpad.h"
 
 enum kl_pinpad_kind { KL_PINPAD_TOKEN, KL_PINPAD_MEMORY };
 extern const char *const kl_pinpad_kinds[]; /* by enum kl_pinpad_kind; ends with NULL */

@@ -90,8 +90,8 @@ compare() { # PROGRAM SECTION SOURCE...
     statuses_of_page < "$page" > "$scratch/statuses of its page"
 }
 
-for row in "keyloaderd 8 daemon/keyloaderd.c" "keyloaderctl 8 daemon/keyloaderctl.c daemon/ctl*.[ch]" \
-    "acquire-ca 1 ca/*.[ch]" "terminal-sim 1 terminal-sim/*.[ch]"; do
+for row in "keyloaderd 8 daemon/keyloaderd.c" "keyloaderctl 8 daemon/keyloaderctl.c daemon/ctl/*.[ch]" \
+    "acquire-ca 1 ca/*.[ch]" "terminal-sim 1 terminal-sim/*.[ch] terminal-sim/*/*.[ch]"; do
     read -r program section sources <<< "$row"
     page_name=$program.$section
     # shellcheck disable=SC2086 # patterns

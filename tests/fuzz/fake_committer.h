@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * In the place of the store thread (daemon/committer.c): units wait until the script has one done,
- * at once or not at all, on a store of this process whose transaction is undone at the end of each
- * input. One thread.
+ * In the place of the store thread (daemon/store/committer.c): units wait until the script has one
+ * done, at once or not at all, on a store of this process whose transaction is undone at the end of
+ * each input. One thread.
  */
 #ifndef KL_TESTS_FUZZ_FAKE_COMMITTER_H
 #define KL_TESTS_FUZZ_FAKE_COMMITTER_H
 
-#include "daemon/committer.h"
+#include "daemon/store/committer.h"
 
 /* The store of this process; begun by begin, as it was before once ended. */
 struct kl_store *fake_store_begin(void);

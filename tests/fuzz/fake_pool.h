@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * In the place of the HSM workers (daemon/pool.c): jobs wait until the script has a worker take and
- * answer them, in any order. What a good answer holds follows from the job's number, so that each
- * is another's.
+ * In the place of the HSM workers (daemon/hsm/pool.c): jobs wait until the script has a worker take
+ * and answer them, in any order. What a good answer holds follows from the job's number, so that
+ * each is another's.
  */
 #ifndef KL_TESTS_FUZZ_FAKE_POOL_H
 #define KL_TESTS_FUZZ_FAKE_POOL_H
 
-#include "daemon/pool.h"
+#include "daemon/hsm/pool.h"
 #include "tests/fuzz/input.h"
 
 #define FAKE_JOBS 32 /* of one input; then the pool is busy */

@@ -10,7 +10,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "daemon/audit_archive.h"
+#include "daemon/audit/audit_archive.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

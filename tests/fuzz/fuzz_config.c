@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "daemon/config.h"
-#include "daemon/monitor_where.h"
+#include "daemon/monitor/monitor_where.h"
 #include "pkcs11/uri.h"
 #include "proto/message.h"
 #include "tests/fuzz/input.h"

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * A peer of the control socket (daemon/control_peer.c, params.c, admin*.c): what it sends, as
- * lines, over a real store. The first byte says who it is. One response for each request, bounded;
- * an auditor changes nothing, and what takes two operators is not done by one.
+ * A peer of the control socket (daemon/control/control_peer.c, params.c, admin*.c): what it sends,
+ * as lines, over a real store. The first byte says who it is. One response for each request,
+ * bounded; an auditor changes nothing, and what takes two operators is not done by one.
  */
 #include <event2/event.h>
 #include <jansson.h>
@@ -13,8 +13,8 @@
 #include <unistd.h>
 
 #include "conf/log.h"
-#include "daemon/control_impl.h"
-#include "daemon/params.h"
+#include "daemon/control/control_impl.h"
+#include "daemon/control/params.h"
 #include "daemon/run.h"
 #include "tests/fuzz/fake_committer.h"
 #include "tests/fuzz/input.h"

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "daemon/csv.h"
+#include "daemon/ctl/csv.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -9,7 +9,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include "daemon/job.h"
+#include "daemon/hsm/job.h"
 #include "tests/fuzz/input.h"
 
 static int fds[2] = {-1, -1};

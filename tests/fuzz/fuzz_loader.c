@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The loader's side of loads and sign-ins as the network sees it (daemon/conn.c, handshake.c,
- * signin.c, step.c, life.c), over a real store and, in the place of the HSM workers, answers that
- * a script gives. The script plays several terminals at once, store thread, workers, timers and
- * disk. What must hold is in hear_* and at the end of the file.
+ * The loader's side of loads and sign-ins as the network sees it (daemon/loader/conn.c,
+ * handshake.c, signin.c, step.c, life.c), over a real store and, in the place of the HSM workers,
+ * answers that a script gives. The script plays several terminals at once, store thread, workers,
+ * timers and disk. What must hold is in hear_* and at the end of the file.
  */
 #include <event2/event.h>
 #include <openssl/pem.h>
@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 #include "conf/log.h"
-#include "daemon/conn_impl.h"
+#include "daemon/loader/conn_impl.h"
 #include "proto/frame.h"
 #include "proto/transcript.h"
 #include "tests/fuzz/fake_committer.h"

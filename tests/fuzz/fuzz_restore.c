@@ -11,8 +11,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "daemon/life.h"
-#include "daemon/store_restore.h"
+#include "daemon/life/life.h"
+#include "daemon/store/store_restore.h"
 #include "tests/fuzz/input.h"
 
 static void on_finding(enum kl_rc kind, const char *text, void *arg)

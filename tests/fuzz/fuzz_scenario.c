@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "terminal-sim/field.h"
-#include "terminal-sim/scenario.h"
+#include "terminal-sim/attack/field.h"
+#include "terminal-sim/attack/scenario.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

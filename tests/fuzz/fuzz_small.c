@@ -10,10 +10,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "daemon/allow.h"
-#include "daemon/monitor_http.h"
-#include "daemon/monitor_where.h"
-#include "daemon/trust.h"
+#include "daemon/loader/allow.h"
+#include "daemon/monitor/monitor_http.h"
+#include "daemon/monitor/monitor_where.h"
+#include "daemon/loader/trust.h"
 #include "pkcs11/component.h"
 #include "pkcs11/uri.h"
 #include "proto/field62.h"

@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #include "conf/certfile.h"
-#include "daemon/store.h"
+#include "daemon/store/store.h"
 #include "proto/cert.h"
 #include "proto/frame.h"
 #include "proto/message.h"

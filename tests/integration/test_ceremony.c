@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #include "conf/certfile.h"
-#include "daemon/store.h"
+#include "daemon/store/store.h"
 #include "proto/cert.h"
 #include "tests/support/ceremony.h"
 #include "tests/support/hsm.h"

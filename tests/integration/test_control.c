@@ -13,7 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "daemon/control.h"
+#include "daemon/control/control.h"
 #include "tests/support/control.h"
 #include "tests/support/lab.h"
 #include "tests/support/lab_keys.h"

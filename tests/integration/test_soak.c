@@ -18,7 +18,7 @@
 #include <unistd.h>
 
 #include "conf/cli.h"
-#include "daemon/store.h"
+#include "daemon/store/store.h"
 #include "proto/clock.h"
 #include "tests/support/fault.h"
 #include "tests/support/lab_trust.h"

@@ -15,7 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "daemon/handover_impl.h"
+#include "daemon/process/handover_impl.h"
 #include "tests/support/lab.h"
 #include "tests/support/lab_loads.h"
 #include "tests/support/peer.h"

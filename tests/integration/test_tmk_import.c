@@ -17,7 +17,7 @@
 
 #include "conf/report.h"
 #include "daemon/config.h"
-#include "daemon/store.h"
+#include "daemon/store/store.h"
 #include "pkcs11/binding.h"
 #include "pkcs11/keys.h"
 #include "proto/alg.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The rogue loader (terminal-sim/rogue.h) as the tests of a terminal use it: with keys made once,
- * for the terminal FAKE_SERIAL, and with failures that are the test's own (ck_abort_msg).
+ * The rogue loader (terminal-sim/attack/rogue.h) as the tests of a terminal use it: with keys made
+ * once, for the terminal FAKE_SERIAL, and with failures that are the test's own (ck_abort_msg).
  */
 #ifndef KL_TESTS_SUPPORT_FAKELOADER_H
 #define KL_TESTS_SUPPORT_FAKELOADER_H
@@ -11,7 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "terminal-sim/rogue.h"
+#include "terminal-sim/attack/rogue.h"
 
 #define FAKE_SERIAL "T-0001" /* of the terminal that the tests have */
 #define FAKE_DAY KL_ROGUE_DAY

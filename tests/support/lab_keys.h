@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "daemon/store.h"
+#include "daemon/store/store.h"
 #include "tests/support/lab.h"
 
 /* ---- Programs ---- */

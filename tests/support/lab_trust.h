@@ -11,7 +11,7 @@
 #include <openssl/x509.h>
 
 #include "proto/message.h"
-#include "terminal-sim/rogue.h"
+#include "terminal-sim/attack/rogue.h"
 #include "tests/support/lab.h"
 
 /* ---- CAs ---- */

@@ -5,7 +5,7 @@
 
 #include <check.h>
 
-#include "daemon/life.h"
+#include "daemon/life/life.h"
 
 #define NOW 1700000000
 #define LIFETIME 1000

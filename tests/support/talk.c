@@ -5,7 +5,7 @@
 #include <check.h>
 #include <string.h>
 
-#include "terminal-sim/working.h"
+#include "terminal-sim/pinpad/working.h"
 #include "tests/support/hsm.h"
 
 static const char message[] = "0200 a message of some length, and no whole block";

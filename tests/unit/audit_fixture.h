@@ -3,7 +3,7 @@
 #ifndef KL_TESTS_UNIT_AUDIT_FIXTURE_H
 #define KL_TESTS_UNIT_AUDIT_FIXTURE_H
 
-#include "daemon/audit_chain.h"
+#include "daemon/audit/audit_chain.h"
 #include "tests/unit/store_fixture.h"
 
 #define RECORDS 10 /* at most */

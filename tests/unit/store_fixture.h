@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "conf/cli.h"
-#include "daemon/store_sqlite.h"
+#include "daemon/store/store_sqlite.h"
 #include "tests/support/hsm.h"
 #include "tests/support/suite.h"
 

@@ -5,11 +5,11 @@
  */
 #include <jansson.h>
 
-#include "daemon/admin.h"
-#include "daemon/admin_request.h"
-#include "daemon/life.h"
-#include "daemon/params.h"
-#include "daemon/roles.h"
+#include "daemon/control/admin.h"
+#include "daemon/control/admin_request.h"
+#include "daemon/life/life.h"
+#include "daemon/control/params.h"
+#include "daemon/control/roles.h"
 #include "tests/unit/store_fixture.h"
 
 #define NOW 1000000

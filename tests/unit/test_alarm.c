@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* What peers can make us write: the budget, and which alarms it must never swallow. */
-#include "daemon/alarm.h"
-#include "daemon/quota.h"
+#include "daemon/audit/alarm.h"
+#include "daemon/loader/quota.h"
 #include "tests/unit/store_fixture.h"
 
 #define NOW 1700000000

@@ -5,7 +5,7 @@
 #include <netinet/in.h>
 #include <string.h>
 
-#include "daemon/allow.h"
+#include "daemon/loader/allow.h"
 #include "tests/support/suite.h"
 
 static struct kl_allow allow;

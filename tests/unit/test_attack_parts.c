@@ -9,9 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "terminal-sim/attack_impl.h"
-#include "terminal-sim/field.h"
-#include "terminal-sim/results.h"
+#include "terminal-sim/attack/attack_impl.h"
+#include "terminal-sim/attack/field.h"
+#include "terminal-sim/attack/results.h"
 #include "tests/support/messages.h"
 #include "tests/support/suite.h"
 

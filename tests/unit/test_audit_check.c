@@ -6,9 +6,9 @@
 #include <openssl/pem.h>
 #include <sys/stat.h>
 
-#include "daemon/audit_archive.h"
-#include "daemon/audit_check.h"
-#include "daemon/ctl.h"
+#include "daemon/audit/audit_archive.h"
+#include "daemon/audit/audit_check.h"
+#include "daemon/ctl/ctl.h"
 #include "proto/pubkey.h"
 #include "tests/unit/audit_fixture.h"
 

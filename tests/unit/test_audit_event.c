@@ -6,8 +6,8 @@
 #include <string.h>
 
 #include "conf/cli.h"
-#include "daemon/audit_chain.h"
-#include "daemon/audit_event.h"
+#include "daemon/audit/audit_chain.h"
+#include "daemon/audit/audit_event.h"
 #include "tests/support/suite.h"
 #include "tests/support/vectors.h"
 

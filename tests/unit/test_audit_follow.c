@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Who follows the trail notices that it was rewritten, however well, and does not move on. */
-#include "daemon/audit_follow.h"
+#include "daemon/audit/audit_follow.h"
 #include "tests/unit/audit_fixture.h"
 
 static struct kl_audit_place place;

@@ -3,7 +3,7 @@
 #include <check.h>
 #include <stdlib.h>
 
-#include "daemon/breaker.h"
+#include "daemon/hsm/breaker.h"
 #include "tests/support/suite.h"
 
 static struct kl_breaker breaker;

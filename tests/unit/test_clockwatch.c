@@ -2,7 +2,7 @@
 /* What looks like a clock that was set, and what does not. */
 #include <check.h>
 
-#include "daemon/clockwatch.h"
+#include "daemon/process/clockwatch.h"
 #include "tests/support/suite.h"
 
 #define START 1700000000000LL /* ms of the wall clock */

@@ -12,7 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "daemon/committer.h"
+#include "daemon/store/committer.h"
 #include "tests/support/hsm.h"
 #include "tests/support/proc.h"
 #include "tests/support/suite.h"

@@ -6,7 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "daemon/csv.h"
+#include "daemon/ctl/csv.h"
 #include "tests/support/suite.h"
 
 /* Records as "[a|b][c]", ended by "!LINE: message" at an error. */

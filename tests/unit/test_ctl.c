@@ -11,9 +11,9 @@
 
 #include "conf/cli.h"
 #include "conf/options.h"
-#include "daemon/ctl.h"
-#include "daemon/ctl_channel.h"
-#include "daemon/life.h"
+#include "daemon/ctl/ctl.h"
+#include "daemon/ctl/ctl_channel.h"
+#include "daemon/life/life.h"
 #include "tests/support/hsm.h"
 #include "tests/support/suite.h"
 #include "tests/support/vectors.h"

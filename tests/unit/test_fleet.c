@@ -7,12 +7,12 @@
 #include <string.h>
 
 #include "proto/secret.h"
-#include "terminal-sim/fleet_latency.h"
-#include "terminal-sim/fleet_options.h"
-#include "terminal-sim/fleet_plot.h"
-#include "terminal-sim/fleet_report.h"
-#include "terminal-sim/fleet_schedule.h"
-#include "terminal-sim/fleet_source.h"
+#include "terminal-sim/fleet/fleet_latency.h"
+#include "terminal-sim/fleet/fleet_options.h"
+#include "terminal-sim/fleet/fleet_plot.h"
+#include "terminal-sim/fleet/fleet_report.h"
+#include "terminal-sim/fleet/fleet_schedule.h"
+#include "terminal-sim/fleet/fleet_source.h"
 #include "tests/support/suite.h"
 
 static struct kl_err err;

@@ -7,7 +7,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "daemon/job.h"
+#include "daemon/hsm/job.h"
 #include "tests/support/suite.h"
 
 static int fds[2];

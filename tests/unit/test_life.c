@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "daemon/life.h"
+#include "daemon/life/life.h"
 #include "tests/support/life.h"
 #include "tests/support/suite.h"
 

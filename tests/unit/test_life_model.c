@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "daemon/life.h"
+#include "daemon/life/life.h"
 #include "tests/support/life.h"
 #include "tests/support/suite.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* What a restored store forgets, and what it must not do again. */
-#include "daemon/life_restore.h"
+#include "daemon/life/life_restore.h"
 
 #include <check.h>
 #include <stdio.h>

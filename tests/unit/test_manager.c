@@ -8,7 +8,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "daemon/manager.h"
+#include "daemon/process/manager.h"
 #include "proto/clock.h"
 #include "tests/support/hsm.h"
 #include "tests/support/suite.h"

@@ -3,7 +3,7 @@
 #include <math.h>
 #include <sqlite3.h>
 
-#include "daemon/metrics.h"
+#include "daemon/monitor/metrics.h"
 #include "tests/unit/store_fixture.h"
 
 /* ---- Histograms ---- */

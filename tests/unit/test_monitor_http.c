@@ -11,9 +11,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "daemon/histogram.h"
-#include "daemon/monitor_http.h"
-#include "daemon/monitor_where.h"
+#include "daemon/monitor/histogram.h"
+#include "daemon/monitor/monitor_http.h"
+#include "daemon/monitor/monitor_where.h"
 #include "proto/clock.h"
 #include "tests/support/http.h"
 #include "tests/support/proc.h"

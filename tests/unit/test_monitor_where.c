@@ -9,9 +9,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "daemon/monitor_http.h"
-#include "daemon/monitor_where.h"
-#include "daemon/status_page.h"
+#include "daemon/monitor/monitor_http.h"
+#include "daemon/monitor/monitor_where.h"
+#include "daemon/monitor/status_page.h"
 #include "tests/support/hsm.h"
 #include "tests/support/suite.h"
 

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "terminal-sim/signin.h"
-#include "terminal-sim/working.h"
+#include "terminal-sim/pinpad/working.h"
 #include "tests/support/bench.h"
 #include "tests/support/hsm.h"
 #include "tests/support/suite.h"

@@ -14,7 +14,7 @@
 #include "conf/cli.h"
 #include "pkcs11/pin.h"
 #include "pkcs11/token.h"
-#include "terminal-sim/pinpad.h"
+#include "terminal-sim/pinpad/pinpad.h"
 #include "tests/support/hsm.h"
 #include "tests/support/objects.h"
 #include "tests/support/suite.h"

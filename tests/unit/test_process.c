@@ -10,7 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "daemon/process.h"
+#include "daemon/process/process.h"
 #include "tests/support/hsm.h"
 #include "tests/support/suite.h"
 

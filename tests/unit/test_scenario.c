@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "terminal-sim/scenario.h"
+#include "terminal-sim/attack/scenario.h"
 #include "tests/support/suite.h"
 
 static struct kl_scenario scenario;

@@ -6,7 +6,7 @@
 #include <check.h>
 #include <string.h>
 
-#include "terminal-sim/working.h"
+#include "terminal-sim/pinpad/working.h"
 #include "tests/support/hsm.h"
 #include "tests/support/suite.h"
 #include "tests/support/talk.h"

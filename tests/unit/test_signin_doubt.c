@@ -14,8 +14,8 @@
 #include <unistd.h>
 
 #include "conf/cli.h"
-#include "terminal-sim/cmd.h"
-#include "terminal-sim/working.h"
+#include "terminal-sim/cmd/cmd.h"
+#include "terminal-sim/pinpad/working.h"
 #include "tests/support/hsm.h"
 #include "tests/support/suite.h"
 #include "tests/support/talk.h"

@@ -3,7 +3,7 @@
  * Storage keys by generation: who may use a store under which key, its cryptograms row by row, and
  * a rotation that is begun, cut off, gone on with and ended. The cryptograms here are none.
  */
-#include "daemon/store_wrap.h"
+#include "daemon/store/store_wrap.h"
 
 #include "tests/unit/store_fixture.h"
 

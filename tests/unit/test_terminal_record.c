@@ -10,8 +10,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "terminal-sim/cmd.h"
-#include "terminal-sim/pinpad_backend.h"
+#include "terminal-sim/cmd/cmd.h"
+#include "terminal-sim/pinpad/pinpad_backend.h"
 #include "tests/support/bench.h"
 #include "tests/support/objects.h"
 #include "tests/support/suite.h"

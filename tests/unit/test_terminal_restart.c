@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #include "conf/cli.h"
-#include "terminal-sim/pinpad_backend.h"
+#include "terminal-sim/pinpad/pinpad_backend.h"
 #include "tests/support/bench.h"
 #include "tests/support/objects.h"
 #include "tests/support/suite.h"

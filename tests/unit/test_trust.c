@@ -10,7 +10,7 @@
 
 #include "conf/cli.h"
 #include "conf/log.h"
-#include "daemon/trust.h"
+#include "daemon/loader/trust.h"
 #include "tests/support/hsm.h"
 #include "tests/support/pki.h"
 #include "tests/support/suite.h"

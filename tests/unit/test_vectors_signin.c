@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "terminal-sim/ack.h"
-#include "terminal-sim/pinpad.h"
+#include "terminal-sim/pinpad/pinpad.h"
 #include "tests/support/suite.h"
 #include "tests/support/vectors.h"
 

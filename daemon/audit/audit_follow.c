@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "daemon/audit/audit_follow.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+struct follower {
+    struct kl_audit_place seen;
+    uint64_t left; /* records that may still be taken */
+    int at_start;  /* 1: the next record must be `seen` itself */
+};
+
+static enum kl_rc differs(uint64_t id, struct kl_err *err)
+{
+    return kl_err_set(err, KL_ERR_VERIFY,
+                      "record %" PRIu64 " of the audit trail is not the one that was seen before:"
+                      " the store has been rewritten or put back; run keyloaderctl audit verify",
+                      id);
+}
+
+static enum kl_rc take_record(const struct kl_audit *record, void *arg, struct kl_err *err)
+{
+    struct follower *f = arg;
+    uint8_t hash[KL_HASH_LEN];
+    enum kl_rc rc;
+
+    if (f->at_start) {
+        f->at_start = 0;
+        return record->id == f->seen.id && memcmp(record->hash, f->seen.hash, KL_HASH_LEN) == 0
+                   ? KL_OK
+                   : differs(f->seen.id, err);
+    }
+    if (f->left == 0) {
+        return kl_err_set(err, KL_ERR_BUSY, "enough for one look");
+    }
+    if ((rc = kl_audit_hash(f->seen.hash, record, hash, err)) != KL_OK) {
+        return rc;
+    }
+    if (record->id != f->seen.id + 1 || memcmp(record->hash, hash, KL_HASH_LEN) != 0) {
+        return kl_err_set(err, KL_ERR_VERIFY,
+                          "record %" PRIu64 " of the audit trail does not follow record %" PRIu64
+                          ": run keyloaderctl audit verify",
+                          record->id, f->seen.id);
+    }
+    f->seen.id = record->id;
+    memcpy(f->seen.hash, hash, KL_HASH_LEN);
+    f->left--;
+    return KL_OK;
+}
+
+static enum kl_rc pass_checkpoint(const struct kl_checkpoint *checkpoint, void *arg,
+                                  struct kl_err *err)
+{
+    (void)checkpoint;
+    (void)arg;
+    (void)err;
+    return KL_OK;
+}
+
+static enum kl_rc take_damaged(const char *table, uint64_t id, void *arg, struct kl_err *err)
+{
+    (void)arg;
+    return kl_err_set(err, KL_ERR_VERIFY,
+                      "row %" PRIu64 " of table %s is damaged: run keyloaderctl audit verify", id,
+                      table);
+}
+
+enum kl_rc kl_audit_follow_begin(struct kl_store *store, struct kl_audit_place *place,
+                                 struct kl_err *err)
+{
+    struct kl_checkpoint checkpoint;
+    struct kl_audit_state state;
+    struct kl_err none = KL_ERR_INIT;
+    enum kl_rc rc = kl_store_checkpoint_last(store, 0, &checkpoint, &none);
+
+    if (rc == KL_OK) {
+        place->id = checkpoint.id;
+        memcpy(place->hash, checkpoint.hash, KL_HASH_LEN);
+        return KL_OK;
+    }
+    if (rc != KL_ERR_NOT_FOUND) {
+        *err = none;
+        return rc;
+    }
+    if ((rc = kl_store_audit_state(store, &state, err)) == KL_OK) {
+        place->id = state.archived_to;
+        memcpy(place->hash, state.archived_hash, KL_HASH_LEN);
+    }
+    return rc;
+}
+
+enum kl_rc kl_audit_follow(struct kl_store *store, struct kl_audit_place *place, uint64_t most,
+                           struct kl_err *err)
+{
+    struct follower f = {.seen = *place, .left = most};
+    const struct kl_audit_walk walk = {take_record, pass_checkpoint, take_damaged, &f};
+    struct kl_audit_state state;
+    enum kl_rc rc = kl_store_audit_state(store, &state, err);
+
+    if (rc != KL_OK) {
+        return rc;
+    }
+    if (place->id == state.archived_to) { /* what follows is in the store, it itself is not */
+        if (memcmp(place->hash, state.archived_hash, KL_HASH_LEN) != 0) {
+            return differs(place->id, err);
+        }
+    } else {
+        f.at_start = 1;
+    }
+    rc = kl_store_audit_walk(store, place->id - (f.at_start ? 1 : 0), &walk, err);
+    if (rc == KL_ERR_BUSY && f.left == 0) {
+        rc = KL_OK;
+    }
+    if (rc == KL_OK && f.at_start) {
+        rc = differs(place->id, err); /* it is not there at all */
+    }
+    if (rc == KL_OK) {
+        *place = f.seen;
+    }
+    return rc;
+}

@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* A run as one page of HTML: tables, and plots in SVG. No script, and nothing from elsewhere. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "terminal-sim/fleet/fleet_plot.h"
+#include "terminal-sim/fleet/fleet_report.h"
+
+static const char head[] =
+    "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n"
+    "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src "
+    "'unsafe-inline'\">\n"
+    "<title>terminal-sim fleet</title>\n<style>\n"
+    ":root{color-scheme:light dark;--line:#8886}\n"
+    "body{font:15px/1.45 system-ui,sans-serif;max-width:60em;margin:2em auto;padding:0 1em}\n"
+    "table{border-collapse:collapse;margin:.5em 0 1.5em}\n"
+    "td,th{padding:.2em .8em;border-bottom:1px solid var(--line);text-align:left}\n"
+    "td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}\n"
+    ".as-expected{color:#18794e}.failed{color:#c0362c}\n"
+    "svg{width:100%;height:auto;display:block;margin:.3em 0 1.5em}\n"
+    "svg text{font:11px system-ui,sans-serif;fill:currentColor}\n"
+    "svg .grid{stroke:var(--line);stroke-width:1}\n"
+    "svg polyline{fill:none;stroke-width:1.6}\n"
+    ".c0{stroke:#2f6fd0}.c1{stroke:#d9822b}.c2{stroke:#b3261e}\n"
+    "svg text.c0{fill:#2f6fd0;stroke:none}svg text.c1{fill:#d9822b;stroke:none}\n"
+    "svg text.c2{fill:#b3261e;stroke:none}\n"
+    "</style></head><body>\n";
+
+/* ---- What the report has ---- */
+
+static const char *text_of(const json_t *object, const char *name)
+{
+    const char *text = json_string_value(json_object_get(object, name));
+
+    return text ? text : "";
+}
+
+static double number_of(const json_t *object, const char *name)
+{
+    return json_number_value(json_object_get(object, name));
+}
+
+/* A value as a cell. */
+static void cell(FILE *out, const json_t *value)
+{
+    if (json_is_integer(value)) {
+        fprintf(out, "<td class=\"n\">%" JSON_INTEGER_FORMAT "</td>", json_integer_value(value));
+    } else if (json_is_real(value)) {
+        fprintf(out, "<td class=\"n\">%.2f</td>", json_real_value(value));
+    } else if (json_is_boolean(value)) {
+        fprintf(out, "<td>%s</td>", json_is_true(value) ? "yes" : "no");
+    } else {
+        fputs("<td>", out);
+        kl_html_text(json_is_string(value) ? json_string_value(value) : "", out);
+        fputs("</td>", out);
+    }
+}
+
+/* Name and value, of all members that are no objects or lists. */
+static void facts(FILE *out, const char *title, const json_t *object)
+{
+    const char *name;
+    json_t *value;
+
+    fprintf(out, "<h2>%s</h2>\n<table>\n", title);
+    json_object_foreach((json_t *)object, name, value)
+    {
+        if (json_is_object(value) || json_is_array(value)) {
+            continue;
+        }
+        fputs("<tr><th>", out);
+        kl_html_text(name, out);
+        fputs("</th>", out);
+        cell(out, value);
+        fputs("</tr>\n", out);
+    }
+    fputs("</table>\n", out);
+}
+
+/* A row for each member of `object` that is itself an object, a column for each of theirs. */
+static void rows(FILE *out, const char *first, const json_t *object)
+{
+    const char *name, *column;
+    json_t *row, *value;
+    int heading = 0;
+
+    json_object_foreach((json_t *)object, name, row)
+    {
+        if (!heading) {
+            fprintf(out, "<table>\n<tr><th>%s</th>", first);
+            json_object_foreach(row, column, value)
+            {
+                fprintf(out, "<th%s>", json_is_number(value) ? " class=\"n\"" : "");
+                kl_html_text(column, out);
+                fputs("</th>", out);
+            }
+            fputs("</tr>\n", out);
+            heading = 1;
+        }
+        fputs("<tr><th>", out);
+        kl_html_text(name, out);
+        fputs("</th>", out);
+        json_object_foreach(row, column, value)
+        {
+            cell(out, value);
+        }
+        fputs("</tr>\n", out);
+    }
+    fputs(heading ? "</table>\n" : "<p>none</p>\n", out);
+}
+
+/* ---- Plots ---- */
+
+static double *column_of(const json_t *series, const char *name, size_t *count)
+{
+    const json_t *list = json_object_get(series, name);
+    double *values;
+
+    *count = json_array_size(list);
+    values = calloc(*count + 1, sizeof(*values));
+    for (size_t i = 0; values && i < *count; i++) {
+        values[i] = json_number_value(json_array_get(list, i));
+    }
+    return values;
+}
+
+struct column {
+    const char *name, *label;
+};
+
+/* How long the i-th of n points lasted: the last one may have been cut short. */
+static double length_of(const json_t *report, size_t i, size_t n)
+{
+    double each = number_of(json_object_get(report, "series"), "seconds-each");
+    double left = number_of(report, "seconds") - (double)i * each;
+
+    return i + 1 == n && left > 0 && left < each ? left : each;
+}
+
+/* Columns of the series over time. divide: by the seconds of each point. */
+static void over_time(FILE *out, const json_t *report, const char *title,
+                      const struct column *columns, size_t count, int divide, int log_y)
+{
+    const json_t *series = json_object_get(report, "series");
+    double each = number_of(series, "seconds-each"), *x, *y[KL_PLOT_LINES_MAX] = {NULL};
+    struct kl_plot plot = {.title = title, .x_label = "seconds", .log_y = log_y};
+    int whole = 1;
+    size_t n = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        y[i] = column_of(series, columns[i].name, &n);
+        whole &= y[i] != NULL;
+        for (size_t k = 0; divide && y[i] && k < n; k++) {
+            y[i][k] /= length_of(report, k, n);
+        }
+        plot.line[plot.lines++] = (struct kl_plot_line){columns[i].label, y[i]};
+    }
+    x = calloc(n + 1, sizeof(*x));
+    for (size_t i = 0; x && i < n; i++) {
+        x[i] = (double)i * each + length_of(report, i, n);
+    }
+    if (x && whole) {
+        plot.x = x;
+        plot.points = n;
+        kl_plot(&plot, out);
+    }
+    free(x);
+    for (size_t i = 0; i < count; i++) {
+        free(y[i]);
+    }
+}
+
+/* Times against shares, of which each mark is ten times closer to all than the last one. */
+static void distribution(FILE *out, const json_t *report)
+{
+    const json_t *list = json_object_get(report, "distribution");
+    size_t n = json_array_size(list);
+    double *x = calloc(n + 1, sizeof(*x)), *y = calloc(n + 1, sizeof(*y));
+    struct kl_plot plot = {.title = "Load times by percentile, ms",
+                           .x_label = "nines: 1 = 90 %, 2 = 99 %, 3 = 99.9 %",
+                           .log_y = 1,
+                           .x = x,
+                           .points = n,
+                           .lines = 1,
+                           .line = {{"ms", y}}};
+
+    for (size_t i = 0; x && y && i < n; i++) {
+        const json_t *pair = json_array_get(list, i);
+
+        x[i] = -log10(1 - json_number_value(json_array_get(pair, 0)));
+        y[i] = json_number_value(json_array_get(pair, 1));
+    }
+    if (x && y) {
+        kl_plot(&plot, out);
+    }
+    free(x);
+    free(y);
+}
+
+/* ---- The page ---- */
+
+static void latencies(FILE *out, const json_t *report)
+{
+    static const struct column names[] = {{"load-ms", "load"},
+                                          {"load-last-attempt-ms", "its last attempt"},
+                                          {"sign-in-ms", "sign-in"},
+                                          {"start-lag-ms", "late starts"}};
+    json_t *table = json_object();
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        json_object_set(table, names[i].label, json_object_get(report, names[i].name));
+    }
+    json_object_update(table, json_object_get(report, "load-steps-ms"));
+    fputs("<h2>Times, ms</h2>\n<p>Measured from ", out);
+    kl_html_text(text_of(report, "times-measured-from"), out);
+    fputs(".</p>\n", out);
+    rows(out, "of", table);
+    json_decref(table);
+}
+
+void kl_fleet_html(const json_t *report, FILE *out)
+{
+    static const struct column rates[] = {{"good", "good"}, {"failed", "failed"}},
+                               times[] = {{"p50-ms", "p50"}, {"p99-ms", "p99"}, {"max-ms", "max"}},
+                               open[] = {{"open", "connections"}};
+    const char *verdict = text_of(report, "verdict");
+    int good = strcmp(verdict, "as-expected") == 0;
+
+    fputs(head, out);
+    fprintf(out, "<h1>Fleet run: <span class=\"%s\">%s</span></h1>\n<p>",
+            good ? "as-expected" : "failed", good ? "as expected" : "failed");
+    kl_html_text(text_of(json_object_get(report, "settings"), "loader"), out);
+    fputs(", ", out);
+    kl_html_text(text_of(report, "started"), out);
+    fputs("</p>\n", out);
+    over_time(out, report, "Loads and sign-ins a second", rates, 2, 1, 0);
+    over_time(out, report, "Load times, ms", times, 3, 0, 1);
+    over_time(out, report, "Connections at once", open, 1, 0, 0);
+    distribution(out, report);
+    latencies(out, report);
+    fputs("<h2>Failures</h2>\n", out);
+    rows(out, "kind", json_object_get(report, "errors"));
+    facts(out, "Loads", json_object_get(report, "loads"));
+    facts(out, "Sign-ins", json_object_get(report, "sign-ins"));
+    facts(out, "Idle connections", json_object_get(report, "idle-connections"));
+    facts(out, "Run", report);
+    facts(out, "Settings", json_object_get(report, "settings"));
+    fputs("</body></html>\n", out);
+}

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The command line of `terminal-sim fleet`. */
+#ifndef KL_TERMINAL_SIM_FLEET_OPTIONS_H
+#define KL_TERMINAL_SIM_FLEET_OPTIONS_H
+
+#include <stdint.h>
+
+#include "proto/err.h"
+#include "terminal-sim/fleet/fleet.h"
+
+struct kl_fleet_request {          /* strings are borrowed from argv */
+    struct kl_fleet_config config; /* with roots; wiped by kl_fleet_request_wipe */
+    const char *csv;               /* --write-csv: nothing else is done */
+    const char *html, *kcv;
+    int json;
+    uint32_t allowed; /* bit of each enum kl_fleet_kind whose failures are as expected */
+    uint64_t max_errors;
+};
+
+/* KL_ERR_USAGE, or what is wrong with the roots. */
+enum kl_rc kl_fleet_request_parse(int argc, char **argv, struct kl_fleet_request *out,
+                                  struct kl_err *err) KL_MUST_CHECK;
+void kl_fleet_request_wipe(struct kl_fleet_request *request);
+
+/* Microseconds: a whole number and us, ms, s, m or h, at most a day. KL_ERR_INPUT. */
+enum kl_rc kl_fleet_parse_time(const char *text, int64_t *us, struct kl_err *err) KL_MUST_CHECK;
+
+/* A second's arrivals: up to three decimals, 0.001 to 100000. KL_ERR_INPUT. */
+enum kl_rc kl_fleet_parse_rate(const char *text, double *rate, struct kl_err *err) KL_MUST_CHECK;
+
+#endif

@@ -1,8 +1,0 @@
-/* SPDX-License-Identifier: BSD-2-Clause */
-/* conf/scenarios/ as it is built in; the build makes scenarios.inc of the files. */
-#include "terminal-sim/scenario.h"
-
-const struct kl_scenario_text kl_scenarios[] = {
-#include "scenarios.inc"
-};
-const size_t kl_scenario_count = sizeof(kl_scenarios) / sizeof(kl_scenarios[0]);
