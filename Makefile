@@ -6,6 +6,7 @@
 #   make check              unit, integration and document tests; also check-unit, check-integration
 #   make check-asan         the same under AddressSanitizer and UBSan; check-tsan: ThreadSanitizer
 #   make crash-matrix KILLS=n   n kills at random instants under load (SEED=s: those of that seed)
+#   make soak SOAK_SECONDS=n   mixed load, attacks, outages, restarts; samples in build/soak.csv
 #   make crash-points       every way to die at every commit and every write, one after the other
 #   make fuzz FUZZ_SECONDS=n   every fuzz target for n seconds, FUZZ_JOBS (1) at a time; docs/fuzzing.md
 #   make fuzz-seeds         more seeds for them, from real sessions
