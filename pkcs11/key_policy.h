@@ -80,8 +80,9 @@ enum kl_rc kl_key_check_mechanisms(struct kl_session *session, CK_OBJECT_HANDLE 
 /* Adds them to a template. */
 void kl_mechanisms_add(const struct kl_mechanisms *mechanisms, struct kl_tmpl *tmpl);
 
-/* 1 if a token has just said that it does not know an attribute, and the template can be tried once
- * more without CKA_ALLOWED_MECHANISMS. There is no doing without CKA_UNWRAP_TEMPLATE. */
-int kl_mechanisms_drop(CK_RV rv, struct kl_tmpl *tmpl);
+/* 1 if a token has just said that it does not know an attribute, or says CKR_GENERAL_ERROR to any
+ * token object that has it, and the template can be tried once more without CKA_ALLOWED_MECHANISMS.
+ * There is no doing without CKA_UNWRAP_TEMPLATE. */
+int kl_mechanisms_drop(struct kl_session *session, CK_RV rv, struct kl_tmpl *tmpl);
 
 #endif

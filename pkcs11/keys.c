@@ -44,7 +44,7 @@ static CK_RV generate_pair(struct kl_session *session, enum kl_key_type type,
         rv = kl_session_functions(session)->C_GenerateKeyPair(
             kl_session_handle(session), &mechanism, (CK_ATTRIBUTE *)public->attrs, public->count,
             private->attrs, private->count, &handles[0], &handles[1]);
-    } while (kl_mechanisms_drop(rv, private));
+    } while (kl_mechanisms_drop(session, rv, private));
     return rv;
 }
 

@@ -305,7 +305,7 @@ static enum kl_rc create(struct kl_session *session, struct kl_tmpl *tmpl, const
     do {
         rv = kl_session_functions(session)->C_CreateObject(kl_session_handle(session), tmpl->attrs,
                                                            tmpl->count, handle);
-    } while (kl_mechanisms_drop(rv, tmpl));
+    } while (kl_mechanisms_drop(session, rv, tmpl));
     return rv == CKR_OK ? KL_OK
                         : kl_rv_err(err, rv, "C_CreateObject", "%s cannot be imported", what);
 }

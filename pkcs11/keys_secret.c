@@ -122,7 +122,7 @@ static enum kl_rc generate_store_key(struct kl_session *session, const struct st
     do {
         rv = kl_session_functions(session)->C_GenerateKey(kl_session_handle(session), &mechanism,
                                                           tmpl.attrs, tmpl.count, &handle);
-    } while (kl_mechanisms_drop(rv, &tmpl));
+    } while (kl_mechanisms_drop(session, rv, &tmpl));
     if (rv != CKR_OK) {
         return kl_rv_err(err, rv, "C_GenerateKey", "%s \"%s\" cannot be generated", key->name,
                          label);
@@ -206,7 +206,7 @@ enum kl_rc kl_zmk_create(struct kl_session *session, enum kl_zmk_use use, const 
     do {
         rv = kl_session_functions(session)->C_CreateObject(kl_session_handle(session), tmpl.attrs,
                                                            tmpl.count, &handle);
-    } while (kl_mechanisms_drop(rv, &tmpl));
+    } while (kl_mechanisms_drop(session, rv, &tmpl));
     if (rv != CKR_OK) {
         return kl_rv_err(err, rv, "C_CreateObject", "zone key \"%s\" cannot be made", label);
     }

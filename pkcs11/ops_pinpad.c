@@ -63,30 +63,6 @@ static int drop_copyable(CK_RV rv, struct kl_tmpl *tmpl)
            kl_tmpl_drop(tmpl, CKA_COPYABLE);
 }
 
-/* ---- Keys from outside ---- */
-
-enum kl_rc kl_pad_import(struct kl_session *session, const struct kl_pad_key *key,
-                         const uint8_t *value, CK_OBJECT_HANDLE *out, struct kl_err *err)
-{
-    const struct kl_alg_info *info = kl_alg_info(key->alg);
-    struct kl_tmpl tmpl;
-    CK_RV rv;
-
-    if (!info) {
-        return kl_err_set(err, KL_ERR_INTERNAL, "a key of unknown algorithm %d", key->alg);
-    }
-    fill(&tmpl, info, key);
-    kl_tmpl_bytes(&tmpl, CKA_VALUE, value, info->key_len);
-    kl_tmpl_seal(&tmpl);
-    do {
-        rv = kl_session_functions(session)->C_CreateObject(kl_session_handle(session), tmpl.attrs,
-                                                           tmpl.count, out);
-    } while (drop_copyable(rv, &tmpl));
-    return rv == CKR_OK
-               ? KL_OK
-               : kl_rv_err(err, rv, "C_CreateObject", "the key cannot be put into the PIN pad");
-}
-
 /* Whether that is so, seen without a peer's bytes: what those have caused is not tried again. */
 static int lacks_copyable(struct kl_session *session)
 {
@@ -108,6 +84,30 @@ static int lacks_copyable(struct kl_session *session)
     }
     kl_op_destroy(session, &handle);
     return lacks && rv == CKR_OK;
+}
+
+/* ---- Keys from outside ---- */
+
+enum kl_rc kl_pad_import(struct kl_session *session, const struct kl_pad_key *key,
+                         const uint8_t *value, CK_OBJECT_HANDLE *out, struct kl_err *err)
+{
+    const struct kl_alg_info *info = kl_alg_info(key->alg);
+    struct kl_tmpl tmpl;
+    CK_RV rv;
+
+    if (!info) {
+        return kl_err_set(err, KL_ERR_INTERNAL, "a key of unknown algorithm %d", key->alg);
+    }
+    fill(&tmpl, info, key);
+    kl_tmpl_bytes(&tmpl, CKA_VALUE, value, info->key_len);
+    kl_tmpl_seal(&tmpl);
+    do {
+        rv = kl_session_functions(session)->C_CreateObject(kl_session_handle(session), tmpl.attrs,
+                                                           tmpl.count, out);
+    } while (key->label && drop_copyable(rv, &tmpl) && lacks_copyable(session));
+    return rv == CKR_OK
+               ? KL_OK
+               : kl_rv_err(err, rv, "C_CreateObject", "the key cannot be put into the PIN pad");
 }
 
 static enum kl_rc unwrap(struct kl_session *session, CK_MECHANISM_TYPE type, const char *op,
