@@ -82,12 +82,13 @@ START_TEST(test_full_queue_is_busy_at_once)
 {
     enum { LOADS = 4 };
     struct proc loads[LOADS];
-    char serial[] = "T0";
+    char serial[] = "T0", patience[16];
     int busy = 0;
 
     begin("queue", "1");
     lab_set(&lab, "limits", "queue", "1");
-    lab_set(&lab, "hsm", "job-timeout", "8s");
+    snprintf(patience, sizeof patience, "%ds", proc_seconds(8));
+    lab_set(&lab, "hsm", "job-timeout", patience); /* longer than the worker stands still */
     lab_start(&lab);
     for (int i = 0; i < LOADS; i++) {
         serial[1] = (char)('1' + i);
