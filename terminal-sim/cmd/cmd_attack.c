@@ -284,7 +284,8 @@ static enum kl_rc add_row(json_t *list, int as_json, const char *name, const cha
                : kl_err_set(err, KL_ERR_MEMORY, "the list of attacks");
 }
 
-static enum kl_rc list(int as_json, struct kl_err *err)
+/* with_flood: also the attack that is no scenario. */
+static enum kl_rc list(int as_json, int with_flood, struct kl_err *err)
 {
     struct kl_scenario *s = calloc(1, sizeof(*s));
     char expects[KL_SC_TEXT_MAX];
@@ -303,7 +304,7 @@ static enum kl_rc list(int as_json, struct kl_err *err)
                          s->tries, expects, err);
         }
     }
-    if (!rc) {
+    if (!rc && with_flood) {
         rc = add_row(rows, as_json, KL_FLOOD_NAME, "loader", "a loader", KL_FLOOD_TRIES,
                      KL_FLOOD_EXPECTS, err);
     }
@@ -389,7 +390,7 @@ enum kl_rc kl_terminal_cmd_attack(int argc, char **argv, int *status, struct kl_
         rc = parse(argc, argv, 1, request->list || request->all ? "" : "NAME...", request, err);
     }
     if (!rc && request->list) {
-        return list(request->json, err);
+        return list(request->json, 1, err);
     }
     if (!rc && !request->serve) {
         rc = check_names(argv + optind, err);
@@ -500,7 +501,7 @@ enum kl_rc kl_terminal_cmd_scenario(int argc, char **argv, int *status, struct k
         if (!rc) {
             rc = kl_options_parse(argc - 1, argv + 1, NULL, "", err);
         }
-        return rc ? rc : list(json, err);
+        return rc ? rc : list(json, 0, err);
     }
     if (strcmp(verb, "check") == 0) {
         rc = kl_options_parse(argc - 1, argv + 1, NULL, "FILE...", err);
