@@ -233,6 +233,23 @@ static enum kl_rc check_names(char *const *names, struct kl_err *err)
     return KL_OK;
 }
 
+/* Of all attacks, without a loader: only terminals are cheated. */
+static int leaves_out(const struct work *work, int needs_loader)
+{
+    return work->request.all && !work->request.loader && needs_loader;
+}
+
+static enum kl_rc leave_out(struct work *work, const char *name, const char *tries,
+                            struct kl_err *err)
+{
+    struct kl_attack_result result = {.outcome = KL_ATTACK_NOT_TRIED,
+                                      .detail = "it needs a loader (--loader)"};
+
+    snprintf(result.name, sizeof(result.name), "%s", name);
+    snprintf(result.tries, sizeof(result.tries), "%s", tries);
+    return tell(work, &result, err);
+}
+
 static enum kl_rc run_built_in(struct work *work, char *const *names, struct kl_err *err)
 {
     struct kl_scenario *scenario = calloc(1, sizeof(*scenario));
@@ -242,13 +259,17 @@ static enum kl_rc run_built_in(struct work *work, char *const *names, struct kl_
     for (size_t i = 0; !rc && i < kl_scenario_count; i++) {
         if (is_asked_for(work, names, kl_scenarios[i].name)) {
             rc = read_built_in(i, scenario, err);
-            if (!rc) {
+            if (!rc && leaves_out(work, kl_scenario_needs_loader(scenario))) {
+                rc = leave_out(work, scenario->name, scenario->tries, err);
+            } else if (!rc) {
                 kl_attack_run(work->attack, scenario, &result);
                 rc = tell(work, &result, err);
             }
         }
     }
-    if (!rc && is_asked_for(work, names, KL_FLOOD_NAME)) {
+    if (!rc && leaves_out(work, 1)) {
+        rc = leave_out(work, KL_FLOOD_NAME, KL_FLOOD_TRIES, err);
+    } else if (!rc && is_asked_for(work, names, KL_FLOOD_NAME)) {
         kl_attack_flood(work->attack, &result);
         rc = tell(work, &result, err);
     }
