@@ -14,6 +14,8 @@
 #include "conf/cli.h"
 #include "proto/cert.h"
 
+#define REAL_DIGITS 12 /* of a number: microseconds in hours, and 0.005 stays that */
+
 enum kl_rc kl_pubkey_fingerprint(const EVP_PKEY *key, char out[KL_FINGERPRINT_TEXT],
                                  struct kl_err *err)
 {
@@ -193,7 +195,8 @@ enum kl_rc kl_report_print(json_t *report, int as_json, struct kl_err *err)
     }
     if (!as_json) {
         print_lines(report, NULL, 0);
-    } else if (json_dumpf(report, stdout, JSON_INDENT(2)) != 0 || putchar('\n') == EOF) {
+    } else if (json_dumpf(report, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(REAL_DIGITS)) != 0 ||
+               putchar('\n') == EOF) {
         rc = kl_err_set(err, KL_ERR_IO, "cannot write to standard output");
     }
     json_decref(report);

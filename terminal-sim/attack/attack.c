@@ -16,7 +16,7 @@
 
 const char *kl_attack_outcome_name(enum kl_attack_outcome outcome)
 {
-    static const char *const names[] = {"held", "broken", "inconclusive"};
+    static const char *const names[] = {"held", "broken", "inconclusive", "not-tried"};
 
     return names[outcome];
 }

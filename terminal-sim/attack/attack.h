@@ -21,7 +21,12 @@ struct kl_attack_target { /* borrowed until kl_attack_free */
     unsigned seconds;     /* for each session */
 };
 
-enum kl_attack_outcome { KL_ATTACK_HELD, KL_ATTACK_BROKEN, KL_ATTACK_INCONCLUSIVE };
+enum kl_attack_outcome {
+    KL_ATTACK_HELD,
+    KL_ATTACK_BROKEN,
+    KL_ATTACK_INCONCLUSIVE,
+    KL_ATTACK_NOT_TRIED /* of all, as no loader was given */
+};
 const char *kl_attack_outcome_name(enum kl_attack_outcome outcome);
 
 struct kl_attack_result {

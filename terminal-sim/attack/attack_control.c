@@ -98,7 +98,12 @@ int kl_attack_ready(struct kl_attack *attack, struct kl_attack_result *out)
                       "it needs a loader (--loader) and a terminal of it (--terminal)");
         return 0;
     }
-    if (kl_attack_arm(attack, &err) || kl_attack_probe(attack, &err)) {
+    if (kl_attack_arm(attack, &err)) {
+        kl_attack_say(out, KL_ATTACK_INCONCLUSIVE, "not made, as the terminal was not armed: %s",
+                      err.text);
+        return 0;
+    }
+    if (kl_attack_probe(attack, &err)) {
         kl_attack_say(out, KL_ATTACK_INCONCLUSIVE,
                       "not made, as the loader does not serve terminal %s: %s",
                       kl_terminal_serial(attack->home), err.text);

@@ -48,19 +48,29 @@ int kl_results_status(const struct kl_results *results)
     if (kl_results_of(results, KL_ATTACK_BROKEN)) {
         return KL_RESULTS_BROKEN;
     }
-    return held == 0 || (results->strict && held < results->count) ? KL_RESULTS_INCONCLUSIVE
-                                                                   : KL_RESULTS_HELD;
+    return held == 0 || (results->strict &&
+                         held + kl_results_of(results, KL_ATTACK_NOT_TRIED) < results->count)
+               ? KL_RESULTS_INCONCLUSIVE
+               : KL_RESULTS_HELD;
 }
 
 /* ---- Text ---- */
 
 void kl_results_text(FILE *out, const struct kl_attack_result *r)
 {
+    if (r->outcome == KL_ATTACK_NOT_TRIED) {
+        return; /* one line for all, in the end */
+    }
     fprintf(out, "%-12s %-32s %s\n", kl_attack_outcome_name(r->outcome), r->name, r->detail);
 }
 
 void kl_results_text_end(FILE *out, const struct kl_results *results)
 {
+    size_t not_tried = kl_results_of(results, KL_ATTACK_NOT_TRIED);
+
+    if (not_tried) {
+        fprintf(out, "not tried: %zu need a loader (--loader)\n", not_tried);
+    }
     fprintf(out, "%zu held, %zu broken, %zu inconclusive\n", kl_results_of(results, KL_ATTACK_HELD),
             kl_results_of(results, KL_ATTACK_BROKEN),
             kl_results_of(results, KL_ATTACK_INCONCLUSIVE));
@@ -89,10 +99,12 @@ static void put_quoted(FILE *out, const char *text)
 void kl_results_tap(FILE *out, const struct kl_results *results, size_t number)
 {
     const struct kl_attack_result *r = &results->of[number];
-    int skipped = r->outcome == KL_ATTACK_INCONCLUSIVE && !results->strict;
+    int skipped = r->outcome == KL_ATTACK_NOT_TRIED ||
+                  (r->outcome == KL_ATTACK_INCONCLUSIVE && !results->strict);
 
-    fprintf(out, "%s %zu - %s%s\n", r->outcome == KL_ATTACK_HELD || skipped ? "ok" : "not ok",
-            number + 1, r->name, skipped ? " # SKIP inconclusive" : "");
+    fprintf(out, "%s %zu - %s%s%s\n", r->outcome == KL_ATTACK_HELD || skipped ? "ok" : "not ok",
+            number + 1, r->name, skipped ? " # SKIP " : "",
+            skipped ? kl_attack_outcome_name(r->outcome) : "");
     fprintf(out, "  ---\n  outcome: %s\n  tries: ", kl_attack_outcome_name(r->outcome));
     put_quoted(out, r->tries);
     fputs("\n  message: ", out);
@@ -118,10 +130,11 @@ enum kl_rc kl_results_json(const struct kl_results *results, struct kl_err *err)
             return kl_err_set(err, KL_ERR_MEMORY, "the report of the attacks");
         }
     }
-    root = json_pack("{s:I, s:I, s:I, s:o}", "held",
+    root = json_pack("{s:I, s:I, s:I, s:I, s:o}", "held",
                      (json_int_t)kl_results_of(results, KL_ATTACK_HELD), "broken",
                      (json_int_t)kl_results_of(results, KL_ATTACK_BROKEN), "inconclusive",
-                     (json_int_t)kl_results_of(results, KL_ATTACK_INCONCLUSIVE), "attacks", list);
+                     (json_int_t)kl_results_of(results, KL_ATTACK_INCONCLUSIVE), "not-tried",
+                     (json_int_t)kl_results_of(results, KL_ATTACK_NOT_TRIED), "attacks", list);
     return kl_report_print(root, 1, err);
 }
 
@@ -199,7 +212,8 @@ void kl_results_junit(FILE *out, const struct kl_results *results)
             "tests=\"%zu\" failures=\"%zu\" errors=\"0\" skipped=\"%zu\" time=\"%.3f\">\n",
             results->count,
             kl_results_of(results, KL_ATTACK_BROKEN) + (results->strict ? inconclusive : 0),
-            results->strict ? (size_t)0 : inconclusive, seconds);
+            (results->strict ? 0 : inconclusive) + kl_results_of(results, KL_ATTACK_NOT_TRIED),
+            seconds);
     for (size_t i = 0; i < results->count; i++) {
         put_case(out, &results->of[i], results->strict);
     }

@@ -20,7 +20,8 @@ void kl_results_wipe(struct kl_results *results);
 size_t kl_results_of(const struct kl_results *results,
                      enum kl_attack_outcome outcome); /* how many */
 
-/* 0 all held, or some held and, unless strict, the rest inconclusive; 1 one is broken; 2 neither.
+/* 0 all held, or some held and, unless strict, the rest inconclusive (what is not tried does
+ * not count); 1 one is broken; 2 neither.
  */
 #define KL_RESULTS_HELD 0
 #define KL_RESULTS_BROKEN 1

@@ -233,6 +233,23 @@ static enum kl_rc check_names(char *const *names, struct kl_err *err)
     return KL_OK;
 }
 
+/* Of all attacks, without a loader: only terminals are cheated. */
+static int leaves_out(const struct work *work, int needs_loader)
+{
+    return work->request.all && !work->request.loader && needs_loader;
+}
+
+static enum kl_rc leave_out(struct work *work, const char *name, const char *tries,
+                            struct kl_err *err)
+{
+    struct kl_attack_result result = {.outcome = KL_ATTACK_NOT_TRIED,
+                                      .detail = "it needs a loader (--loader)"};
+
+    snprintf(result.name, sizeof(result.name), "%s", name);
+    snprintf(result.tries, sizeof(result.tries), "%s", tries);
+    return tell(work, &result, err);
+}
+
 static enum kl_rc run_built_in(struct work *work, char *const *names, struct kl_err *err)
 {
     struct kl_scenario *scenario = calloc(1, sizeof(*scenario));
@@ -242,13 +259,17 @@ static enum kl_rc run_built_in(struct work *work, char *const *names, struct kl_
     for (size_t i = 0; !rc && i < kl_scenario_count; i++) {
         if (is_asked_for(work, names, kl_scenarios[i].name)) {
             rc = read_built_in(i, scenario, err);
-            if (!rc) {
+            if (!rc && leaves_out(work, kl_scenario_needs_loader(scenario))) {
+                rc = leave_out(work, scenario->name, scenario->tries, err);
+            } else if (!rc) {
                 kl_attack_run(work->attack, scenario, &result);
                 rc = tell(work, &result, err);
             }
         }
     }
-    if (!rc && is_asked_for(work, names, KL_FLOOD_NAME)) {
+    if (!rc && leaves_out(work, 1)) {
+        rc = leave_out(work, KL_FLOOD_NAME, KL_FLOOD_TRIES, err);
+    } else if (!rc && is_asked_for(work, names, KL_FLOOD_NAME)) {
         kl_attack_flood(work->attack, &result);
         rc = tell(work, &result, err);
     }
@@ -284,7 +305,8 @@ static enum kl_rc add_row(json_t *list, int as_json, const char *name, const cha
                : kl_err_set(err, KL_ERR_MEMORY, "the list of attacks");
 }
 
-static enum kl_rc list(int as_json, struct kl_err *err)
+/* with_flood: also the attack that is no scenario. */
+static enum kl_rc list(int as_json, int with_flood, struct kl_err *err)
 {
     struct kl_scenario *s = calloc(1, sizeof(*s));
     char expects[KL_SC_TEXT_MAX];
@@ -303,7 +325,7 @@ static enum kl_rc list(int as_json, struct kl_err *err)
                          s->tries, expects, err);
         }
     }
-    if (!rc) {
+    if (!rc && with_flood) {
         rc = add_row(rows, as_json, KL_FLOOD_NAME, "loader", "a loader", KL_FLOOD_TRIES,
                      KL_FLOOD_EXPECTS, err);
     }
@@ -389,7 +411,7 @@ enum kl_rc kl_terminal_cmd_attack(int argc, char **argv, int *status, struct kl_
         rc = parse(argc, argv, 1, request->list || request->all ? "" : "NAME...", request, err);
     }
     if (!rc && request->list) {
-        return list(request->json, err);
+        return list(request->json, 1, err);
     }
     if (!rc && !request->serve) {
         rc = check_names(argv + optind, err);
@@ -500,7 +522,7 @@ enum kl_rc kl_terminal_cmd_scenario(int argc, char **argv, int *status, struct k
         if (!rc) {
             rc = kl_options_parse(argc - 1, argv + 1, NULL, "", err);
         }
-        return rc ? rc : list(json, err);
+        return rc ? rc : list(json, 0, err);
     }
     if (strcmp(verb, "check") == 0) {
         rc = kl_options_parse(argc - 1, argv + 1, NULL, "FILE...", err);

@@ -134,6 +134,12 @@ enum kl_rc kl_terminal_cmd_fleet(int argc, char **argv, int *status, struct kl_e
     }
     if (request.csv) {
         rc = write_out(request.csv, fill_csv, &request.config, err);
+        if (!rc) {
+            rc = kl_report_print(json_pack("{s:I, s:s}", "terminals",
+                                           (json_int_t)request.config.terminals, "file",
+                                           request.csv),
+                                 request.json, err);
+        }
         goto out;
     }
     rc = kl_fleet_new(&request.config, &fleet, err);

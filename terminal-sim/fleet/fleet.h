@@ -64,9 +64,10 @@ struct kl_fleet_result {
     int interrupted;                          /* by SIGINT or SIGTERM */
     uint64_t unfinished;                      /* cut off by a second one */
     uint64_t settled_active, settled_dropped; /* candidates that a Confirm at the end settled */
-    uint64_t active, in_doubt; /* terminals with a TMK; with a candidate of unknown fate */
-    uint64_t idle_opened, idle_closed, idle_failed; /* idle connections, over the run */
-    uint64_t idle_open;                             /* at its end */
+    uint64_t active, in_doubt;         /* terminals with a TMK; with a candidate of unknown fate */
+    uint64_t idle_opened, idle_closed; /* idle connections, over the run */
+    uint64_t idle_failed[KL_FLEET_KIND_COUNT]; /* that were not opened, and why */
+    uint64_t idle_open;                        /* at its end */
     uint64_t connections; /* of loads and sign-ins at once that there might be */
     uint32_t open_max;    /* connections of loads and sign-ins at once */
 };
@@ -77,8 +78,8 @@ enum kl_alg kl_fleet_alg(const struct kl_fleet_config *config, uint64_t index);
 struct kl_fleet;
 
 /* Resolves the address, reserves memory, raises the limit of descriptors. KL_ERR_SYSTEM says how,
- * if it is too low; KL_ERR_INPUT, KL_ERR_UNAVAILABLE, KL_ERR_MEMORY. Before anything else of the
- * process uses secrets or random numbers (kl_secret_reserve). */
+ * if it is too low; KL_ERR_USAGE of addresses, KL_ERR_UNAVAILABLE, KL_ERR_MEMORY. Before anything
+ * else of the process uses secrets or random numbers (kl_secret_reserve). */
 enum kl_rc kl_fleet_new(const struct kl_fleet_config *config, struct kl_fleet **out,
                         struct kl_err *err) KL_MUST_CHECK;
 void kl_fleet_free(struct kl_fleet *fleet); /* takes NULL */

@@ -21,7 +21,7 @@ static const char head[] =
     "svg{width:100%;height:auto;display:block;margin:.3em 0 1.5em}\n"
     "svg text{font:11px system-ui,sans-serif;fill:currentColor}\n"
     "svg .grid{stroke:var(--line);stroke-width:1}\n"
-    "svg polyline{fill:none;stroke-width:1.6}\n"
+    "svg polyline{fill:none;stroke-width:1.6}svg circle{fill:none;stroke-width:1.6}\n"
     ".c0{stroke:#2f6fd0}.c1{stroke:#d9822b}.c2{stroke:#b3261e}\n"
     "svg text.c0{fill:#2f6fd0;stroke:none}svg text.c1{fill:#d9822b;stroke:none}\n"
     "svg text.c2{fill:#b3261e;stroke:none}\n"
@@ -129,13 +129,19 @@ struct column {
     const char *name, *label;
 };
 
-/* How long the i-th of n points lasted: the last one may have been cut short. */
-static double length_of(const json_t *report, size_t i, size_t n)
+/* How long the last of n points lasted, which may have been cut short. */
+static double last_length(const json_t *report, double each, size_t n)
 {
-    double each = number_of(json_object_get(report, "series"), "seconds-each");
-    double left = number_of(report, "seconds") - (double)i * each;
+    double left = number_of(report, "seconds") - (double)(n - 1) * each;
 
-    return i + 1 == n && left > 0 && left < each ? left : each;
+    return fmin(fmax(left, 0), each);
+}
+
+/* A last point of less than half the usual length tells of chance: it becomes part of the one
+ * before it. sum: what is counted; else the greater value. */
+static void merge_last(double *values, size_t n, int sum)
+{
+    values[n - 2] = sum ? values[n - 2] + values[n - 1] : fmax(values[n - 2], values[n - 1]);
 }
 
 /* Columns of the series over time. divide: by the seconds of each point. */
@@ -145,20 +151,26 @@ static void over_time(FILE *out, const json_t *report, const char *title,
     const json_t *series = json_object_get(report, "series");
     double each = number_of(series, "seconds-each"), *x, *y[KL_PLOT_LINES_MAX] = {NULL};
     struct kl_plot plot = {.title = title, .x_label = "seconds", .log_y = log_y};
-    int whole = 1;
-    size_t n = 0;
+    size_t n = json_array_size(json_object_get(series, columns[0].name)), ignored;
+    double last = n > 0 ? last_length(report, each, n) : 0;
+    int whole = 1, merge = n > 1 && last < each / 2;
 
+    n -= (size_t)merge;
+    last = merge ? last + each : last > 0 ? last : each;
     for (size_t i = 0; i < count; i++) {
-        y[i] = column_of(series, columns[i].name, &n);
+        y[i] = column_of(series, columns[i].name, &ignored);
         whole &= y[i] != NULL;
+        if (merge && y[i]) {
+            merge_last(y[i], n + 1, divide);
+        }
         for (size_t k = 0; divide && y[i] && k < n; k++) {
-            y[i][k] /= length_of(report, k, n);
+            y[i][k] /= k + 1 == n ? last : each;
         }
         plot.line[plot.lines++] = (struct kl_plot_line){columns[i].label, y[i]};
     }
     x = calloc(n + 1, sizeof(*x));
     for (size_t i = 0; x && i < n; i++) {
-        x[i] = (double)i * each + length_of(report, i, n);
+        x[i] = (double)i * each + (i + 1 == n ? last : each);
     }
     if (x && whole) {
         plot.x = x;

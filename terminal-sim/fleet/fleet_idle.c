@@ -64,6 +64,16 @@ static void tried(struct idler *idler)
     event_active(&all->more, EV_TIMEOUT, 0);
 }
 
+static void failed(struct idler *idler, const struct kl_err *err)
+{
+    struct kl_fleet *fleet = idler->all->fleet;
+    enum kl_fleet_kind kind = kl_fleet_kind_of(err->rc);
+
+    fleet->result.idle_failed[kind]++;
+    kl_fleet_stats_attempt(fleet->stats, kind, err->text);
+    tried(idler);
+}
+
 static void on_opened(void *arg)
 {
     struct idler *idler = arg;
@@ -87,17 +97,15 @@ static void on_ended(void *arg, const struct kl_err *err)
     struct idler *idler = arg;
     struct kl_fleet_result *result = &idler->all->fleet->result;
 
-    (void)err;
-    kl_fleet_conn_free(idler->conn);
-    idler->conn = NULL;
     if (idler->up) {
         idler->up = 0;
         result->idle_closed++;
         result->idle_open--;
     } else {
-        result->idle_failed++;
-        tried(idler);
+        failed(idler, err);
     }
+    kl_fleet_conn_free(idler->conn);
+    idler->conn = NULL;
     try_again_later(idler);
 }
 
@@ -113,8 +121,7 @@ static void connect_one(struct idler *idler)
     all->connecting++;
     if (kl_fleet_dial(all->fleet, all->fleet->config->terminals + (uint64_t)(idler - all->idler),
                       &dial, &idler->conn, &err)) {
-        all->fleet->result.idle_failed++;
-        tried(idler);
+        failed(idler, &err);
         try_again_later(idler);
     }
 }

@@ -66,21 +66,32 @@ static enum kl_rc find_connections(struct kl_fleet *fleet, struct kl_err *err)
                       wanted + config->idle, wanted + beside, given, wanted + beside);
 }
 
+/* An address that is malformed, or that this host has not, is a wrong command line. */
+static enum kl_rc blame(const char *option, struct kl_err *err)
+{
+    if (err->rc == KL_ERR_INPUT) {
+        err->rc = KL_ERR_USAGE;
+    }
+    return kl_err_context(err, "%s", option);
+}
+
 static enum kl_rc resolve(struct kl_fleet *fleet, struct kl_err *err)
 {
     struct addrinfo *list = NULL;
     enum kl_rc rc = kl_transceiver_resolve(fleet->config->connect, &list, err);
 
     if (rc) {
-        return rc;
+        return blame("--connect", err);
     }
     memcpy(&fleet->to, list->ai_addr, list->ai_addrlen);
     fleet->to_len = list->ai_addrlen;
     freeaddrinfo(list);
-    return fleet->config->source
-               ? kl_fleet_source_parse(fleet->config->source, (const struct sockaddr *)&fleet->to,
-                                       &fleet->source, err)
-               : KL_OK;
+    if (fleet->config->source &&
+        kl_fleet_source_parse(fleet->config->source, (const struct sockaddr *)&fleet->to,
+                              &fleet->source, err)) {
+        return blame("--source", err);
+    }
+    return KL_OK;
 }
 
 static enum kl_rc make_ring(struct kl_fleet_ring *ring, uint64_t capacity, struct kl_err *err)

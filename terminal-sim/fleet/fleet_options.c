@@ -60,8 +60,11 @@ enum kl_rc kl_fleet_parse_time(const char *text, int64_t *us, struct kl_err *err
             }
         }
     }
-    return kl_err_set(err, KL_ERR_INPUT,
-                      "'%.40s' must be a time up to a day: a number and us, ms, s, m or h", text);
+    return kl_err_set(
+        err, KL_ERR_INPUT,
+        "'%.40s' must be a time up to a day: a number and us, ms, s, m or h (without: "
+        "seconds)",
+        text);
 }
 
 enum kl_rc kl_fleet_parse_rate(const char *text, double *rate, struct kl_err *err)
@@ -143,6 +146,11 @@ static enum kl_rc take_number(const char *value, void *out, struct kl_err *err)
     return kl_parse_number(value, 0, UINT64_MAX, out, err);
 }
 
+static enum kl_rc take_concurrency(const char *value, void *out, struct kl_err *err)
+{
+    return kl_parse_number(value, 1, KL_FLEET_CONNECTIONS_MAX, out, err);
+}
+
 static enum kl_rc take_allowed(const char *value, void *out, struct kl_err *err)
 {
     char copy[160], *name, *rest = copy;
@@ -218,15 +226,21 @@ static enum kl_rc check_names(const struct kl_fleet_config *config, struct kl_er
         {"--first", config->first, 0, 999999999 - KL_FLEET_TERMINALS_MAX},
     };
 
-    if (strlen(config->prefix) == 0 || strlen(config->prefix) > KL_FLEET_PREFIX_MAX) {
-        return kl_err_set(err, KL_ERR_USAGE, "--serial-prefix must have 1 to %d characters",
-                          KL_FLEET_PREFIX_MAX);
+    enum kl_rc rc = check_limits(limits, sizeof(limits) / sizeof(limits[0]), err);
+    size_t len = strlen(config->prefix);
+
+    if (rc) {
+        return rc;
     }
-    kl_fleet_serial(config->prefix, config->first, serial, pinpad_serial);
-    if (kl_serial_check("--serial-prefix", serial, err)) {
-        return err->rc = KL_ERR_USAGE;
+    if (len > 0 && len <= KL_FLEET_PREFIX_MAX) {
+        kl_fleet_serial(config->prefix, config->first, serial, pinpad_serial);
+        if (kl_serial_check("serial", serial, err) == KL_OK) {
+            return KL_OK;
+        }
     }
-    return check_limits(limits, sizeof(limits) / sizeof(limits[0]), err);
+    return kl_err_set(err, KL_ERR_USAGE,
+                      "--serial-prefix '%.40s' must be 1 to %d of A-Z a-z 0-9 - . _",
+                      config->prefix, KL_FLEET_PREFIX_MAX);
 }
 
 static enum kl_rc choose_mode(struct kl_fleet_config *config, int storm, struct kl_err *err)
@@ -261,12 +275,52 @@ static enum kl_rc choose_mode(struct kl_fleet_config *config, int storm, struct 
     return KL_OK;
 }
 
+/* What is about a run, and would be passed over in silence. */
+static enum kl_rc check_csv(const struct kl_fleet_request *request,
+                            const struct kl_fleet_config *config, const struct root_files *files,
+                            int storm, struct kl_err *err)
+{
+    const struct {
+        const char *name;
+        int given;
+    } of_runs[] = {
+        {"--connect", config->connect != NULL},
+        {"--root", files->count > 0},
+        {"--concurrency", config->concurrency > 0},
+        {"--think", config->think_us > 0},
+        {"--rate", config->rate > 0},
+        {"--storm", storm},
+        {"--spread", config->spread_us > 0},
+        {"--duration", config->duration_us > 0},
+        {"--count", config->count > 0},
+        {"--rounds", config->rounds != 1},
+        {"--sign-in", config->sign_in > 0},
+        {"--idle", config->idle > 0},
+        {"--connections", config->connections > 0},
+        {"--source", config->source != NULL},
+        {"--retry", config->retries > 0},
+        {"--allow", request->allowed != 0},
+        {"--max-errors", request->max_errors > 0},
+        {"--kcv-out", request->kcv != NULL},
+        {"--html", request->html != NULL},
+    };
+
+    for (size_t i = 0; i < sizeof(of_runs) / sizeof(of_runs[0]); i++) {
+        if (of_runs[i].given) {
+            return kl_err_set(err, KL_ERR_USAGE,
+                              "--write-csv only writes a file: %s goes with the run that comes "
+                              "after",
+                              of_runs[i].name);
+        }
+    }
+    return KL_OK;
+}
+
 static enum kl_rc check(struct kl_fleet_config *config, const struct root_files *files, int storm,
                         struct kl_err *err)
 {
     const struct limit limits[] = {
         {"--connections", config->connections, 0, KL_FLEET_CONNECTIONS_MAX},
-        {"--concurrency", config->concurrency, 0, KL_FLEET_CONNECTIONS_MAX},
         {"--idle", config->idle, 0, KL_FLEET_CONNECTIONS_MAX},
         {"--seed", config->seed, 0, INT64_MAX},
     };
@@ -307,7 +361,7 @@ enum kl_rc kl_fleet_request_parse(int argc, char **argv, struct kl_fleet_request
         {"--suite", .take = take_suites, .out = &config.suites},
         {"--algorithm", .take = take_algs, .out = &config.algs},
         {"--write-csv", .text = &request.csv},
-        {"--concurrency", .take = take_number, .out = &config.concurrency},
+        {"--concurrency", .take = take_concurrency, .out = &config.concurrency},
         {"--think", .take = take_time, .out = &config.think_us},
         {"--think-time", .take = take_spacing, .out = &config.think},
         {"--rate", .take = take_rate, .out = &config.rate},
@@ -343,8 +397,9 @@ enum kl_rc kl_fleet_request_parse(int argc, char **argv, struct kl_fleet_request
     if (!rc) {
         rc = check_names(&config, err);
     }
-    if (!rc && !request.csv) {
-        rc = check(&config, &files, storm, err);
+    if (!rc) {
+        rc = request.csv ? check_csv(&request, &config, &files, storm, err)
+                         : check(&config, &files, storm, err);
     }
     if (!rc && !request.csv) {
         rc = load_roots(&files, &config.roots, err);

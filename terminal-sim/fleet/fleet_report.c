@@ -2,7 +2,10 @@
 /* A run as JSON. */
 #include "terminal-sim/fleet/fleet_report.h"
 
+#include <stdio.h>
+
 #include "conf/cli.h"
+#include "proto/suite.h"
 
 static const char *const modes[] = {
     [KL_FLEET_CLOSED] = "closed-loop",
@@ -21,18 +24,26 @@ static int allowed(const struct kl_fleet_request *request, enum kl_fleet_kind ki
     return (request->allowed >> kind & 1) != 0;
 }
 
-/* The failures of a kind: of loads and sign-ins, or TMKs that are left in doubt. */
+/* The failures of a kind: of loads, sign-ins and idle connections, what a second signal cut off, or
+ * TMKs that are left in doubt. */
 static uint64_t failures(const struct kl_fleet_stats *stats, const struct kl_fleet_result *result,
                          enum kl_fleet_kind kind)
 {
-    return kind == KL_FLEET_IN_DOUBT ? result->in_doubt : kl_fleet_stats_ended(stats, kind);
+    switch (kind) {
+    case KL_FLEET_IN_DOUBT:
+        return result->in_doubt;
+    case KL_FLEET_CUT_OFF:
+        return result->unfinished;
+    default:
+        return kl_fleet_stats_ended(stats, kind) + result->idle_failed[kind];
+    }
 }
 
 uint64_t kl_fleet_unexpected(const struct kl_fleet_request *request,
                              const struct kl_fleet_stats *stats,
                              const struct kl_fleet_result *result)
 {
-    uint64_t sum = result->unfinished;
+    uint64_t sum = 0;
 
     for (unsigned i = KL_FLEET_OK + 1; i < KL_FLEET_KIND_COUNT; i++) {
         if (!allowed(request, (enum kl_fleet_kind)i)) {
@@ -74,11 +85,33 @@ static json_t *work_json(const struct kl_fleet_stats *stats, enum kl_fleet_actio
                      seconds > 0 ? (double)good / seconds : 0);
 }
 
+/* As the option takes it: "aes128=9,tdes2=1". */
+static json_t *mix_json(const struct kl_fleet_mix *mix, const char *(*name_of)(unsigned value))
+{
+    char text[KL_FLEET_MIX_MAX * 40] = "";
+    size_t len = 0;
+
+    for (size_t i = 0; i < mix->count; i++) {
+        len += (size_t)snprintf(text + len, sizeof(text) - len, "%s%s=%u", i > 0 ? "," : "",
+                                name_of(mix->value[i]), mix->weight[i]);
+    }
+    return json_string(text);
+}
+
+static const char *alg_name(unsigned alg)
+{
+    return kl_alg_info((enum kl_alg)alg)->name;
+}
+
 static json_t *settings_json(const struct kl_fleet_config *config)
 {
     json_t *settings =
-        json_pack("{s:s, s:s, s:I, s:I, s:s, s:I, s:I, s:i, s:I}", "loader", config->connect,
-                  "mode", modes[config->mode], "terminals", (json_int_t)config->terminals,
+        json_pack("{s:s, s:s, s:I, s:s, s:I, s:o, s:o, s:f, s:I, s:I, s:s, s:I, s:I, s:i, s:I}",
+                  "loader", config->connect, "mode", modes[config->mode], "terminals",
+                  (json_int_t)config->terminals, "serial-prefix", config->prefix, "first",
+                  (json_int_t)config->first, "suites", mix_json(&config->suites, kl_suite_name),
+                  "algorithms", mix_json(&config->algs, alg_name), "duration-seconds",
+                  (double)config->duration_us / 1e6, "count", (json_int_t)config->count,
                   "timeout-seconds", (json_int_t)config->timeout_s, "source",
                   config->source ? config->source : "chosen by the system", "retries-at-most",
                   (json_int_t)config->retries, "rounds", (json_int_t)config->rounds,
@@ -129,6 +162,7 @@ static json_t *errors_json(const struct kl_fleet_request *request,
     for (unsigned i = KL_FLEET_OK + 1; errors && i < KL_FLEET_KIND_COUNT; i++) {
         enum kl_fleet_kind kind = (enum kl_fleet_kind)i;
         uint64_t failed = failures(stats, result, kind);
+        const char *meaning = kl_fleet_kind_meaning(kind);
 
         if (failed == 0 && stats->attempts[i] == 0) {
             continue;
@@ -136,9 +170,8 @@ static json_t *errors_json(const struct kl_fleet_request *request,
         if (json_object_set_new(errors, kl_fleet_kind_name(kind),
                                 json_pack("{s:I, s:I, s:b, s:s, s:s}", "failed", (json_int_t)failed,
                                           "attempts", (json_int_t)stats->attempts[i], "allowed",
-                                          allowed(request, kind), "meaning",
-                                          kl_fleet_kind_meaning(kind), "example",
-                                          stats->sample[i]))) {
+                                          allowed(request, kind), "meaning", meaning, "example",
+                                          stats->sample[i][0] ? stats->sample[i] : meaning))) {
             json_decref(errors);
             return NULL;
         }
@@ -148,10 +181,14 @@ static json_t *errors_json(const struct kl_fleet_request *request,
 
 static json_t *idle_json(const struct kl_fleet_result *result)
 {
+    uint64_t failed = 0;
+
+    for (size_t i = 0; i < KL_FLEET_KIND_COUNT; i++) {
+        failed += result->idle_failed[i];
+    }
     return json_pack("{s:I, s:I, s:I, s:I}", "connected-at-the-end", (json_int_t)result->idle_open,
                      "opened", (json_int_t)result->idle_opened, "closed-by-the-loader",
-                     (json_int_t)result->idle_closed, "not-opened",
-                     (json_int_t)result->idle_failed);
+                     (json_int_t)result->idle_closed, "not-opened", (json_int_t)failed);
 }
 
 /* Columns, since a page and a spreadsheet want them so. */

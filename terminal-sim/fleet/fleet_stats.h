@@ -26,13 +26,14 @@
     X(VOIDED, "voided", "the loader said in Done that the TMK is to be dropped") \
     X(UNSTARTED, "unstarted", "due in the run, but no connection was free for it") \
     X(IN_DOUBT, "in-doubt", "a TMK whose Done never came: the loader may count it as active") \
+    X(CUT_OFF, "cut-off", "under way when a second SIGINT or SIGTERM ended the run") \
     X(OWN, "own", "trouble of this program's host: descriptors, ports, memory")
 enum kl_fleet_kind {
 #define KL_FLEET_KIND_ENUM(symbol, name, meaning) KL_FLEET_##symbol,
     KL_FLEET_KINDS(KL_FLEET_KIND_ENUM)
 #undef KL_FLEET_KIND_ENUM
 };
-#define KL_FLEET_KIND_COUNT 12
+#define KL_FLEET_KIND_COUNT 13
 
 const char *kl_fleet_kind_name(enum kl_fleet_kind kind);
 const char *kl_fleet_kind_meaning(enum kl_fleet_kind kind);

@@ -387,6 +387,12 @@ START_TEST(test_nobody_listens)
     ck_assert_int_eq(finish(&proc), 1);
     is("errors/connect/failed", 2);
     is("errors/connect/attempts", 4);
+    spawn(&proc, lab.port, NULL, TERMINALS "2 --idle 3 --duration 100ms");
+    ck_assert_int_eq(finish(&proc), 1);
+    ck_assert(number("errors/connect/failed") >= 3);
+    is("unexpected-failures", number("idle-connections/not-opened"));
+    spawn(&proc, lab.port, NULL, TERMINALS "2 --idle 3 --duration 100ms --allow connect");
+    ck_assert_int_eq(finish(&proc), 0);
     end();
 }
 END_TEST

@@ -307,6 +307,8 @@ START_TEST(statuses)
     ck_assert_int_eq(kl_results_status(&results), 0);
     results.strict = 1;
     ck_assert_int_eq(kl_results_status(&results), 2);
+    rows[1].outcome = KL_ATTACK_NOT_TRIED; /* nobody asked for it */
+    ck_assert_int_eq(kl_results_status(&results), 0);
     rows[1].outcome = KL_ATTACK_BROKEN;
     ck_assert_int_eq(kl_results_status(&results), 1);
     results.strict = 0;

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "proto/secret.h"
+#include "proto/suite.h"
 #include "terminal-sim/fleet/fleet_latency.h"
 #include "terminal-sim/fleet/fleet_options.h"
 #include "terminal-sim/fleet/fleet_plot.h"
@@ -343,6 +344,10 @@ START_TEST(test_what_goes_together)
         "--connect h:1 --root r --concurrency 1 --connections 3",
         "--connect h:1 --root r --rate 1 --rounds 0",
         "--connect h:1 --root r --concurrency 60001",
+        "--connect h:1 --root r --concurrency 0",
+        "--write-csv f --connect h:1",
+        "--write-csv f --rate 5",
+        "--write-csv f --html f",
         "--connect h:1 --root r --rate 1 --arrivals uniform",
         "--connect h:1 --root r --concurrency 1 --think-time poisson",
     };
@@ -353,6 +358,10 @@ START_TEST(test_what_goes_together)
         snprintf(line, sizeof line, "fleet %s", bad[i]);
         ck_assert_msg(parse(line, &request) == KL_ERR_USAGE, "%s", bad[i]);
     }
+    ck_assert_int_eq(parse("fleet --connect h:1 --root r --concurrency 0", &request), KL_ERR_USAGE);
+    ck_assert_ptr_nonnull(strstr(err.text, "from 1 to 60000"));
+    ck_assert_int_eq(parse("fleet --write-csv f --serial-prefix a/b", &request), KL_ERR_USAGE);
+    ck_assert_ptr_nonnull(strstr(err.text, "1 to 16"));
     ok(parse("fleet --write-csv f --serial-prefix Q- --terminals 7 --first 12", &request));
     ck_assert_uint_eq(request.config.terminals, 7);
     ck_assert_int_eq(parse("fleet --connect h:1 --root /nowhere --rate 1", &request),
@@ -392,6 +401,10 @@ static void begin_report(void)
     request = (struct kl_fleet_request){.config = {.connect = "lab:1\"><script>alert(1)</script>",
                                                    .mode = KL_FLEET_OPEN,
                                                    .rate = 10,
+                                                   .prefix = "Q",
+                                                   .first = 12,
+                                                   .duration_us = 90500000,
+                                                   .count = 34,
                                                    .terminals = 5}};
     result = (struct kl_fleet_result){.started = 1700000000, .elapsed_us = 2500000};
     stats = kl_fleet_stats_new(&err);
@@ -468,14 +481,44 @@ START_TEST(test_what_is_allowed)
     kl_fleet_stats_end(stats, KL_FLEET_LOAD, KL_FLEET_CHECK, 0);
     result.in_doubt = 2;
     result.unfinished = 1;
+    result.idle_failed[KL_FLEET_CONNECT] = 3;
+    ck_assert_uint_eq(kl_fleet_unexpected(&request, stats, &result), 9);
+    request.allowed = UINT32_C(1) << KL_FLEET_CONNECT;
     ck_assert_uint_eq(kl_fleet_unexpected(&request, stats, &result), 6);
-    request.allowed = UINT32_C(1) << KL_FLEET_BUSY;
+    request.allowed |= UINT32_C(1) << KL_FLEET_BUSY;
     ck_assert_uint_eq(kl_fleet_unexpected(&request, stats, &result), 4);
     request.allowed |= UINT32_C(1) << KL_FLEET_IN_DOUBT;
     ck_assert_uint_eq(kl_fleet_unexpected(&request, stats, &result), 2);
     request.max_errors = 2;
     json_t *made = report();
     ck_assert_str_eq(json_string_value(json_object_get(made, "verdict")), "as-expected");
+    ck_assert_double_eq(at(json_object_get(made, "errors"), "cut-off", "failed"), 1);
+    ck_assert_double_eq(at(made, "idle-connections", "not-opened"), 3);
+    json_decref(made);
+}
+END_TEST
+
+START_TEST(test_settings)
+{
+    static const struct {
+        const char *name, *text;
+    } told[] = {{"serial-prefix", "Q"},
+                {"suites", "hardened-ec=3,hardened-rsa=1"},
+                {"algorithms", "tdes2=1,aes256=9"}};
+
+    ok(kl_fleet_mix_parse("hardened-ec=3,hardened-rsa", kl_suite_by_name, "",
+                          &request.config.suites, &err));
+    request.config.algs = (struct kl_fleet_mix){.value = {KL_ALG_TDES2, KL_ALG_AES256},
+                                                .weight = {1, 9},
+                                                .count = 2,
+                                                .total = 10};
+    json_t *made = report(), *settings = json_object_get(made, "settings");
+    for (size_t i = 0; i < sizeof told / sizeof told[0]; i++) {
+        ck_assert_str_eq(json_string_value(json_object_get(settings, told[i].name)), told[i].text);
+    }
+    ck_assert_double_eq(at(settings, "first", NULL), 12);
+    ck_assert_double_eq(at(settings, "duration-seconds", NULL), 90.5);
+    ck_assert_double_eq(at(settings, "count", NULL), 34);
     json_decref(made);
 }
 END_TEST
@@ -559,6 +602,48 @@ START_TEST(test_page_escapes)
 }
 END_TEST
 
+/* Two seconds of 100 loads each, and 0.1 s with 20: no rate of 200 a second. */
+START_TEST(test_last_point_is_no_peak)
+{
+    static const int good[] = {100, 100, 20};
+
+    for (size_t i = 0; i < 3; i++) {
+        for (int k = 0; k < good[i]; k++) {
+            kl_fleet_stats_end(stats, KL_FLEET_LOAD, KL_FLEET_OK, 1000);
+        }
+        kl_fleet_stats_tick(stats, 1);
+    }
+    result.elapsed_us = 2100000;
+    json_t *made = report();
+    char *page = page_of(made), *rates = strstr(page, "<h2>Loads and"),
+         *end = strstr(rates, "</svg");
+    *end = '\0';
+    /* Marks: up to 100 (109.1 is the most), in steps of 50; of time from 0 to 2. */
+    ck_assert_ptr_nonnull(strstr(rates, ">100</text>"));
+    ck_assert_ptr_null(strstr(rates, ">150</text>"));
+    ck_assert_ptr_null(strstr(rates, ">200</text>"));
+    ck_assert_ptr_nonnull(strstr(rates, ">0.5</text>"));
+    ck_assert_ptr_nonnull(strstr(rates, ">2</text>"));
+    free(page);
+    json_decref(made);
+}
+END_TEST
+
+/* A run of less than a second has one point, of which no line is drawn. */
+START_TEST(test_short_run_is_drawn)
+{
+    kl_fleet_stats_end(stats, KL_FLEET_LOAD, KL_FLEET_OK, 1000);
+    kl_fleet_stats_tick(stats, 1);
+    result.elapsed_us = 400000;
+    json_t *made = report();
+    char *page = page_of(made);
+    ck_assert_ptr_nonnull(strstr(page, "<circle class=\"c0\""));
+    ck_assert_ptr_nonnull(strstr(page, ">2.5</text>")); /* a second */
+    free(page);
+    json_decref(made);
+}
+END_TEST
+
 START_TEST(test_page_of_nothing)
 {
     json_t *made = report();
@@ -606,9 +691,12 @@ int main(void)
     tcase_add_checked_fixture(reports, begin_report, end_report);
     tcase_add_test(reports, test_report_counts);
     tcase_add_test(reports, test_what_is_allowed);
+    tcase_add_test(reports, test_settings);
     tcase_add_test(reports, test_kinds);
     tcase_add_test(reports, test_series_is_bounded);
     tcase_add_test(reports, test_page_escapes);
+    tcase_add_test(reports, test_last_point_is_no_peak);
+    tcase_add_test(reports, test_short_run_is_drawn);
     tcase_add_test(reports, test_page_of_nothing);
     tcase_add_test(reports, test_lines_for_people);
     suite_add_tcase(suite, pure);
