@@ -25,6 +25,7 @@ struct check {
     struct kl_session *session;
     kl_module_check_fn row;
     void *arg;
+    unsigned *weak; /* KL_WEAK_BITs of all that was found */
 };
 
 static void tell(const struct check *check, const char *what, const char *answer)
@@ -47,6 +48,7 @@ static void tell_weakness(const struct check *check, const char *what,
 {
     char answer[ANSWER_MAX] = "yes";
 
+    *check->weak |= weak->found & KL_WEAK_BIT(which);
     if (weak->found & KL_WEAK_BIT(which)) {
         (void)snprintf(answer, sizeof(answer), "no: %s", weak->where[which]);
     }
@@ -254,7 +256,9 @@ static void destroy(const struct check *check,
 enum kl_rc kl_module_check(struct kl_hsm *hsm, kl_module_check_fn row, void *arg,
                            struct kl_err *err)
 {
-    const struct check check = {hsm, kl_hsm_session(hsm), row, arg};
+    unsigned weak = 0;
+    const struct check check = {hsm, kl_hsm_session(hsm), row, arg, &weak};
+    char names[KL_WEAK_NAMES_MAX];
     enum kl_rc rc = kl_storage_key_generate(check.session, STORAGE_LABEL, err);
 
     if (rc != KL_OK) {
@@ -266,6 +270,10 @@ enum kl_rc kl_module_check(struct kl_hsm *hsm, kl_module_check_fn row, void *arg
     }
     if (rc == KL_OK) {
         rc = check_singles(&check, err);
+    }
+    if (rc == KL_OK) {
+        kl_weakness_names(weak, names);
+        tell(&check, "what [hsm] accept must name", names);
     }
     destroy(&check, kl_binding_key_find, BINDING_LABEL);
     destroy(&check, kl_storage_key_find, STORAGE_LABEL);
