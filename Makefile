@@ -91,12 +91,14 @@ objs     = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 libs     = $(foreach r,$(1),$(BUILD)/lib/libkl-$(r).a)
 
 UNIT  := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/test_*.c))
-# ThreadSanitizer looks at what has threads: every daemon, and these.
+INTEG := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/integration/test_*.c))
+# ThreadSanitizer looks at what has threads: every daemon, and these. A process under it is too large
+# to be looked through.
 ifneq (,$(findstring thread,$(SAN)))
+INTEG := $(filter-out %/test_memory,$(INTEG))
 UNIT  := $(patsubst tests/%.c,$(BUILD)/tests/%,$(shell grep -lE \
          '(pthread|thread|committer|monitor_http|relay)\.h"?>?$$' tests/unit/test_*.c))
 endif
-INTEG := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/integration/test_*.c))
 # A fuzz target is tests/fuzz/fuzz_NAME.c; what the targets share is the rest of that folder. Each is
 # a libFuzzer program, and a plain one (replay) that gives it the inputs in the tree.
 FUZZ  := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/fuzz/fuzz_*.c))
