@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "conf/markup.h"
 #include "conf/report.h"
 
 enum kl_rc kl_results_add(struct kl_results *results, const struct kl_attack_result *result,
@@ -140,40 +141,10 @@ enum kl_rc kl_results_json(const struct kl_results *results, struct kl_err *err)
 
 /* ---- JUnit ---- */
 
-void kl_xml_escape(FILE *out, const char *text)
-{
-    for (; *text; text++) {
-        switch (*text) {
-        case '&':
-            fputs("&amp;", out);
-            break;
-        case '<':
-            fputs("&lt;", out);
-            break;
-        case '>':
-            fputs("&gt;", out);
-            break;
-        case '"':
-            fputs("&quot;", out);
-            break;
-        case '\'':
-            fputs("&apos;", out);
-            break;
-        case '\t':
-        case '\n':
-            fprintf(out, "&#%d;", *text);
-            break;
-        default: /* no control characters in XML, and only ASCII is sure to be UTF-8 */
-            fputc((unsigned char)*text < 0x20 || (unsigned char)*text >= 0x7f ? '?' : *text, out);
-            break;
-        }
-    }
-}
-
 static void put_attribute(FILE *out, const char *name, const char *value)
 {
     fprintf(out, " %s=\"", name);
-    kl_xml_escape(out, value);
+    kl_markup_text(out, value);
     fputc('"', out);
 }
 
@@ -193,9 +164,9 @@ static void put_case(FILE *out, const struct kl_attack_result *r, int strict)
         fputs("/>\n", out);
     }
     fputs("    <system-out>", out);
-    kl_xml_escape(out, r->tries);
+    kl_markup_text(out, r->tries);
     fputs(": ", out);
-    kl_xml_escape(out, r->detail);
+    kl_markup_text(out, r->detail);
     fputs("</system-out>\n  </testcase>\n", out);
 }
 

@@ -38,7 +38,4 @@ void kl_results_tap(FILE *out, const struct kl_results *results, size_t number);
 enum kl_rc kl_results_json(const struct kl_results *results, struct kl_err *err) KL_MUST_CHECK;
 void kl_results_junit(FILE *out, const struct kl_results *results);
 
-/* Text as it may stand in XML's content and attributes; what XML cannot hold becomes '?'. */
-void kl_xml_escape(FILE *out, const char *text);
-
 #endif

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "conf/markup.h"
 #include "terminal-sim/fleet/fleet_plot.h"
 #include "terminal-sim/fleet/fleet_report.h"
 
@@ -52,7 +53,7 @@ static void cell(FILE *out, const json_t *value)
         fprintf(out, "<td>%s</td>", json_is_true(value) ? "yes" : "no");
     } else {
         fputs("<td>", out);
-        kl_html_text(json_is_string(value) ? json_string_value(value) : "", out);
+        kl_markup_text(out, json_is_string(value) ? json_string_value(value) : "");
         fputs("</td>", out);
     }
 }
@@ -70,7 +71,7 @@ static void facts(FILE *out, const char *title, const json_t *object)
             continue;
         }
         fputs("<tr><th>", out);
-        kl_html_text(name, out);
+        kl_markup_text(out, name);
         fputs("</th>", out);
         cell(out, value);
         fputs("</tr>\n", out);
@@ -92,14 +93,14 @@ static void rows(FILE *out, const char *first, const json_t *object)
             json_object_foreach(row, column, value)
             {
                 fprintf(out, "<th%s>", json_is_number(value) ? " class=\"n\"" : "");
-                kl_html_text(column, out);
+                kl_markup_text(out, column);
                 fputs("</th>", out);
             }
             fputs("</tr>\n", out);
             heading = 1;
         }
         fputs("<tr><th>", out);
-        kl_html_text(name, out);
+        kl_markup_text(out, name);
         fputs("</th>", out);
         json_object_foreach(row, column, value)
         {
@@ -225,7 +226,7 @@ static void latencies(FILE *out, const json_t *report)
     }
     json_object_update(table, json_object_get(report, "load-steps-ms"));
     fputs("<h2>Times, ms</h2>\n<p>Measured from ", out);
-    kl_html_text(text_of(report, "times-measured-from"), out);
+    kl_markup_text(out, text_of(report, "times-measured-from"));
     fputs(".</p>\n", out);
     rows(out, "of", table);
     json_decref(table);
@@ -242,9 +243,9 @@ void kl_fleet_html(const json_t *report, FILE *out)
     fputs(head, out);
     fprintf(out, "<h1>Fleet run: <span class=\"%s\">%s</span></h1>\n<p>",
             good ? "as-expected" : "failed", good ? "as expected" : "failed");
-    kl_html_text(text_of(json_object_get(report, "settings"), "loader"), out);
+    kl_markup_text(out, text_of(json_object_get(report, "settings"), "loader"));
     fputs(", ", out);
-    kl_html_text(text_of(report, "started"), out);
+    kl_markup_text(out, text_of(report, "started"));
     fputs("</p>\n", out);
     over_time(out, report, "Loads and sign-ins a second", rates, 2, 1, 0);
     over_time(out, report, "Load times, ms", times, 3, 0, 1);

@@ -18,31 +18,6 @@ struct range {
     double low, high;
 };
 
-void kl_html_text(const char *text, FILE *out)
-{
-    for (; *text; text++) {
-        switch (*text) {
-        case '&':
-            fputs("&amp;", out);
-            break;
-        case '<':
-            fputs("&lt;", out);
-            break;
-        case '>':
-            fputs("&gt;", out);
-            break;
-        case '"':
-            fputs("&quot;", out);
-            break;
-        case '\'':
-            fputs("&#39;", out);
-            break;
-        default:
-            fputc(*text, out);
-        }
-    }
-}
-
 /* On the axis: the value, or its logarithm. */
 static double on_axis(const struct kl_plot *plot, double y)
 {

@@ -6,9 +6,6 @@
 #include <stddef.h>
 #include <stdio.h>
 
-/* Writes text with everything escaped that means something in HTML, also in attributes. */
-void kl_html_text(const char *text, FILE *out);
-
 #define KL_PLOT_LINES_MAX 3
 struct kl_plot_line {
     const char *label;

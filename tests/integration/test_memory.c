@@ -138,18 +138,6 @@ static void add_pin(struct needles *needles, const char *file)
     free(pin);
 }
 
-/* Message number `number` of a recording; the caller frees *data. */
-static void frame_of(const char *record, unsigned number, uint8_t **data, const uint8_t **der,
-                     size_t *len)
-{
-    size_t size, at = 0;
-
-    *data = (uint8_t *)file_read(record, &size);
-    for (unsigned i = 0; i <= number; i++) {
-        ck_assert(relay_next_frame(*data, size, &at, der, len));
-    }
-}
-
 static void add_derived(struct needles *needles, const char *record)
 {
     static const char *const names[] = {"K_wrap", "K_nonce", "K_ack", "K_done", "K_keys"};
@@ -161,7 +149,7 @@ static void add_derived(struct needles *needles, const char *record)
 
     ck_assert_int_eq(kl_transcript_new(&transcript, &err), KL_OK);
     for (unsigned i = 0; i < 2; i++) { /* Hello, Certificate */
-        frame_of(record, i, &data, &der, &len);
+        relay_frame_of(record, i, &data, &der, &len);
         ck_assert_int_eq(kl_transcript_add(transcript, der, len, &err), KL_OK);
         free(data);
     }
@@ -293,7 +281,7 @@ static void read_master_key(const char *record, struct kl_master_key *out)
     const uint8_t *der;
     size_t len;
 
-    frame_of(record, KL_MSG_MASTER_KEY, &data, &der, &len);
+    relay_frame_of(record, KL_MSG_MASTER_KEY, &data, &der, &len);
     ck_assert_int_eq(kl_msg_decode(der, len, &msg, &err), KL_OK);
     *out = msg.u.master_key;
     free(data);

@@ -89,17 +89,6 @@ static void add_pin(struct hunt *hunt, const char *file)
     free(pin);
 }
 
-/* One frame of a recording; the caller frees *data, which *der points into. */
-static void frame_of(const char *record, unsigned number, uint8_t **data, const uint8_t **der,
-                     size_t *len)
-{
-    size_t size, at = 0;
-    *data = (uint8_t *)file_read(record, &size);
-    for (unsigned i = 0; i <= number; i++) {
-        ck_assert(relay_next_frame(*data, size, &at, der, len));
-    }
-}
-
 /* What Rnd1 becomes (32 bytes, after Hello and Certificate: 2 messages), or the session key of a
  * sign-in (16 bytes, after SignIn: 1 message). */
 static void add_derived(struct hunt *hunt, const char *record, unsigned messages,
@@ -113,7 +102,7 @@ static void add_derived(struct hunt *hunt, const char *record, unsigned messages
     uint8_t t0[KL_HASH_LEN], label[KL_HASH_LEN], key[KL_HASH_LEN + 16], *data;
     ck_assert_int_eq(kl_transcript_new(&transcript, &err), KL_OK);
     for (unsigned i = 0; i < messages; i++) {
-        frame_of(record, i, &data, &der, &len);
+        relay_frame_of(record, i, &data, &der, &len);
         ck_assert_int_eq(kl_transcript_add(transcript, der, len, &err), KL_OK);
         free(data);
     }
@@ -259,7 +248,7 @@ static void open_rnd1(EVP_PKEY *key, const char *record, uint8_t rnd1[KL_RND1_LE
     const uint8_t *der;
     size_t len, opened_len = sizeof opened;
     struct kl_msg msg;
-    frame_of(record, KL_MSG_RANDOMS, &data, &der, &len);
+    relay_frame_of(record, KL_MSG_RANDOMS, &data, &der, &len);
     ck_assert_int_eq(kl_msg_decode(der, len, &msg, &err), KL_OK);
     ck_assert_int_eq(msg.u.randoms.suite, KL_SUITE_CLASSIC);
     ck_assert_int_eq(EVP_PKEY_decrypt_init(ctx), 1);
@@ -286,7 +275,7 @@ static void add_working_keys(struct hunt *hunt, const char *record, const uint8_
     add_needle(hunt, "PIK", key, 16);
     lab_clear_key(&lab, KL_ALG_AES128, working.mak.cryptogram, working.mak.cryptogram_len, key);
     add_needle(hunt, "MAK", key, 16);
-    frame_of(record, 1, &data, &der, &len);
+    relay_frame_of(record, 1, &data, &der, &len);
     ck_assert_int_eq(kl_msg_decode(der, len, &msg, &err), KL_OK);
     keywrap_aes_open(tmk, 16, msg.u.working_keys.c_session, msg.u.working_keys.c_session_len, key);
     add_needle(hunt, "session key", key, 24);

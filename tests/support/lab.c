@@ -20,24 +20,13 @@
 
 /* ---- Small things ---- */
 
-static void text(char *out, size_t size, const char *fmt, ...)
-    __attribute__((format(printf, 3, 4)));
-static void text(char *out, size_t size, const char *fmt, ...)
-{
-    va_list ap;
-    va_start(ap, fmt);
-    int n = vsnprintf(out, size, fmt, ap);
-    va_end(ap);
-    ck_assert_msg(n >= 0 && (size_t)n < size, "too long: %s", out);
-}
-
 const char *lab_built(const char *name)
 {
     static char paths[4][PATH_MAX]; /* as many as one command line uses */
     static unsigned next;
     const char *build = getenv("KL_BUILD");
     char *out = paths[next++ % 4];
-    text(out, PATH_MAX, "%s/%s", build != NULL ? build : "build", name);
+    proc_text(out, PATH_MAX, "%s/%s", build != NULL ? build : "build", name);
     return out;
 }
 
@@ -58,7 +47,7 @@ static void spawn_as(struct lab *lab, const char *role, struct proc *proc, const
 {
     char conf[PATH_MAX + 32];
     const char *env[10] = {conf};
-    text(conf, sizeof conf, "SOFTHSM2_CONF=%s/softhsm2.conf", role);
+    proc_text(conf, sizeof conf, "SOFTHSM2_CONF=%s/softhsm2.conf", role);
     for (size_t i = 0; lab->env[i] != NULL; i++) {
         env[i + 1] = lab->env[i];
     }
@@ -118,9 +107,9 @@ void lab_set(struct lab *lab, const char *section, const char *key, const char *
         ck_assert_uint_lt(lab->setting_count, LAB_SETTINGS);
         lab->setting_count++;
     }
-    text(at->section, sizeof at->section, "%s", section);
-    text(at->key, sizeof at->key, "%s", key);
-    text(at->value, sizeof at->value, "%s", value);
+    proc_text(at->section, sizeof at->section, "%s", section);
+    proc_text(at->key, sizeof at->key, "%s", key);
+    proc_text(at->value, sizeof at->value, "%s", value);
     if (lab->conf[0] != '\0') {
         write_conf(lab);
     }
@@ -137,7 +126,7 @@ static void basic_settings(struct lab *lab)
     lab_set(lab, "hsm", "session-copies", lab->nss ? "yes" : "no");
     lab_set(lab, "hsm", "accept", lab->nss ? LAB_NSS_ACCEPT : "none");
     lab_set(lab, "hsm", "token", "pkcs11:token=loader");
-    text(source, sizeof source, "file:%s", file_path(path, lab->dir, "loader.pin"));
+    proc_text(source, sizeof source, "file:%s", file_path(path, lab->dir, "loader.pin"));
     lab_set(lab, "hsm", "pin-source", source);
     lab_set(lab, "hsm", "workers", "1");
     lab_set(lab, "hsm", "work-key", LAB_WORK_KEY);
@@ -160,8 +149,8 @@ static void ca_paths(const struct lab *lab, const char *name, struct ca_paths *o
 {
     file_path(out->role, lab->dir, name);
     file_path(out->home, out->role, "home");
-    text(out->pin, sizeof out->pin, "file:%s/ca.pin", lab->dir);
-    text(out->token, sizeof out->token, "pkcs11:token=%s", name);
+    proc_text(out->pin, sizeof out->pin, "file:%s/ca.pin", lab->dir);
+    proc_text(out->token, sizeof out->token, "pkcs11:token=%s", name);
 }
 
 /* Appends file FROM to file TO, which need not be there. */
@@ -188,8 +177,8 @@ void lab_found_ca(struct lab *lab, const char *name)
     ca_paths(lab, name, &ca);
     lab_make_hsm(lab, ca.role, file_path(pin, lab->dir, "ca.pin"));
     lab_init_reserved(lab, ca.role, name, reserved);
-    text(so, sizeof so, "file:%s/ca-so.pin", lab->dir);
-    text(subject, sizeof subject, "/O=Test Acquirer/CN=AcquireRCRT %s", name);
+    proc_text(so, sizeof so, "file:%s/ca-so.pin", lab->dir);
+    proc_text(subject, sizeof subject, "/O=Test Acquirer/CN=AcquireRCRT %s", name);
     if (!lab->nss) {
         MUST_RUN(lab, ca.role, program, "token-init", "--module", lab->module, "--label", name,
                  "--so-pin-source", so, "--pin-source", ca.pin);
@@ -244,7 +233,7 @@ static void init_token(struct lab *lab)
     if (lab->nss) {
         return;
     }
-    text(so, sizeof so, "file:%s/loader-so.pin", lab->dir);
+    proc_text(so, sizeof so, "file:%s/loader-so.pin", lab->dir);
     MUST_RUN(lab, hsm, lab_built("bin/keyloaderctl"), "-c", lab->conf, "token", "init",
              "--so-pin-source", so);
 }
@@ -255,7 +244,7 @@ void lab_lay_out(struct lab *lab)
                                        "loader-so.pin", "pinpad.pin", "pinpad-so.pin"};
     const char *tmp = getenv("TMPDIR"), *proxy = getenv("KL_PROXY_MODULE");
     memset(lab, 0, sizeof *lab);
-    text(lab->dir, sizeof lab->dir, "%s/kl-lab.XXXXXX", tmp != NULL ? tmp : "/tmp");
+    proc_text(lab->dir, sizeof lab->dir, "%s/kl-lab.XXXXXX", tmp != NULL ? tmp : "/tmp");
     ck_assert_msg(mkdtemp(lab->dir) != NULL, "cannot make %s", lab->dir);
     ck_assert_msg(proxy == NULL, "KL_PROXY_MODULE is set");
     lab_find_modules(lab);
@@ -276,7 +265,7 @@ void lab_found(struct lab *lab, unsigned bits)
     lab_lay_out(lab);
     lab_found_ca(lab, "ca");
     lab_publish_crl(lab, "ca", "loader");
-    text(key, sizeof key, "rsa-%u", bits);
+    proc_text(key, sizeof key, "rsa-%u", bits);
     lab_certify(lab, LAB_WORK_KEY, "hardened-rsa", key, "ca");
 }
 
@@ -460,7 +449,7 @@ void lab_register(struct lab *lab, const char *serial, const char *alg)
 void lab_arm(struct lab *lab, const char *serial, unsigned attempts)
 {
     char count[16];
-    text(count, sizeof count, "%u", attempts);
+    proc_text(count, sizeof count, "%u", attempts);
     free(lab_ctl(lab, "terminal", "arm", serial, "--for", "1h", "--attempts", count, NULL));
 }
 
@@ -470,7 +459,7 @@ void lab_arm(struct lab *lab, const char *serial, unsigned attempts)
 static void terminal_dirs(const struct lab *lab, const char *serial, char role[PATH_MAX],
                           char dir[PATH_MAX])
 {
-    text(role, PATH_MAX, "%s/term-%s", lab->run, serial);
+    proc_text(role, PATH_MAX, "%s/term-%s", lab->run, serial);
     file_path(dir, role, "terminal");
 }
 
@@ -486,9 +475,9 @@ int lab_init_terminal(struct lab *lab, const char *serial, const char *root)
     char role[PATH_MAX], dir[PATH_MAX], pin[PATH_MAX], so[PATH_MAX], pinpad[64];
     char reserved[PATH_MAX];
     terminal_dirs(lab, serial, role, dir);
-    text(pin, sizeof pin, "file:%s/pinpad.pin", lab->dir);
-    text(so, sizeof so, "file:%s/pinpad-so.pin", lab->dir);
-    text(pinpad, sizeof pinpad, "P%s", serial);
+    proc_text(pin, sizeof pin, "file:%s/pinpad.pin", lab->dir);
+    proc_text(so, sizeof so, "file:%s/pinpad-so.pin", lab->dir);
+    proc_text(pinpad, sizeof pinpad, "P%s", serial);
     return lab_terminal_sim(lab, serial, "init", "--serial", serial, "--pinpad-serial", pinpad,
                             "--root", root, "--pinpad", "token", "--module", lab->module,
                             "--init-reserved", lab_init_reserved(lab, role, pinpad, reserved),
@@ -516,7 +505,7 @@ void lab_load_start(struct lab *lab, const char *serial, uint16_t port, const ch
     const char *argv[PROC_ARGS] = {
         lab_built("bin/terminal-sim"), "load", "--dir", dir, "--connect", to, "--verbose"};
     terminal_dirs(lab, serial, role, dir);
-    text(to, sizeof to, "127.0.0.1:%u", port);
+    proc_text(to, sizeof to, "127.0.0.1:%u", port);
     for (size_t n = 7; extra != NULL && *extra != NULL; n++) {
         argv[n] = *extra++;
     }
@@ -594,9 +583,9 @@ static void collect(json_t *at, const char *serial, struct lab_tmk *out, size_t 
         ck_assert_uint_lt(*count, LAB_TMK_MAX);
         struct lab_tmk *tmk = &out[(*count)++];
         tmk->version = (unsigned)json_integer_value(version);
-        text(tmk->state, sizeof tmk->state, "%s", string_of(at, "state"));
-        text(tmk->kcv, sizeof tmk->kcv, "%s", string_of(at, "kcv"));
-        text(tmk->alg, sizeof tmk->alg, "%s", string_of(at, "algorithm"));
+        proc_text(tmk->state, sizeof tmk->state, "%s", string_of(at, "state"));
+        proc_text(tmk->kcv, sizeof tmk->kcv, "%s", string_of(at, "kcv"));
+        proc_text(tmk->alg, sizeof tmk->alg, "%s", string_of(at, "algorithm"));
         return;
     }
     json_object_foreach(at, key, value) collect(value, serial, out, count);

@@ -33,17 +33,6 @@ static const char *first_there(const char *const *paths)
     return *paths;
 }
 
-static void text(char *out, size_t size, const char *fmt, ...)
-    __attribute__((format(printf, 3, 4)));
-static void text(char *out, size_t size, const char *fmt, ...)
-{
-    va_list ap;
-    va_start(ap, fmt);
-    int n = vsnprintf(out, size, fmt, ap);
-    va_end(ap);
-    ck_assert_msg(n >= 0 && (size_t)n < size, "too long: %s", out);
-}
-
 int lab_nss_installed(void)
 {
     return first_there(nss_paths) != NULL && access(CERTUTIL, X_OK) == 0;
@@ -58,7 +47,7 @@ void lab_find_modules(struct lab *lab)
     path = first_there(lab->nss ? nss_paths : softhsm_paths);
     ck_assert_msg(path != NULL && (!lab->nss || lab_nss_installed()), "%s is not installed",
                   lab->nss ? "NSS softokn or certutil" : "SoftHSM");
-    text(lab->module, sizeof lab->module, "%s", path);
+    proc_text(lab->module, sizeof lab->module, "%s", path);
     /* NSS hardens its PIN by so many rounds for each use of a token key. */
     ck_assert_int_eq(setenv("NSS_MAX_MP_PBE_ITERATION_COUNT", "100", 1), 0);
 }
@@ -69,10 +58,10 @@ static void make_softhsm(const char *dir)
     char path[PATH_MAX], conf[PATH_MAX + 128];
     file_mkdir(dir);
     file_mkdir(file_path(path, dir, "tokens"));
-    text(conf, sizeof conf,
-         "directories.tokendir = %s\nobjectstore.backend = file\n"
-         "log.level = ERROR\nslots.removable = false\n",
-         path);
+    proc_text(conf, sizeof conf,
+              "directories.tokendir = %s\nobjectstore.backend = file\n"
+              "log.level = ERROR\nslots.removable = false\n",
+              path);
     file_write(file_path(path, dir, "softhsm2.conf"), conf, strlen(conf), 0600);
 }
 
@@ -86,7 +75,7 @@ void lab_make_hsm(const struct lab *lab, const char *role, const char *pin)
     }
     file_mkdir(role);
     file_mkdir(file_path(db, role, "nss"));
-    text(where, sizeof where, "sql:%s", db);
+    proc_text(where, sizeof where, "sql:%s", db);
     proc_spawn(&proc, lab->logs, NULL,
                (const char *const[]){CERTUTIL, "-N", "-d", where, "-f", pin, NULL});
     int status = proc_wait(&proc, CERTUTIL_SECONDS);
@@ -98,10 +87,10 @@ char *lab_init_reserved(const struct lab *lab, const char *role, const char *lab
 {
     out[0] = '\0';
     if (lab->nss) {
-        text(out, PATH_MAX,
-             "configdir='sql:%s/nss' certPrefix='' keyPrefix='' secmod='secmod.db' "
-             "dbTokenDescription='%s' flags=",
-             role, label);
+        proc_text(out, PATH_MAX,
+                  "configdir='sql:%s/nss' certPrefix='' keyPrefix='' secmod='secmod.db' "
+                  "dbTokenDescription='%s' flags=",
+                  role, label);
     }
     return out;
 }

@@ -19,17 +19,6 @@
 #define CA_SUBJECT "/O=Test Acquirer/CN=AcquireRCRT"
 #define CA_SECONDS 60
 
-static void text(char *out, size_t size, const char *fmt, ...)
-    __attribute__((format(printf, 3, 4)));
-static void text(char *out, size_t size, const char *fmt, ...)
-{
-    va_list ap;
-    va_start(ap, fmt);
-    int n = vsnprintf(out, size, fmt, ap);
-    va_end(ap);
-    ck_assert_msg(n >= 0 && (size_t)n < size, "too long: %s", out);
-}
-
 /* ---- CAs ---- */
 
 static char *ca_home(const struct lab *lab, const char *name, char home[PATH_MAX])
@@ -46,7 +35,7 @@ static void run_ca(struct lab *lab, const char *name, const char *const *argv)
     struct proc proc;
     int status;
 
-    text(conf, sizeof conf, "SOFTHSM2_CONF=%s/%s/softhsm2.conf", lab->dir, name);
+    proc_text(conf, sizeof conf, "SOFTHSM2_CONF=%s/%s/softhsm2.conf", lab->dir, name);
     proc_spawn(&proc, lab->logs, env, argv);
     status = proc_wait(&proc, CA_SECONDS);
     if (status != 0) {
@@ -59,7 +48,7 @@ void lab_found_file_ca(struct lab *lab, const char *name, const char *key)
     char dir[PATH_MAX], home[PATH_MAX], pin[PATH_MAX];
 
     file_mkdir(file_path(dir, lab->dir, name));
-    text(pin, sizeof pin, "file:%s/ca.pin", lab->dir);
+    proc_text(pin, sizeof pin, "file:%s/ca.pin", lab->dir);
     run_ca(lab, name,
            (const char *const[]){lab_built("bin/acquire-ca"), "init", "--dir",
                                  ca_home(lab, name, home), "--subject", CA_SUBJECT, "--days",
@@ -191,7 +180,7 @@ void lab_write_crl(const char *path, X509_CRL *crl)
 
 static char *terminal_dir(const struct lab *lab, const char *serial, char dir[PATH_MAX])
 {
-    text(dir, PATH_MAX, "%s/term-%s", lab->run, serial);
+    proc_text(dir, PATH_MAX, "%s/term-%s", lab->run, serial);
     return dir;
 }
 
@@ -255,8 +244,8 @@ void lab_clone_terminal(struct lab *lab, const char *from, const char *to)
                (const char *const[]){"/bin/cp", "-a", "--", old, new, NULL});
     ck_assert_int_eq(proc_wait(&proc, CA_SECONDS), 0);
     edit_file(file_path(path, new, "softhsm2.conf"), old, new);
-    text(was, sizeof was, "serial = %s\n", from);
-    text(is, sizeof is, "serial = %s\n", to);
+    proc_text(was, sizeof was, "serial = %s\n", from);
+    proc_text(is, sizeof is, "serial = %s\n", to);
     edit_file(lab_terminal_file(lab, to, "terminal.conf", path), was, is);
 }
 
@@ -318,7 +307,7 @@ unsigned lab_alarms(struct lab *lab, const char *serial, const char *reason)
     size_t i;
 
     ck_assert_msg(json_is_array(events), "%s", report);
-    text(wanted, sizeof wanted, "reason=%s ", reason != NULL ? reason : "");
+    proc_text(wanted, sizeof wanted, "reason=%s ", reason != NULL ? reason : "");
     json_array_foreach(events, i, event)
     {
         const char *name = NULL, *whose = NULL, *detail = NULL;

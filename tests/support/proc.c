@@ -8,6 +8,7 @@
 #include <ftw.h>
 #include <signal.h>
 #include <spawn.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -229,4 +230,15 @@ void file_remove_tree(const char *dir)
     if (dir[0] == '/' && strlen(dir) > 1) {
         (void)nftw(dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
     }
+}
+
+void proc_text(char *out, size_t size, const char *fmt, ...)
+{
+    va_list ap;
+    int n;
+
+    va_start(ap, fmt);
+    n = vsnprintf(out, size, fmt, ap);
+    va_end(ap);
+    ck_assert_msg(n >= 0 && (size_t)n < size, "too long: %s", out);
 }

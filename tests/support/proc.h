@@ -41,6 +41,8 @@ void proc_sleep_ms(int ms);
 char *file_read(const char *path, size_t *len);
 void file_write(const char *path, const void *data, size_t len, unsigned mode);
 void file_mkdir(const char *path);
+/* snprintf that fails the test at what is too long. */
+void proc_text(char *out, size_t size, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 /* Joins with '/' into out (PATH_MAX). Returns out. */
 char *file_path(char *out, const char *dir, const char *name);
 /* Calls fn for every regular file under dir. */

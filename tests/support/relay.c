@@ -6,6 +6,7 @@
 #include "tests/support/relay.h"
 
 #include <arpa/inet.h>
+#include <check.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -18,6 +19,8 @@
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "tests/support/proc.h"
 
 #define HEADER 2
 
@@ -384,4 +387,15 @@ int relay_next_frame(const uint8_t *data, size_t size, size_t *at, const uint8_t
     *len = n;
     *at += HEADER + n;
     return 1;
+}
+
+void relay_frame_of(const char *record, unsigned number, uint8_t **data, const uint8_t **der,
+                    size_t *len)
+{
+    size_t size, at = 0;
+
+    *data = (uint8_t *)file_read(record, &size);
+    for (unsigned i = 0; i <= number; i++) {
+        ck_assert(relay_next_frame(*data, size, &at, der, len));
+    }
 }

@@ -57,5 +57,9 @@ unsigned relay_messages(struct relay *relay);
  * *der and *len are the message without its header, borrowed from data. */
 int relay_next_frame(const uint8_t *data, size_t size, size_t *at, const uint8_t **der,
                      size_t *len);
+/* Message `number` of the recording in a file, or the test fails; the caller frees *data, which
+ * *der points into. */
+void relay_frame_of(const char *record, unsigned number, uint8_t **data, const uint8_t **der,
+                    size_t *len);
 
 #endif
