@@ -46,7 +46,7 @@ SUITE        ?= hardened-rsa
 # ---- Packages, before pkg-config is asked for flags below ----
 
 GOALS     := $(or $(MAKECMDGOALS),all)
-NEEDS     := build $(if $(filter check% crash% soak tests demo fuzz% tools vectors coverage,$(GOALS)),test) \
+NEEDS     := build $(if $(filter check% crash% soak tests demo fuzz% tools vectors coverage modules-table lint,$(GOALS)),test) \
              $(if $(filter check-page,$(GOALS)),page) $(if $(filter fuzz%,$(GOALS)),fuzz) \
              $(if $(filter lint format,$(GOALS)),lint) $(if $(filter check-valgrind,$(GOALS)),valgrind) \
              $(if $(filter deb check-package,$(GOALS)),package) $(if $(filter coverage,$(GOALS)),coverage)

@@ -148,7 +148,7 @@ static int only_asks(const struct kl_ctl_command *command)
 {
     for (const struct kl_ctl_command *c = kl_ctl_control_commands; c->group; c++) {
         if (c == command) {
-            return 1;
+            return c->fn != kl_ctl_hsm_check; /* which opens the HSM itself */
         }
     }
     return 0;

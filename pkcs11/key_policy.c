@@ -12,7 +12,8 @@
 #include "pkcs11/ops.h"
 #include "pkcs11/rv.h"
 
-#define MECHANISMS_MAX 16 /* more than this is not ours */
+#define MECHANISMS_MAX 16       /* more than this is not ours */
+#define PROBE "keyloader-probe" /* label and id of a key that is made to be destroyed */
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
@@ -245,6 +246,8 @@ static int cannot_hold(struct kl_session *session)
         kl_tmpl_bool(&tmpl, CKA_SENSITIVE, 1);
         kl_tmpl_bool(&tmpl, CKA_EXTRACTABLE, 0);
         kl_tmpl_can(&tmpl, CKO_SECRET_KEY, KL_CAN_ENCRYPT);
+        kl_tmpl_bytes(&tmpl, CKA_LABEL, PROBE, sizeof(PROBE) - 1);
+        kl_tmpl_bytes(&tmpl, CKA_ID, PROBE, sizeof(PROBE) - 1);
         if (with) {
             kl_mechanisms_add(&some, &tmpl);
         }

@@ -468,6 +468,10 @@ static enum kl_rc provide_tmk(struct kl_loader *loader, struct load *load, struc
             KL_OK) {
         return rc;
     }
+    if (tbs->ctmk_len != kl_alg_wrapped_len(kl_alg_info(in->alg))) {
+        return kl_err_set(err, KL_ERR_HSM, "the token wrapped the TMK into %zu bytes",
+                          tbs->ctmk_len);
+    }
     memcpy(tbs->serial, load->hello.u.hello.serial, sizeof(tbs->serial));
     tbs->usage = KL_USAGE_KEK;
     tbs->alg = (uint8_t)in->alg;

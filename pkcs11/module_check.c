@@ -259,8 +259,14 @@ enum kl_rc kl_module_check(struct kl_hsm *hsm, kl_module_check_fn row, void *arg
     unsigned weak = 0;
     const struct check check = {hsm, kl_hsm_session(hsm), row, arg, &weak};
     char names[KL_WEAK_NAMES_MAX];
-    enum kl_rc rc = kl_storage_key_generate(check.session, STORAGE_LABEL, err);
+    struct kl_err ignored = KL_ERR_INIT;
+    enum kl_rc rc;
 
+    /* What a check that was cut off has left: these labels are ours. */
+    (void)!kl_pair_destroy(check.session, WORK_LABEL, &ignored);
+    destroy(&check, kl_binding_key_find, BINDING_LABEL);
+    destroy(&check, kl_storage_key_find, STORAGE_LABEL);
+    rc = kl_storage_key_generate(check.session, STORAGE_LABEL, err);
     if (rc != KL_OK) {
         return rc;
     }

@@ -45,7 +45,7 @@ void kl_weakness_names(unsigned bits, char out[KL_WEAK_NAMES_MAX]);
 /* Notes one; what does not fit of a text is cut off. */
 void kl_weakness_add(struct kl_weaknesses *weak, enum kl_weakness weakness, const char *where);
 
-/* KL_ERR_KEY names those that were found and are not among accept, and what to do. */
+/* KL_ERR_KEY names those that were found and are not among accept, and where each was found. */
 enum kl_rc kl_weakness_judge(const struct kl_weaknesses *weak, unsigned accept,
                              struct kl_err *err) KL_MUST_CHECK;
 

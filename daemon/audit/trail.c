@@ -144,6 +144,13 @@ static enum kl_rc look_run(struct kl_unit *unit, struct kl_store *store, struct 
         *err = none;
         return rc;
     }
+    /* Only we sign, and never beyond what we have seen. */
+    if (rc == KL_OK && look->broken.rc == KL_OK && look->checkpoint.id > look->place.id) {
+        (void)kl_err_set(&look->broken, KL_ERR_VERIFY,
+                         "checkpoint %" PRIu64 " of the audit trail is not ours: run keyloaderctl"
+                         " audit verify",
+                         look->checkpoint.id);
+    }
     return look->with_records ? take_records(look, store, err) : KL_OK;
 }
 

@@ -105,8 +105,13 @@ static enum begun begin_one(struct kl_fleet *fleet, int64_t intended,
         kl_fleet_stats_attempt(fleet->stats, KL_FLEET_OWN, err.text);
         fleet->stats->started[action]++;
         kl_fleet_stats_end(fleet->stats, action, KL_FLEET_OWN, 0);
+        fleet->terminals[index].rounds += action == KL_FLEET_LOAD;
         offer(fleet, index);
-        return LATER;
+        if (worker) {
+            const struct timeval second = {.tv_sec = 1};
+            evtimer_add(&worker->pause, &second);
+        }
+        return BEGUN; /* it has had its turn */
     }
     return BEGUN;
 }

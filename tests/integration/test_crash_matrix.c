@@ -388,7 +388,6 @@ START_TEST(test_random_kills)
         round_of(rounds++, left < ROUND_KILLS ? left : ROUND_KILLS);
         say(first_seed, from);
     }
-    ck_assert_uint_ge(sent, loads);
     ck_assert_uint_ge(loads, TERMINALS);
 }
 END_TEST

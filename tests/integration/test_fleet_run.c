@@ -84,7 +84,7 @@ static int run(const char *line)
     return finish(&proc);
 }
 
-/* The number at a path of members, "loads/good"; 0 if it is not there. */
+/* The number at a path of members, "loads/good"; 0 of a kind of error that there was none of. */
 static double number(const char *path)
 {
     char copy[128], *rest = copy, *name;
@@ -94,6 +94,8 @@ static double number(const char *path)
     while ((name = strsep(&rest, "/")) != NULL) {
         at = json_object_get(at, name);
     }
+    ck_assert_msg(json_is_number(at) || strncmp(path, "errors/", 7) == 0, "no %s in the report",
+                  path);
     return json_number_value(at);
 }
 

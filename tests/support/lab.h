@@ -34,10 +34,9 @@ struct lab {
     char dir[PATH_MAX]; /* of the ceremony */
     char run[PATH_MAX]; /* of this test */
     char conf[PATH_MAX], store[PATH_MAX], logs[PATH_MAX];
-    char module[PATH_MAX];     /* what every program loads as its PKCS#11 module */
-    int nss;                   /* 1: module is NSS softokn (lab_hsm.h) */
-    const char *loader_module; /* NULL, or another one for keyloaderd alone */
-    const char *env[8];        /* NULL-terminated; added for every program */
+    char module[PATH_MAX]; /* what every program loads as its PKCS#11 module */
+    int nss;               /* 1: module is NSS softokn (lab_hsm.h) */
+    const char *env[8];    /* NULL-terminated; added for every program */
     struct proc daemon;
     const char *const *daemon_prefix; /* NULL, or a command that runs keyloaderd (setpriv ...) */
     const char *const *daemon_args;   /* NULL, or more options of keyloaderd, NULL-terminated */
