@@ -27,6 +27,8 @@
 #define WORKERS 2
 #define SHORT_ROUND_S 3
 #define LONG_ROUND_S 30
+/* Of a long soak, each with a store of its own: check's clock ends at 2^31 us. */
+#define PART_S 1800
 #define ATTACKED "ATTACKED" /* the terminal that attacks are made with */
 #define RECYCLE "20000"     /* jobs; more than a worker does between two restarts */
 
@@ -171,43 +173,58 @@ static unsigned terminals(void)
     return rate * round_seconds * 3 / 2; /* each loads once a round; sign-ins come on top */
 }
 
-static void fleet(struct proc *proc, int gentle, const char *what_else, const char *file)
+static const char *const whose[] = {"--serial-prefix", "SOAK", "--algorithm", "tdes2"};
+
+static void add(const char **argv, size_t *n, const char *const *words, size_t count)
 {
-    char to[32], count[16], pace[16], seconds[16];
-    const char *argv[PROC_ARGS] = {lab_built("bin/terminal-sim"),
-                                   "fleet",
-                                   "--connect",
-                                   to,
-                                   "--root",
-                                   root,
-                                   "--terminals",
-                                   count,
-                                   "--serial-prefix",
-                                   "SOAK",
-                                   "--suite",
-                                   "hardened-rsa=1,hardened-ec=1",
-                                   "--algorithm",
-                                   "tdes2"};
-    size_t n = 14;
+    for (size_t i = 0; i < count; i++) {
+        ck_assert_uint_lt(*n, PROC_ARGS - 1);
+        argv[(*n)++] = words[i];
+    }
+    argv[*n] = NULL;
+}
+#define ADD(...) \
+    add(argv, &n, (const char *const[]){__VA_ARGS__}, \
+        sizeof((const char *const[]){__VA_ARGS__}) / sizeof(char *))
+
+/* terminal-sim fleet; what follows are the words of ADD(). */
+static size_t fleet(const char **argv, char count[16])
+{
+    size_t n = 0;
+
+    snprintf(count, 16, "%u", terminals());
+    ADD(lab_built("bin/terminal-sim"), "fleet", "--terminals", count);
+    add(argv, &n, whose, sizeof(whose) / sizeof(whose[0]));
+    return n;
+}
+
+static void write_csv(const char *file)
+{
+    const char *argv[PROC_ARGS];
+    char count[16];
+    struct proc proc;
+    size_t n = fleet(argv, count);
+
+    ADD("--write-csv", file);
+    proc_spawn(&proc, lab.logs, NULL, argv);
+    ck_assert_int_eq(proc_wait(&proc, 60), 0);
+}
+
+static void fleet_start(struct proc *proc, int gentle, const char *kcv)
+{
+    const char *argv[PROC_ARGS];
+    char count[16], to[32], pace[16], seconds[16];
+    size_t n = fleet(argv, count);
 
     snprintf(to, sizeof(to), "127.0.0.1:%u", lab.port);
-    snprintf(count, sizeof(count), "%u", terminals());
     snprintf(pace, sizeof(pace), "%u", rate);
     snprintf(seconds, sizeof(seconds), "%us", round_seconds);
-    argv[n++] = what_else;
-    argv[n++] = file;
-    if (strcmp(what_else, "--kcv-out") == 0) {
-        const char *const more[] = {"--rate",  pace, "--duration", seconds,     "--sign-in", "30",
-                                    "--retry", "50", "--json",     "--timeout", "60"};
-        for (size_t i = 0; i < sizeof(more) / sizeof(more[0]); i++) {
-            argv[n++] = more[i];
-        }
-        if (!gentle) {
-            argv[n++] = "--allow";
-            argv[n++] = "busy,timeout,connect,reset";
-        }
+    ADD("--connect", to, "--root", root, "--suite", "hardened-rsa=1,hardened-ec=1", "--kcv-out",
+        kcv, "--rate", pace, "--duration", seconds, "--sign-in", "30", "--retry", "50", "--json",
+        "--timeout", "60");
+    if (!gentle) {
+        ADD("--allow", "busy,timeout,connect,reset");
     }
-    ck_assert_uint_lt(n, PROC_ARGS);
     proc_spawn(proc, lab.logs, NULL, argv);
 }
 
@@ -354,7 +371,7 @@ static void soak_round(const struct happening *happening)
     int status;
 
     free(lab_ctl(&lab, "terminal", "arm-all", "--prefix", "SOAK", "--attempts", "100", NULL));
-    fleet(&proc, happening->is_gentle, "--kcv-out", file_path(kcv, lab.run, "kcv.csv"));
+    fleet_start(&proc, happening->is_gentle, file_path(kcv, lab.run, "kcv.csv"));
     proc_sleep_ms((int)round_seconds * 300);
     happening->happens();
     status = proc_wait(&proc, (int)round_seconds * 2 + 120);
@@ -378,14 +395,14 @@ static unsigned long environment(const char *name, unsigned long otherwise)
     return value != NULL && *value != '\0' ? strtoul(value, NULL, 10) : otherwise;
 }
 
-static void begin(void)
+static void begin(int part)
 {
     const char *out = getenv("KL_SOAK_OUT");
-    char idle[16];
-    struct proc proc;
+    char idle[16], name[16];
 
     snprintf(idle, sizeof(idle), "%ds", proc_seconds(2));
-    fault_begin(&fault, &lab, "soak");
+    snprintf(name, sizeof(name), "soak-%d", part);
+    fault_begin(&fault, &lab, name);
     lab_set(&lab, "hsm", "workers", "2");
     lab_set(&lab, "hsm", "recycle-after", RECYCLE);
     lab_set(&lab, "audit", "checkpoint-every", "100");
@@ -393,10 +410,10 @@ static void begin(void)
     lab_set(&lab, "limits", "idle-timeout", idle);   /* attacks wait for it */
     lab_set(&lab, "policy", "host-fallback", "yes"); /* SoftHSM cannot wrap under a TDES key */
     lab_terminal(&lab, ATTACKED, "tdes2");
-    fleet(&proc, 1, "--write-csv", file_path(csv, lab.run, "terminals.csv"));
-    ck_assert_int_eq(proc_wait(&proc, 60), 0);
+    write_csv(file_path(csv, lab.run, "terminals.csv"));
     free(lab_ctl(&lab, "terminal", "import", csv, NULL));
-    samples = fopen(out != NULL && *out != '\0' ? out : file_path(csv, lab.run, "soak.csv"), "w");
+    samples = fopen(out != NULL && *out != '\0' ? out : file_path(csv, lab.run, "soak.csv"),
+                    part == 0 ? "w" : "a");
     ck_assert_ptr_nonnull(samples);
     fputs("seconds,round,happening,pid,loads,sign-ins,failed,rss-kib,descriptors,worker,"
           "worker-rss-kib,worker,worker-rss-kib\n",
@@ -406,7 +423,8 @@ static void begin(void)
 
 START_TEST(soak)
 {
-    unsigned long seconds = environment("KL_SOAK_SECONDS", 0);
+    unsigned long all = environment("KL_SOAK_SECONDS", 0);
+    unsigned long left = all - (unsigned long)_i * PART_S, seconds = left < PART_S ? left : PART_S;
     int64_t end = kl_clock_us() + (int64_t)seconds * 1000000;
     unsigned cycles = 0;
 
@@ -415,7 +433,7 @@ START_TEST(soak)
     }
     rate = (unsigned)environment("KL_SOAK_RATE", rate);
     file_path(root, lab.dir, "root.pem");
-    begin();
+    begin(_i);
     do {
         for (size_t i = 0; i < HAPPENINGS && (seconds == 0 || kl_clock_us() < end); i++) {
             if (!happenings[i].is_end || seconds == 0 || cycles % CYCLES_A_LIFE == 3) {
@@ -438,10 +456,11 @@ int main(void)
 {
     Suite *suite = suite_create("soak");
     TCase *tc = tcase_create("soak");
+    unsigned long seconds = environment("KL_SOAK_SECONDS", 0);
 
     tcase_add_unchecked_fixture(tc, found, abandon);
-    tcase_set_timeout(tc, 300 + (double)environment("KL_SOAK_SECONDS", 0) * 2);
-    tcase_add_test(tc, soak);
+    tcase_set_timeout(tc, 300 + (double)PART_S * 2);
+    tcase_add_loop_test(tc, soak, 0, seconds == 0 ? 1 : (int)((seconds + PART_S - 1) / PART_S));
     suite_add_tcase(suite, tc);
     return test_run(suite);
 }
