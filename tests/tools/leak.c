@@ -41,6 +41,7 @@ static void make_and_destroy(const struct test_token *token)
 int main(int argc, char **argv)
 {
     unsigned long objects = argc > 1 ? strtoul(argv[1], NULL, 10) : 50000;
+    unsigned long each = objects / STEPS;
     struct test_token token;
     struct mallinfo2 before, after;
 
@@ -53,13 +54,12 @@ int main(int argc, char **argv)
     }
     for (unsigned step = 0; step < STEPS; step++) {
         before = mallinfo2();
-        for (unsigned long i = 0; i < objects / STEPS; i++) {
+        for (unsigned long i = 0; i < each; i++) {
             make_and_destroy(&token);
         }
         after = mallinfo2();
-        printf("%lu session keys made and destroyed: %.0f bytes each stay allocated\n",
-               objects / STEPS,
-               ((double)after.uordblks - (double)before.uordblks) / (double)(objects / STEPS));
+        printf("%lu session keys made and destroyed: %.0f bytes each stay allocated\n", each,
+               ((double)after.uordblks - (double)before.uordblks) / (double)each);
     }
     test_token_close(&token);
     return 0;
