@@ -48,15 +48,6 @@ static enum kl_rc take_record(const struct kl_audit *record, void *arg, struct k
     return KL_OK;
 }
 
-static enum kl_rc pass_checkpoint(const struct kl_checkpoint *checkpoint, void *arg,
-                                  struct kl_err *err)
-{
-    (void)checkpoint;
-    (void)arg;
-    (void)err;
-    return KL_OK;
-}
-
 static enum kl_rc take_damaged(const char *table, uint64_t id, void *arg, struct kl_err *err)
 {
     (void)arg;
@@ -93,7 +84,7 @@ enum kl_rc kl_audit_follow(struct kl_store *store, struct kl_audit_place *place,
                            struct kl_err *err)
 {
     struct follower f = {.seen = *place, .left = most};
-    const struct kl_audit_walk walk = {take_record, pass_checkpoint, take_damaged, &f};
+    const struct kl_audit_walk walk = {.record = take_record, .damaged = take_damaged, .arg = &f};
     struct kl_audit_state state;
     enum kl_rc rc = kl_store_audit_state(store, &state, err);
 

@@ -78,15 +78,6 @@ static enum kl_rc take_record(const struct kl_audit *record, void *arg, struct k
     return KL_OK;
 }
 
-static enum kl_rc pass_checkpoint(const struct kl_checkpoint *checkpoint, void *arg,
-                                  struct kl_err *err)
-{
-    (void)checkpoint;
-    (void)arg;
-    (void)err;
-    return KL_OK;
-}
-
 static enum kl_rc take_damaged(const char *table, uint64_t id, void *arg, struct kl_err *err)
 {
     struct kl_audit record = {.id = id, .event = "(damaged)"};
@@ -96,7 +87,7 @@ static enum kl_rc take_damaged(const char *table, uint64_t id, void *arg, struct
 
 static enum kl_rc take_records(struct look *look, struct kl_store *store, struct kl_err *err)
 {
-    const struct kl_audit_walk walk = {take_record, pass_checkpoint, take_damaged, look};
+    const struct kl_audit_walk walk = {.record = take_record, .damaged = take_damaged, .arg = look};
     enum kl_rc rc = kl_store_audit_walk(store, look->forwarded, &walk, err);
 
     return rc == KL_ERR_BUSY && look->count == BATCH ? KL_OK : rc;

@@ -320,7 +320,8 @@ enum kl_rc kl_store_audit_state(struct kl_store *store, struct kl_audit_state *o
 
 /* Records in order of id, from the first after `after`, each followed by its checkpoint; a
  * checkpoint without record comes in its place. A row that is no record (a file can be damaged, or
- * forged) is told as `damaged`. Ends at the first call that returns other than KL_OK. */
+ * forged) is told as `damaged`. Ends at the first call that returns other than KL_OK. checkpoint
+ * may be NULL. */
 struct kl_audit_walk {
     enum kl_rc (*record)(const struct kl_audit *record, void *arg, struct kl_err *err);
     enum kl_rc (*checkpoint)(const struct kl_checkpoint *checkpoint, void *arg, struct kl_err *err);

@@ -144,11 +144,13 @@ static enum kl_rc tell_checkpoints(struct walker *w, int64_t up_to, struct kl_er
     enum kl_rc rc = KL_OK;
 
     while (rc == KL_OK && w->more && sqlite3_column_int64(w->checkpoints, 0) <= up_to) {
-        rc = get_checkpoint(w->checkpoints, &checkpoint)
-                 ? w->walk->checkpoint(&checkpoint, w->walk->arg, err)
-                 : w->walk->damaged("audit_checkpoint",
-                                    (uint64_t)sqlite3_column_int64(w->checkpoints, 0), w->walk->arg,
-                                    err);
+        if (!get_checkpoint(w->checkpoints, &checkpoint)) {
+            rc = w->walk->damaged("audit_checkpoint",
+                                  (uint64_t)sqlite3_column_int64(w->checkpoints, 0), w->walk->arg,
+                                  err);
+        } else if (w->walk->checkpoint) {
+            rc = w->walk->checkpoint(&checkpoint, w->walk->arg, err);
+        }
         if (rc == KL_OK) {
             rc = step(w, w->checkpoints, &w->more, err);
         }

@@ -195,7 +195,7 @@ void kl_attack_run(struct kl_attack *attack, const struct kl_scenario *scenario,
     int64_t began = kl_clock_ms();
 
     kl_attack_begin(out, scenario->name, scenario->tries);
-    if (!runs || (runs && open_runs(attack, scenario, runs, &err))) {
+    if (!runs || open_runs(attack, scenario, runs, &err)) {
         kl_attack_say(out, KL_ATTACK_INCONCLUSIVE, "not made: %s",
                       runs ? err.text : "no memory for sessions");
     } else if (can_run(attack, scenario, out)) {

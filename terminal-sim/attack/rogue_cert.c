@@ -6,15 +6,20 @@
 #include "proto/cert.h"
 #include "terminal-sim/attack/rogue.h"
 
-static int add_ext(X509 *cert, X509 *issuer, int nid, const char *value)
+/* Of a certificate or of a CRL; the other is NULL. */
+static X509_EXTENSION *make_ext(X509 *issuer, X509 *cert, X509_CRL *crl, int nid, const char *value)
 {
     X509V3_CTX ctx;
-    X509_EXTENSION *ext;
-    int done;
 
-    X509V3_set_ctx(&ctx, issuer, cert, NULL, NULL, 0);
-    ext = X509V3_EXT_conf_nid(NULL, &ctx, nid, value);
-    done = ext && X509_add_ext(cert, ext, -1);
+    X509V3_set_ctx(&ctx, issuer, cert, NULL, crl, 0);
+    return X509V3_EXT_conf_nid(NULL, &ctx, nid, value);
+}
+
+static int add_ext(X509 *cert, X509 *issuer, int nid, const char *value)
+{
+    X509_EXTENSION *ext = make_ext(issuer, cert, NULL, nid, value);
+    int done = ext && X509_add_ext(cert, ext, -1);
+
     X509_EXTENSION_free(ext);
     return done;
 }
@@ -75,13 +80,9 @@ X509 *kl_rogue_cert(const char *name, EVP_PKEY *key, X509 *issuer, EVP_PKEY *iss
 
 static int add_crl_ext(X509_CRL *crl, X509 *issuer, int nid, const char *value)
 {
-    X509V3_CTX ctx;
-    X509_EXTENSION *ext;
-    int done;
+    X509_EXTENSION *ext = make_ext(issuer, NULL, crl, nid, value);
+    int done = ext && X509_CRL_add_ext(crl, ext, -1);
 
-    X509V3_set_ctx(&ctx, issuer, NULL, NULL, crl, 0);
-    ext = X509V3_EXT_conf_nid(NULL, &ctx, nid, value);
-    done = ext && X509_CRL_add_ext(crl, ext, -1);
     X509_EXTENSION_free(ext);
     return done;
 }

@@ -216,15 +216,21 @@ static int is_asked_for(const struct work *work, char *const *names, const char 
     return work->request.all || *names;
 }
 
+/* kl_scenario_count: none of that name is built in. */
+static size_t find_built_in(const char *name)
+{
+    size_t i = 0;
+
+    while (i < kl_scenario_count && strcmp(kl_scenarios[i].name, name) != 0) {
+        i++;
+    }
+    return i;
+}
+
 static enum kl_rc check_names(char *const *names, struct kl_err *err)
 {
     for (; *names; names++) {
-        size_t i = 0;
-
-        while (i < kl_scenario_count && strcmp(kl_scenarios[i].name, *names) != 0) {
-            i++;
-        }
-        if (i == kl_scenario_count && strcmp(*names, KL_FLOOD_NAME) != 0) {
+        if (find_built_in(*names) == kl_scenario_count && strcmp(*names, KL_FLOOD_NAME) != 0) {
             return kl_err_set(err, KL_ERR_USAGE,
                               "there is no attack \"%s\": see 'terminal-sim attack --list'",
                               *names);
@@ -369,13 +375,10 @@ static enum kl_rc serve(struct work *work, const char *name, struct kl_err *err)
 {
     struct kl_scenario *scenario = calloc(1, sizeof(*scenario));
     struct kl_attack_result result;
-    size_t i = 0;
+    size_t i = find_built_in(name);
     int fd = -1;
     enum kl_rc rc = scenario ? KL_OK : kl_err_set(err, KL_ERR_MEMORY, "no memory for a scenario");
 
-    while (i < kl_scenario_count && strcmp(kl_scenarios[i].name, name) != 0) {
-        i++;
-    }
     if (!rc) {
         rc = i < kl_scenario_count ? read_built_in(i, scenario, err)
                                    : kl_scenario_read(name, scenario, err);
@@ -478,15 +481,15 @@ static enum kl_rc check_files(char *const *paths, struct kl_err *err)
 
 static enum kl_rc show(const char *name, struct kl_err *err)
 {
-    for (size_t i = 0; i < kl_scenario_count; i++) {
-        if (strcmp(kl_scenarios[i].name, name) == 0) {
-            return fputs(kl_scenarios[i].text, stdout) == EOF || fflush(stdout) != 0
-                       ? kl_err_errno(err, "fputs", "the scenario cannot be written")
-                       : KL_OK;
-        }
+    size_t i = find_built_in(name);
+
+    if (i == kl_scenario_count) {
+        return kl_err_set(err, KL_ERR_NOT_FOUND,
+                          "no scenario \"%s\" is built in: see 'terminal-sim scenario list'", name);
     }
-    return kl_err_set(err, KL_ERR_NOT_FOUND,
-                      "no scenario \"%s\" is built in: see 'terminal-sim scenario list'", name);
+    return fputs(kl_scenarios[i].text, stdout) == EOF || fflush(stdout) != 0
+               ? kl_err_errno(err, "fputs", "the scenario cannot be written")
+               : KL_OK;
 }
 
 static enum kl_rc run(int argc, char **argv, int *status, struct kl_err *err)
