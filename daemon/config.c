@@ -12,8 +12,8 @@
 
 #include "conf/ini.h"
 #include "conf/log.h"
-#include "daemon/monitor/monitor_where.h"
 #include "daemon/control/roles.h"
+#include "daemon/monitor/monitor_where.h"
 #include "pkcs11/weakness.h"
 #include "proto/message.h"
 

@@ -12,10 +12,10 @@
 #include "conf/log.h"
 #include "conf/options.h"
 #include "daemon/config.h"
-#include "daemon/process/process.h"
-#include "daemon/run.h"
-#include "daemon/process/sockets.h"
 #include "daemon/hsm/worker.h"
+#include "daemon/process/process.h"
+#include "daemon/process/sockets.h"
+#include "daemon/run.h"
 #include "proto/secret.h"
 
 #define PROGRAM "keyloaderd"

@@ -13,8 +13,8 @@
 #define KL_DAEMON_RELOAD_H
 
 #include "daemon/hsm/job.h"
-#include "daemon/service.h"
 #include "daemon/loader/trust.h"
+#include "daemon/service.h"
 #include "proto/err.h"
 
 struct kl_reload;

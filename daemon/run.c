@@ -14,23 +14,23 @@
 #include <unistd.h>
 
 #include "conf/log.h"
-#include "daemon/monitor/census.h"
-#include "daemon/process/clockwatch.h"
-#include "daemon/store/committer.h"
-#include "daemon/loader/conn.h"
-#include "daemon/control/control.h"
-#include "daemon/process/handover.h"
 #include "daemon/audit/hsm_trail.h"
+#include "daemon/audit/trail.h"
+#include "daemon/control/control.h"
+#include "daemon/hsm/worker.h"
+#include "daemon/loader/conn.h"
 #include "daemon/loader/listener.h"
-#include "daemon/process/manager.h"
+#include "daemon/loader/trust.h"
+#include "daemon/monitor/census.h"
 #include "daemon/monitor/monitor.h"
+#include "daemon/process/clockwatch.h"
+#include "daemon/process/handover.h"
+#include "daemon/process/manager.h"
 #include "daemon/process/process.h"
 #include "daemon/reload.h"
 #include "daemon/service.h"
+#include "daemon/store/committer.h"
 #include "daemon/store/store_wrap.h"
-#include "daemon/audit/trail.h"
-#include "daemon/loader/trust.h"
-#include "daemon/hsm/worker.h"
 
 #define SWEEP_PERIOD_S 30
 #define SIGNALS 3

@@ -4,8 +4,8 @@
 #define KL_DAEMON_RUN_H
 
 #include "daemon/config.h"
-#include "daemon/service.h"
 #include "daemon/process/sockets.h"
+#include "daemon/service.h"
 #include "proto/err.h"
 
 /* Checks certificates against each other and the clock, opens the store, and does with the HSM what

@@ -11,12 +11,12 @@
 #include <sys/queue.h>
 
 #include "daemon/audit/alarm.h"
-#include "daemon/store/committer.h"
 #include "daemon/config.h"
-#include "daemon/life/life.h"
-#include "daemon/monitor/metrics.h"
 #include "daemon/hsm/pool.h"
+#include "daemon/life/life.h"
 #include "daemon/loader/trust.h"
+#include "daemon/monitor/metrics.h"
+#include "daemon/store/committer.h"
 
 struct kl_conn;
 struct kl_daemon;

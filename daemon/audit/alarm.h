@@ -6,8 +6,8 @@
  * what takes an armed one have a budget each, so that the one cannot hide the other, and so have
  * sign-ins. What is left out is counted, and recorded as a number.
  */
-#ifndef KL_DAEMON_ALARM_H
-#define KL_DAEMON_ALARM_H
+#ifndef KL_DAEMON_AUDIT_ALARM_H
+#define KL_DAEMON_AUDIT_ALARM_H
 
 #include <stdint.h>
 

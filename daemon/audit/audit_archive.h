@@ -3,8 +3,8 @@
  * Archives of audit records: JSON lines, one for each record and checkpoint, between a first line
  * that says where in the chain they begin and a last one that says where they end.
  */
-#ifndef KL_DAEMON_AUDIT_ARCHIVE_H
-#define KL_DAEMON_AUDIT_ARCHIVE_H
+#ifndef KL_DAEMON_AUDIT_AUDIT_ARCHIVE_H
+#define KL_DAEMON_AUDIT_AUDIT_ARCHIVE_H
 
 #include "daemon/audit/audit_check.h"
 #include "daemon/store/store.h"

@@ -4,8 +4,8 @@
  * first one's a hash that is the store's own. Whoever holds records and hashes can check them with
  * SHA-256 alone; docs/operations.md says how.
  */
-#ifndef KL_DAEMON_AUDIT_CHAIN_H
-#define KL_DAEMON_AUDIT_CHAIN_H
+#ifndef KL_DAEMON_AUDIT_AUDIT_CHAIN_H
+#define KL_DAEMON_AUDIT_AUDIT_CHAIN_H
 
 #include <stddef.h>
 #include <stdint.h>

@@ -8,8 +8,8 @@
  * key's public half) show what was rewritten up to the last of them; a head that somebody wrote
  * down, or that syslog has, shows what was cut off after it.
  */
-#ifndef KL_DAEMON_AUDIT_CHECK_H
-#define KL_DAEMON_AUDIT_CHECK_H
+#ifndef KL_DAEMON_AUDIT_AUDIT_CHECK_H
+#define KL_DAEMON_AUDIT_AUDIT_CHECK_H
 
 #include <openssl/evp.h>
 #include <stdint.h>

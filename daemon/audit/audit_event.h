@@ -3,8 +3,8 @@
  * The events of the audit trail: a fixed list. Whoever records something new adds it here, and to
  * the table in docs/operations.md; a test holds both against each other.
  */
-#ifndef KL_DAEMON_AUDIT_EVENT_H
-#define KL_DAEMON_AUDIT_EVENT_H
+#ifndef KL_DAEMON_AUDIT_AUDIT_EVENT_H
+#define KL_DAEMON_AUDIT_AUDIT_EVENT_H
 
 #include <stddef.h>
 

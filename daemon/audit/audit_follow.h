@@ -3,8 +3,8 @@
  * Follows the audit trail as it grows, so that a checkpoint endorses nothing but what continues the
  * trail that its signer has seen: who rewrites the store does not get a signature over it.
  */
-#ifndef KL_DAEMON_AUDIT_FOLLOW_H
-#define KL_DAEMON_AUDIT_FOLLOW_H
+#ifndef KL_DAEMON_AUDIT_AUDIT_FOLLOW_H
+#define KL_DAEMON_AUDIT_AUDIT_FOLLOW_H
 
 #include <stdint.h>
 

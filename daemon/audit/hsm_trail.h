@@ -3,8 +3,8 @@
  * That an HSM serves although its module does not enforce some of key policy goes into the audit
  * trail: at the daemon's start, and whenever what was found changes.
  */
-#ifndef KL_DAEMON_HSM_TRAIL_H
-#define KL_DAEMON_HSM_TRAIL_H
+#ifndef KL_DAEMON_AUDIT_HSM_TRAIL_H
+#define KL_DAEMON_AUDIT_HSM_TRAIL_H
 
 #include "daemon/hsm/pool.h"
 #include "daemon/service.h"

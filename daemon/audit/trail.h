@@ -5,8 +5,8 @@
  * whomever they were written, after their commit, in order and at least once. It waits for nobody:
  * where the HSM or syslog cannot, loads go on, and it tries again. Loop thread only.
  */
-#ifndef KL_DAEMON_TRAIL_H
-#define KL_DAEMON_TRAIL_H
+#ifndef KL_DAEMON_AUDIT_TRAIL_H
+#define KL_DAEMON_AUDIT_TRAIL_H
 
 #include "daemon/service.h"
 #include "proto/err.h"

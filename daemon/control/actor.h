@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Who did something, as audit records name people: "alice(1001)". */
-#ifndef KL_DAEMON_ACTOR_H
-#define KL_DAEMON_ACTOR_H
+#ifndef KL_DAEMON_CONTROL_ACTOR_H
+#define KL_DAEMON_CONTROL_ACTOR_H
 
 #include <sys/types.h>
 

@@ -6,8 +6,8 @@
  * where no daemon does. None builds more than a page of a long list, or works on more than a page
  * of terminals: who wants more asks again from where it ended.
  */
-#ifndef KL_DAEMON_ADMIN_H
-#define KL_DAEMON_ADMIN_H
+#ifndef KL_DAEMON_CONTROL_ADMIN_H
+#define KL_DAEMON_CONTROL_ADMIN_H
 
 #include <jansson.h>
 #include <stdint.h>

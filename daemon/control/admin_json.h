@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* What the store holds, as people may see it: never a cryptogram or a MAC. */
-#ifndef KL_DAEMON_ADMIN_JSON_H
-#define KL_DAEMON_ADMIN_JSON_H
+#ifndef KL_DAEMON_CONTROL_ADMIN_JSON_H
+#define KL_DAEMON_CONTROL_ADMIN_JSON_H
 
 #include <jansson.h>
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Operations that report on the whole store. */
 #include "daemon/control/admin.h"
-#include "daemon/ctl/ctl_list.h"
 #include "daemon/control/params.h"
+#include "daemon/ctl/ctl_list.h"
 
 /* ---- unique: no two terminals have the same key (PCI PIN v3.1, 20-1) ---- */
 

@@ -8,8 +8,8 @@
  * and once. What the store alone can do is done at the approval; what needs the HSM is left to
  * keyloaderctl, which uses the request up before it acts.
  */
-#ifndef KL_DAEMON_ADMIN_REQUEST_H
-#define KL_DAEMON_ADMIN_REQUEST_H
+#ifndef KL_DAEMON_CONTROL_ADMIN_REQUEST_H
+#define KL_DAEMON_CONTROL_ADMIN_REQUEST_H
 
 #include "daemon/control/admin.h"
 

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Operations on the registry, and on the windows in which terminals may load. */
+#include "daemon/control/admin_terminal.h"
+
 #include <string.h>
 
 #include "daemon/control/admin.h"
 #include "daemon/control/admin_json.h"
-#include "daemon/control/admin_terminal.h"
 #include "daemon/life/life.h"
 
 /* ---- Registering ---- */

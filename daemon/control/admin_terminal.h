@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* What the operations on terminals share. */
-#ifndef KL_DAEMON_ADMIN_TERMINAL_H
-#define KL_DAEMON_ADMIN_TERMINAL_H
+#ifndef KL_DAEMON_CONTROL_ADMIN_TERMINAL_H
+#define KL_DAEMON_CONTROL_ADMIN_TERMINAL_H
 
 #include "daemon/control/admin.h"
 #include "daemon/control/params.h"

@@ -5,8 +5,8 @@
 #include "daemon/control/admin.h"
 #include "daemon/control/admin_json.h"
 #include "daemon/control/admin_terminal.h"
-#include "daemon/life/life.h"
 #include "daemon/control/params.h"
+#include "daemon/life/life.h"
 
 /* ---- What reads ---- */
 

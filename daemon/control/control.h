@@ -7,8 +7,8 @@
  * bounded, peers too, in all and for each user, and whatever a peer is slow at has a deadline. What
  * reads the store does so in a thread of its own. Loop thread only.
  */
-#ifndef KL_DAEMON_CONTROL_H
-#define KL_DAEMON_CONTROL_H
+#ifndef KL_DAEMON_CONTROL_CONTROL_H
+#define KL_DAEMON_CONTROL_CONTROL_H
 
 #include "daemon/reload.h"
 #include "daemon/service.h"

@@ -4,8 +4,8 @@
  * control_peer.c (one peer: lines, deadlines) and control_ops.c (what is asked of the daemon rather
  * than of the store). Nobody else includes this.
  */
-#ifndef KL_DAEMON_CONTROL_IMPL_H
-#define KL_DAEMON_CONTROL_IMPL_H
+#ifndef KL_DAEMON_CONTROL_CONTROL_IMPL_H
+#define KL_DAEMON_CONTROL_CONTROL_IMPL_H
 
 #include <event2/bufferevent.h>
 #include <event2/listener.h>

@@ -3,8 +3,8 @@
  * The control socket's file. Who may connect at all is the file system's to say (mode 0660, group
  * operators, and auditors by an access list); who may do what is judged again for each peer.
  */
-#ifndef KL_DAEMON_CONTROL_SOCKET_H
-#define KL_DAEMON_CONTROL_SOCKET_H
+#ifndef KL_DAEMON_CONTROL_CONTROL_SOCKET_H
+#define KL_DAEMON_CONTROL_CONTROL_SOCKET_H
 
 #include <sys/types.h>
 

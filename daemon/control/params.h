@@ -3,8 +3,8 @@
  * What an operation is told, as JSON from whoever asks: read by a table, strictly. A member that is
  * unknown, missing, of another type or out of bounds is KL_ERR_INPUT that names it.
  */
-#ifndef KL_DAEMON_PARAMS_H
-#define KL_DAEMON_PARAMS_H
+#ifndef KL_DAEMON_CONTROL_PARAMS_H
+#define KL_DAEMON_CONTROL_PARAMS_H
 
 #include <jansson.h>
 #include <stdint.h>

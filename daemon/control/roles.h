@@ -3,8 +3,8 @@
  * Who may do what over the control socket: by the user and the groups that the kernel says the peer
  * had when it connected (SO_PEERCRED, SO_PEERGROUPS), never by anything that it says itself.
  */
-#ifndef KL_DAEMON_ROLES_H
-#define KL_DAEMON_ROLES_H
+#ifndef KL_DAEMON_CONTROL_ROLES_H
+#define KL_DAEMON_CONTROL_ROLES_H
 
 #include <stddef.h>
 #include <sys/types.h>

@@ -6,8 +6,8 @@
  * so is a record of more than KL_CSV_RECORD_MAX bytes or KL_CSV_FIELD_MAX fields. Lines may end in
  * LF alone; a leading UTF-8 byte order mark is passed over.
  */
-#ifndef KL_DAEMON_CSV_H
-#define KL_DAEMON_CSV_H
+#ifndef KL_DAEMON_CTL_CSV_H
+#define KL_DAEMON_CTL_CSV_H
 
 #include <stddef.h>
 #include <stdint.h>

@@ -5,8 +5,8 @@
  * result to stdout (JSON when ctl->json), and returns an rc; main() prints err once and turns the
  * rc into the exit status.
  */
-#ifndef KL_DAEMON_CTL_H
-#define KL_DAEMON_CTL_H
+#ifndef KL_DAEMON_CTL_CTL_H
+#define KL_DAEMON_CTL_CTL_H
 
 #include "daemon/config.h"
 #include "proto/err.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The audit key as keyloaderctl's commands make it. */
-#ifndef KL_DAEMON_CTL_AUDIT_KEY_H
-#define KL_DAEMON_CTL_AUDIT_KEY_H
+#ifndef KL_DAEMON_CTL_CTL_AUDIT_KEY_H
+#define KL_DAEMON_CTL_CTL_AUDIT_KEY_H
 
 #include "daemon/ctl/ctl.h"
 #include "pkcs11/token.h"

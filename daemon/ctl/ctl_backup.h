@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* What keyloaderctl's commands on the store as a whole share. */
-#ifndef KL_DAEMON_CTL_BACKUP_H
-#define KL_DAEMON_CTL_BACKUP_H
+#ifndef KL_DAEMON_CTL_CTL_BACKUP_H
+#define KL_DAEMON_CTL_CTL_BACKUP_H
 
 #include <jansson.h>
 

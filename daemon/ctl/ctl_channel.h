@@ -3,8 +3,8 @@
  * How keyloaderctl's commands have operations run: by the daemon, over its control socket, or,
  * where none is configured or no daemon serves the store, by this program on the store itself.
  */
-#ifndef KL_DAEMON_CTL_CHANNEL_H
-#define KL_DAEMON_CTL_CHANNEL_H
+#ifndef KL_DAEMON_CTL_CTL_CHANNEL_H
+#define KL_DAEMON_CTL_CTL_CHANNEL_H
 
 #include <jansson.h>
 

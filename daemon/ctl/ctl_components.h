@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The options by which a key's components come in: the same for zone keys and TMKs. */
-#ifndef KL_DAEMON_CTL_COMPONENTS_H
-#define KL_DAEMON_CTL_COMPONENTS_H
+#ifndef KL_DAEMON_CTL_CTL_COMPONENTS_H
+#define KL_DAEMON_CTL_CTL_COMPONENTS_H
 
 #include "pkcs11/ceremony.h"
 #include "proto/err.h"

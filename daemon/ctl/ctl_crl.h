@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* keyloaderctl crl install and crl show, as struct kl_ctl_command has them. */
-#ifndef KL_DAEMON_CTL_CRL_H
-#define KL_DAEMON_CTL_CRL_H
+#ifndef KL_DAEMON_CTL_CTL_CRL_H
+#define KL_DAEMON_CTL_CTL_CRL_H
 
 #include "daemon/ctl/ctl.h"
 

@@ -3,8 +3,8 @@
  * What keyloaderctl does itself, with the HSM, and may not do for one operator alone: it is
  * requested, approved, and then done once by the same command with --request ID.
  */
-#ifndef KL_DAEMON_CTL_DUAL_H
-#define KL_DAEMON_CTL_DUAL_H
+#ifndef KL_DAEMON_CTL_CTL_DUAL_H
+#define KL_DAEMON_CTL_CTL_DUAL_H
 
 #include <jansson.h>
 

@@ -17,8 +17,8 @@
 #include "conf/cli.h"
 #include "daemon/ctl/ctl_store.h"
 #include "daemon/ctl/ctl_terminal.h"
-#include "daemon/store/store.h"
 #include "daemon/loader/trust.h"
+#include "daemon/store/store.h"
 
 enum kl_rc kl_ctl_hsm_open(const struct kl_config *config, int read_write, struct kl_hsm **out,
                            struct kl_err *err)

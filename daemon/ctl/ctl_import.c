@@ -13,11 +13,11 @@
 
 #include "conf/options.h"
 #include "conf/report.h"
+#include "daemon/control/admin_json.h"
 #include "daemon/ctl/ctl_components.h"
 #include "daemon/ctl/ctl_hsm.h"
 #include "daemon/ctl/ctl_store.h"
 #include "daemon/ctl/ctl_terminal.h"
-#include "daemon/control/admin_json.h"
 #include "daemon/life/life.h"
 #include "daemon/store/store_wrap.h"
 #include "pkcs11/binding.h"

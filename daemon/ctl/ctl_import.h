@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* What importing one TMK and importing a file of them share. */
-#ifndef KL_DAEMON_CTL_IMPORT_H
-#define KL_DAEMON_CTL_IMPORT_H
+#ifndef KL_DAEMON_CTL_CTL_IMPORT_H
+#define KL_DAEMON_CTL_CTL_IMPORT_H
 
 #include "daemon/ctl/ctl.h"
 #include "daemon/store/store.h"

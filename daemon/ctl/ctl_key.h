@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* What keyloaderctl's key commands share. */
-#ifndef KL_DAEMON_CTL_KEY_H
-#define KL_DAEMON_CTL_KEY_H
+#ifndef KL_DAEMON_CTL_CTL_KEY_H
+#define KL_DAEMON_CTL_CTL_KEY_H
 
 #include <jansson.h>
 #include <openssl/evp.h>

@@ -3,8 +3,8 @@
  * Lists that keyloaderctl prints row by row, however long they are: each row is one flat JSON
  * object, printed as JSON (the list is one array) or as columns under a header of its keys.
  */
-#ifndef KL_DAEMON_CTL_LIST_H
-#define KL_DAEMON_CTL_LIST_H
+#ifndef KL_DAEMON_CTL_CTL_LIST_H
+#define KL_DAEMON_CTL_CTL_LIST_H
 
 #include <jansson.h>
 #include <stddef.h>

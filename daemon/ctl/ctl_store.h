@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The store as keyloaderctl's commands open it. */
-#ifndef KL_DAEMON_CTL_STORE_H
-#define KL_DAEMON_CTL_STORE_H
+#ifndef KL_DAEMON_CTL_CTL_STORE_H
+#define KL_DAEMON_CTL_CTL_STORE_H
 
 #include "daemon/config.h"
 #include "daemon/store/store.h"

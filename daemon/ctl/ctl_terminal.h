@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* What keyloaderctl's commands on terminals and their keys share. */
-#ifndef KL_DAEMON_CTL_TERMINAL_H
-#define KL_DAEMON_CTL_TERMINAL_H
+#ifndef KL_DAEMON_CTL_CTL_TERMINAL_H
+#define KL_DAEMON_CTL_CTL_TERMINAL_H
 
 #include <jansson.h>
 

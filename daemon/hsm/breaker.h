@@ -12,8 +12,8 @@
  * Pauses double with each failure in a row, and are spread at random, so that several daemons do
  * not come back to one HSM at the same moment. Times are CLOCK_MONOTONIC in milliseconds.
  */
-#ifndef KL_DAEMON_BREAKER_H
-#define KL_DAEMON_BREAKER_H
+#ifndef KL_DAEMON_HSM_BREAKER_H
+#define KL_DAEMON_HSM_BREAKER_H
 
 #include <stdint.h>
 

@@ -8,8 +8,8 @@
  *   worker -> network: READY or FAILED once, then a RESULT for each LOAD, KEYS for each SIGN_IN,
  *                      SIGNED for each CHECKPOINT, PONG for each PING
  */
-#ifndef KL_DAEMON_JOB_H
-#define KL_DAEMON_JOB_H
+#ifndef KL_DAEMON_HSM_JOB_H
+#define KL_DAEMON_HSM_JOB_H
 
 #include <stddef.h>
 #include <stdint.h>

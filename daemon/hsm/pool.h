@@ -6,15 +6,15 @@
  * fails (daemon/hsm/breaker.h), and one that refused the PIN until an operator says otherwise. Loop
  * thread only.
  */
-#ifndef KL_DAEMON_POOL_H
-#define KL_DAEMON_POOL_H
+#ifndef KL_DAEMON_HSM_POOL_H
+#define KL_DAEMON_HSM_POOL_H
 
 #include <event2/event.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#include "daemon/hsm/breaker.h"
 #include "daemon/config.h"
+#include "daemon/hsm/breaker.h"
 #include "daemon/hsm/job.h"
 #include "proto/err.h"
 

@@ -9,8 +9,8 @@
  *
  *   EMPTY -> STARTING -> IDLE <-> BUSY -> LEAVING (its socket is closed) -> EMPTY (reaped)
  */
-#ifndef KL_DAEMON_POOL_IMPL_H
-#define KL_DAEMON_POOL_IMPL_H
+#ifndef KL_DAEMON_HSM_POOL_IMPL_H
+#define KL_DAEMON_HSM_POOL_IMPL_H
 
 #include <sys/queue.h>
 #include <sys/types.h>

@@ -4,8 +4,8 @@
  * as descriptor 3. It loads the module, reads the PIN, logs in once, and serves one load at a
  * time until the other end closes. It owns no network socket and no store.
  */
-#ifndef KL_DAEMON_WORKER_H
-#define KL_DAEMON_WORKER_H
+#ifndef KL_DAEMON_HSM_WORKER_H
+#define KL_DAEMON_HSM_WORKER_H
 
 #include <sys/types.h>
 

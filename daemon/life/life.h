@@ -10,8 +10,8 @@
  *
  * No two terminals ever get the same TMK, or have the same device key (PCI PIN v3.1, 20-1).
  */
-#ifndef KL_DAEMON_LIFE_H
-#define KL_DAEMON_LIFE_H
+#ifndef KL_DAEMON_LIFE_LIFE_H
+#define KL_DAEMON_LIFE_LIFE_H
 
 #include <stdint.h>
 

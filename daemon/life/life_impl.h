@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* What the files of a TMK's life share; for nobody else. */
-#ifndef KL_DAEMON_LIFE_IMPL_H
-#define KL_DAEMON_LIFE_IMPL_H
+#ifndef KL_DAEMON_LIFE_LIFE_IMPL_H
+#define KL_DAEMON_LIFE_LIFE_IMPL_H
 
 #include "conf/log.h"
 #include "daemon/life/life.h"

@@ -5,8 +5,8 @@
  * given out meanwhile is given out again, no window for loads is open, no candidate of an earlier
  * window can become active, and no working keys count as current.
  */
-#ifndef KL_DAEMON_LIFE_RESTORE_H
-#define KL_DAEMON_LIFE_RESTORE_H
+#ifndef KL_DAEMON_LIFE_LIFE_RESTORE_H
+#define KL_DAEMON_LIFE_LIFE_RESTORE_H
 
 #include <stdint.h>
 

@@ -4,12 +4,12 @@
  * most of them, one at a time; the last two only leave a trace. A refusal is a durable result,
  * alarm included, not a failure of the unit.
  */
-#ifndef KL_DAEMON_STEP_H
-#define KL_DAEMON_STEP_H
+#ifndef KL_DAEMON_LIFE_STEP_H
+#define KL_DAEMON_LIFE_STEP_H
 
-#include "daemon/store/committer.h"
 #include "daemon/life/life.h"
 #include "daemon/service.h"
+#include "daemon/store/committer.h"
 
 enum kl_step_kind {
     KL_STEP_ADMIT,     /* after Hello: may it load, which version */

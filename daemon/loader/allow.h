@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Networks that may connect: [listen] allow. */
-#ifndef KL_DAEMON_ALLOW_H
-#define KL_DAEMON_ALLOW_H
+#ifndef KL_DAEMON_LOADER_ALLOW_H
+#define KL_DAEMON_LOADER_ALLOW_H
 
 #include <stddef.h>
 #include <stdint.h>

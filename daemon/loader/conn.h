@@ -4,8 +4,8 @@
  * thread only. It owns its socket and deadlines; store and HSM work is done elsewhere and comes
  * back by callback, or is dropped if the connection is gone by then.
  */
-#ifndef KL_DAEMON_CONN_H
-#define KL_DAEMON_CONN_H
+#ifndef KL_DAEMON_LOADER_CONN_H
+#define KL_DAEMON_LOADER_CONN_H
 
 #include <event2/util.h>
 #include <stddef.h>

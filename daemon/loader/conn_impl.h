@@ -15,13 +15,13 @@
  * Error and goes to CLOSING. Nothing is freed inside the handling of a message: only the callbacks
  * of socket and timer free a connection.
  */
-#ifndef KL_DAEMON_CONN_IMPL_H
-#define KL_DAEMON_CONN_IMPL_H
+#ifndef KL_DAEMON_LOADER_CONN_IMPL_H
+#define KL_DAEMON_LOADER_CONN_IMPL_H
 
 #include <event2/bufferevent.h>
 
-#include "daemon/loader/conn.h"
 #include "daemon/life/step.h"
+#include "daemon/loader/conn.h"
 
 #define KL_CONN_ADDRESS_MAX 64
 

@@ -3,8 +3,8 @@
  * The listening socket: accepts, and turns away what is over the limits (connections in all, and
  * for each address) with Error busy. Loop thread only.
  */
-#ifndef KL_DAEMON_LISTENER_H
-#define KL_DAEMON_LISTENER_H
+#ifndef KL_DAEMON_LOADER_LISTENER_H
+#define KL_DAEMON_LOADER_LISTENER_H
 
 #include <event2/util.h>
 

@@ -3,8 +3,8 @@
  * A budget for what a peer can make us write, a minute at a time: a flood of refusals must fill
  * neither the disk nor the log. Not thread-safe; start it zeroed.
  */
-#ifndef KL_DAEMON_QUOTA_H
-#define KL_DAEMON_QUOTA_H
+#ifndef KL_DAEMON_LOADER_QUOTA_H
+#define KL_DAEMON_LOADER_QUOTA_H
 
 #include <stdint.h>
 

@@ -5,8 +5,8 @@
  * files as a whole, checked against each other and the clock, and never changed once it is in use:
  * a reload makes another one. Loop thread only, references included.
  */
-#ifndef KL_DAEMON_TRUST_H
-#define KL_DAEMON_TRUST_H
+#ifndef KL_DAEMON_LOADER_TRUST_H
+#define KL_DAEMON_LOADER_TRUST_H
 
 #include <openssl/x509.h>
 #include <time.h>

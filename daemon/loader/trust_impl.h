@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* A trust's inside, shared by trust_load.c (the files) and trust.c (its use). Nobody else includes
  * this. */
-#ifndef KL_DAEMON_TRUST_IMPL_H
-#define KL_DAEMON_TRUST_IMPL_H
+#ifndef KL_DAEMON_LOADER_TRUST_IMPL_H
+#define KL_DAEMON_LOADER_TRUST_IMPL_H
 
 #include "daemon/loader/trust.h"
 

@@ -4,8 +4,8 @@
  * other, so that it takes the store thread's time: with a large store it waits for so long after a
  * count that this stays below a hundredth. Loop thread only.
  */
-#ifndef KL_DAEMON_CENSUS_H
-#define KL_DAEMON_CENSUS_H
+#ifndef KL_DAEMON_MONITOR_CENSUS_H
+#define KL_DAEMON_MONITOR_CENSUS_H
 
 #include "daemon/service.h"
 #include "proto/err.h"

@@ -3,8 +3,8 @@
  * Prometheus' text format, version 0.0.4. Names and labels are ours alone and need no escaping;
  * nothing that a peer can choose is ever a label.
  */
-#ifndef KL_DAEMON_EXPOSITION_H
-#define KL_DAEMON_EXPOSITION_H
+#ifndef KL_DAEMON_MONITOR_EXPOSITION_H
+#define KL_DAEMON_MONITOR_EXPOSITION_H
 
 #include <stdio.h>
 

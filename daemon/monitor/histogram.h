@@ -3,8 +3,8 @@
  * A distribution in fixed buckets, in constant memory: what is needed for quantiles that can be
  * added up over time and over machines. Not thread-safe; an all-zero one is empty.
  */
-#ifndef KL_DAEMON_HISTOGRAM_H
-#define KL_DAEMON_HISTOGRAM_H
+#ifndef KL_DAEMON_MONITOR_HISTOGRAM_H
+#define KL_DAEMON_MONITOR_HISTOGRAM_H
 
 #include <stddef.h>
 #include <stdint.h>

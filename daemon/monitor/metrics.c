@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* What the daemon counts. */
 #include "daemon/monitor/metrics.h"
-#include "proto/clock.h"
 
 #include <stdio.h>
 #include <time.h>
+
+#include "proto/clock.h"
 
 const char *kl_outcome_name(enum kl_outcome outcome)
 {

@@ -4,8 +4,8 @@
  * status. All of it is one struct in fixed memory: counting allocates nothing and cannot fail. Loop
  * thread only; an all-zero one is a start.
  */
-#ifndef KL_DAEMON_METRICS_H
-#define KL_DAEMON_METRICS_H
+#ifndef KL_DAEMON_MONITOR_METRICS_H
+#define KL_DAEMON_MONITOR_METRICS_H
 
 #include <stdint.h>
 

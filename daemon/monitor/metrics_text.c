@@ -16,10 +16,10 @@
 #include <unistd.h>
 
 #include "conf/log.h"
+#include "daemon/audit/trail.h"
 #include "daemon/loader/conn.h"
 #include "daemon/monitor/exposition.h"
 #include "daemon/monitor/status.h"
-#include "daemon/audit/trail.h"
 
 #define SECONDS "_duration_seconds"
 

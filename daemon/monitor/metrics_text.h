@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* All that is counted, and how things stand, as Prometheus reads it. Loop thread only. */
-#ifndef KL_DAEMON_METRICS_TEXT_H
-#define KL_DAEMON_METRICS_TEXT_H
+#ifndef KL_DAEMON_MONITOR_METRICS_TEXT_H
+#define KL_DAEMON_MONITOR_METRICS_TEXT_H
 
 #include <stddef.h>
 

@@ -4,8 +4,8 @@
  * listen). Once a second the loop makes a view of itself; all else is done by a thread that knows
  * only views (daemon/monitor/monitor_http.h). Loop thread only.
  */
-#ifndef KL_DAEMON_MONITOR_H
-#define KL_DAEMON_MONITOR_H
+#ifndef KL_DAEMON_MONITOR_MONITOR_H
+#define KL_DAEMON_MONITOR_MONITOR_H
 
 #include "daemon/service.h"
 #include "proto/err.h"

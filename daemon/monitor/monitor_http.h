@@ -5,8 +5,8 @@
  * which terminals are served; and a loop that hangs shows. A connection serves one request (GET
  * only), within bounds of size and time; there is a bounded number of them.
  */
-#ifndef KL_DAEMON_MONITOR_HTTP_H
-#define KL_DAEMON_MONITOR_HTTP_H
+#ifndef KL_DAEMON_MONITOR_MONITOR_HTTP_H
+#define KL_DAEMON_MONITOR_MONITOR_HTTP_H
 
 #include <stdatomic.h>
 #include <stddef.h>

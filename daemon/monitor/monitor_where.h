@@ -3,8 +3,8 @@
  * Where the monitor listens, as the configuration says it: a loopback address or a UNIX socket. It
  * asks nobody for a password, so it is never reachable from another machine.
  */
-#ifndef KL_DAEMON_MONITOR_WHERE_H
-#define KL_DAEMON_MONITOR_WHERE_H
+#ifndef KL_DAEMON_MONITOR_MONITOR_WHERE_H
+#define KL_DAEMON_MONITOR_MONITOR_WHERE_H
 
 #include <sys/socket.h>
 #include <sys/un.h>

@@ -6,9 +6,9 @@
 #include <unistd.h>
 
 #include "conf/log.h"
-#include "daemon/loader/conn.h"
-#include "daemon/ctl/ctl_list.h"
 #include "daemon/audit/trail.h"
+#include "daemon/ctl/ctl_list.h"
+#include "daemon/loader/conn.h"
 #include "proto/clock.h"
 
 static json_int_t number(uint64_t value)

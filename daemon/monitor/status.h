@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* How the daemon is, for operators and their programs. Loop thread only. */
-#ifndef KL_DAEMON_STATUS_H
-#define KL_DAEMON_STATUS_H
+#ifndef KL_DAEMON_MONITOR_STATUS_H
+#define KL_DAEMON_MONITOR_STATUS_H
 
 #include <jansson.h>
 

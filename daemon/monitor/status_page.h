@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The status page: conf/status.html, in the program. */
-#ifndef KL_DAEMON_STATUS_PAGE_H
-#define KL_DAEMON_STATUS_PAGE_H
+#ifndef KL_DAEMON_MONITOR_STATUS_PAGE_H
+#define KL_DAEMON_MONITOR_STATUS_PAGE_H
 
 #include <stddef.h>
 

@@ -4,8 +4,8 @@
  * somebody may set. Once a second it is held against CLOCK_BOOTTIME, which nobody can; a clock that
  * is slewed (at most 500 ppm) never looks like one that was set. Loop thread only.
  */
-#ifndef KL_DAEMON_CLOCKWATCH_H
-#define KL_DAEMON_CLOCKWATCH_H
+#ifndef KL_DAEMON_PROCESS_CLOCKWATCH_H
+#define KL_DAEMON_PROCESS_CLOCKWATCH_H
 
 #include <event2/event.h>
 #include <stdint.h>

@@ -17,8 +17,8 @@
  * the old one goes away, the new one goes on without it. One packet a message, each with a magic
  * and a version, so that two versions of keyloaderd may talk. Loop thread only.
  */
-#ifndef KL_DAEMON_HANDOVER_H
-#define KL_DAEMON_HANDOVER_H
+#ifndef KL_DAEMON_PROCESS_HANDOVER_H
+#define KL_DAEMON_PROCESS_HANDOVER_H
 
 #include <event2/event.h>
 #include <sys/types.h>

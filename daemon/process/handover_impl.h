@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The messages of a hand-over, shared by handover.c (the old daemon) and takeover.c (the new one).
  * Nobody else includes this. */
-#ifndef KL_DAEMON_HANDOVER_IMPL_H
-#define KL_DAEMON_HANDOVER_IMPL_H
+#ifndef KL_DAEMON_PROCESS_HANDOVER_IMPL_H
+#define KL_DAEMON_PROCESS_HANDOVER_IMPL_H
 
 #include <stdint.h>
 #include <sys/socket.h>

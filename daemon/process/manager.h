@@ -5,8 +5,8 @@
  * thread that gets on; HSM workers have a watch of their own, and a slow HSM is no reason to end.
  * Loop thread only.
  */
-#ifndef KL_DAEMON_MANAGER_H
-#define KL_DAEMON_MANAGER_H
+#ifndef KL_DAEMON_PROCESS_MANAGER_H
+#define KL_DAEMON_PROCESS_MANAGER_H
 
 #include "daemon/service.h"
 #include "proto/err.h"

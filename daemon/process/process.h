@@ -4,8 +4,8 @@
  * background, a pid file, a user, descriptors, and memory that is not swapped out. All of it in the
  * one thread there is at the start.
  */
-#ifndef KL_DAEMON_PROCESS_H
-#define KL_DAEMON_PROCESS_H
+#ifndef KL_DAEMON_PROCESS_PROCESS_H
+#define KL_DAEMON_PROCESS_PROCESS_H
 
 #include <stddef.h>
 #include <stdint.h>

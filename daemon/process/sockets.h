@@ -4,8 +4,8 @@
  * bind a low port, given by the service manager (socket activation, by name), or by the daemon that
  * we take over from. Loop thread only.
  */
-#ifndef KL_DAEMON_SOCKETS_H
-#define KL_DAEMON_SOCKETS_H
+#ifndef KL_DAEMON_PROCESS_SOCKETS_H
+#define KL_DAEMON_PROCESS_SOCKETS_H
 
 #include <stddef.h>
 

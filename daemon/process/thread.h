@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Threads beside the loop's. */
-#ifndef KL_DAEMON_THREAD_H
-#define KL_DAEMON_THREAD_H
+#ifndef KL_DAEMON_PROCESS_THREAD_H
+#define KL_DAEMON_PROCESS_THREAD_H
 
 #include <pthread.h>
 

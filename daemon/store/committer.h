@@ -4,8 +4,8 @@
  * transaction as are waiting, and reports each back to the loop only after the commit that made it
  * durable. One fsync serves all loads that wait for it.
  */
-#ifndef KL_DAEMON_COMMITTER_H
-#define KL_DAEMON_COMMITTER_H
+#ifndef KL_DAEMON_STORE_COMMITTER_H
+#define KL_DAEMON_STORE_COMMITTER_H
 
 #include <event2/event.h>
 #include <sys/queue.h>

@@ -5,8 +5,8 @@
  * This interface knows nothing of the database behind it, and no rules: those are in life.h.
  * Times are Unix seconds. Not thread-safe: one struct kl_store for each thread.
  */
-#ifndef KL_DAEMON_STORE_H
-#define KL_DAEMON_STORE_H
+#ifndef KL_DAEMON_STORE_STORE_H
+#define KL_DAEMON_STORE_STORE_H
 
 #include <stddef.h>
 #include <stdint.h>

@@ -4,8 +4,8 @@
  * schema, the audit trail's chain, and the rules between rows. A backup is looked at so after it
  * was made and before it is restored.
  */
-#ifndef KL_DAEMON_STORE_CHECK_H
-#define KL_DAEMON_STORE_CHECK_H
+#ifndef KL_DAEMON_STORE_STORE_CHECK_H
+#define KL_DAEMON_STORE_STORE_CHECK_H
 
 #include <stdint.h>
 

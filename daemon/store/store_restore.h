@@ -3,8 +3,8 @@
  * A backup in the place of the store, whole or not at all: whatever instant it is cut off at, there
  * is either the store of before or the new one.
  */
-#ifndef KL_DAEMON_STORE_RESTORE_H
-#define KL_DAEMON_STORE_RESTORE_H
+#ifndef KL_DAEMON_STORE_STORE_RESTORE_H
+#define KL_DAEMON_STORE_STORE_RESTORE_H
 
 #include <limits.h>
 

@@ -7,8 +7,8 @@
  * which key), store_audit.c, store_trail.c (the audit trail as a whole), store_meta.c (meta,
  * requests) and store_census.c (how many there are) read and write rows.
  */
-#ifndef KL_DAEMON_STORE_SQLITE_H
-#define KL_DAEMON_STORE_SQLITE_H
+#ifndef KL_DAEMON_STORE_STORE_SQLITE_H
+#define KL_DAEMON_STORE_STORE_SQLITE_H
 
 #include <sqlite3.h>
 

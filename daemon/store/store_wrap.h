@@ -5,8 +5,8 @@
  * meta says which label each generation has, and whether a rotation is under way. As in store.h:
  * what writes needs a transaction; times are Unix seconds.
  */
-#ifndef KL_DAEMON_STORE_WRAP_H
-#define KL_DAEMON_STORE_WRAP_H
+#ifndef KL_DAEMON_STORE_STORE_WRAP_H
+#define KL_DAEMON_STORE_STORE_WRAP_H
 
 #include <stddef.h>
 #include <stdint.h>

@@ -4,8 +4,8 @@
  * said only where the refusal that was due was seen, and where, before and after, an honest session
  * went as it should: who is not there, or refuses everything, has defended nothing.
  */
-#ifndef KL_TERMINAL_SIM_ATTACK_H
-#define KL_TERMINAL_SIM_ATTACK_H
+#ifndef KL_TERMINAL_SIM_ATTACK_ATTACK_H
+#define KL_TERMINAL_SIM_ATTACK_ATTACK_H
 
 #include <stddef.h>
 #include <stdint.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* What the files of attack.h share; only attack*.c include this. */
-#ifndef KL_TERMINAL_SIM_ATTACK_IMPL_H
-#define KL_TERMINAL_SIM_ATTACK_IMPL_H
+#ifndef KL_TERMINAL_SIM_ATTACK_ATTACK_IMPL_H
+#define KL_TERMINAL_SIM_ATTACK_ATTACK_IMPL_H
 
 #include "terminal-sim/attack/attack.h"
 #include "terminal-sim/attack/party.h"

@@ -3,8 +3,8 @@
  * The fields of a message's DER by the names of docs/protocol.md, to be found, changed and broken
  * in ways that no encoder would: what an attacker does to bytes, whatever they come to mean.
  */
-#ifndef KL_TERMINAL_SIM_FIELD_H
-#define KL_TERMINAL_SIM_FIELD_H
+#ifndef KL_TERMINAL_SIM_ATTACK_FIELD_H
+#define KL_TERMINAL_SIM_ATTACK_FIELD_H
 
 #include <stddef.h>
 #include <stdint.h>

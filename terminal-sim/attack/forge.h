@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* C_rnd1_rnd2 as no PIN pad would make it: of an Rnd1 that somebody chose. */
-#ifndef KL_TERMINAL_SIM_FORGE_H
-#define KL_TERMINAL_SIM_FORGE_H
+#ifndef KL_TERMINAL_SIM_ATTACK_FORGE_H
+#define KL_TERMINAL_SIM_ATTACK_FORGE_H
 
 #include "terminal-sim/attack/tamper.h"
 

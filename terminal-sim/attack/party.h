@@ -5,16 +5,16 @@
  * other end of a connection. Loaders: the rogue one (rogue.h), or one at the other end of a
  * connection.
  */
-#ifndef KL_TERMINAL_SIM_PARTY_H
-#define KL_TERMINAL_SIM_PARTY_H
+#ifndef KL_TERMINAL_SIM_ATTACK_PARTY_H
+#define KL_TERMINAL_SIM_ATTACK_PARTY_H
 
 #include <stddef.h>
 #include <stdint.h>
 
 #include "proto/err.h"
 #include "proto/message.h"
-#include "terminal-sim/load.h"
 #include "terminal-sim/attack/rogue.h"
+#include "terminal-sim/load.h"
 #include "terminal-sim/signin.h"
 #include "terminal-sim/transceiver.h"
 

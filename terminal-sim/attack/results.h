@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* What a run of attacks came to: as text, TAP, JSON or JUnit XML, and as an exit status. */
-#ifndef KL_TERMINAL_SIM_RESULTS_H
-#define KL_TERMINAL_SIM_RESULTS_H
+#ifndef KL_TERMINAL_SIM_ATTACK_RESULTS_H
+#define KL_TERMINAL_SIM_ATTACK_RESULTS_H
 
 #include <stdio.h>
 

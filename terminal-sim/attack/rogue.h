@@ -5,8 +5,8 @@
  * labels, transcripts and MACs come from the words of the protocol, not from proto/, which only
  * codes messages. It can be told to spoil what it says. Its TMK is a constant. One thread.
  */
-#ifndef KL_TERMINAL_SIM_ROGUE_H
-#define KL_TERMINAL_SIM_ROGUE_H
+#ifndef KL_TERMINAL_SIM_ATTACK_ROGUE_H
+#define KL_TERMINAL_SIM_ATTACK_ROGUE_H
 
 #include <openssl/evp.h>
 #include <openssl/x509.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The rogue loader's keys and roots, made once for a run, and its certificate for each session. */
-#ifndef KL_TERMINAL_SIM_ROGUE_PKI_H
-#define KL_TERMINAL_SIM_ROGUE_PKI_H
+#ifndef KL_TERMINAL_SIM_ATTACK_ROGUE_PKI_H
+#define KL_TERMINAL_SIM_ATTACK_ROGUE_PKI_H
 
 #include <openssl/x509.h>
 

@@ -4,8 +4,8 @@
  * other, each a terminal and a loader with us in between, and in each session what we do to the
  * messages that pass, and how it must end. docs/simulator.md is the reference of the format.
  */
-#ifndef KL_TERMINAL_SIM_SCENARIO_H
-#define KL_TERMINAL_SIM_SCENARIO_H
+#ifndef KL_TERMINAL_SIM_ATTACK_SCENARIO_H
+#define KL_TERMINAL_SIM_ATTACK_SCENARIO_H
 
 #include <stddef.h>
 #include <stdint.h>

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* What the rules of a scenario do to a message on its way: a message in, bytes and orders out. */
-#ifndef KL_TERMINAL_SIM_TAMPER_H
-#define KL_TERMINAL_SIM_TAMPER_H
+#ifndef KL_TERMINAL_SIM_ATTACK_TAMPER_H
+#define KL_TERMINAL_SIM_ATTACK_TAMPER_H
 
 #include "proto/frame.h"
-#include "terminal-sim/pinpad/pinpad.h"
 #include "terminal-sim/attack/scenario.h"
+#include "terminal-sim/pinpad/pinpad.h"
 
 struct kl_kept { /* the messages of a session as they were said; len 0 = has not come yet */
     struct kl_tampered_message {

@@ -4,8 +4,8 @@
  * KL_ERR_USAGE for a wrong command line, or what went wrong. *status, 0 before, is the exit status
  * that goes with KL_OK.
  */
-#ifndef KL_TERMINAL_SIM_CMD_H
-#define KL_TERMINAL_SIM_CMD_H
+#ifndef KL_TERMINAL_SIM_CMD_CMD_H
+#define KL_TERMINAL_SIM_CMD_CMD_H
 
 #include "proto/err.h"
 #include "terminal-sim/pinpad/pinpad.h"

@@ -16,8 +16,8 @@
 #include "conf/options.h"
 #include "conf/report.h"
 #include "terminal-sim/attack/attack.h"
-#include "terminal-sim/cmd/cmd.h"
 #include "terminal-sim/attack/results.h"
+#include "terminal-sim/cmd/cmd.h"
 #include "terminal-sim/terminal.h"
 #include "terminal-sim/transceiver.h"
 

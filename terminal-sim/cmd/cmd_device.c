@@ -12,8 +12,8 @@
 #include "conf/report.h"
 #include "proto/cert.h"
 #include "terminal-sim/cmd/cmd.h"
-#include "terminal-sim/pinpad/device.h"
 #include "terminal-sim/folder.h"
+#include "terminal-sim/pinpad/device.h"
 
 #define KEY_DEFAULT "p-256"
 

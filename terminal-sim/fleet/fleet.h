@@ -4,8 +4,8 @@
  * sign-ins against a key loader through the same state machines as one terminal (load.h,
  * signin.h), over an event loop.
  */
-#ifndef KL_TERMINAL_SIM_FLEET_H
-#define KL_TERMINAL_SIM_FLEET_H
+#ifndef KL_TERMINAL_SIM_FLEET_FLEET_H
+#define KL_TERMINAL_SIM_FLEET_FLEET_H
 
 #include <openssl/x509.h>
 #include <stddef.h>

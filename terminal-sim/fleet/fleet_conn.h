@@ -4,8 +4,8 @@
  * takes a few hundred bytes, and a message's length while one is arriving. Loop thread; no call
  * back comes from within a call, and each may free the connection.
  */
-#ifndef KL_TERMINAL_SIM_FLEET_CONN_H
-#define KL_TERMINAL_SIM_FLEET_CONN_H
+#ifndef KL_TERMINAL_SIM_FLEET_FLEET_CONN_H
+#define KL_TERMINAL_SIM_FLEET_FLEET_CONN_H
 
 #include <event2/event.h>
 #include <stddef.h>

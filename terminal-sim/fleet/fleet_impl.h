@@ -3,8 +3,8 @@
  * A fleet as its files share it; only fleet.c, fleet_new.c, fleet_visit.c, fleet_idle.c and
  * fleet_show.c include this. Everything is the loop thread's.
  */
-#ifndef KL_TERMINAL_SIM_FLEET_IMPL_H
-#define KL_TERMINAL_SIM_FLEET_IMPL_H
+#ifndef KL_TERMINAL_SIM_FLEET_FLEET_IMPL_H
+#define KL_TERMINAL_SIM_FLEET_FLEET_IMPL_H
 
 #include <event2/event.h>
 #include <event2/event_struct.h>

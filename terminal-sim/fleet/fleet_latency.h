@@ -5,8 +5,8 @@
  * that a monitoring system can add up; percentiles of a load test need more.) An all-zero one is
  * empty. One thread.
  */
-#ifndef KL_TERMINAL_SIM_FLEET_LATENCY_H
-#define KL_TERMINAL_SIM_FLEET_LATENCY_H
+#ifndef KL_TERMINAL_SIM_FLEET_FLEET_LATENCY_H
+#define KL_TERMINAL_SIM_FLEET_FLEET_LATENCY_H
 
 #include <stddef.h>
 #include <stdint.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Mixes: which of several values a terminal has, by weights, e.g. "hardened-ec=3,hardened-rsa=1".
  */
-#ifndef KL_TERMINAL_SIM_FLEET_MIX_H
-#define KL_TERMINAL_SIM_FLEET_MIX_H
+#ifndef KL_TERMINAL_SIM_FLEET_FLEET_MIX_H
+#define KL_TERMINAL_SIM_FLEET_FLEET_MIX_H
 
 #include <stddef.h>
 #include <stdint.h>

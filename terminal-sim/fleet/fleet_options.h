@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The command line of `terminal-sim fleet`. */
-#ifndef KL_TERMINAL_SIM_FLEET_OPTIONS_H
-#define KL_TERMINAL_SIM_FLEET_OPTIONS_H
+#ifndef KL_TERMINAL_SIM_FLEET_FLEET_OPTIONS_H
+#define KL_TERMINAL_SIM_FLEET_FLEET_OPTIONS_H
 
 #include <stdint.h>
 

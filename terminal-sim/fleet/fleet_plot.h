@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Line plots as SVG, and text for HTML. */
-#ifndef KL_TERMINAL_SIM_FLEET_PLOT_H
-#define KL_TERMINAL_SIM_FLEET_PLOT_H
+#ifndef KL_TERMINAL_SIM_FLEET_FLEET_PLOT_H
+#define KL_TERMINAL_SIM_FLEET_FLEET_PLOT_H
 
 #include <stddef.h>
 #include <stdio.h>

@@ -3,8 +3,8 @@
  * Chance for arrivals, pauses and mixes: the same numbers for the same seed on every machine, so
  * that a run can be repeated. Never for keys, whose random numbers are the PIN pad's.
  */
-#ifndef KL_TERMINAL_SIM_FLEET_RANDOM_H
-#define KL_TERMINAL_SIM_FLEET_RANDOM_H
+#ifndef KL_TERMINAL_SIM_FLEET_FLEET_RANDOM_H
+#define KL_TERMINAL_SIM_FLEET_FLEET_RANDOM_H
 
 #include <stdint.h>
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* What a run comes to: as JSON, from which the lines for people and the page are made as well. */
-#ifndef KL_TERMINAL_SIM_FLEET_REPORT_H
-#define KL_TERMINAL_SIM_FLEET_REPORT_H
+#ifndef KL_TERMINAL_SIM_FLEET_FLEET_REPORT_H
+#define KL_TERMINAL_SIM_FLEET_FLEET_REPORT_H
 
 #include <jansson.h>
 #include <stdint.h>

@@ -3,8 +3,8 @@
  * When terminals arrive in an open loop: a sequence of intended times that nothing can change once
  * it has begun, however slow the loader is. One thread; no clock.
  */
-#ifndef KL_TERMINAL_SIM_FLEET_SCHEDULE_H
-#define KL_TERMINAL_SIM_FLEET_SCHEDULE_H
+#ifndef KL_TERMINAL_SIM_FLEET_FLEET_SCHEDULE_H
+#define KL_TERMINAL_SIM_FLEET_FLEET_SCHEDULE_H
 
 #include <stdint.h>
 

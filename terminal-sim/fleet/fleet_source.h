@@ -4,8 +4,8 @@
  * or so ports of one address, are no obstacle. Only what the host has: all of 127.0.0.0/8 for a
  * loader on loopback, else the addresses of its interfaces.
  */
-#ifndef KL_TERMINAL_SIM_FLEET_SOURCE_H
-#define KL_TERMINAL_SIM_FLEET_SOURCE_H
+#ifndef KL_TERMINAL_SIM_FLEET_FLEET_SOURCE_H
+#define KL_TERMINAL_SIM_FLEET_FLEET_SOURCE_H
 
 #include <netinet/in.h>
 #include <stddef.h>

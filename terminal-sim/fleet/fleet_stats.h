@@ -4,8 +4,8 @@
  * sign-in ended, how long it took, and a series over time of at most KL_FLEET_SERIES_MAX points.
  * Loop thread.
  */
-#ifndef KL_TERMINAL_SIM_FLEET_STATS_H
-#define KL_TERMINAL_SIM_FLEET_STATS_H
+#ifndef KL_TERMINAL_SIM_FLEET_FLEET_STATS_H
+#define KL_TERMINAL_SIM_FLEET_FLEET_STATS_H
 
 #include <stddef.h>
 #include <stdint.h>

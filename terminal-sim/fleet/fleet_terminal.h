@@ -5,8 +5,8 @@
  * loader's Done, and one whose Done did not come is confirmed before anything else is loaded; so
  * there is never more than one. One thread.
  */
-#ifndef KL_TERMINAL_SIM_FLEET_TERMINAL_H
-#define KL_TERMINAL_SIM_FLEET_TERMINAL_H
+#ifndef KL_TERMINAL_SIM_FLEET_FLEET_TERMINAL_H
+#define KL_TERMINAL_SIM_FLEET_FLEET_TERMINAL_H
 
 #include <stddef.h>
 #include <stdint.h>

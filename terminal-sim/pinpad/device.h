@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The terminal's device key and certificate: a request for one, and whether one is its own. */
-#ifndef KL_TERMINAL_SIM_DEVICE_H
-#define KL_TERMINAL_SIM_DEVICE_H
+#ifndef KL_TERMINAL_SIM_PINPAD_DEVICE_H
+#define KL_TERMINAL_SIM_PINPAD_DEVICE_H
 
 #include <openssl/x509.h>
 

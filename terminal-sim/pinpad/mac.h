@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Padding of a message before its MAC, ISO/IEC 9797-1:2011, 6.3: what algorithm 3 needs. */
-#ifndef KL_TERMINAL_SIM_MAC_H
-#define KL_TERMINAL_SIM_MAC_H
+#ifndef KL_TERMINAL_SIM_PINPAD_MAC_H
+#define KL_TERMINAL_SIM_PINPAD_MAC_H
 
 #include <stddef.h>
 #include <stdint.h>

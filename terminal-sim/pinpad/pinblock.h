@@ -3,8 +3,8 @@
  * PIN blocks before encipherment, ISO 9564-1:2017: format 0 for TDES, format 4 for AES. Bytes in,
  * bytes out; the PIN stays in locked memory, and so must what is made of it.
  */
-#ifndef KL_TERMINAL_SIM_PINBLOCK_H
-#define KL_TERMINAL_SIM_PINBLOCK_H
+#ifndef KL_TERMINAL_SIM_PINPAD_PINBLOCK_H
+#define KL_TERMINAL_SIM_PINPAD_PINBLOCK_H
 
 #include <stddef.h>
 #include <stdint.h>

@@ -9,8 +9,8 @@
  * A pad serves one load or sign-in at a time: the start functions make its keys, kl_pinpad_end
  * forgets them; in between each key does its one job. Not thread-safe.
  */
-#ifndef KL_TERMINAL_SIM_PINPAD_H
-#define KL_TERMINAL_SIM_PINPAD_H
+#ifndef KL_TERMINAL_SIM_PINPAD_PINPAD_H
+#define KL_TERMINAL_SIM_PINPAD_PINPAD_H
 
 #include <openssl/evp.h>
 #include <openssl/x509.h>

@@ -4,8 +4,8 @@
  * pinpad.h, with what is the same for every kind (bounds, order of calls, labels, the list of TMKs
  * to look a version up in) already done by pinpad.c and pinpad_work.c.
  */
-#ifndef KL_TERMINAL_SIM_PINPAD_BACKEND_H
-#define KL_TERMINAL_SIM_PINPAD_BACKEND_H
+#ifndef KL_TERMINAL_SIM_PINPAD_PINPAD_BACKEND_H
+#define KL_TERMINAL_SIM_PINPAD_PINPAD_BACKEND_H
 
 #include "terminal-sim/pinpad/pinpad.h"
 

@@ -4,13 +4,14 @@
  * each only for as long as there is one, so that it has room for the pads of very many terminals.
  * Its TMKs die with it.
  */
+#include "terminal-sim/pinpad/pinpad_memory.h"
+
 #include <openssl/core_names.h>
 #include <openssl/rand.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "proto/pubkey.h"
-#include "terminal-sim/pinpad/pinpad_memory.h"
 
 #define KEY_LEN KL_MEMORY_KEY_LEN
 _Static_assert(KL_TMK_LEN_MAX <= KEY_LEN, "a TMK fits its slot");

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The PIN pad in memory, as its two files share it; only pinpad_memory*.c include this. */
-#ifndef KL_TERMINAL_SIM_PINPAD_MEMORY_H
-#define KL_TERMINAL_SIM_PINPAD_MEMORY_H
+#ifndef KL_TERMINAL_SIM_PINPAD_PINPAD_MEMORY_H
+#define KL_TERMINAL_SIM_PINPAD_PINPAD_MEMORY_H
 
 #include "proto/secret.h"
 #include "terminal-sim/pinpad/pinpad_backend.h"

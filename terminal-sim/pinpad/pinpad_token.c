@@ -5,6 +5,8 @@
  * No object is ever modified: a token may rewrite what it keeps in place (SoftHSM 2.6.1 truncates
  * the object's file first), so that a kill in the middle would cost the key.
  */
+#include "terminal-sim/pinpad/pinpad_token.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,7 +14,6 @@
 #include "pkcs11/ops_pinpad.h"
 #include "proto/pubkey.h"
 #include "proto/secret.h"
-#include "terminal-sim/pinpad/pinpad_token.h"
 
 struct kl_token_pad *kl_token_pad_of(struct kl_pinpad *pad)
 {

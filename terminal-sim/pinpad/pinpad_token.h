@@ -9,8 +9,8 @@
  *   chain/NUMBER/TMK-VERSION/tdes2/KCV      of a TDES MAK: K1 || K1
  *   device                                  the device key, both halves
  */
-#ifndef KL_TERMINAL_SIM_PINPAD_TOKEN_H
-#define KL_TERMINAL_SIM_PINPAD_TOKEN_H
+#ifndef KL_TERMINAL_SIM_PINPAD_PINPAD_TOKEN_H
+#define KL_TERMINAL_SIM_PINPAD_PINPAD_TOKEN_H
 
 #include <p11-kit/pkcs11.h>
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Module 105, random: what the terminal draws outside the PIN pad's keys, Rnd2 and the GCM iv. */
-#ifndef KL_TERMINAL_SIM_RANDOM_H
-#define KL_TERMINAL_SIM_RANDOM_H
+#ifndef KL_TERMINAL_SIM_PINPAD_RANDOM_H
+#define KL_TERMINAL_SIM_PINPAD_RANDOM_H
 
 #include <stdint.h>
 

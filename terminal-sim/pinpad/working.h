@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* What the working keys are for: a PIN block under the PIK, a MAC under the MAK. */
-#ifndef KL_TERMINAL_SIM_WORKING_H
-#define KL_TERMINAL_SIM_WORKING_H
+#ifndef KL_TERMINAL_SIM_PINPAD_WORKING_H
+#define KL_TERMINAL_SIM_PINPAD_WORKING_H
 
 #include <stddef.h>
 #include <stdint.h>

@@ -11,9 +11,9 @@
 #include <string.h>
 
 #include "daemon/loader/allow.h"
+#include "daemon/loader/trust.h"
 #include "daemon/monitor/monitor_http.h"
 #include "daemon/monitor/monitor_where.h"
-#include "daemon/loader/trust.h"
 #include "pkcs11/component.h"
 #include "pkcs11/uri.h"
 #include "proto/field62.h"

@@ -18,8 +18,8 @@
 #include <unistd.h>
 
 #include "conf/certfile.h"
-#include "terminal-sim/load.h"
 #include "terminal-sim/attack/rogue_pki.h"
+#include "terminal-sim/load.h"
 #include "terminal-sim/transceiver.h"
 #include "tests/support/lab_trust.h"
 #include "tests/support/suite.h"

@@ -13,8 +13,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "tests/support/lab_trust.h"
 #include "tests/support/lab_keys.h"
+#include "tests/support/lab_trust.h"
 #include "tests/support/suite.h"
 
 #define LEAP 1000000u

@@ -11,8 +11,8 @@
 #include <unistd.h>
 
 #include "tests/support/lab.h"
-#include "tests/support/lab_trust.h"
 #include "tests/support/lab_loads.h"
+#include "tests/support/lab_trust.h"
 #include "tests/support/suite.h"
 
 static struct lab lab;

@@ -3,8 +3,8 @@
  * A small PKI in memory for tests: plan a good one, put a flaw into the plan, make it. Certificates
  * and CRLs come out encoded and signed as planned, however wrong that is.
  */
-#ifndef KL_TESTS_PKI_H
-#define KL_TESTS_PKI_H
+#ifndef KL_TESTS_SUPPORT_PKI_H
+#define KL_TESTS_SUPPORT_PKI_H
 
 #include <openssl/evp.h>
 #include <openssl/x509.h>

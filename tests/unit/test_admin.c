@@ -7,9 +7,9 @@
 
 #include "daemon/control/admin.h"
 #include "daemon/control/admin_request.h"
-#include "daemon/life/life.h"
 #include "daemon/control/params.h"
 #include "daemon/control/roles.h"
+#include "daemon/life/life.h"
 #include "tests/unit/store_fixture.h"
 
 #define NOW 1000000

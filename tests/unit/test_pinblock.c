@@ -7,8 +7,8 @@
 #include <openssl/crypto.h>
 #include <string.h>
 
-#include "terminal-sim/signin.h"
 #include "terminal-sim/pinpad/working.h"
+#include "terminal-sim/signin.h"
 #include "tests/support/bench.h"
 #include "tests/support/hsm.h"
 #include "tests/support/suite.h"
