@@ -15,11 +15,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "tests/support/knob.h"
 #include "tests/support/lab.h"
 #include "tests/support/proof.h"
 #include "tests/support/suite.h"
@@ -39,9 +39,8 @@ static const unsigned victim_share[VICTIM_COUNT] = {45, 30, 15, 10};
 struct player {
     struct proof proof;
     enum { IDLE, ARMING, LOADING } doing;
-    struct proc proc;
-    struct relay *relay;
-    char record[PATH_MAX];
+    struct proc arming;
+    struct proof_load load;
 };
 
 static struct lab lab;
@@ -69,25 +68,13 @@ static unsigned draw(unsigned below)
 
 static void begin_load(struct player *player)
 {
-    const struct relay_plan plan = {.record = player->record};
-
-    player->relay = relay_start(0, lab.port, &plan);
-    ck_assert_ptr_nonnull(player->relay);
-    lab_load_start(&lab, player->proof.serial, relay_port(player->relay),
-                   (const char *const[]){"--json", NULL}, &player->proc);
+    proof_load_start(&player->proof, &lab, NULL, &player->load);
     player->doing = LOADING;
 }
 
-/* The version that terminal-sim load says it has now. */
-static uint32_t loaded_version(const struct player *player)
+static struct proc *process(struct player *player)
 {
-    char *report = file_read(player->proc.out, NULL);
-    const char *at = strstr(report, "\"version\":");
-    uint32_t version = at != NULL ? (uint32_t)strtoul(at + 10, NULL, 10) : 0;
-
-    ck_assert_msg(version != 0, "no version in: %s", report);
-    free(report);
-    return version;
+    return player->doing == LOADING ? &player->load.terminal : &player->arming;
 }
 
 /* Its process is over, by itself (status) or killed. */
@@ -95,24 +82,19 @@ static void ended(struct player *player, int status)
 {
     if (player->doing == LOADING) {
         size_t before = player->proof.count;
-        relay_stop(player->relay);
-        player->relay = NULL;
-        proof_wire(&player->proof, player->record);
+        proof_load_end(&player->proof, &player->load, status);
         sent += (unsigned)(player->proof.count - before);
-        if (status == 0) {
-            loads++;
-            proof_done(&player->proof, loaded_version(player));
-        }
+        loads += status == 0;
     }
-    unlink(player->proc.out);
-    unlink(player->proc.err);
+    unlink(process(player)->out);
+    unlink(process(player)->err);
     player->doing = IDLE;
 }
 
 static void go_on(struct player *player, int again)
 {
     if (player->doing != IDLE) {
-        int was_arming = player->doing == ARMING, status = proc_poll(&player->proc);
+        int was_arming = player->doing == ARMING, status = proc_poll(process(player));
         if (status == -1) {
             return;
         }
@@ -123,7 +105,7 @@ static void go_on(struct player *player, int again)
         }
     }
     if (again) {
-        lab_ctl_start(&lab, &player->proc, "terminal", "arm", player->proof.serial, "--for", "1h",
+        lab_ctl_start(&lab, &player->arming, "terminal", "arm", player->proof.serial, "--for", "1h",
                       "--attempts", "3", NULL);
         player->doing = ARMING;
     }
@@ -181,12 +163,12 @@ static int kill_player(int doing)
         struct player *player = &players[(first + i) % TERMINALS];
         if ((int)player->doing == doing) {
             char term[64];
-            int status = proc_poll(&player->proc);
+            int status = proc_poll(process(player));
             if (status != -1) { /* too late */
                 ended(player, status);
                 continue;
             }
-            proc_kill(&player->proc);
+            proc_kill(process(player));
             ended(player, -1);
             snprintf(term, sizeof term, "term-%s", player->proof.serial);
             tokens_mend(&tokens, term);
@@ -289,8 +271,6 @@ static void begin_round(unsigned number)
         snprintf(serial, sizeof serial, "T%d", i);
         lab_terminal(&lab, serial, i % 2 ? "tdes3" : "tdes2");
         proof_begin(&players[i].proof, serial);
-        snprintf(name, sizeof name, "wire-%d.rec", i);
-        file_path(players[i].record, lab.run, name);
         players[i].doing = IDLE;
     }
     tokens_keep(&tokens, &lab);
@@ -332,7 +312,7 @@ static void last_loads(void)
         struct player *player = &players[i];
         lab_arm(&lab, player->proof.serial, 3);
         begin_load(player);
-        int status = proc_wait(&player->proc, LAB_LOAD_SECONDS);
+        int status = proc_wait(process(player), LAB_LOAD_SECONDS);
         ck_assert_msg(status == 0, "%s: load: status %d (%s)", player->proof.serial, status,
                       lab.run);
         ended(player, status);
@@ -357,13 +337,6 @@ static void round_of(unsigned number, unsigned count)
     tokens_forget(&tokens);
 }
 
-static unsigned from_environment(const char *name, unsigned otherwise)
-{
-    const char *text = getenv(name);
-
-    return text != NULL && *text != '\0' ? (unsigned)strtoul(text, NULL, 10) : otherwise;
-}
-
 static void say(unsigned first_seed, time_t from)
 {
     printf("crash matrix: seed %u: %u kills (", first_seed, all_kills());
@@ -377,11 +350,10 @@ static void say(unsigned first_seed, time_t from)
 
 START_TEST(test_random_kills)
 {
-    unsigned want = from_environment("KL_CRASH_KILLS", 20), drawn, rounds = 0;
+    unsigned want = (unsigned)knob("KL_CRASH_KILLS", 20), rounds = 0;
+    unsigned first_seed = seed = knob_seed("KL_CRASH_SEED");
     time_t from = time(NULL);
 
-    ck_assert_int_eq(getrandom(&drawn, sizeof drawn, 0), sizeof drawn);
-    unsigned first_seed = seed = from_environment("KL_CRASH_SEED", drawn);
     say(first_seed, from);
     while (all_kills() < want) {
         unsigned left = want - all_kills();
@@ -397,7 +369,7 @@ int main(void)
     Suite *suite = suite_create("crash_matrix");
     TCase *tcase = tcase_create("random");
     tcase_add_unchecked_fixture(tcase, found, abandon);
-    tcase_set_timeout(tcase, 90 + 3 * from_environment("KL_CRASH_KILLS", 20));
+    tcase_set_timeout(tcase, 90 + 3 * (double)knob("KL_CRASH_KILLS", 20));
     tcase_add_test(tcase, test_random_kills);
     suite_add_tcase(suite, tcase);
     return test_run(suite);

@@ -16,10 +16,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "tests/support/disk.h"
+#include "tests/support/knob.h"
 #include "tests/support/lab_keys.h"
 #include "tests/support/proof.h"
 #include "tests/support/suite.h"
@@ -59,26 +59,12 @@ static void abandon(void)
 
 /* ---- What they are at when they die ---- */
 
-/* terminal-sim load through a recording relay (with a plan of its own, or NULL). */
-static void load(const struct relay_plan *extra)
+static void load(const struct relay_plan *plan)
 {
-    char record[PATH_MAX];
-    struct proc proc;
-    struct relay_plan plan = extra != NULL ? *extra : (struct relay_plan){.act = RELAY_PASS};
-    plan.record = file_path(record, lab.run, "wire.rec");
-    struct relay *relay = relay_start(0, lab.port, &plan);
+    struct proof_load one;
 
-    ck_assert_ptr_nonnull(relay);
-    lab_load_start(&lab, SERIAL, relay_port(relay), (const char *const[]){"--json", NULL}, &proc);
-    int status = proc_wait(&proc, LAB_LOAD_SECONDS);
-    relay_stop(relay);
-    proof_wire(&proof, record);
-    if (status == 0) {
-        char *report = file_read(proc.out, NULL), *at = strstr(report, "\"version\":");
-        ck_assert_ptr_nonnull(at);
-        proof_done(&proof, (uint32_t)strtoul(at + 10, NULL, 10));
-        free(report);
-    }
+    proof_load_start(&proof, &lab, plan, &one);
+    proof_load_end(&proof, &one, proc_wait(&one.terminal, LAB_LOAD_SECONDS));
 }
 
 static void arm(void)
@@ -278,14 +264,6 @@ static int asked(const char *what)
     return points != NULL && strcmp(points, what) == 0;
 }
 
-static unsigned draw_seed(void)
-{
-    const char *given = getenv("KL_CRASH_SEED");
-
-    ck_assert_int_eq(getrandom(&seed, sizeof seed, 0), sizeof seed);
-    return seed = given != NULL && *given != '\0' ? (unsigned)strtoul(given, NULL, 10) : seed;
-}
-
 static void begin(const char *name, const struct scene *scene)
 {
     lab_begin(&lab, name);
@@ -329,7 +307,7 @@ START_TEST(test_every_point)
     const struct scene *scene = &scenes[all ? (size_t)_i / MODES : (size_t)_i];
     const struct mode *mode = all ? &modes[(size_t)_i % MODES] : NULL;
     char name[96];
-    unsigned first_seed = draw_seed();
+    unsigned first_seed = seed = knob_seed("KL_CRASH_SEED");
 
     snprintf(name, sizeof name, "%s-%s-%s", victims[scene->victim], scene->name,
              all ? mode->name : "drawn");

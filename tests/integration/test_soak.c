@@ -21,6 +21,7 @@
 #include "daemon/store/store.h"
 #include "proto/clock.h"
 #include "tests/support/fault.h"
+#include "tests/support/knob.h"
 #include "tests/support/lab_trust.h"
 #include "tests/support/suite.h"
 
@@ -388,13 +389,6 @@ static void soak_round(const struct happening *happening)
     ck_assert_int_eq(lab_ctl_status(&lab, "audit", "verify", "--store", lab.store, NULL), 0);
 }
 
-static unsigned long environment(const char *name, unsigned long otherwise)
-{
-    const char *value = getenv(name);
-
-    return value != NULL && *value != '\0' ? strtoul(value, NULL, 10) : otherwise;
-}
-
 static void begin(int part)
 {
     const char *out = getenv("KL_SOAK_OUT");
@@ -423,7 +417,7 @@ static void begin(int part)
 
 START_TEST(soak)
 {
-    unsigned long all = environment("KL_SOAK_SECONDS", 0);
+    unsigned long all = knob("KL_SOAK_SECONDS", 0);
     unsigned long left = all - (unsigned long)_i * PART_S, seconds = left < PART_S ? left : PART_S;
     int64_t end = kl_clock_us() + (int64_t)seconds * 1000000;
     unsigned cycles = 0;
@@ -431,7 +425,7 @@ START_TEST(soak)
     if (seconds > 0) {
         round_seconds = LONG_ROUND_S;
     }
-    rate = (unsigned)environment("KL_SOAK_RATE", rate);
+    rate = (unsigned)knob("KL_SOAK_RATE", rate);
     file_path(root, lab.dir, "root.pem");
     begin(_i);
     do {
@@ -456,7 +450,7 @@ int main(void)
 {
     Suite *suite = suite_create("soak");
     TCase *tc = tcase_create("soak");
-    unsigned long seconds = environment("KL_SOAK_SECONDS", 0);
+    unsigned long seconds = knob("KL_SOAK_SECONDS", 0);
 
     tcase_add_unchecked_fixture(tc, found, abandon);
     tcase_set_timeout(tc, 300 + (double)PART_S * 2);

@@ -34,7 +34,7 @@ static void add_sent(struct proof *proof, const struct kl_tbs *tbs)
     proof->keys[proof->count++] = key;
 }
 
-void proof_wire(struct proof *proof, const char *record)
+static void take_sent(struct proof *proof, const char *record)
 {
     size_t size, at = 0, len;
     const uint8_t *der;
@@ -51,7 +51,7 @@ void proof_wire(struct proof *proof, const char *record)
     free(data);
 }
 
-void proof_done(struct proof *proof, uint32_t version)
+static void take_done(struct proof *proof, uint32_t version)
 {
     for (size_t i = 0; i < proof->count; i++) {
         if (proof->keys[i].version == version) {
@@ -60,6 +60,41 @@ void proof_done(struct proof *proof, uint32_t version)
         }
     }
     ck_abort_msg("%s: version %u is done, and was never on the wire", proof->serial, version);
+}
+
+/* The version that terminal-sim load --json says it has now. */
+static uint32_t loaded_version(const struct proc *terminal)
+{
+    char *report = file_read(terminal->out, NULL);
+    const char *at = strstr(report, "\"version\":");
+    uint32_t version = at != NULL ? (uint32_t)strtoul(at + 10, NULL, 10) : 0;
+
+    ck_assert_msg(version != 0, "no version in: %s", report);
+    free(report);
+    return version;
+}
+
+void proof_load_start(const struct proof *proof, struct lab *lab, const struct relay_plan *plan,
+                      struct proof_load *load)
+{
+    struct relay_plan recorded = plan != NULL ? *plan : (struct relay_plan){.act = RELAY_PASS};
+    char name[KL_SERIAL_MAX + 16];
+
+    snprintf(name, sizeof name, "wire-%s.rec", proof->serial);
+    recorded.record = file_path(load->record, lab->run, name);
+    load->relay = relay_start(0, lab->port, &recorded);
+    ck_assert_ptr_nonnull(load->relay);
+    lab_load_start(lab, proof->serial, relay_port(load->relay),
+                   (const char *const[]){"--json", NULL}, &load->terminal);
+}
+
+void proof_load_end(struct proof *proof, struct proof_load *load, int status)
+{
+    relay_stop(load->relay);
+    take_sent(proof, load->record);
+    if (status == 0) {
+        take_done(proof, loaded_version(&load->terminal));
+    }
 }
 
 /* ---- The audit ---- */

@@ -29,12 +29,21 @@ struct proof {
     struct proof_key keys[PROOF_KEYS];
 };
 
+/* Equal KCVs will be taken for equal keys: lab_set(lab, "policy", "kcv-length", "4"). */
 void proof_begin(struct proof *proof, const char *serial);
-/* Takes every MasterKey out of a relay's recording; fails the test at a TMK that was sent before:
- * same version, KCV or Ctmk. */
-void proof_wire(struct proof *proof, const char *record);
-/* terminal-sim load ended well: the newest that it was sent is its TMK. */
-void proof_done(struct proof *proof, uint32_t version);
+
+struct proof_load { /* terminal-sim load through a relay that records */
+    struct proc terminal;
+    struct relay *relay;
+    char record[PATH_MAX];
+};
+/* Starts it, with that plan for the relay (NULL: to pass on all); its record is ours. */
+void proof_load_start(const struct proof *proof, struct lab *lab, const struct relay_plan *plan,
+                      struct proof_load *load);
+/* It is over, with that status, or killed (-1): stops the relay, and takes every MasterKey out of
+ * the recording. Fails the test at a TMK that was sent before: same version, KCV or Ctmk. Status 0:
+ * the version that the terminal reports is done. */
+void proof_load_end(struct proof *proof, struct proof_load *load, int status);
 
 #define PROOF_TEXT 256
 /* 1 if all of this holds, else 0 and why:
