@@ -3,7 +3,6 @@
 #include "tests/tools/fault_p11.h"
 
 #include <ctype.h>
-#include <dlfcn.h>
 #include <fcntl.h>
 #include <p11-kit/pkcs11.h>
 #include <pthread.h>
@@ -16,6 +15,8 @@
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "tests/tools/real_p11.h"
 
 enum when { WHEN_ALWAYS, WHEN_NTH, WHEN_FROM, WHEN_EVERY, WHEN_CHANCE };
 enum what { DO_RV, DO_DELAY, DO_HANG, DO_CRASH, DO_ABSENT, DO_LOST, DO_LOG };
@@ -505,19 +506,10 @@ static CK_RV initialize(void *args)
 
 CK_RV C_GetFunctionList(CK_FUNCTION_LIST **list)
 {
-    const char *path = getenv("KL_FAULT_MODULE");
-    void *module, *symbol;
-    CK_C_GetFunctionList get;
-
     if (real == NULL) {
-        module = path != NULL ? dlopen(path, RTLD_NOW | RTLD_LOCAL) : NULL;
-        symbol = module != NULL ? dlsym(module, "C_GetFunctionList") : NULL;
-        if (symbol == NULL) {
-            die("KL_FAULT_MODULE: %s", path != NULL ? dlerror() : "not set");
-        }
-        memcpy(&get, &symbol, sizeof get);
-        if (get(&real) != CKR_OK) {
-            die("%s: no function list", path);
+        real = real_p11("KL_FAULT_MODULE");
+        if (real == NULL) {
+            return CKR_GENERAL_ERROR;
         }
         srandom((unsigned)getpid() ^ (unsigned)time(NULL));
         open_counts();

@@ -5,10 +5,11 @@
  */
 #include "tests/tools/proxy_p11.h"
 
-#include <dlfcn.h>
 #include <p11-kit/pkcs11.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "tests/tools/real_p11.h"
 
 #define ATTR_MAX 32
 
@@ -101,16 +102,9 @@ static CK_RV generate_random(CK_SESSION_HANDLE session, CK_BYTE *data, CK_ULONG 
 
 CK_RV C_GetFunctionList(CK_FUNCTION_LIST **list)
 {
-    const char *path = getenv("KL_PROXY_MODULE");
     if (real == NULL) {
-        void *module = path != NULL ? dlopen(path, RTLD_NOW | RTLD_LOCAL) : NULL;
-        CK_C_GetFunctionList get;
-        if (module == NULL) {
-            return CKR_GENERAL_ERROR;
-        }
-        void *symbol = dlsym(module, "C_GetFunctionList");
-        memcpy(&get, &symbol, sizeof get);
-        if (symbol == NULL || get(&real) != CKR_OK) {
+        real = real_p11("KL_PROXY_MODULE");
+        if (real == NULL) {
             return CKR_GENERAL_ERROR;
         }
         ours = *real;

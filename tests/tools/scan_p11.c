@@ -2,7 +2,6 @@
 /* Looks through its process's memory around every PKCS#11 call: see scan_p11.h. */
 #include "tests/tools/scan_p11.h"
 
-#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -15,6 +14,7 @@
 #include <unistd.h>
 
 #include "tests/tools/fault_p11.h"
+#include "tests/tools/real_p11.h"
 
 /* ---- The module's memory ---- */
 
@@ -387,20 +387,13 @@ OWN_FUNCTIONS(WRAP)
 
 CK_RV C_GetFunctionList(CK_FUNCTION_LIST **list)
 {
-    const char *path = getenv("KL_SCAN_MODULE");
     pthread_t thread;
 
     if (real == NULL) {
-        void *module = path != NULL ? dlopen(path, RTLD_NOW | RTLD_LOCAL) : NULL;
-        CK_C_GetFunctionList get;
-        if (module == NULL) {
-            return CKR_GENERAL_ERROR;
-        }
-        void *symbol = dlsym(module, "C_GetFunctionList");
-        memcpy(&get, &symbol, sizeof get);
         load_values();
-        if (symbol == NULL || get(&real) != CKR_OK || sem_init(&asked, 0, 0) != 0 ||
-            sem_init(&answered, 0, 0) != 0 || pthread_create(&thread, NULL, serve, NULL) != 0) {
+        real = real_p11("KL_SCAN_MODULE");
+        if (real == NULL || sem_init(&asked, 0, 0) != 0 || sem_init(&answered, 0, 0) != 0 ||
+            pthread_create(&thread, NULL, serve, NULL) != 0) {
             return CKR_GENERAL_ERROR;
         }
         await();
