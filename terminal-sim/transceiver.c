@@ -43,6 +43,11 @@ static enum kl_rc wait_for(const struct kl_transceiver *t, short events, const c
     return n < 0 ? kl_err_errno(err, "poll", "while %s", what) : KL_OK;
 }
 
+enum kl_rc kl_transceiver_take_timeout(const char *value, void *seconds, struct kl_err *err)
+{
+    return kl_parse_duration(value, 1, KL_TRANSCEIVER_SECONDS_MAX, seconds, err);
+}
+
 /* *port borrows from address. */
 static enum kl_rc split(const char *address, char *host, size_t size, const char **port,
                         struct kl_err *err)

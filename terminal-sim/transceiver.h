@@ -21,6 +21,12 @@ struct kl_transceiver;
 enum kl_rc kl_transceiver_resolve(const char *address, struct addrinfo **out,
                                   struct kl_err *err) KL_MUST_CHECK;
 
+/* How long a connection may take unless --timeout says otherwise, and that option's value for a
+ * table of struct kl_option: 1 to KL_TRANSCEIVER_SECONDS_MAX; seconds is a uint64_t. */
+#define KL_TRANSCEIVER_SECONDS 15
+#define KL_TRANSCEIVER_SECONDS_MAX 3600
+enum kl_rc kl_transceiver_take_timeout(const char *value, void *seconds, struct kl_err *err);
+
 /* Connects to "HOST:PORT" or "[IPV6]:PORT", trying every address of it. Everything after, too, must
  * be over within `seconds`. record: where each message sent and received is written, as '>' or '<',
  * its 2-byte length and its DER; borrowed; NULL = nowhere. KL_ERR_INPUT (address), KL_ERR_TIMEOUT,

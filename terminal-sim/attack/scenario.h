@@ -186,5 +186,10 @@ struct kl_scenario_text {
 };
 extern const struct kl_scenario_text kl_scenarios[];
 extern const size_t kl_scenario_count;
+/* The index of the one of that name; kl_scenario_count: none is. */
+size_t kl_scenario_find(const char *name);
+/* kl_scenario_parse of the i-th. */
+enum kl_rc kl_scenario_built_in(size_t i, struct kl_scenario *out,
+                                struct kl_err *err) KL_MUST_CHECK;
 
 #endif

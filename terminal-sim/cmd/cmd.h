@@ -30,11 +30,6 @@ enum kl_rc kl_terminal_cmd_mac(int argc, char **argv, int *status, struct kl_err
 /* *status 1: loads failed that were not to. */
 enum kl_rc kl_terminal_cmd_fleet(int argc, char **argv, int *status, struct kl_err *err);
 
-#define KL_TERMINAL_TIMEOUT_DEFAULT 15 /* seconds */
-#define KL_TERMINAL_TIMEOUT_MAX 3600
-/* For a table of struct kl_option; seconds is a uint64_t. */
-enum kl_rc kl_cmd_take_timeout(const char *value, void *seconds, struct kl_err *err);
-
 /* A folder and its PIN pad, both or neither; the caller frees both. */
 enum kl_rc kl_cmd_open(const char *dir, int exclusive, struct kl_terminal_home **terminal,
                        struct kl_pinpad **pad, struct kl_err *err) KL_MUST_CHECK;

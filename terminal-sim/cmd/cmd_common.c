@@ -1,12 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* What the commands do alike: see cmd.h. */
-#include "conf/cli.h"
 #include "terminal-sim/cmd/cmd.h"
-
-enum kl_rc kl_cmd_take_timeout(const char *value, void *seconds, struct kl_err *err)
-{
-    return kl_parse_duration(value, 1, KL_TERMINAL_TIMEOUT_MAX, seconds, err);
-}
 
 enum kl_rc kl_cmd_open(const char *dir, int exclusive, struct kl_terminal_home **terminal,
                        struct kl_pinpad **pad, struct kl_err *err)

@@ -16,6 +16,7 @@
 #include "terminal-sim/cmd/cmd.h"
 #include "terminal-sim/drive.h"
 #include "terminal-sim/terminal.h"
+#include "terminal-sim/transceiver.h"
 
 struct request { /* the command line */
     const char *dir, *connect, *algorithms, *suites, *record;
@@ -40,7 +41,7 @@ static enum kl_rc parse(int argc, char **argv, int loads, struct request *reques
     const struct kl_option options[] = {
         {"--dir", 1, .text = &request->dir},
         {"--connect", 1, .text = &request->connect},
-        {"--timeout", .take = kl_cmd_take_timeout, .out = &request->seconds},
+        {"--timeout", .take = kl_transceiver_take_timeout, .out = &request->seconds},
         {"--verbose", .flag = &request->verbose},
         {"--json", .flag = &request->json},
         {loads ? "--algorithms" : NULL,
@@ -365,7 +366,7 @@ static enum kl_rc settle_first(struct work *work, int *over, struct kl_err *err)
 
 enum kl_rc kl_terminal_cmd_load(int argc, char **argv, int *status, struct kl_err *err)
 {
-    struct request request = {.seconds = KL_TERMINAL_TIMEOUT_DEFAULT};
+    struct request request = {.seconds = KL_TRANSCEIVER_SECONDS};
     struct work work = {.request = &request};
     int over = 0;
     enum kl_rc rc = parse(argc, argv, 1, &request, err);
@@ -386,7 +387,7 @@ enum kl_rc kl_terminal_cmd_load(int argc, char **argv, int *status, struct kl_er
 
 enum kl_rc kl_terminal_cmd_confirm(int argc, char **argv, int *status, struct kl_err *err)
 {
-    struct request request = {.seconds = KL_TERMINAL_TIMEOUT_DEFAULT};
+    struct request request = {.seconds = KL_TRANSCEIVER_SECONDS};
     struct work work = {.request = &request};
     struct kl_candidate confirmed;
     int active = 0;

@@ -18,7 +18,7 @@ static enum kl_rc parse(int argc, char **argv, const char **address, uint64_t *s
 {
     const struct kl_option options[] = {
         {"--connect", 1, .text = address},
-        {"--timeout", .take = kl_cmd_take_timeout, .out = seconds},
+        {"--timeout", .take = kl_transceiver_take_timeout, .out = seconds},
         {0},
     };
 
@@ -104,7 +104,7 @@ enum kl_rc kl_terminal_cmd_replay(int argc, char **argv, int *status, struct kl_
 {
     struct kl_transceiver *transceiver = NULL;
     const char *address = NULL;
-    uint64_t seconds = KL_TERMINAL_TIMEOUT_DEFAULT;
+    uint64_t seconds = KL_TRANSCEIVER_SECONDS;
     enum outcome outcome = GOES_ON;
     FILE *file = NULL;
     enum kl_rc rc = parse(argc, argv, &address, &seconds, err);

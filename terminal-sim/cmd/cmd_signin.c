@@ -9,6 +9,7 @@
 #include "conf/report.h"
 #include "terminal-sim/cmd/cmd.h"
 #include "terminal-sim/drive.h"
+#include "terminal-sim/transceiver.h"
 
 struct request {
     const char *dir, *connect;
@@ -56,7 +57,7 @@ static enum kl_rc parse(int argc, char **argv, struct request *request, struct k
         {"--dir", 1, .text = &request->dir},
         {"--connect", 1, .text = &request->connect},
         {"--format", .take = take_format, .out = &request->format},
-        {"--timeout", .take = kl_cmd_take_timeout, .out = &request->seconds},
+        {"--timeout", .take = kl_transceiver_take_timeout, .out = &request->seconds},
         {"--verbose", .flag = &request->verbose},
         {"--json", .flag = &request->json},
         {0},
@@ -116,7 +117,7 @@ static enum kl_rc sign_in(const struct request *request, struct kl_terminal_home
 
 enum kl_rc kl_terminal_cmd_sign_in(int argc, char **argv, int *status, struct kl_err *err)
 {
-    struct request request = {.format = KL_FORMAT_KEYS, .seconds = KL_TERMINAL_TIMEOUT_DEFAULT};
+    struct request request = {.format = KL_FORMAT_KEYS, .seconds = KL_TRANSCEIVER_SECONDS};
     struct kl_terminal_home *terminal = NULL;
     struct kl_pinpad *pad = NULL;
     enum kl_rc rc = parse(argc, argv, &request, err);

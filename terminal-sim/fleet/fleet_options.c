@@ -11,8 +11,8 @@
 #include "conf/cli.h"
 #include "conf/options.h"
 #include "proto/clock.h"
-#include "terminal-sim/cmd/cmd.h"
 #include "terminal-sim/folder.h"
+#include "terminal-sim/transceiver.h"
 
 #define DAY_US (INT64_C(86400) * 1000000)
 #define RATE_MAX 100000
@@ -343,7 +343,7 @@ enum kl_rc kl_fleet_request_parse(int argc, char **argv, struct kl_fleet_request
         .first = 1,
         .terminals = 1000,
         .rounds = 1,
-        .timeout_s = KL_TERMINAL_TIMEOUT_DEFAULT,
+        .timeout_s = KL_TRANSCEIVER_SECONDS,
         .think = KL_FLEET_EXPONENTIAL,
         .arrivals = KL_FLEET_EXPONENTIAL,
         .seed = ((uint64_t)kl_clock_us() ^ (uint64_t)time(NULL) << 20) % 1000000000,
@@ -375,7 +375,7 @@ enum kl_rc kl_fleet_request_parse(int argc, char **argv, struct kl_fleet_request
         {"--idle", .take = take_number, .out = &config.idle},
         {"--connections", .take = take_number, .out = &config.connections},
         {"--source", .text = &config.source},
-        {"--timeout", .take = kl_cmd_take_timeout, .out = &config.timeout_s},
+        {"--timeout", .take = kl_transceiver_take_timeout, .out = &config.timeout_s},
         {"--retry", .number = &config.retries, .min = 0, .max = RETRIES_MAX},
         {"--seed", .take = take_number, .out = &config.seed},
         {"--allow", .take = take_allowed, .out = &request.allowed},
