@@ -18,6 +18,7 @@
 #include "terminal-sim/attack/attack.h"
 #include "terminal-sim/cmd/cmd.h"
 #include "terminal-sim/attack/results.h"
+#include "terminal-sim/attack/tamper.h"
 #include "terminal-sim/terminal.h"
 #include "terminal-sim/transceiver.h"
 
@@ -466,7 +467,8 @@ static enum kl_rc check_files(char *const *paths, struct kl_err *err)
         return kl_err_set(err, KL_ERR_MEMORY, "no memory for a scenario");
     }
     for (; *paths; paths++) {
-        if (kl_scenario_read(*paths, scenario, &one) == KL_OK) {
+        if (kl_scenario_read(*paths, scenario, &one) == KL_OK &&
+            kl_tamper_check(scenario, *paths, &one) == KL_OK) {
             printf("%s: good\n", *paths);
         } else if (first.rc == KL_OK) {
             first = one;
