@@ -292,6 +292,18 @@ enum kl_rc kl_file_sync_dir(const char *path, struct kl_err *err)
     return rc;
 }
 
+#define UNFINISHED ".new-"
+#define RANDOM_LEN 6 /* of mkostemp */
+
+int kl_file_unfinished(const char *rest)
+{
+    static const char random[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
+    size_t len = sizeof(UNFINISHED) - 1;
+
+    return strncmp(rest, UNFINISHED, len) == 0 && strlen(rest) == len + RANDOM_LEN &&
+           strspn(rest + len, random) == RANDOM_LEN;
+}
+
 enum kl_rc kl_file_write(const char *path, const void *data, size_t len, unsigned mode,
                          int overwrite, struct kl_err *err)
 {
@@ -299,7 +311,7 @@ enum kl_rc kl_file_write(const char *path, const void *data, size_t len, unsigne
     enum kl_rc rc = KL_OK;
     int fd;
 
-    if ((size_t)snprintf(tmp, sizeof(tmp), "%s.XXXXXX", path) >= sizeof(tmp)) {
+    if ((size_t)snprintf(tmp, sizeof(tmp), "%s" UNFINISHED "XXXXXX", path) >= sizeof(tmp)) {
         return kl_err_set(err, KL_ERR_INPUT, "%.60s...: path is too long", path);
     }
     fd = mkostemp(tmp, O_CLOEXEC);

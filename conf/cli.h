@@ -58,6 +58,10 @@ enum kl_rc kl_file_sync_dir(const char *path, struct kl_err *err) KL_MUST_CHECK;
  * and then `rest`, if stale(rest) says so. What cannot be removed stays. */
 void kl_file_sweep(const char *path, int (*stale)(const char *rest));
 
+/* For kl_file_sweep: 1 if it is what a kl_file_write to path leaves that is killed. Only for who
+ * knows that nobody writes path meanwhile. */
+int kl_file_unfinished(const char *rest);
+
 /* Removes path so that no crash brings it back; one that is not there is KL_OK. */
 enum kl_rc kl_file_remove(const char *path, struct kl_err *err) KL_MUST_CHECK;
 

@@ -158,7 +158,7 @@ static const struct command {
      "           list [--json] | show NAME",
      "    Attacks of your own, from files; what is built in is such a file, too, and 'show' "
      "prints\n"
-     "    it. check: is it a scenario?\n"
+     "    it. check: is it a scenario, and are the recordings there that it names?\n"
      "    --loader, --terminal, --serial, --pinpad-serial, --root, --arm, --no-load, --timeout,\n"
      "    --strict, --tap, --json, --junit, and exit status, as for 'attack'\n"},
 };

@@ -43,6 +43,22 @@ static enum kl_rc take_lock(struct kl_terminal_home *t, const char *path, struct
     return kl_err_errno(err, "flock", "%s", path);
 }
 
+/* What killed commands have left of files that are written by who has the lock. */
+static enum kl_rc sweep(const struct kl_terminal_home *t, struct kl_err *err)
+{
+    static const char *const files[] = {KL_FOLDER_RECORD, KL_FOLDER_ROOT, KL_FOLDER_DEVICE};
+    char path[PATH_MAX];
+    enum kl_rc rc = KL_OK;
+
+    for (size_t i = 0; !rc && i < sizeof(files) / sizeof(files[0]); i++) {
+        rc = kl_folder_path(t->dir, files[i], path, err);
+        if (!rc) {
+            kl_file_sweep(path, kl_file_unfinished);
+        }
+    }
+    return rc;
+}
+
 static enum kl_rc read_record(const struct kl_terminal_home *t, struct kl_record *out,
                               struct kl_err *err)
 {
@@ -98,6 +114,7 @@ enum kl_rc kl_terminal_open(const char *dir, int exclusive, struct kl_terminal_h
     }
     if (!rc && exclusive) {
         rc = take_lock(t, path, err);
+        rc = rc ? rc : sweep(t, err);
     }
     if (!rc) {
         rc = kl_folder_load_conf(path, &t->conf, err);

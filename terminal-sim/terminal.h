@@ -49,7 +49,8 @@ enum kl_rc kl_terminal_init(const struct kl_terminal_setup *setup,
 
 struct kl_terminal_home;
 
-/* Reads the folder. exclusive 1: nobody else may work in it until it is freed (KL_ERR_BUSY). */
+/* Reads the folder. exclusive 1: nobody else may work in it until it is freed (KL_ERR_BUSY); what
+ * killed commands have left half written is removed. */
 enum kl_rc kl_terminal_open(const char *dir, int exclusive, struct kl_terminal_home **out,
                             struct kl_err *err) KL_MUST_CHECK;
 void kl_terminal_free(struct kl_terminal_home *terminal); /* takes NULL */

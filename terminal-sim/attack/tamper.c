@@ -155,6 +155,22 @@ static enum kl_rc read_recorded(const struct kl_sc_ref *ref, struct message *out
     return rc ? kl_err_context(err, "%s", ref->path) : KL_OK;
 }
 
+enum kl_rc kl_tamper_check(const struct kl_scenario *scenario, const char *path, struct kl_err *err)
+{
+    struct message recorded;
+
+    for (size_t i = 0; i < scenario->session_count; i++) {
+        const struct kl_sc_session *session = &scenario->sessions[i];
+        for (size_t k = 0; k < session->rule_count; k++) {
+            const struct kl_sc_rule *rule = &session->rules[k];
+            if (rule->ref.from == KL_SC_FROM_FILE && read_recorded(&rule->ref, &recorded, err)) {
+                return kl_err_context(err, "%s:%u: %s", path, rule->line, kl_msg_name(rule->at));
+            }
+        }
+    }
+    return KL_OK;
+}
+
 static enum kl_rc resolve(const struct kl_tampering *t, const struct kl_sc_ref *ref,
                           struct message *out, struct kl_err *err)
 {

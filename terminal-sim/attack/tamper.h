@@ -37,6 +37,11 @@ struct kl_tampering { /* borrowed, all of it */
 enum kl_rc kl_tamper(struct kl_tampering *t, enum kl_msg_type type, const uint8_t *der, size_t len,
                      struct kl_parcel *out, struct kl_err *err) KL_MUST_CHECK;
 
+/* Whether the recordings that its rules name are there, with those messages: KL_ERR_NO_FILE,
+ * KL_ERR_IO or KL_ERR_INPUT with the line of the scenario, which was read from path. */
+enum kl_rc kl_tamper_check(const struct kl_scenario *scenario, const char *path,
+                           struct kl_err *err) KL_MUST_CHECK;
+
 /* For kl_rogue.edit_tbs: the rules that come before the signature; arg is a kl_tampering. */
 int kl_tamper_tbs(void *arg, uint8_t der[KL_TBS_MAX], size_t *len);
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "conf/options.h"
+#include "terminal-sim/attack/tamper.h"
 #include "terminal-sim/cmd/cmd.h"
 #include "terminal-sim/cmd/cmd_attack_work.h"
 #include "terminal-sim/transceiver.h"
@@ -34,7 +35,8 @@ static enum kl_rc check_files(char *const *paths, struct kl_err *err)
         return kl_err_set(err, KL_ERR_MEMORY, "no memory for a scenario");
     }
     for (; *paths; paths++) {
-        if (kl_scenario_read(*paths, scenario, &one) == KL_OK) {
+        if (kl_scenario_read(*paths, scenario, &one) == KL_OK &&
+            kl_tamper_check(scenario, *paths, &one) == KL_OK) {
             printf("%s: good\n", *paths);
         } else if (first.rc == KL_OK) {
             first = one;

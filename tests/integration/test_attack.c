@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sysexits.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -198,6 +199,7 @@ START_TEST(scenario_of_ones_own)
     char dir[PATH_MAX], record[PATH_MAX], file[PATH_MAX], text[3 * PATH_MAX], *out;
     const char *args[] = {"scenario", "run",   file, "--loader", NULL, "--terminal",
                           dir,        "--arm", arm,  "--tap",    NULL};
+    const char *check[] = {"scenario", "check", file, NULL};
     const char *const extra[] = {"--record", record, NULL};
     struct proc proc;
 
@@ -205,15 +207,19 @@ START_TEST(scenario_of_ones_own)
     lab_terminal_file(&lab, "T1", ".", dir);
     file_path(record, lab.run, "load.rec");
     file_path(file, lab.run, "own.ini");
-    lab_arm(&lab, "T1", 1);
-    lab_load_start(&lab, "T1", lab.port, extra, &proc);
-    ck_assert_int_eq(proc_wait(&proc, LAB_LOAD_SECONDS), 0);
     snprintf(text, sizeof text,
              "[scenario]\ntries = a recording\ncheats = loader\n[session replay]\n"
              "Hello = replace file:%s#1\nRandoms = replace file:%s#3\n"
              "breaks = MasterKey\nexpect = error refused\n",
              record, record);
     file_write(file, text, strlen(text), 0600);
+    ck_assert_int_eq(sim(check, &out), EX_NOINPUT); /* there is no recording yet */
+    free(out);
+    lab_arm(&lab, "T1", 1);
+    lab_load_start(&lab, "T1", lab.port, extra, &proc);
+    ck_assert_int_eq(proc_wait(&proc, LAB_LOAD_SECONDS), 0);
+    ck_assert_int_eq(sim(check, &out), 0);
+    free(out);
     args[4] = address(lab.port);
     ck_assert_int_eq(sim(args, &out), 0);
     ck_assert_msg(strncmp(out, "TAP version 13\n1..2\nok 1 - own\n", 31) == 0, "%s", out);

@@ -126,7 +126,7 @@ static void list_folder(struct listing *out)
         }
         struct entry *to = &out->entries[out->count++];
         snprintf(to->id, sizeof(to->id), "%llu", (unsigned long long)entry->d_ino);
-        snprintf(to->name, sizeof(to->name), "%s", entry->d_name);
+        strcpy(to->name, entry->d_name); /* which fits: it matters */
     }
     if (dir) {
         closedir(dir);

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "terminal-sim/attack/attack_impl.h"
 #include "terminal-sim/attack/field.h"
@@ -181,6 +182,39 @@ START_TEST(frames)
     ck_assert_int_eq(tamper("Hello = replace a.Done\n", KL_MSG_HELLO, &err), KL_ERR_NOT_FOUND);
     ck_assert_int_eq(tamper("Hello = replace file:/nowhere#1\n", KL_MSG_HELLO, &err),
                      KL_ERR_NO_FILE);
+}
+END_TEST
+
+/* A recording that a rule names: there, with as many messages, and whole. */
+START_TEST(recordings)
+{
+    static const char rule[] = HEAD "Hello = repeat\nDone = %s file:%s/own.rec#2\n";
+    struct kl_err err = KL_ERR_INIT;
+    const char *dir = getenv("TMPDIR") != NULL ? getenv("TMPDIR") : "/tmp";
+    char text[1024], path[512];
+
+    snprintf(text, sizeof text, rule, _i ? "replace" : "then", dir);
+    snprintf(path, sizeof path, "%s/own.rec", dir);
+    ck_assert_int_eq(kl_scenario_parse("a.ini", text, strlen(text), &scenario, &err), KL_OK);
+    unlink(path);
+    ck_assert_int_eq(kl_tamper_check(&scenario, "a.ini", &err), KL_ERR_NO_FILE);
+    ck_assert_ptr_nonnull(strstr(err.text, "a.ini:7: Done: "));
+    ck_assert_ptr_nonnull(strstr(err.text, path));
+    FILE *file = fopen(path, "w");
+    encode(KL_MSG_HELLO);
+    fprintf(file, ">%c%c", (int)(len >> 8), (int)(len & 0xff));
+    fwrite(der, 1, len, file);
+    fflush(file);
+    ck_assert_int_eq(kl_tamper_check(&scenario, "a.ini", &err), KL_ERR_INPUT);
+    ck_assert_ptr_nonnull(strstr(err.text, "it has only 1 messages"));
+    fprintf(file, "<%c%c", 0, 4);
+    fflush(file);
+    ck_assert_int_eq(kl_tamper_check(&scenario, "a.ini", &err), KL_ERR_INPUT);
+    ck_assert_ptr_nonnull(strstr(err.text, "cut short"));
+    fwrite(der, 1, 4, file);
+    fclose(file);
+    ck_assert_msg(kl_tamper_check(&scenario, "a.ini", &err) == KL_OK, "%s", err.text);
+    unlink(path);
 }
 END_TEST
 
@@ -417,6 +451,7 @@ int main(void)
     tcase_add_test(tc, fields_are_found);
     tcase_add_test(tc, fields_are_set);
     tcase_add_test(tc, frames);
+    tcase_add_loop_test(tc, recordings, 0, 2);
     tcase_add_test(tc, sweeps);
     tcase_add_test(tc, tap);
     tcase_add_test(tc, junit);

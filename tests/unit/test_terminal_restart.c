@@ -5,6 +5,7 @@
  */
 #include <check.h>
 #include <errno.h>
+#include <glob.h>
 #include <openssl/pem.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -12,6 +13,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "conf/cli.h"
@@ -27,10 +29,15 @@ static int failing_syncs;    /* and so many fail then */
 static const char *unsynced; /* kept as UNSYNCED.crash, as it is at the first of them */
 
 /* In place of libc's: the program's own definition comes first. */
+static int killed_at_sync; /* of a file */
+
 int fsync(int fd)
 {
     struct stat st;
 
+    if (killed_at_sync && fstat(fd, &st) == 0 && S_ISREG(st.st_mode)) {
+        raise(SIGKILL);
+    }
     if (failing_syncs > 0 && fstat(fd, &st) == 0 && S_ISDIR(st.st_mode) && good_syncs-- <= 0) {
         char kept[PATH_MAX + 40];
 
@@ -739,6 +746,67 @@ START_TEST(test_one_at_a_time)
 }
 END_TEST
 
+/* ---- What a kill leaves half written ---- */
+
+static void write_killed(const char *path)
+{
+    struct kl_err err = KL_ERR_INIT;
+    int status;
+    pid_t pid = fork();
+
+    ck_assert_int_ge(pid, 0);
+    if (pid == 0) {
+        killed_at_sync = 1;
+        _exit(kl_file_write(path, "half", 4, 0600, 1, &err));
+    }
+    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+    ck_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+}
+
+static size_t files_like(const char *pattern)
+{
+    glob_t found;
+    size_t count = glob(pattern, 0, NULL, &found) == 0 ? found.gl_pathc : 0;
+
+    globfree(&found);
+    return count;
+}
+
+/* It goes as soon as somebody works in the folder alone, and nothing else goes. */
+START_TEST(test_unfinished_swept)
+{
+    static const char *const files[] = {"record", "root.pem", "device.pem"};
+    static const char *const others[] = {"record.backup", "record.new-abcde", "record.new-abcde_",
+                                         "record.new-abcdefg", "notes.new-abcdef"};
+    const size_t count = sizeof(files) / sizeof(files[0]);
+    char path[PATH_MAX + 32], pattern[PATH_MAX + 32];
+    struct kl_terminal_home *second;
+    struct bench b;
+
+    bench_init(&b, MEMORY);
+    snprintf(pattern, sizeof(pattern), "%s/*.new-*", b.home);
+    for (size_t i = 0; i < count; i++) {
+        snprintf(path, sizeof(path), "%s/%s", b.home, files[i]);
+        write_killed(path);
+    }
+    ck_assert_uint_eq(files_like(pattern), count);
+    (void)recorded(&b); /* a look is no work */
+    ck_assert_int_eq(kl_terminal_open(b.home, 1, &second, &b.err), KL_ERR_BUSY);
+    ck_assert_uint_eq(files_like(pattern), count);
+    bench_restart(&b);
+    ck_assert_uint_eq(files_like(pattern), 0);
+    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+        bench_write_file(b.home, others[i], "mine", path);
+    }
+    bench_restart(&b);
+    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+        snprintf(path, sizeof(path), "%s/%s", b.home, others[i]);
+        ck_assert_msg(access(path, F_OK) == 0, "%s", path);
+    }
+    bench_end(&b);
+}
+END_TEST
+
 static Suite *suite(void)
 {
     Suite *s = suite_create("terminal-restart");
@@ -770,6 +838,7 @@ static Suite *suite(void)
     tcase_add_loop_test(tc, test_abandoned, 0, PAD_KINDS);
     tcase_add_loop_test(tc, test_init_refused, 0, 4);
     tcase_add_test(tc, test_one_at_a_time);
+    tcase_add_test(tc, test_unfinished_swept);
     suite_add_tcase(s, tc);
     return s;
 }
