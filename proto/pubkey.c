@@ -22,20 +22,20 @@
 
 static enum kl_rc rsa_type(const EVP_PKEY *key, unsigned *bits, struct kl_err *err)
 {
-    int size = EVP_PKEY_get_bits(key), good_exponent;
-    BIGNUM *exponent = NULL;
+    int size = EVP_PKEY_get_bits(key);
+    uint64_t exponent =
+        0; /* stays so if it is longer; a longer buffer would be filled up by bytes */
+    OSSL_PARAM params[] = {
+        OSSL_PARAM_construct_uint64(OSSL_PKEY_PARAM_RSA_E, &exponent),
+        OSSL_PARAM_construct_end(),
+    };
 
     if (size < 0 || !kl_rsa_bits_ok((unsigned)size)) {
         return kl_err_set(err, KL_ERR_CERT,
                           "public key is RSA of %d bits: must have 2048, 3072 or 4096", size);
     }
-    if (!EVP_PKEY_get_bn_param(key, OSSL_PKEY_PARAM_RSA_E, &exponent)) {
-        return kl_err_openssl(err, KL_ERR_CERT, "EVP_PKEY_get_bn_param",
-                              "public key's exponent cannot be read");
-    }
-    good_exponent = BN_is_word(exponent, RSA_EXPONENT);
-    BN_free(exponent);
-    if (!good_exponent) {
+    if (!EVP_PKEY_get_params(key, params) || exponent != RSA_EXPONENT) {
+        ERR_clear_error();
         return kl_err_set(err, KL_ERR_CERT, "public key's RSA exponent is not %d", RSA_EXPONENT);
     }
     *bits = (unsigned)size;

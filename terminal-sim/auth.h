@@ -26,4 +26,36 @@ struct kl_auth_work {
 enum kl_rc kl_auth_verify(const struct kl_certificate *msg, STACK_OF(X509) * roots, time_t now,
                           struct kl_auth_work *out, struct kl_err *err) KL_MUST_CHECK;
 
+struct kl_auth_anchors {
+    uint8_t hash[KL_ANCHOR_MAX][KL_HASH_LEN]; /* kl_pubkey_hash of each root's public key */
+    size_t count;
+};
+/* As Hello names them. KL_ERR_INPUT unless there are 1 to KL_ANCHOR_MAX roots. */
+enum kl_rc kl_auth_anchors(STACK_OF(X509) * roots, struct kl_auth_anchors *out,
+                           struct kl_err *err) KL_MUST_CHECK;
+
+/*
+ * What very many terminals with the same roots need not each work out again: the hashes of those
+ * roots, and how kl_auth_verify went for the same bytes (of every certificate and the CRL) at the
+ * same second. Only successes are kept; a byte or a second more, and it is verified again. One
+ * thread.
+ */
+struct kl_auth_memo;
+
+/* Borrows `roots` (1 to KL_ANCHOR_MAX, else KL_ERR_INPUT) until kl_auth_memo_free. */
+enum kl_rc kl_auth_memo_new(STACK_OF(X509) * roots, struct kl_auth_memo **out,
+                            struct kl_err *err) KL_MUST_CHECK;
+void kl_auth_memo_free(struct kl_auth_memo *memo); /* takes NULL */
+
+/* As kl_auth_verify with the memo's roots. */
+enum kl_rc kl_auth_verify_once(struct kl_auth_memo *memo, const struct kl_certificate *msg,
+                               time_t now, struct kl_auth_work *out,
+                               struct kl_err *err) KL_MUST_CHECK;
+
+/* Of the memo's roots; borrowed. */
+const struct kl_auth_anchors *kl_auth_memo_anchors(const struct kl_auth_memo *memo);
+
+/* How many times kl_auth_verify was called for it. */
+uint64_t kl_auth_memo_verified(const struct kl_auth_memo *memo);
+
 #endif

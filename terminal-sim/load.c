@@ -91,10 +91,13 @@ static enum kl_rc authenticate(struct kl_terminal_load *load,
     struct kl_auth_work *work = &load->work;
     struct kl_terminal_load_facts *facts = &load->facts;
     char key[KL_KEY_NAME_TEXT];
+    const struct kl_terminal_load_params *params = &load->params;
     enum kl_rc rc = find_suite(load, certificate->suite, err);
 
-    if (!rc) {
-        rc = kl_auth_verify(certificate, load->params.roots, load->params.now, work, err);
+    if (!rc && params->memo) {
+        rc = kl_auth_verify_once(params->memo, certificate, params->now, work, err);
+    } else if (!rc) {
+        rc = kl_auth_verify(certificate, params->roots, params->now, work, err);
     }
     if (rc) {
         return rc;
@@ -389,17 +392,18 @@ void kl_terminal_load_free(struct kl_terminal_load *load)
 static enum kl_rc name_anchors(const struct kl_terminal_load_params *params, struct kl_hello *hello,
                                struct kl_err *err)
 {
-    int count = sk_X509_num(params->roots);
+    struct kl_auth_anchors anchors = {.count = 0};
     enum kl_rc rc = KL_OK;
 
-    if (count < 1 || count > KL_ANCHOR_MAX) {
-        return kl_err_set(err, KL_ERR_INPUT, "a terminal trusts 1 to %d roots", KL_ANCHOR_MAX);
+    if (params->memo) {
+        anchors = *kl_auth_memo_anchors(params->memo);
+    } else {
+        rc = kl_auth_anchors(params->roots, &anchors, err);
     }
-    for (int i = 0; !rc && i < count; i++) {
-        rc = kl_pubkey_hash(X509_get0_pubkey(sk_X509_value(params->roots, i)), hello->anchors[i],
-                            err);
+    if (!rc) {
+        memcpy(hello->anchors, anchors.hash, sizeof(hello->anchors));
+        hello->anchor_count = anchors.count;
     }
-    hello->anchor_count = (size_t)count;
     return rc;
 }
 

@@ -17,13 +17,15 @@
 #include "proto/cert.h"
 #include "proto/err.h"
 #include "proto/message.h"
+#include "terminal-sim/auth.h"
 #include "terminal-sim/candidate.h"
 #include "terminal-sim/pinpad/pinpad.h"
 
 struct kl_terminal_load_params { /* borrowed, with all it points to, until kl_terminal_load_free */
     const char *serial;
     const char *pinpad_serial;
-    STACK_OF(X509) * roots; /* AcquireRCRT, 1 to KL_ANCHOR_MAX */
+    STACK_OF(X509) * roots;    /* AcquireRCRT, 1 to KL_ANCHOR_MAX */
+    struct kl_auth_memo *memo; /* one of those roots, shared with other terminals; NULL: none */
     struct kl_pinpad *pad;
     uint8_t suites[KL_OFFER_MAX]; /* enum kl_suite, offered, preferred first */
     size_t suite_count;

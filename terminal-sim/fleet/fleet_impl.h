@@ -75,6 +75,7 @@ struct kl_fleet {
     const struct timeval *deadline; /* of each connection */
     struct kl_fleet_random random;
 
+    struct kl_auth_memo *memo; /* NULL without roots: then nobody loads */
     struct kl_fleet_terminal *terminals;
     struct kl_fleet_ring loads, sign_ins;
     LIST_HEAD(, kl_fleet_visit) visits;  /* under way */

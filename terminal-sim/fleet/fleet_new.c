@@ -121,6 +121,14 @@ static enum kl_rc make_terminals(struct kl_fleet *fleet, struct kl_err *err)
     return KL_OK;
 }
 
+/* Silent connections need no roots. */
+static enum kl_rc make_memo(struct kl_fleet *fleet, struct kl_err *err)
+{
+    return sk_X509_num(fleet->config->roots) > 0
+               ? kl_auth_memo_new(fleet->config->roots, &fleet->memo, err)
+               : KL_OK;
+}
+
 static enum kl_rc make_loop(struct kl_fleet *fleet, struct kl_err *err)
 {
     struct event_config *config = event_config_new();
@@ -184,6 +192,9 @@ enum kl_rc kl_fleet_new(const struct kl_fleet_config *config, struct kl_fleet **
         rc = make_terminals(fleet, err);
     }
     if (!rc) {
+        rc = make_memo(fleet, err);
+    }
+    if (!rc) {
         rc = make_loop(fleet, err);
     }
     if (!rc) {
@@ -226,6 +237,7 @@ void kl_fleet_free(struct kl_fleet *fleet)
         event_base_free(fleet->base);
     }
     kl_fleet_source_wipe(&fleet->source);
+    kl_auth_memo_free(fleet->memo);
     free(fleet->loads.index);
     free(fleet->sign_ins.index);
     free(fleet->terminals);

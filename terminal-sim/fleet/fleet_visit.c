@@ -25,6 +25,7 @@ static enum kl_rc start_load(struct kl_fleet_visit *visit, uint8_t out[KL_MSG_MA
         .serial = visit->serial,
         .pinpad_serial = visit->pinpad_serial,
         .roots = config->roots,
+        .memo = visit->fleet->memo,
         .pad = visit->terminal->pad,
         .suites = {(uint8_t)kl_fleet_mix_pick(&config->suites, SALT_SUITE, visit->index)},
         .suite_count = 1,
