@@ -256,6 +256,22 @@ static const struct attack {
 };
 #define ATTACKS (sizeof attacks / sizeof attacks[0])
 
+/* "other-hash" where the PIN pad's token does either: the loader's cannot open it. */
+static const struct attack other_hash_done = {
+    "other-hash",
+    "T",
+    "registered",
+    "hardened-rsa",
+    NULL,
+    other_hash,
+    0,
+    0,
+    "answered Error refused",
+    "T",
+    "verify",
+    1,
+};
+
 /* One connection of his. */
 struct session {
     const struct attack *attack;
@@ -441,7 +457,8 @@ static void expect_unchanged(const char *serial)
 
 START_TEST(attack)
 {
-    const struct attack *row = &attacks[_i];
+    const struct attack *row =
+        lab.nss && attacks[_i].certificate == other_hash ? &other_hash_done : &attacks[_i];
     const char *extra[] = {"--suites", row->offer, NULL};
     struct session session = {.attack = row};
     struct lab_mitm mitm = {.edit = edit, .arg = &session};

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Two HSMs with the same keys (a SoftHSM token and a copy of it): used together, and each does the
+ * Two HSMs with the same keys (a token and a copy of it): used together, and each does the
  * other's work when that one is out. One with other keys is never used.
  */
 #include <check.h>
@@ -12,11 +12,12 @@
 #include "proto/clock.h"
 #include "tests/support/control.h"
 #include "tests/support/fault.h"
+#include "tests/support/lab_hsm.h"
 #include "tests/support/suite.h"
 
 static struct lab lab;
 static struct fault fault;
-static char second_rules[PATH_MAX], second_conf[PATH_MAX], second_dir[PATH_MAX];
+static char second_rules[PATH_MAX], second_dir[PATH_MAX];
 
 static void found(void)
 {
@@ -31,17 +32,18 @@ static void abandon(void)
 /* Copies the loader's token, as a vendor's tool would clone an HSM. */
 static void clone_token(void)
 {
-    char from[PATH_MAX], to[PATH_MAX], conf[PATH_MAX + 64];
+    char hsm[PATH_MAX], from[PATH_MAX], to[PATH_MAX], path[PATH_MAX], conf[PATH_MAX + 64];
+    const char *what = lab.nss ? "nss" : "tokens";
     struct proc copy;
 
     file_path(second_dir, lab.run, "second");
     file_mkdir(second_dir);
-    const char *argv[] = {"/bin/cp", "-a", file_path(from, lab.dir, "hsm/tokens"),
-                          file_path(to, second_dir, "tokens"), NULL};
+    const char *argv[] = {"/bin/cp", "-a", file_path(from, file_path(hsm, lab.dir, "hsm"), what),
+                          file_path(to, second_dir, what), NULL};
     proc_spawn(&copy, lab.logs, NULL, argv);
     ck_assert_int_eq(proc_wait(&copy, 20), 0);
     snprintf(conf, sizeof conf, "directories.tokendir = %s\nlog.level = ERROR\n", to);
-    file_write(file_path(second_conf, second_dir, "softhsm2.conf"), conf, strlen(conf), 0600);
+    file_write(file_path(path, second_dir, "softhsm2.conf"), conf, strlen(conf), 0600);
 }
 
 static void set_second(const char *rules)
@@ -53,15 +55,24 @@ static void set_second(const char *rules)
     ck_assert_int_eq(rename(next, second_rules), 0);
 }
 
+/* The second HSM is the one in that directory. */
+static void set_second_dir(const char *dir)
+{
+    char reserved[3 * PATH_MAX], own[PATH_MAX];
+
+    snprintf(reserved, sizeof reserved, "rules=%s softhsm2=%s/softhsm2.conf %s", second_rules, dir,
+             lab_init_reserved(&lab, dir, "loader", own));
+    lab_set(&lab, "hsm-2", "init-reserved", reserved);
+}
+
 static void begin(const char *name)
 {
-    char reserved[2 * PATH_MAX + 32], source[PATH_MAX + 8], pin[PATH_MAX];
+    char source[PATH_MAX + 8], pin[PATH_MAX];
 
     fault_begin(&fault, &lab, name);
     clone_token();
     file_path(second_rules, second_dir, "rules");
     set_second("");
-    snprintf(reserved, sizeof reserved, "rules=%s softhsm2=%s", second_rules, second_conf);
     snprintf(source, sizeof source, "file:%s", file_path(pin, lab.dir, "loader.pin"));
     lab_set(&lab, "hsm", "workers", "1");
     lab_set(&lab, "hsm", "job-timeout", "1s");
@@ -69,7 +80,9 @@ static void begin(const char *name)
     lab_set(&lab, "hsm-2", "module", lab_built("tests/tools/fault_p11.so"));
     lab_set(&lab, "hsm-2", "token", "pkcs11:token=loader");
     lab_set(&lab, "hsm-2", "pin-source", source);
-    lab_set(&lab, "hsm-2", "init-reserved", reserved);
+    set_second_dir(second_dir);
+    lab_set(&lab, "hsm-2", "session-copies", lab.nss ? "yes" : "no");
+    lab_set(&lab, "hsm-2", "accept", lab.nss ? LAB_NSS_ACCEPT : "none");
 }
 
 static void start(void)
@@ -193,17 +206,17 @@ END_TEST
 /* A token of that name and PIN, with keys of its own. */
 START_TEST(other_keys_are_refused)
 {
-    char other[PATH_MAX], conf[PATH_MAX + 64], path[PATH_MAX], so[PATH_MAX + 8];
-    char env_conf[PATH_MAX + 32];
+    char other[PATH_MAX], path[PATH_MAX], so[PATH_MAX + 8];
 
     begin("other-keys");
     /* Its keys are made with the first HSM's settings, in a token directory of its own. */
-    file_mkdir(file_path(other, second_dir, "others"));
-    snprintf(conf, sizeof conf, "directories.tokendir = %s\nlog.level = ERROR\n", other);
-    file_write(second_conf, conf, strlen(conf), 0600);
-    snprintf(env_conf, sizeof env_conf, "SOFTHSM2_CONF=%s", second_conf);
-    snprintf(so, sizeof so, "file:%s", file_path(path, lab.dir, "loader-so.pin"));
-    free(lab_ctl(&lab, "--hsm", "2", "token", "init", "--so-pin-source", so, NULL));
+    lab_make_hsm(&lab, file_path(other, second_dir, "others"),
+                 file_path(path, lab.dir, "loader.pin"));
+    set_second_dir(other);
+    if (!lab.nss) {
+        snprintf(so, sizeof so, "file:%s", file_path(path, lab.dir, "loader-so.pin"));
+        free(lab_ctl(&lab, "--hsm", "2", "token", "init", "--so-pin-source", so, NULL));
+    }
     free(lab_ctl(&lab, "--hsm", "2", "key", "generate", "--label", LAB_WORK_KEY, "--key",
                  "rsa-2048", NULL));
     lab_terminal(&lab, "T1", "tdes2");

@@ -138,7 +138,12 @@ START_TEST(imported_tmks_are_loaded)
     party_under_zmk(&keys[1], party.zone, sizeof(party.zone), 0);
     PARTY_IMPORT(0, NULL, &keys[1], "--under-zmk", "zin");
     party_under_zmk(&keys[2], party.zone, sizeof(party.zone), 1);
-    PARTY_IMPORT(0, NULL, &keys[2], "--under-zmk", "zin", "--wrap", "kwp");
+    if (party.lab.nss) { /* found out, and said, by a known key */
+        PARTY_IMPORT(69, "CKM_AES_KEY_WRAP_PAD is not RFC 5649: use --wrap kw", &keys[2],
+                     "--under-zmk", "zin", "--wrap", "kwp");
+        party_under_zmk(&keys[2], party.zone, sizeof(party.zone), 0);
+    }
+    PARTY_IMPORT(0, NULL, &keys[2], "--under-zmk", "zin", "--wrap", party.lab.nss ? "kw" : "kwp");
     for (int i = 3; i < 5; i++) {
         lab_components(&party.lab, keys[i].info, keys[i].value, &s);
         free(lab_ctl(&party.lab, "tmk", "import", keys[i].serial, "--algorithm", keys[i].info->name,
@@ -285,7 +290,7 @@ static void host_certificate(const char *bits, char fingerprint[KL_FINGERPRINT_T
 
 START_TEST(generated_keys_go_out)
 {
-    char print[KL_FINGERPRINT_TEXT];
+    char print[KL_FINGERPRINT_TEXT], oaep[32];
     uint8_t value[KL_TMK_LEN_MAX], wrapped[KL_RSA_MAX];
     size_t len = 0;
 
@@ -309,10 +314,12 @@ START_TEST(generated_keys_go_out)
                                party_at("host.crt"), "--fingerprint", print, NULL);
     ck_assert(
         OPENSSL_hexstr2buf_ex(wrapped, sizeof(wrapped), &len, lab_text(out, "cryptogram"), '\0'));
+    snprintf(oaep, sizeof(oaep), "rsa_oaep_md:%s", strchr(lab_text(out, "method"), '-') + 1);
     json_decref(out);
     file_write(party_at("out.enc"), wrapped, len, 0600);
     PARTY_OPENSSL("pkeyutl", "-decrypt", "-inkey", party_at("host.key"), "-in", party_at("out.enc"),
-                  "-out", party_at("out.bin"), "-pkeyopt", "rsa_padding_mode:oaep");
+                  "-out", party_at("out.bin"), "-pkeyopt", "rsa_padding_mode:oaep", "-pkeyopt",
+                  oaep);
     char *opened = file_read(party_at("out.bin"), &len);
     ck_assert_uint_eq(len, 16);
     ck_assert_mem_eq(opened, value, 16);

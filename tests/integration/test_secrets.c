@@ -239,6 +239,19 @@ static void add_private_key(struct hunt *hunt, EVP_PKEY *key)
     }
 }
 
+static const EVP_MD *announced_hash(const char *record)
+{
+    struct kl_err err = KL_ERR_INIT;
+    uint8_t *data;
+    const uint8_t *der;
+    size_t len;
+    struct kl_msg msg;
+    relay_frame_of(record, KL_MSG_CERTIFICATE, &data, &der, &len);
+    ck_assert_int_eq(kl_msg_decode(der, len, &msg, &err), KL_OK);
+    free(data);
+    return msg.u.certificate.oaep_hash == KL_OAEP_SHA256 ? EVP_sha256() : EVP_sha1();
+}
+
 /* Rnd1, out of the recorded C_rnd1_rnd2 by the work key. */
 static void open_rnd1(EVP_PKEY *key, const char *record, uint8_t rnd1[KL_RND1_LEN])
 {
@@ -253,6 +266,7 @@ static void open_rnd1(EVP_PKEY *key, const char *record, uint8_t rnd1[KL_RND1_LE
     ck_assert_int_eq(msg.u.randoms.suite, KL_SUITE_CLASSIC);
     ck_assert_int_eq(EVP_PKEY_decrypt_init(ctx), 1);
     ck_assert_int_eq(EVP_PKEY_CTX_set_rsa_padding(ctx, RSA_PKCS1_OAEP_PADDING), 1);
+    ck_assert_int_eq(EVP_PKEY_CTX_set_rsa_oaep_md(ctx, announced_hash(record)), 1);
     ck_assert_int_eq(EVP_PKEY_decrypt(ctx, opened, &opened_len, msg.u.randoms.c_rnd1,
                                       msg.u.randoms.c_rnd1_len),
                      1);

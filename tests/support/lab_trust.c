@@ -243,7 +243,10 @@ void lab_clone_terminal(struct lab *lab, const char *from, const char *to)
     proc_spawn(&proc, lab->logs, NULL,
                (const char *const[]){"/bin/cp", "-a", "--", old, new, NULL});
     ck_assert_int_eq(proc_wait(&proc, CA_SECONDS), 0);
-    edit_file(file_path(path, new, "softhsm2.conf"), old, new);
+    /* What names the PIN pad's token. */
+    edit_file(lab->nss ? lab_terminal_file(lab, to, "terminal.conf", path)
+                       : file_path(path, new, "softhsm2.conf"),
+              old, new);
     proc_text(was, sizeof was, "serial = %s\n", from);
     proc_text(is, sizeof is, "serial = %s\n", to);
     edit_file(lab_terminal_file(lab, to, "terminal.conf", path), was, is);

@@ -68,7 +68,10 @@ void party_found(void)
     make_zmk("zout", "export", "aes256", party.zone);
     make_zmk("zin128", "import", "aes128", party.short_zone);
     make_zmk("zout128", "export", "aes128", party.short_zone);
-    free(lab_ctl(&party.lab, "transport", "generate", "--label", "t", "--key", "rsa-2048", NULL));
+    json_t *made = lab_ctl_json(&party.lab, "transport", "generate", "--label", "t", "--key",
+                                "rsa-2048", NULL);
+    snprintf(party.oaep, sizeof(party.oaep), "rsa_oaep_md:%s", lab_text(made, "oaep_hash"));
+    json_decref(made);
     lab_ctl_ends(&party.lab, 0, NULL, "transport", "show", "--label", "t", "--out",
                  party_at("t.pem"), NULL);
     char *root = file_read(file_path(path, party.lab.dir, "root.pem"), &len);
@@ -115,7 +118,7 @@ void party_under_transport(struct party_tmk *key)
     file_write(party_at("tmk.bin"), key->value, key->info->key_len, 0600);
     PARTY_OPENSSL("pkeyutl", "-encrypt", "-pubin", "-inkey", party_at("t.pem"), "-in",
                   party_at("tmk.bin"), "-out", party_at("tmk.enc"), "-pkeyopt",
-                  "rsa_padding_mode:oaep");
+                  "rsa_padding_mode:oaep", "-pkeyopt", party.oaep);
     char *out = file_read(party_at("tmk.enc"), &len);
     ck_assert_uint_eq(len, 256);
     keywrap_hex((uint8_t *)out, len, key->cryptogram);

@@ -19,6 +19,7 @@ extern struct party {
     struct lab lab;
     uint8_t zone[32];       /* AES-256: the loader's "zin" (import) and "zout" (export) */
     uint8_t short_zone[16]; /* AES-128: its "zin128" and "zout128" */
+    char oaep[32];          /* of "t": the hash that the loader says, as openssl wants it told */
 } party;
 
 /* An unchecked fixture. The lab of a work key of RSA-2048 and one of P-521, those zone keys, and

@@ -25,7 +25,7 @@ void tokens_keep(struct tokens *tokens, const struct lab *lab)
 {
     tokens->count = 0;
     file_walk(lab->dir, keep_one, tokens);
-    ck_assert_uint_gt(tokens->count, 0);
+    ck_assert(lab->nss || tokens->count > 0);
 }
 
 void tokens_mend(struct tokens *tokens, const char *folder)

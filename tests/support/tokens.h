@@ -21,7 +21,7 @@ struct tokens {
     unsigned mended;
 };
 
-/* Copies every token.object of the lab, while none is in use. */
+/* Copies every token.object of the lab, while none is in use. NSS's databases have none. */
 void tokens_keep(struct tokens *tokens, const struct lab *lab);
 /* Puts those back that are under a folder of that name (hsm, term-SERIAL) and have lost bytes; no
  * process uses them now. */

@@ -467,24 +467,32 @@ static CK_RV fault_C_GetSlotList(CK_BBOOL present, CK_SLOT_ID *slots, CK_ULONG *
 
 /* ---- What init-reserved says ---- */
 
-static void take_reserved(const char *reserved)
+/* Takes our words off its front. Returns what is left, for the real module; NULL if nothing is. */
+static char *take_reserved(const char *reserved)
 {
     static const char *const forms[][2] = {{"rules=", "KL_FAULT_RULES"},
                                            {"softhsm2=", "SOFTHSM2_CONF"}};
-    char text[2048], *save = NULL;
+    static char text[2048];
+    char *at = text;
 
     if (snprintf(text, sizeof text, "%s", reserved) >= (int)sizeof text) {
         die("init-reserved is too long");
     }
-    for (char *word = strtok_r(text, " ", &save); word != NULL; word = strtok_r(NULL, " ", &save)) {
-        size_t i = 0;
-        while (i < 2 && strncmp(word, forms[i][0], strlen(forms[i][0])) != 0) {
+    for (size_t i = 0; i < 2;) {
+        size_t prefix = strlen(forms[i][0]), len = strcspn(at, " ");
+        if (strncmp(at, forms[i][0], prefix) != 0) {
             i++;
+            continue;
         }
-        if (i == 2 || setenv(forms[i][1], word + strlen(forms[i][0]), 1) != 0) {
-            die("init-reserved: '%s' is not understood", word);
+        char *next = at + len + strspn(at + len, " ");
+        at[len] = '\0';
+        if (setenv(forms[i][1], at + prefix, 1) != 0) {
+            die("init-reserved: '%s' cannot be set", at);
         }
+        at = next;
+        i = 0;
     }
+    return *at != '\0' ? at : NULL;
 }
 
 static CK_RV initialize(void *args)
@@ -496,8 +504,7 @@ static CK_RV initialize(void *args)
         own = *(const CK_C_INITIALIZE_ARGS *)args;
     }
     if (own.pReserved != NULL) {
-        take_reserved(own.pReserved);
-        own.pReserved = NULL;
+        own.pReserved = take_reserved(own.pReserved);
     }
     fate = decide(FN_C_Initialize);
     return end(FN_C_Initialize, &fate,

@@ -13,7 +13,7 @@
  *
  * Two HSMs of one daemon are two sections with different init-reserved, which this module reads:
  * "rules=PATH softhsm2=PATH", each of which may be left out: rules instead of KL_FAULT_RULES, and
- * SOFTHSM2_CONF for the real module. The paths have no spaces.
+ * SOFTHSM2_CONF for the real module. The paths have no spaces. What follows them is passed on.
  *
  * A rule is a line of three words; '#' begins a comment. The first that applies counts (`log` does
  * not end the search).
