@@ -257,7 +257,7 @@ COVERED  := BUILD=$(BUILD)/cov CC=gcc OPT="-Og -g --coverage -fprofile-update=at
 coverage:
 	@LDFLAGS=--coverage $(MAKE) --no-print-directory NODEPS=1 $(COVERED) all tests
 	@LDFLAGS=--coverage tests/coverage.sh $(BUILD)/cov \
-	    '$(MAKE) --no-print-directory NODEPS=1 $(COVERED) $(COVERAGE)'
+	    '$(MAKE) -k --no-print-directory NODEPS=1 $(COVERED) $(COVERAGE)'
 
 # Long runs of two tests that are short in check: docs/reliability.md.
 CRASH_JOBS ?= 4
