@@ -7,7 +7,7 @@
 #   make check-asan         the same under AddressSanitizer and UBSan; check-tsan: ThreadSanitizer
 #   make crash-matrix KILLS=n   n kills at random instants under load (SEED=s: those of that seed)
 #   make soak SOAK_SECONDS=n   mixed load, attacks, outages, restarts; samples in build/soak.csv
-#   make crash-points       every way to die at every commit and every write, one after the other
+#   make crash-points       every way to die at every commit and every write, CRASH_JOBS (4) at a time
 #   make fuzz FUZZ_SECONDS=n   every fuzz target for n seconds, FUZZ_JOBS (1) at a time; docs/fuzzing.md
 #   make fuzz-seeds         more seeds for them, from real sessions
 #   make coverage           all tests with gcc's coverage; a table for each room, HTML into build/cov
@@ -257,17 +257,18 @@ COVERED  := BUILD=$(BUILD)/cov CC=gcc OPT="-Og -g --coverage -fprofile-update=at
 coverage:
 	@LDFLAGS=--coverage $(MAKE) --no-print-directory NODEPS=1 $(COVERED) all tests
 	@LDFLAGS=--coverage tests/coverage.sh $(BUILD)/cov \
-	    '$(MAKE) --no-print-directory NODEPS=1 $(COVERED) $(COVERAGE)'
+	    '$(MAKE) -k --no-print-directory NODEPS=1 $(COVERED) $(COVERAGE)'
 
 # Long runs of two tests that are short in check: docs/reliability.md.
+CRASH_JOBS ?= 4
 CRASH_RUN = KL_CRASH_SEED=$(SEED) KL_SUITE_SECONDS=86400 $(RUN_TESTS)
 .PHONY: crash-matrix crash-points
 crash-matrix: all tools $(BUILD)/tests/integration/test_crash_matrix
 	@KL_CRASH_KILLS=$(KILLS) $(CRASH_RUN) $(BUILD)/tests/integration/test_crash_matrix
 	@tail -n 2 $(BUILD)/tests/log/test_crash_matrix.log
 crash-points: all tools $(BUILD)/tests/integration/test_crash_points
-	@KL_CRASH_POINTS=writes $(CRASH_RUN) $(BUILD)/tests/integration/test_crash_points
-	@grep 'points,' $(BUILD)/tests/log/test_crash_points.log
+	@KL_CRASH_POINTS=writes KL_CRASH_JOBS=$(CRASH_JOBS) $(CRASH_RUN) $(BUILD)/tests/integration/test_crash_points
+	@awk '/ points, / { print; n += $$2 } END { print n " deaths" }' $(BUILD)/tests/log/test_crash_points.log
 
 check-docs: all man tools
 	@$(RUN_TESTS) $(DOCTESTS)

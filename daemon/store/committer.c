@@ -208,21 +208,19 @@ static void watch_health(struct kl_committer *committer)
 
 /* ---- The thread ---- */
 
-static void run_one(struct kl_store *store, struct kl_unit *unit)
+/* Its result is the unit's; an error, if what a failed one has written is still in the transaction,
+ * or the transaction is no more. */
+static enum kl_rc run_one(struct kl_store *store, struct kl_unit *unit, struct kl_err *err)
 {
-    struct kl_err undo = KL_ERR_INIT;
-
     unit->rc = kl_store_savepoint(store, &unit->err);
     if (unit->rc != KL_OK) {
-        return;
+        return KL_OK;
     }
     unit->rc = unit->run(unit, store, &unit->err);
     if (unit->rc == KL_OK) {
         unit->rc = kl_store_release(store, &unit->err);
     }
-    if (unit->rc != KL_OK && kl_store_undo(store, &undo) != KL_OK) {
-        kl_log(KL_LOG_ERROR, "store-undo-failed", KL_LOG_ERR(&undo));
-    }
+    return unit->rc == KL_OK ? KL_OK : kl_store_undo(store, err);
 }
 
 /* Those that did well come to nothing, too; so do those that only met an undone transaction
@@ -243,24 +241,29 @@ static size_t fail_all(struct unit_list *batch, const struct kl_err *err)
     return count;
 }
 
-/* A statement that the disk fails can undo the transaction; then the commit fails, for no reason
- * of its own. */
+/* What a failed unit wrote must not be committed with the others. A statement that the disk fails
+ * can undo the whole transaction; then nothing else can be undone, for no reason of its own. */
 static enum kl_rc run_units(struct kl_store *store, struct unit_list *batch, struct kl_err *cause)
 {
     struct kl_err err = KL_ERR_INIT;
     struct kl_unit *unit;
+    enum kl_rc rc = KL_OK;
 
-    TAILQ_FOREACH(unit, batch, link)
-    {
-        run_one(store, unit);
+    for (unit = TAILQ_FIRST(batch); unit != NULL && rc == KL_OK; unit = TAILQ_NEXT(unit, link)) {
+        rc = run_one(store, unit, &err);
         if (is_disk(unit->rc) && cause->rc == KL_OK) {
             *cause = unit->err;
         }
     }
-    if (kl_store_commit(store, &err) != KL_OK && cause->rc == KL_OK) {
+    if (rc != KL_OK) {
+        kl_store_rollback(store);
+    } else {
+        rc = kl_store_commit(store, &err);
+    }
+    if (rc != KL_OK && cause->rc == KL_OK) {
         *cause = err;
     }
-    return err.rc;
+    return rc;
 }
 
 static void note_times(struct kl_committer *committer, int durable, int64_t began, int64_t units)

@@ -115,7 +115,7 @@ const char *fuzz_file(const uint8_t *data, size_t size)
     return path;
 }
 
-static char folder[64];
+static char folder[PATH_MAX];
 
 static void remove_folder(void)
 {
@@ -127,7 +127,8 @@ const char *fuzz_folder(void)
     if (folder[0] == '\0') {
         const char *tmp = getenv("TMPDIR");
 
-        snprintf(folder, sizeof(folder), "%.40s/kl-fuzz-XXXXXX", tmp ? tmp : "/tmp");
+        require(snprintf(folder, sizeof(folder), "%s/kl-fuzz-XXXXXX", tmp ? tmp : "/tmp") <
+                (int)sizeof(folder));
         require(mkdtemp(folder) != NULL && atexit(remove_folder) == 0);
     }
     return folder;

@@ -8,6 +8,7 @@
  *
  *   KL_CRASH_POINTS=all     every way to die at every point, instead of one drawn for each
  *   KL_CRASH_POINTS=writes  and at every write, too (make crash-points)
+ *   KL_CRASH_JOBS=N         scenes at a time, each with a daemon of its own (default 1)
  *   KL_CRASH_SEED=S         of all that is drawn (default: drawn, and printed)
  */
 #include <check.h>
@@ -16,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "tests/support/disk.h"
@@ -325,6 +327,7 @@ END_TEST
 
 /* Would it be seen if a commit were not made durable? The power is cut after a load, by a disk
  * whose syncs do nothing; and, for comparison, by one whose syncs are what they should be. */
+#define LOST_SYNCS 4
 START_TEST(test_lost_sync)
 {
     const struct scene *scene = &scenes[_i / 2 ? TERMINAL_LOAD : DAEMON_LOAD];
@@ -356,15 +359,38 @@ START_TEST(test_lost_sync)
 }
 END_TEST
 
-int main(void)
+/* Of the tests, every `jobs`-th from the `job`-th on. */
+static int run_share(int job, int jobs)
 {
-    int all = asked("all") || asked("writes");
+    int all = asked("all") || asked("writes"), points = (int)(all ? SCENES * MODES : DRAWN_SCENES);
     Suite *suite = suite_create("crash_points");
     TCase *tcase = tcase_create("die");
     tcase_add_unchecked_fixture(tcase, found, abandon);
     tcase_set_timeout(tcase, all ? 1800 : 180);
-    tcase_add_loop_test(tcase, test_every_point, 0, (int)(all ? SCENES * MODES : DRAWN_SCENES));
-    tcase_add_loop_test(tcase, test_lost_sync, 0, 4);
+    for (int i = job; i < points; i += jobs) {
+        tcase_add_loop_test(tcase, test_every_point, i, i + 1);
+    }
+    for (int i = job; i < LOST_SYNCS; i += jobs) {
+        tcase_add_loop_test(tcase, test_lost_sync, i, i + 1);
+    }
     suite_add_tcase(suite, tcase);
     return test_run(suite);
+}
+
+int main(void)
+{
+    const char *text = getenv("KL_CRASH_JOBS");
+    int jobs = text != NULL ? atoi(text) : 1, failed = 0, status;
+
+    for (int job = 0; job < jobs; job++) {
+        pid_t pid = jobs > 1 ? fork() : 0;
+        if (pid == 0) {
+            return run_share(job, jobs);
+        }
+        failed |= pid < 0;
+    }
+    while (wait(&status) > 0) {
+        failed |= status != 0;
+    }
+    return failed || jobs < 1 ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -4,6 +4,7 @@
  * and a queue with an end.
  */
 #include <check.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,6 +28,7 @@ struct add {
     struct kl_unit unit;
     int number;
     int spoil;     /* write, then fail: the write must be undone */
+    int stays;     /* and cannot be */
     int order;     /* when it was reported */
     char pad[401]; /* of an audit record, to need room */
 };
@@ -41,6 +43,9 @@ static enum kl_rc add_run(struct kl_unit *unit, struct kl_store *store, struct k
     rc = kl_store_terminal_add(store, &terminal, err);
     for (int i = 0; rc == KL_OK && add->pad[0] && i < 4; i++) {
         rc = kl_store_audit(store, 1, "alarm", terminal.serial, add->pad, err);
+    }
+    if (rc == KL_OK && add->stays) {
+        rc = kl_store_release(store, err); /* there is nothing to go back to */
     }
     if (rc == KL_OK && add->spoil) {
         rc = kl_err_set(err, KL_ERR_REFUSED, "spoilt on purpose");
@@ -364,6 +369,7 @@ END_TEST
 struct hang {
     struct kl_unit unit;
     int fds[2], done;
+    _Atomic int running;
 };
 
 static enum kl_rc hang_run(struct kl_unit *unit, struct kl_store *store, struct kl_err *err)
@@ -371,6 +377,7 @@ static enum kl_rc hang_run(struct kl_unit *unit, struct kl_store *store, struct 
     char byte;
 
     (void)store;
+    ((struct hang *)unit)->running = 1;
     return read(((struct hang *)unit)->fds[0], &byte, 1) == 1 ? KL_OK
                                                               : kl_err_errno(err, "read", "hang");
 }
@@ -380,28 +387,67 @@ static void hang_done(struct kl_unit *unit)
     ((struct hang *)unit)->done = 1;
 }
 
+/* Once this is over it runs, and nothing else does. */
+static void hang_begin(struct hang *hang)
+{
+    struct kl_err err = KL_ERR_INIT;
+
+    hang->unit = (struct kl_unit){.run = hang_run, .done = hang_done};
+    ck_assert_int_eq(pipe(hang->fds), 0);
+    ck_assert_int_eq(kl_committer_submit(committer, &hang->unit, &err), KL_OK);
+    while (!hang->running) {
+        sched_yield();
+    }
+}
+
+static void hang_end(struct hang *hang)
+{
+    ck_assert_int_eq(write(hang->fds[1], "", 1), 1);
+    while (!hang->done) {
+        ck_assert_int_eq(event_base_loop(base, EVLOOP_ONCE), 0);
+    }
+    close(hang->fds[0]);
+    close(hang->fds[1]);
+}
+
+/* What cannot be undone must not be committed, and nobody is told that it was. */
+START_TEST(a_unit_that_stays_fails_the_batch)
+{
+    struct add adds[3] = {{.number = 1}, {.number = 2, .spoil = 1, .stays = 1}, {.number = 3}};
+    struct add later = {.number = 4};
+    struct hang hang = {.done = 0};
+
+    hang_begin(&hang); /* so that the three are one batch */
+    for (int i = 0; i < 3; i++) {
+        submit(&adds[i]);
+    }
+    hang_end(&hang);
+    wait_for(3);
+    ck_assert_int_eq(adds[0].unit.rc, KL_ERR_STORE);
+    ck_assert_int_eq(adds[1].unit.rc, KL_ERR_REFUSED);
+    ck_assert_int_eq(adds[2].unit.rc, KL_ERR_STORE);
+    ck_assert(!is_stored(1) && !is_stored(2) && !is_stored(3));
+    submit(&later);
+    wait_for(4);
+    ck_assert(later.unit.rc == KL_OK && is_stored(4));
+}
+END_TEST
+
 /* What the service manager's watchdog goes by: a store thread that does not get on shows. */
 START_TEST(stuck)
 {
-    struct hang hang = {.unit = {.run = hang_run, .done = hang_done}};
     const struct timespec pause = {.tv_nsec = 50 * 1000 * 1000};
-    struct kl_err err = KL_ERR_INIT;
+    struct hang hang = {.done = 0};
 
     ck_assert_int_eq(kl_committer_stuck_ms(NULL), 0);
     ck_assert_int_eq(kl_committer_stuck_ms(committer), 0);
-    ck_assert_int_eq(pipe(hang.fds), 0);
-    ck_assert_int_eq(kl_committer_submit(committer, &hang.unit, &err), KL_OK);
+    hang_begin(&hang);
     nanosleep(&pause, NULL);
     ck_assert_int_ge(kl_committer_stuck_ms(committer), 40);
     nanosleep(&pause, NULL);
     ck_assert_int_ge(kl_committer_stuck_ms(committer), 90);
-    ck_assert_int_eq(write(hang.fds[1], "", 1), 1);
-    while (!hang.done) {
-        ck_assert_int_eq(event_base_loop(base, EVLOOP_ONCE), 0);
-    }
+    hang_end(&hang);
     ck_assert_int_eq(kl_committer_stuck_ms(committer), 0);
-    close(hang.fds[0]);
-    close(hang.fds[1]);
 }
 END_TEST
 
@@ -433,6 +479,7 @@ int main(void)
     tcase_add_test(tc, a_full_queue_refuses);
     tcase_add_test(tc, a_full_disk);
     tcase_add_test(tc, a_full_disk_undoes_the_batch);
+    tcase_add_test(tc, a_unit_that_stays_fails_the_batch);
     tcase_add_test(tc, stuck);
     tcase_add_test(tc, no_committer);
     suite_add_tcase(suite, tc);
