@@ -32,7 +32,7 @@ void kl_results_wipe(struct kl_results *results)
     memset(results, 0, sizeof(*results));
 }
 
-size_t kl_results_of(const struct kl_results *results, enum kl_attack_outcome outcome)
+static size_t count_of(const struct kl_results *results, enum kl_attack_outcome outcome)
 {
     size_t count = 0;
 
@@ -44,13 +44,13 @@ size_t kl_results_of(const struct kl_results *results, enum kl_attack_outcome ou
 
 int kl_results_status(const struct kl_results *results)
 {
-    size_t held = kl_results_of(results, KL_ATTACK_HELD);
+    size_t held = count_of(results, KL_ATTACK_HELD);
 
-    if (kl_results_of(results, KL_ATTACK_BROKEN)) {
+    if (count_of(results, KL_ATTACK_BROKEN)) {
         return KL_RESULTS_BROKEN;
     }
     return held == 0 || (results->strict &&
-                         held + kl_results_of(results, KL_ATTACK_NOT_TRIED) < results->count)
+                         held + count_of(results, KL_ATTACK_NOT_TRIED) < results->count)
                ? KL_RESULTS_INCONCLUSIVE
                : KL_RESULTS_HELD;
 }
@@ -67,14 +67,13 @@ void kl_results_text(FILE *out, const struct kl_attack_result *r)
 
 void kl_results_text_end(FILE *out, const struct kl_results *results)
 {
-    size_t not_tried = kl_results_of(results, KL_ATTACK_NOT_TRIED);
+    size_t not_tried = count_of(results, KL_ATTACK_NOT_TRIED);
 
     if (not_tried) {
         fprintf(out, "not tried: %zu need a loader (--loader)\n", not_tried);
     }
-    fprintf(out, "%zu held, %zu broken, %zu inconclusive\n", kl_results_of(results, KL_ATTACK_HELD),
-            kl_results_of(results, KL_ATTACK_BROKEN),
-            kl_results_of(results, KL_ATTACK_INCONCLUSIVE));
+    fprintf(out, "%zu held, %zu broken, %zu inconclusive\n", count_of(results, KL_ATTACK_HELD),
+            count_of(results, KL_ATTACK_BROKEN), count_of(results, KL_ATTACK_INCONCLUSIVE));
 }
 
 /* ---- TAP ---- */
@@ -132,10 +131,10 @@ enum kl_rc kl_results_json(const struct kl_results *results, struct kl_err *err)
         }
     }
     root = json_pack("{s:I, s:I, s:I, s:I, s:o}", "held",
-                     (json_int_t)kl_results_of(results, KL_ATTACK_HELD), "broken",
-                     (json_int_t)kl_results_of(results, KL_ATTACK_BROKEN), "inconclusive",
-                     (json_int_t)kl_results_of(results, KL_ATTACK_INCONCLUSIVE), "not-tried",
-                     (json_int_t)kl_results_of(results, KL_ATTACK_NOT_TRIED), "attacks", list);
+                     (json_int_t)count_of(results, KL_ATTACK_HELD), "broken",
+                     (json_int_t)count_of(results, KL_ATTACK_BROKEN), "inconclusive",
+                     (json_int_t)count_of(results, KL_ATTACK_INCONCLUSIVE), "not-tried",
+                     (json_int_t)count_of(results, KL_ATTACK_NOT_TRIED), "attacks", list);
     return kl_report_print(root, 1, err);
 }
 
@@ -172,7 +171,7 @@ static void put_case(FILE *out, const struct kl_attack_result *r, int strict)
 
 void kl_results_junit(FILE *out, const struct kl_results *results)
 {
-    size_t inconclusive = kl_results_of(results, KL_ATTACK_INCONCLUSIVE);
+    size_t inconclusive = count_of(results, KL_ATTACK_INCONCLUSIVE);
     double seconds = 0;
 
     for (size_t i = 0; i < results->count; i++) {
@@ -182,9 +181,8 @@ void kl_results_junit(FILE *out, const struct kl_results *results)
             "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuite name=\"terminal-sim attack\" "
             "tests=\"%zu\" failures=\"%zu\" errors=\"0\" skipped=\"%zu\" time=\"%.3f\">\n",
             results->count,
-            kl_results_of(results, KL_ATTACK_BROKEN) + (results->strict ? inconclusive : 0),
-            (results->strict ? 0 : inconclusive) + kl_results_of(results, KL_ATTACK_NOT_TRIED),
-            seconds);
+            count_of(results, KL_ATTACK_BROKEN) + (results->strict ? inconclusive : 0),
+            (results->strict ? 0 : inconclusive) + count_of(results, KL_ATTACK_NOT_TRIED), seconds);
     for (size_t i = 0; i < results->count; i++) {
         put_case(out, &results->of[i], results->strict);
     }

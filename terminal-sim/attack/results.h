@@ -17,8 +17,6 @@ struct kl_results {
 enum kl_rc kl_results_add(struct kl_results *results, const struct kl_attack_result *result,
                           struct kl_err *err) KL_MUST_CHECK;
 void kl_results_wipe(struct kl_results *results);
-size_t kl_results_of(const struct kl_results *results,
-                     enum kl_attack_outcome outcome); /* how many */
 
 /* 0 all held, or some held and, unless strict, the rest inconclusive (what is not tried does
  * not count); 1 one is broken; 2 neither.

@@ -45,7 +45,7 @@ struct kl_fleet_config { /* borrowed, with all it points to, until kl_fleet_free
 
     int64_t duration_us;  /* of arrivals; 0 = until the work is done */
     uint64_t count;       /* loads and sign-ins; 0 = no limit */
-    uint32_t rounds;      /* loads of each terminal; 0 = no limit */
+    unsigned rounds;      /* loads of each terminal; 0 = no limit */
     unsigned sign_in;     /* percent that are sign-ins of terminals that have a TMK */
     uint64_t idle;        /* connections that stay silent */
     uint64_t connections; /* open, storm: of loads and sign-ins at once; 0 = as many as descriptors

@@ -65,9 +65,9 @@ enum kl_rc kl_fleet_mix_parse(const char *text, unsigned (*by_name)(const char *
     return rc;
 }
 
-unsigned kl_fleet_mix_pick(const struct kl_fleet_mix *mix, uint64_t salt, uint64_t index)
+unsigned kl_fleet_mix_pick(const struct kl_fleet_mix *mix, enum kl_fleet_salt salt, uint64_t index)
 {
-    unsigned at = (unsigned)(kl_fleet_random_hash(salt, index) % mix->total);
+    unsigned at = (unsigned)(kl_fleet_random_hash((uint64_t)salt, index) % mix->total);
     size_t i = 0;
 
     while (at >= mix->weight[i]) {

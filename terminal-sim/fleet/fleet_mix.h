@@ -24,8 +24,11 @@ enum kl_rc kl_fleet_mix_parse(const char *text, unsigned (*by_name)(const char *
                               const char *known, struct kl_fleet_mix *out,
                               struct kl_err *err) KL_MUST_CHECK;
 
+/* Mixes that a terminal has one value of each of. */
+enum kl_fleet_salt { KL_FLEET_SALT_SUITE = 1, KL_FLEET_SALT_ALG };
+
 /* The value of the index-th terminal: always the same; over many, in proportion to the weights.
  * Mixes of different salts are independent of each other. */
-unsigned kl_fleet_mix_pick(const struct kl_fleet_mix *mix, uint64_t salt, uint64_t index);
+unsigned kl_fleet_mix_pick(const struct kl_fleet_mix *mix, enum kl_fleet_salt salt, uint64_t index);
 
 #endif

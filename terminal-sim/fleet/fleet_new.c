@@ -10,7 +10,6 @@
 #include "terminal-sim/fleet/fleet_impl.h"
 #include "terminal-sim/transceiver.h"
 
-#define SALT_ALG 2
 #define CONNECTIONS_DEFAULT 20000
 #define DESCRIPTORS 64                 /* beside connections */
 #define CALLBACKS_MAX 32               /* of connections, before the fleet's own get their turn */
@@ -18,7 +17,7 @@
 
 enum kl_alg kl_fleet_alg(const struct kl_fleet_config *config, uint64_t index)
 {
-    return (enum kl_alg)kl_fleet_mix_pick(&config->algs, SALT_ALG, index);
+    return (enum kl_alg)kl_fleet_mix_pick(&config->algs, KL_FLEET_SALT_ALG, index);
 }
 
 /* As many descriptors as there may be, as the superuser also beyond the hard limit: how many that

@@ -2,173 +2,19 @@
 /* The options of a fleet, and which of them go together. */
 #include "terminal-sim/fleet/fleet_options.h"
 
-#include <ctype.h>
 #include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
-#include "conf/cli.h"
 #include "conf/options.h"
 #include "proto/clock.h"
+#include "terminal-sim/fleet/fleet_values.h"
 #include "terminal-sim/folder.h"
 #include "terminal-sim/transceiver.h"
 
-#define DAY_US (INT64_C(86400) * 1000000)
-#define RATE_MAX 100000
 #define RETRIES_MAX 1000
 
-/* ---- Values ---- */
-
-static unsigned alg_by_name(const char *name)
-{
-    const struct kl_alg_info *info = kl_alg_by_name(name);
-
-    return info ? info->alg : 0;
-}
-
-static enum kl_rc take_suites(const char *value, void *out, struct kl_err *err)
-{
-    return kl_fleet_mix_parse(value, kl_suite_by_name, "hardened-ec, hardened-rsa, classic", out,
-                              err);
-}
-
-static enum kl_rc take_algs(const char *value, void *out, struct kl_err *err)
-{
-    return kl_fleet_mix_parse(value, alg_by_name, "tdes2, tdes3, aes128, aes192, aes256", out, err);
-}
-
-enum kl_rc kl_fleet_parse_time(const char *text, int64_t *us, struct kl_err *err)
-{
-    static const struct {
-        const char *name;
-        int64_t us;
-    } units[] = {{"us", 1},     {"ms", 1000},    {"s", 1000000},
-                 {"", 1000000}, {"m", 60000000}, {"h", 3600000000}};
-    char digits[16];
-    size_t len = strspn(text, "0123456789");
-    uint64_t value;
-
-    if (len > 0 && len < sizeof(digits)) {
-        memcpy(digits, text, len);
-        digits[len] = '\0';
-        for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
-            if (strcmp(text + len, units[i].name) == 0 &&
-                !kl_parse_number(digits, 0, (uint64_t)(DAY_US / units[i].us), &value, err)) {
-                *us = (int64_t)value * units[i].us;
-                return KL_OK;
-            }
-        }
-    }
-    return kl_err_set(
-        err, KL_ERR_INPUT,
-        "'%.40s' must be a time up to a day: a number and us, ms, s, m or h (without: "
-        "seconds)",
-        text);
-}
-
-enum kl_rc kl_fleet_parse_rate(const char *text, double *rate, struct kl_err *err)
-{
-    size_t whole = strspn(text, "0123456789"), part = 0;
-    double value = 0, unit = 1;
-
-    if (text[whole] == '.') {
-        part = strspn(text + whole + 1, "0123456789");
-    }
-    if (whole == 0 || whole > 6 || part > 3 || (text[whole] == '.' && part == 0) ||
-        text[whole + part + (part > 0)] != '\0') {
-        goto malformed;
-    }
-    for (const char *at = text; *at; at++) {
-        if (isdigit((unsigned char)*at)) {
-            value = value * 10 + (*at - '0');
-        }
-    }
-    for (size_t i = 0; i < part; i++) {
-        unit *= 10;
-    }
-    value /= unit;
-    if (value <= 0 || value > RATE_MAX) {
-        goto malformed;
-    }
-    *rate = value;
-    return KL_OK;
-
-malformed:
-    return kl_err_set(err, KL_ERR_INPUT, "'%.40s' must be a number a second, 0.001 to %d", text,
-                      RATE_MAX);
-}
-
-static enum kl_rc take_time(const char *value, void *out, struct kl_err *err)
-{
-    return kl_fleet_parse_time(value, out, err);
-}
-
-static enum kl_rc take_rate(const char *value, void *out, struct kl_err *err)
-{
-    return kl_fleet_parse_rate(value, out, err);
-}
-
-static enum kl_rc take_spacing(const char *value, void *out, struct kl_err *err)
-{
-    static const char *const names[] = {
-        [KL_FLEET_FIXED] = "fixed",
-        [KL_FLEET_UNIFORM] = "uniform",
-        [KL_FLEET_EXPONENTIAL] = "exponential",
-    };
-    enum kl_fleet_spacing *spacing = out;
-
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-        if (strcmp(value, names[i]) == 0) {
-            *spacing = (enum kl_fleet_spacing)i;
-            return KL_OK;
-        }
-    }
-    return kl_err_set(err, KL_ERR_INPUT, "must be fixed, uniform or exponential");
-}
-
-static enum kl_rc take_arrivals(const char *value, void *out, struct kl_err *err)
-{
-    enum kl_fleet_spacing *spacing = out;
-
-    if (strcmp(value, "constant") == 0) {
-        *spacing = KL_FLEET_FIXED;
-    } else if (strcmp(value, "poisson") == 0) {
-        *spacing = KL_FLEET_EXPONENTIAL;
-    } else {
-        return kl_err_set(err, KL_ERR_INPUT, "must be constant or poisson");
-    }
-    return KL_OK;
-}
-
-static enum kl_rc take_number(const char *value, void *out, struct kl_err *err)
-{
-    return kl_parse_number(value, 0, UINT64_MAX, out, err);
-}
-
-static enum kl_rc take_concurrency(const char *value, void *out, struct kl_err *err)
-{
-    return kl_parse_number(value, 1, KL_FLEET_CONNECTIONS_MAX, out, err);
-}
-
-static enum kl_rc take_allowed(const char *value, void *out, struct kl_err *err)
-{
-    char copy[160], *name, *rest = copy;
-    uint32_t *allowed = out;
-
-    if (snprintf(copy, sizeof(copy), "%s", value) >= (int)sizeof(copy)) {
-        return kl_err_set(err, KL_ERR_INPUT, "the list is too long");
-    }
-    while ((name = strsep(&rest, ",")) != NULL) {
-        unsigned kind = kl_fleet_kind_by_name(name);
-
-        if (kind == 0) {
-            return kl_err_set(err, KL_ERR_INPUT, "\"%s\" is no kind of failure; see --help", name);
-        }
-        *allowed |= UINT32_C(1) << kind;
-    }
-    return KL_OK;
-}
+/* ---- Roots ---- */
 
 struct root_files {
     const char *path[KL_ANCHOR_MAX];
@@ -276,10 +122,10 @@ static enum kl_rc choose_mode(struct kl_fleet_config *config, int storm, struct 
 }
 
 /* What is about a run, and would be passed over in silence. */
-static enum kl_rc check_csv(const struct kl_fleet_request *request,
-                            const struct kl_fleet_config *config, const struct root_files *files,
+static enum kl_rc check_csv(const struct kl_fleet_request *request, const struct root_files *files,
                             int storm, struct kl_err *err)
 {
+    const struct kl_fleet_config *config = &request->config;
     const struct {
         const char *name;
         int given;
@@ -316,8 +162,8 @@ static enum kl_rc check_csv(const struct kl_fleet_request *request,
     return KL_OK;
 }
 
-static enum kl_rc check(struct kl_fleet_config *config, const struct root_files *files, int storm,
-                        struct kl_err *err)
+static enum kl_rc check_run(struct kl_fleet_config *config, const struct root_files *files,
+                            int storm, struct kl_err *err)
 {
     const struct limit limits[] = {
         {"--connections", config->connections, 0, KL_FLEET_CONNECTIONS_MAX},
@@ -335,10 +181,13 @@ static enum kl_rc check(struct kl_fleet_config *config, const struct root_files 
     return rc ? rc : choose_mode(config, storm, err);
 }
 
-enum kl_rc kl_fleet_request_parse(int argc, char **argv, struct kl_fleet_request *out,
-                                  struct kl_err *err)
+/* ---- All of it ---- */
+
+static enum kl_rc set_defaults(struct kl_fleet_config *config, struct kl_err *err)
 {
-    struct kl_fleet_config config = {
+    enum kl_rc rc;
+
+    *config = (struct kl_fleet_config){
         .prefix = "F",
         .first = 1,
         .terminals = 1000,
@@ -348,63 +197,74 @@ enum kl_rc kl_fleet_request_parse(int argc, char **argv, struct kl_fleet_request
         .arrivals = KL_FLEET_EXPONENTIAL,
         .seed = ((uint64_t)kl_clock_us() ^ (uint64_t)time(NULL) << 20) % 1000000000,
     };
+    rc = kl_fleet_take_suites("hardened-ec", &config->suites, err);
+    return rc ? rc : kl_fleet_take_algs("aes128", &config->algs, err);
+}
+
+/* The command line as it is, into request, files and storm. */
+static enum kl_rc read_options(int argc, char **argv, struct kl_fleet_request *request,
+                               struct root_files *files, int *storm, struct kl_err *err)
+{
+    struct kl_fleet_config *config = &request->config;
+    const struct kl_option options[] = {
+        {"--connect", .text = &config->connect},
+        {"--root", .take = take_root, .out = files},
+        {"--serial-prefix", .text = &config->prefix},
+        {"--first", .take = kl_fleet_take_number, .out = &config->first},
+        {"--terminals", .take = kl_fleet_take_number, .out = &config->terminals},
+        {"--suite", .take = kl_fleet_take_suites, .out = &config->suites},
+        {"--algorithm", .take = kl_fleet_take_algs, .out = &config->algs},
+        {"--write-csv", .text = &request->csv},
+        {"--concurrency", .take = kl_fleet_take_concurrency, .out = &config->concurrency},
+        {"--think", .take = kl_fleet_take_time, .out = &config->think_us},
+        {"--think-time", .take = kl_fleet_take_spacing, .out = &config->think},
+        {"--rate", .take = kl_fleet_take_rate, .out = &config->rate},
+        {"--arrivals", .take = kl_fleet_take_arrivals, .out = &config->arrivals},
+        {"--storm", .flag = storm},
+        {"--spread", .take = kl_fleet_take_time, .out = &config->spread_us},
+        {"--duration", .take = kl_fleet_take_time, .out = &config->duration_us},
+        {"--count", .take = kl_fleet_take_number, .out = &config->count},
+        {"--rounds", .number = &config->rounds, .min = 0, .max = 1000000},
+        {"--sign-in", .number = &config->sign_in, .min = 0, .max = 100},
+        {"--idle", .take = kl_fleet_take_number, .out = &config->idle},
+        {"--connections", .take = kl_fleet_take_number, .out = &config->connections},
+        {"--source", .text = &config->source},
+        {"--timeout", .take = kl_transceiver_take_timeout, .out = &config->timeout_s},
+        {"--retry", .number = &config->retries, .min = 0, .max = RETRIES_MAX},
+        {"--seed", .take = kl_fleet_take_number, .out = &config->seed},
+        {"--allow", .take = kl_fleet_take_allowed, .out = &request->allowed},
+        {"--max-errors", .take = kl_fleet_take_number, .out = &request->max_errors},
+        {"--kcv-out", .text = &request->kcv},
+        {"--html", .text = &request->html},
+        {"--json", .flag = &request->json},
+        {0},
+    };
+
+    return kl_options_parse(argc, argv, options, "", err);
+}
+
+enum kl_rc kl_fleet_request_parse(int argc, char **argv, struct kl_fleet_request *out,
+                                  struct kl_err *err)
+{
     struct kl_fleet_request request = {0};
     struct root_files files = {0};
     int storm = 0;
-    unsigned rounds = 1;
-    const struct kl_option options[] = {
-        {"--connect", .text = &config.connect},
-        {"--root", .take = take_root, .out = &files},
-        {"--serial-prefix", .text = &config.prefix},
-        {"--first", .take = take_number, .out = &config.first},
-        {"--terminals", .take = take_number, .out = &config.terminals},
-        {"--suite", .take = take_suites, .out = &config.suites},
-        {"--algorithm", .take = take_algs, .out = &config.algs},
-        {"--write-csv", .text = &request.csv},
-        {"--concurrency", .take = take_concurrency, .out = &config.concurrency},
-        {"--think", .take = take_time, .out = &config.think_us},
-        {"--think-time", .take = take_spacing, .out = &config.think},
-        {"--rate", .take = take_rate, .out = &config.rate},
-        {"--arrivals", .take = take_arrivals, .out = &config.arrivals},
-        {"--storm", .flag = &storm},
-        {"--spread", .take = take_time, .out = &config.spread_us},
-        {"--duration", .take = take_time, .out = &config.duration_us},
-        {"--count", .take = take_number, .out = &config.count},
-        {"--rounds", .number = &rounds, .min = 0, .max = 1000000},
-        {"--sign-in", .number = &config.sign_in, .min = 0, .max = 100},
-        {"--idle", .take = take_number, .out = &config.idle},
-        {"--connections", .take = take_number, .out = &config.connections},
-        {"--source", .text = &config.source},
-        {"--timeout", .take = kl_transceiver_take_timeout, .out = &config.timeout_s},
-        {"--retry", .number = &config.retries, .min = 0, .max = RETRIES_MAX},
-        {"--seed", .take = take_number, .out = &config.seed},
-        {"--allow", .take = take_allowed, .out = &request.allowed},
-        {"--max-errors", .take = take_number, .out = &request.max_errors},
-        {"--kcv-out", .text = &request.kcv},
-        {"--html", .text = &request.html},
-        {"--json", .flag = &request.json},
-        {0},
-    };
-    enum kl_rc rc = take_suites("hardened-ec", &config.suites, err);
+    enum kl_rc rc = set_defaults(&request.config, err);
 
     if (!rc) {
-        rc = take_algs("aes128", &config.algs, err);
+        rc = read_options(argc, argv, &request, &files, &storm, err);
     }
     if (!rc) {
-        rc = kl_options_parse(argc, argv, options, "", err);
+        rc = check_names(&request.config, err);
     }
-    config.rounds = rounds;
-    if (!rc) {
-        rc = check_names(&config, err);
-    }
-    if (!rc) {
-        rc = request.csv ? check_csv(&request, &config, &files, storm, err)
-                         : check(&config, &files, storm, err);
+    if (!rc && request.csv) {
+        rc = check_csv(&request, &files, storm, err);
+    } else if (!rc) {
+        rc = check_run(&request.config, &files, storm, err);
     }
     if (!rc && !request.csv) {
-        rc = load_roots(&files, &config.roots, err);
+        rc = load_roots(&files, &request.config.roots, err);
     }
-    request.config = config;
     if (rc) {
         kl_fleet_request_wipe(&request);
     } else {

@@ -22,11 +22,4 @@ enum kl_rc kl_fleet_request_parse(int argc, char **argv, struct kl_fleet_request
                                   struct kl_err *err) KL_MUST_CHECK;
 void kl_fleet_request_wipe(struct kl_fleet_request *request);
 
-/* Microseconds: a whole number and us, ms, s, m or h, without one seconds; at most a day.
- * KL_ERR_INPUT. */
-enum kl_rc kl_fleet_parse_time(const char *text, int64_t *us, struct kl_err *err) KL_MUST_CHECK;
-
-/* A second's arrivals: up to three decimals, 0.001 to 100000. KL_ERR_INPUT. */
-enum kl_rc kl_fleet_parse_rate(const char *text, double *rate, struct kl_err *err) KL_MUST_CHECK;
-
 #endif

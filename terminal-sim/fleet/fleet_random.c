@@ -13,7 +13,7 @@ static uint64_t mix(uint64_t z)
     return z ^ (z >> 31);
 }
 
-uint64_t kl_fleet_random_next(struct kl_fleet_random *random)
+static uint64_t next(struct kl_fleet_random *random)
 {
     random->state += STEP;
     return mix(random->state);
@@ -21,7 +21,7 @@ uint64_t kl_fleet_random_next(struct kl_fleet_random *random)
 
 double kl_fleet_random_share(struct kl_fleet_random *random)
 {
-    return (double)((kl_fleet_random_next(random) >> 11) + 1) / 9007199254740992.0; /* 2^53 */
+    return (double)((next(random) >> 11) + 1) / 9007199254740992.0; /* 2^53 */
 }
 
 double kl_fleet_random_spacing(struct kl_fleet_random *random, enum kl_fleet_spacing spacing,

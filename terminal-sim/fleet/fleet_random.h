@@ -12,7 +12,6 @@ struct kl_fleet_random {
     uint64_t state; /* the seed, before the first call */
 };
 
-uint64_t kl_fleet_random_next(struct kl_fleet_random *random);
 /* Above 0 and at most 1, evenly. */
 double kl_fleet_random_share(struct kl_fleet_random *random);
 

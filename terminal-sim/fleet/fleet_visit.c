@@ -13,7 +13,6 @@
 #include "terminal-sim/fleet/fleet_impl.h"
 
 #define PAUSE_S 1 /* before another attempt, where the loader does not say */
-#define SALT_SUITE 1
 
 /* ---- The machine of this connection ---- */
 
@@ -27,7 +26,7 @@ static enum kl_rc start_load(struct kl_fleet_visit *visit, uint8_t out[KL_MSG_MA
         .roots = config->roots,
         .memo = visit->fleet->memo,
         .pad = visit->terminal->pad,
-        .suites = {(uint8_t)kl_fleet_mix_pick(&config->suites, SALT_SUITE, visit->index)},
+        .suites = {(uint8_t)kl_fleet_mix_pick(&config->suites, KL_FLEET_SALT_SUITE, visit->index)},
         .suite_count = 1,
         .algs = {kl_fleet_alg(config, visit->index)},
         .alg_count = 1,

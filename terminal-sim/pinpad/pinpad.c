@@ -88,8 +88,8 @@ enum kl_rc kl_pinpad_random(struct kl_pinpad *pad, uint8_t *out, size_t len, str
 
 /* ---- S5 ---- */
 
-enum kl_rc kl_pinpad_make_labels(const uint8_t hash[KL_HASH_LEN], struct kl_pinpad_labels *out,
-                                 struct kl_err *err)
+static enum kl_rc make_labels(const uint8_t hash[KL_HASH_LEN], struct kl_pinpad_labels *out,
+                              struct kl_err *err)
 {
     enum kl_rc rc = KL_OK;
 
@@ -112,7 +112,7 @@ static enum kl_rc prepare(struct kl_pinpad *pad, EVP_PKEY *work, enum kl_key_typ
         rc = kl_err_set(err, KL_ERR_CERT, "AcquireWCRT_Pu is no %s key",
                         wanted == KL_KEY_RSA ? "RSA" : "EC");
     }
-    return rc ? rc : kl_pinpad_make_labels(t0, labels, err);
+    return rc ? rc : make_labels(t0, labels, err);
 }
 
 static enum kl_rc started(struct kl_pinpad *pad, enum kl_pinpad_busy busy, enum kl_rc rc)
@@ -303,7 +303,7 @@ enum kl_rc kl_pinpad_start_session(struct kl_pinpad *pad, uint32_t tmk_version,
         rc = check_c_session(&tmk, hash, c_session, len, err);
     }
     if (!rc) {
-        rc = kl_pinpad_make_labels(hash, &labels, err);
+        rc = make_labels(hash, &labels, err);
     }
     return rc ? rc
               : started(pad, KL_PINPAD_SESSION,

@@ -91,7 +91,5 @@ struct kl_pinpad { /* first member of every kind's own struct */
 /* For pinpad_work.c. The TMK of that version: KL_ERR_NOT_FOUND if the pad does not hold it. */
 enum kl_rc kl_pinpad_find(struct kl_pinpad *pad, uint32_t version, struct kl_pinpad_tmk *out,
                           struct kl_err *err) KL_MUST_CHECK;
-enum kl_rc kl_pinpad_make_labels(const uint8_t hash[KL_HASH_LEN], struct kl_pinpad_labels *out,
-                                 struct kl_err *err) KL_MUST_CHECK;
 
 #endif

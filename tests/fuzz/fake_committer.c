@@ -31,11 +31,6 @@ void fake_store_end(void)
     kl_store_rollback(store);
 }
 
-size_t fake_committer_waiting(void)
-{
-    return waiting;
-}
-
 int fake_committer_do(int disk)
 {
     struct kl_unit *unit = TAILQ_FIRST(&units);

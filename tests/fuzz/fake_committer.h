@@ -13,7 +13,6 @@
 struct kl_store *fake_store_begin(void);
 void fake_store_end(void);
 
-size_t fake_committer_waiting(void);
 /* Does the unit that came first. disk 0: it takes no more, and the unit comes back with KL_ERR_IO.
  * 0: none waits. */
 int fake_committer_do(int disk);

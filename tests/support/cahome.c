@@ -95,7 +95,7 @@ void ca_sign_pss(X509_REQ *request, EVP_PKEY *key, const EVP_MD *hash, const EVP
     EVP_MD_CTX_free(ctx);
 }
 
-void ca_write_request(const char *path, X509_REQ *request)
+static void write_request(const char *path, X509_REQ *request)
 {
     FILE *f = fopen(path, "we");
 
@@ -107,7 +107,7 @@ void ca_request_file(const char *path, EVP_PKEY *key, const char *subject)
     X509_REQ *request = ca_request(key, subject);
 
     ck_assert_int_gt(X509_REQ_sign(request, key, EVP_sha256()), 0);
-    ca_write_request(path, request);
+    write_request(path, request);
     X509_REQ_free(request);
 }
 

@@ -28,7 +28,6 @@ EVP_PKEY *ca_key(const char *kind);
 /* A request, unsigned; and one signed by its own key with SHA-256, in a file. */
 X509_REQ *ca_request(EVP_PKEY *key, const char *subject);
 void ca_sign_pss(X509_REQ *request, EVP_PKEY *key, const EVP_MD *hash, const EVP_MD *mgf);
-void ca_write_request(const char *path, X509_REQ *request);
 void ca_request_file(const char *path, EVP_PKEY *key, const char *subject);
 
 /* The last command's standard output and standard error. */

@@ -83,13 +83,3 @@ unsigned fake_p11_calls(enum fake_p11_fn fn)
 {
     return fake.fn[fn].calls;
 }
-
-const char *fake_p11_name(enum fake_p11_fn fn)
-{
-    static const char *const names[] = {
-#define FAKE_NAME(name, params, args) #name,
-        FAKE_P11_LIST(FAKE_NAME)
-#undef FAKE_NAME
-    };
-    return names[fn];
-}

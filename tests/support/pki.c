@@ -256,7 +256,7 @@ static void add_crl_extensions(X509_CRL *crl, const struct pki_crl_spec *spec)
     }
 }
 
-X509_CRL *pki_make_crl(const struct pki_crl_spec *spec, const X509 *leaf)
+static X509_CRL *make_crl(const struct pki_crl_spec *spec, const X509 *leaf)
 {
     X509_CRL *crl = X509_CRL_new();
     X509_NAME *name = X509_NAME_new();
@@ -365,7 +365,7 @@ void pki_make(struct pki *pki)
     pki->root_cert = pki_issue(&pki->root, NULL);
     pki->inter_cert = pki_issue(&pki->inter, pki->root_cert);
     pki->leaf_cert = pki_issue(&pki->leaf, pki->use_inter ? pki->inter_cert : pki->root_cert);
-    pki->leaf_crl = pki_make_crl(&pki->crl, pki->leaf_cert);
+    pki->leaf_crl = make_crl(&pki->crl, pki->leaf_cert);
     pki->chain = sk_X509_new_null();
     pki->roots = sk_X509_new_null();
     ck_assert(pki->chain && pki->roots);

@@ -73,7 +73,4 @@ void pki_use_crl(struct pki *pki);                /* the leaf names its CRL */
 void pki_make(struct pki *pki);
 void pki_wipe(struct pki *pki);
 
-/* The CRL of a plan, for a certificate. The caller frees. */
-X509_CRL *pki_make_crl(const struct pki_crl_spec *spec, const X509 *leaf);
-
 #endif

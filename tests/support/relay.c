@@ -35,7 +35,6 @@ struct relay {
     pthread_mutex_t lock; /* all below */
     pthread_cond_t changed;
     int held, released, stopping;
-    unsigned messages;
 };
 
 struct side { /* bytes on their way from one socket to the other */
@@ -147,9 +146,6 @@ static int take_frames(struct relay *relay, struct side *side, unsigned *number)
     while (side->have >= HEADER &&
            side->have >= (len = HEADER + (size_t)(side->buf[0] << 8 | side->buf[1]))) {
         record(relay, side->buf, len);
-        pthread_mutex_lock(&relay->lock);
-        relay->messages++;
-        pthread_mutex_unlock(&relay->lock);
         if (!pass(relay, (*number)++, side->to, side->buf, len)) {
             return 0;
         }
@@ -364,14 +360,6 @@ void relay_release(struct relay *relay)
     relay->released = 1;
     pthread_cond_broadcast(&relay->changed);
     pthread_mutex_unlock(&relay->lock);
-}
-
-unsigned relay_messages(struct relay *relay)
-{
-    pthread_mutex_lock(&relay->lock);
-    unsigned messages = relay->messages;
-    pthread_mutex_unlock(&relay->lock);
-    return messages;
 }
 
 int relay_next_frame(const uint8_t *data, size_t size, size_t *at, const uint8_t **der, size_t *len)

@@ -50,8 +50,6 @@ uint16_t relay_port(const struct relay *relay);
 int relay_wait_hold(struct relay *relay, int timeout_ms);
 /* Ends the hold; what is still to pass on meets whoever is left. */
 void relay_release(struct relay *relay);
-/* Messages that came, over all connections. */
-unsigned relay_messages(struct relay *relay);
 
 /* One frame of a recording: *at moves past it. 0 at the end or if the rest is no whole frame.
  * *der and *len are the message without its header, borrowed from data. */

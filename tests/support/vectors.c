@@ -323,7 +323,8 @@ int vec_is_session_input(struct kl_bytes c_session, struct kl_bytes t0)
     return c_session.len == 16 && memcmp(c_session.data, hash, 16) == 0;
 }
 
-int vec_check_mac(struct vec_set *set, const char *name, const char *key, struct kl_bytes tail)
+/* 1 if NAME_input is T2 and tail, and NAME_mac its MAC under the key of that name. */
+static int check_mac(struct vec_set *set, const char *name, const char *key, struct kl_bytes tail)
 {
     char input_name[24], mac_name[24];
     uint8_t input[40], mac[16];
@@ -342,14 +343,14 @@ int vec_check_loaded_mac(struct vec_set *set, const char *kcv)
     uint8_t tail[5] = {1};
 
     memcpy(tail + 1, value.data, value.len);
-    return vec_check_mac(set, "loaded", "k_ack", (struct kl_bytes){tail, 1 + value.len});
+    return check_mac(set, "loaded", "k_ack", (struct kl_bytes){tail, 1 + value.len});
 }
 
 int vec_check_done_mac(struct vec_set *set, const char *name, enum kl_verdict verdict)
 {
     const uint8_t tail[] = {(uint8_t)verdict};
 
-    return vec_check_mac(set, name, "k_done", (struct kl_bytes){tail, 1});
+    return check_mac(set, name, "k_done", (struct kl_bytes){tail, 1});
 }
 
 /* ---- RSA, by RFC 8017 ---- */

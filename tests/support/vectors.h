@@ -109,9 +109,8 @@ int vec_check_key(struct vec_set *set, const char *purpose, struct kl_bytes base
                   struct kl_bytes t0, struct kl_bytes tail);
 /* 1 if it is what cSession must be under a TDES TMK. */
 int vec_is_session_input(struct kl_bytes c_session, struct kl_bytes t0);
-/* 1 if NAME_input is T2 and tail, and NAME_mac its MAC under the key of that name. */
-int vec_check_mac(struct vec_set *set, const char *name, const char *key, struct kl_bytes tail);
-/* The same for Loaded, with that KCV, and for a Done of that verdict. */
+/* 1 if NAME_input is T2 and what else the MAC covers, and NAME_mac that MAC: of Loaded, with that
+ * KCV, and of a Done of that verdict. */
 int vec_check_loaded_mac(struct vec_set *set, const char *kcv);
 int vec_check_done_mac(struct vec_set *set, const char *name, enum kl_verdict verdict);
 

@@ -14,6 +14,7 @@
 #include "terminal-sim/fleet/fleet_report.h"
 #include "terminal-sim/fleet/fleet_schedule.h"
 #include "terminal-sim/fleet/fleet_source.h"
+#include "terminal-sim/fleet/fleet_values.h"
 #include "tests/support/suite.h"
 
 static struct kl_err err;
@@ -179,11 +180,11 @@ START_TEST(test_mix)
     ok(kl_fleet_mix_parse("a=6,b,c=3", letter, "a to j", &mix, &err));
     ck_assert_uint_eq(mix.total, 10);
     for (uint64_t i = 0; i < COUNT; i++) {
-        unsigned value = kl_fleet_mix_pick(&mix, 1, i);
+        unsigned value = kl_fleet_mix_pick(&mix, KL_FLEET_SALT_SUITE, i);
 
-        ck_assert_uint_eq(value, kl_fleet_mix_pick(&mix, 1, i));
+        ck_assert_uint_eq(value, kl_fleet_mix_pick(&mix, KL_FLEET_SALT_SUITE, i));
         seen[value]++;
-        both += value == 1 && kl_fleet_mix_pick(&mix, 2, i) == 1;
+        both += value == 1 && kl_fleet_mix_pick(&mix, KL_FLEET_SALT_ALG, i) == 1;
     }
     ck_assert_int_eq(seen[0], 0);
     ck_assert_double_eq_tol((double)seen[1] / COUNT, 0.6, 0.01);

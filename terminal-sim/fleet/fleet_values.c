@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* See fleet_values.h. */
+#include "terminal-sim/fleet/fleet_values.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "conf/cli.h"
+#include "terminal-sim/fleet/fleet.h"
+
+#define DAY_US (INT64_C(86400) * 1000000)
+#define RATE_MAX 100000
+
+static unsigned alg_by_name(const char *name)
+{
+    const struct kl_alg_info *info = kl_alg_by_name(name);
+
+    return info ? info->alg : 0;
+}
+
+enum kl_rc kl_fleet_take_suites(const char *value, void *out, struct kl_err *err)
+{
+    return kl_fleet_mix_parse(value, kl_suite_by_name, "hardened-ec, hardened-rsa, classic", out,
+                              err);
+}
+
+enum kl_rc kl_fleet_take_algs(const char *value, void *out, struct kl_err *err)
+{
+    return kl_fleet_mix_parse(value, alg_by_name, "tdes2, tdes3, aes128, aes192, aes256", out, err);
+}
+
+enum kl_rc kl_fleet_parse_time(const char *text, int64_t *us, struct kl_err *err)
+{
+    static const struct {
+        const char *name;
+        int64_t us;
+    } units[] = {{"us", 1},     {"ms", 1000},    {"s", 1000000},
+                 {"", 1000000}, {"m", 60000000}, {"h", 3600000000}};
+    char digits[16];
+    size_t len = strspn(text, "0123456789");
+    uint64_t value;
+
+    if (len > 0 && len < sizeof(digits)) {
+        memcpy(digits, text, len);
+        digits[len] = '\0';
+        for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
+            if (strcmp(text + len, units[i].name) == 0 &&
+                !kl_parse_number(digits, 0, (uint64_t)(DAY_US / units[i].us), &value, err)) {
+                *us = (int64_t)value * units[i].us;
+                return KL_OK;
+            }
+        }
+    }
+    return kl_err_set(
+        err, KL_ERR_INPUT,
+        "'%.40s' must be a time up to a day: a number and us, ms, s, m or h (without: "
+        "seconds)",
+        text);
+}
+
+enum kl_rc kl_fleet_parse_rate(const char *text, double *rate, struct kl_err *err)
+{
+    size_t whole = strspn(text, "0123456789"), part = 0;
+    double value = 0, unit = 1;
+
+    if (text[whole] == '.') {
+        part = strspn(text + whole + 1, "0123456789");
+    }
+    if (whole == 0 || whole > 6 || part > 3 || (text[whole] == '.' && part == 0) ||
+        text[whole + part + (part > 0)] != '\0') {
+        goto malformed;
+    }
+    for (const char *at = text; *at; at++) {
+        if (isdigit((unsigned char)*at)) {
+            value = value * 10 + (*at - '0');
+        }
+    }
+    for (size_t i = 0; i < part; i++) {
+        unit *= 10;
+    }
+    value /= unit;
+    if (value <= 0 || value > RATE_MAX) {
+        goto malformed;
+    }
+    *rate = value;
+    return KL_OK;
+
+malformed:
+    return kl_err_set(err, KL_ERR_INPUT, "'%.40s' must be a number a second, 0.001 to %d", text,
+                      RATE_MAX);
+}
+
+enum kl_rc kl_fleet_take_time(const char *value, void *out, struct kl_err *err)
+{
+    return kl_fleet_parse_time(value, out, err);
+}
+
+enum kl_rc kl_fleet_take_rate(const char *value, void *out, struct kl_err *err)
+{
+    return kl_fleet_parse_rate(value, out, err);
+}
+
+enum kl_rc kl_fleet_take_spacing(const char *value, void *out, struct kl_err *err)
+{
+    static const char *const names[] = {
+        [KL_FLEET_FIXED] = "fixed",
+        [KL_FLEET_UNIFORM] = "uniform",
+        [KL_FLEET_EXPONENTIAL] = "exponential",
+    };
+    enum kl_fleet_spacing *spacing = out;
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        if (strcmp(value, names[i]) == 0) {
+            *spacing = (enum kl_fleet_spacing)i;
+            return KL_OK;
+        }
+    }
+    return kl_err_set(err, KL_ERR_INPUT, "must be fixed, uniform or exponential");
+}
+
+enum kl_rc kl_fleet_take_arrivals(const char *value, void *out, struct kl_err *err)
+{
+    enum kl_fleet_spacing *spacing = out;
+
+    if (strcmp(value, "constant") == 0) {
+        *spacing = KL_FLEET_FIXED;
+    } else if (strcmp(value, "poisson") == 0) {
+        *spacing = KL_FLEET_EXPONENTIAL;
+    } else {
+        return kl_err_set(err, KL_ERR_INPUT, "must be constant or poisson");
+    }
+    return KL_OK;
+}
+
+enum kl_rc kl_fleet_take_number(const char *value, void *out, struct kl_err *err)
+{
+    return kl_parse_number(value, 0, UINT64_MAX, out, err);
+}
+
+enum kl_rc kl_fleet_take_concurrency(const char *value, void *out, struct kl_err *err)
+{
+    return kl_parse_number(value, 1, KL_FLEET_CONNECTIONS_MAX, out, err);
+}
+
+enum kl_rc kl_fleet_take_allowed(const char *value, void *out, struct kl_err *err)
+{
+    char copy[160], *name, *rest = copy;
+    uint32_t *allowed = out;
+
+    if (snprintf(copy, sizeof(copy), "%s", value) >= (int)sizeof(copy)) {
+        return kl_err_set(err, KL_ERR_INPUT, "the list is too long");
+    }
+    while ((name = strsep(&rest, ",")) != NULL) {
+        unsigned kind = kl_fleet_kind_by_name(name);
+
+        if (kind == 0) {
+            return kl_err_set(err, KL_ERR_INPUT, "\"%s\" is no kind of failure; see --help", name);
+        }
+        *allowed |= UINT32_C(1) << kind;
+    }
+    return KL_OK;
+}
