@@ -364,9 +364,10 @@ static enum kl_rc gather(const struct kl_tmk *tmk, void *arg, struct kl_err *err
 enum kl_rc kl_life_move_all(struct kl_store *store, const char *serial, struct kl_life_which which,
                             enum kl_tmk_state to, const char *why, int64_t now, struct kl_err *err)
 {
-    struct batch batch = {.which = which};
+    struct batch batch; /* large, and what of it is not counted is not looked at */
     enum kl_rc rc;
 
+    batch.which = which;
     do {
         batch.count = 0;
         rc = kl_store_tmk_each(store, serial, which.from, gather, &batch, err);

@@ -167,7 +167,7 @@ enum kl_rc kl_store_audit_each(struct kl_store *store, uint64_t last, kl_audit_f
     /* A negative limit is none. */
     int64_t limit = last == 0 || last > INT64_MAX ? -1 : (int64_t)last;
 
-    return kl_sql_each(store,
+    return kl_sql_each(store, KL_SQL_AUDIT_EACH,
                        "SELECT * FROM (SELECT " KL_SQL_AUDIT_COLUMNS " FROM audit"
                        " ORDER BY id DESC LIMIT ?2) ORDER BY id",
                        NULL, limit, &row, err);
@@ -178,7 +178,7 @@ enum kl_rc kl_store_audit_from(struct kl_store *store, uint64_t after, kl_audit_
 {
     struct kl_sql_row row = {take_audit, {.audit = fn}, arg, (int64_t)after};
 
-    return kl_sql_each(store,
+    return kl_sql_each(store, KL_SQL_AUDIT_FROM,
                        "SELECT id, time, event, serial, detail, actor, hash FROM audit"
                        " WHERE id > ?3 ORDER BY id",
                        NULL, 0, &row, err);

@@ -125,7 +125,7 @@ enum kl_rc kl_store_import_from(struct kl_store *store, const char *after, kl_im
 {
     struct kl_sql_row row = {take_import, {.import = fn}, arg, 0};
 
-    return kl_sql_each(store,
+    return kl_sql_each(store, KL_SQL_IMPORT_EACH,
                        "SELECT " IMPORT_COLUMNS " FROM imported WHERE serial > ?1 ORDER BY serial",
                        after, 0, &row, err);
 }
@@ -349,5 +349,5 @@ enum kl_rc kl_store_share_each(struct kl_store *store, kl_share_fn fn, void *arg
 {
     struct kl_sql_row row = {take_share, {.share = fn}, arg, 0};
 
-    return kl_sql_each(store, share_sql, NULL, 0, &row, err);
+    return kl_sql_each(store, KL_SQL_SHARE_EACH, share_sql, NULL, 0, &row, err);
 }

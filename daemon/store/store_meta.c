@@ -188,7 +188,7 @@ enum kl_rc kl_store_request_each(struct kl_store *store, enum kl_request_state s
 {
     struct kl_sql_row row = {take_request, {.request = fn}, arg, (int64_t)after};
 
-    return kl_sql_each(store,
+    return kl_sql_each(store, KL_SQL_REQUEST_EACH,
                        "SELECT " REQUEST_COLUMNS " FROM request WHERE id > ?3"
                        " AND (?2 = 0 OR state = ?2) ORDER BY id",
                        NULL, state, &row, err);

@@ -192,7 +192,7 @@ enum kl_rc kl_store_terminal_from(struct kl_store *store, const char *after, kl_
 {
     struct kl_sql_row row = {take_terminal, {.terminal = fn}, arg, 0};
 
-    return kl_sql_each(store,
+    return kl_sql_each(store, KL_SQL_TERMINAL_EACH,
                        "SELECT " TERMINAL_ALL_COLUMNS " FROM terminal WHERE serial > ?1"
                        " ORDER BY serial",
                        after, 0, &row, err);
@@ -391,8 +391,8 @@ enum kl_rc kl_store_tmk_set_state(struct kl_store *store, const char *serial, ui
     sqlite3_stmt *stmt = NULL;
     enum kl_rc rc = kl_sql_writer(store, KL_SQL_TMK_SET_STATE,
                                   "UPDATE tmk SET state = ?3, activated = ?4, superseded = ?5,"
-                                  " cryptogram = CASE WHEN ?3 IN (4, 5, 6) THEN x'' ELSE cryptogram"
-                                  " END, binding = CASE WHEN ?3 IN (4, 5, 6) THEN x''"
+                                  " cryptogram = CASE WHEN ?3 >= 4 THEN x'' ELSE cryptogram"
+                                  " END, binding = CASE WHEN ?3 >= 4 THEN x''"
                                   " ELSE binding END WHERE serial = ?1 AND version = ?2",
                                   &stmt, err);
 
@@ -462,8 +462,8 @@ enum kl_rc kl_store_tmk_from(struct kl_store *store, const char *serial, enum kl
         "SELECT " TMK_COLUMNS " FROM tmk WHERE (serial, version) > (?1, ?3)"
         " AND (?2 = 0 OR state = ?2) ORDER BY serial, version";
 
-    return kl_sql_each(store, serial ? of_one : of_all, serial ? serial : after->serial, state,
-                       &row, err);
+    return serial ? kl_sql_each(store, KL_SQL_TMK_EACH_OF_ONE, of_one, serial, state, &row, err)
+                  : kl_sql_each(store, KL_SQL_TMK_EACH, of_all, after->serial, state, &row, err);
 }
 
 enum kl_rc kl_store_tmk_each(struct kl_store *store, const char *serial, enum kl_tmk_state state,

@@ -80,15 +80,21 @@ enum kl_rc kl_sql_get(struct kl_store *store, sqlite3_stmt *stmt, kl_sql_read_fn
     return rc;
 }
 
-enum kl_rc kl_sql_each(struct kl_store *store, const char *sql, const char *text, int64_t number,
-                       const struct kl_sql_row *row, struct kl_err *err)
+enum kl_rc kl_sql_each(struct kl_store *store, enum kl_sql which, const char *sql, const char *text,
+                       int64_t number, const struct kl_sql_row *row, struct kl_err *err)
 {
+    int nested = store->kept[which] && sqlite3_stmt_busy(store->kept[which]);
     sqlite3_stmt *stmt = NULL;
     enum kl_rc rc = KL_OK;
     int step = SQLITE_DONE;
 
-    if (sqlite3_prepare_v2(store->db, sql, -1, &stmt, NULL) != SQLITE_OK) {
-        return kl_sql_err(store, "sqlite3_prepare_v2", err);
+    if (!nested) {
+        rc = kl_sql_keep(store, which, sql, &stmt, err);
+    } else if (sqlite3_prepare_v2(store->db, sql, -1, &stmt, NULL) != SQLITE_OK) {
+        rc = kl_sql_err(store, "sqlite3_prepare_v2", err);
+    }
+    if (rc != KL_OK) {
+        return rc;
     }
     if (sqlite3_bind_parameter_index(stmt, "?1")) {
         kl_sql_bind_text(stmt, 1, text);
@@ -105,7 +111,11 @@ enum kl_rc kl_sql_each(struct kl_store *store, const char *sql, const char *text
     if (rc == KL_OK && step != SQLITE_DONE) {
         rc = kl_sql_err(store, "sqlite3_step", err);
     }
-    sqlite3_finalize(stmt);
+    if (nested) {
+        sqlite3_finalize(stmt);
+    } else {
+        kl_sql_let_go(stmt);
+    }
     return rc;
 }
 

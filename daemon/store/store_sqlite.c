@@ -391,11 +391,21 @@ enum kl_rc kl_store_claimed(const char *store_path, int *claimed, struct kl_err 
 
 /* ---- Transactions ---- */
 
+static enum kl_rc run(struct kl_store *store, enum kl_sql which, const char *sql,
+                      struct kl_err *err)
+{
+    sqlite3_stmt *stmt = NULL;
+    enum kl_rc rc = kl_sql_keep(store, which, sql, &stmt, err);
+
+    return rc == KL_OK ? kl_sql_write(store, stmt, err) : rc;
+}
+
 enum kl_rc kl_store_begin(struct kl_store *store, struct kl_err *err)
 {
     /* A writer takes the write lock at once: waiting for it is only safe before anything is read.
      */
-    return kl_sql_exec(store, store->writable ? "BEGIN IMMEDIATE" : "BEGIN", "BEGIN", err);
+    return store->writable ? run(store, KL_SQL_BEGIN_WRITER, "BEGIN IMMEDIATE", err)
+                           : run(store, KL_SQL_BEGIN, "BEGIN", err);
 }
 
 enum kl_rc kl_store_commit(struct kl_store *store, struct kl_err *err)
@@ -406,7 +416,7 @@ enum kl_rc kl_store_commit(struct kl_store *store, struct kl_err *err)
         return kl_err_set(err, KL_ERR_STORE,
                           "%s: an earlier failure has already undone the transaction", store->path);
     }
-    rc = kl_sql_exec(store, "COMMIT", "COMMIT", err);
+    rc = run(store, KL_SQL_COMMIT, "COMMIT", err);
     if (rc != KL_OK) {
         kl_store_rollback(store);
     }
@@ -428,12 +438,12 @@ enum kl_rc kl_store_savepoint(struct kl_store *store, struct kl_err *err)
         return kl_err_set(err, KL_ERR_STORE, "%s: no transaction, or it has been undone",
                           store->path);
     }
-    return kl_sql_exec(store, "SAVEPOINT part", "SAVEPOINT", err);
+    return run(store, KL_SQL_SAVEPOINT, "SAVEPOINT part", err);
 }
 
 enum kl_rc kl_store_release(struct kl_store *store, struct kl_err *err)
 {
-    return kl_sql_exec(store, "RELEASE part", "RELEASE", err);
+    return run(store, KL_SQL_RELEASE, "RELEASE part", err);
 }
 
 enum kl_rc kl_store_undo(struct kl_store *store, struct kl_err *err)

@@ -52,6 +52,20 @@ enum kl_sql {
     KL_SQL_REWRAP_WORKING,
     KL_SQL_REWRAP_IMPORT,
     KL_SQL_CENSUS,
+    KL_SQL_BEGIN,
+    KL_SQL_BEGIN_WRITER,
+    KL_SQL_COMMIT,
+    KL_SQL_SAVEPOINT,
+    KL_SQL_RELEASE,
+    KL_SQL_TERMINAL_EACH,
+    KL_SQL_TMK_EACH_OF_ONE,
+    KL_SQL_TMK_EACH,
+    KL_SQL_IMPORT_EACH,
+    KL_SQL_SHARE_EACH,
+    KL_SQL_AUDIT_EACH,
+    KL_SQL_AUDIT_FROM,
+    KL_SQL_AUDIT_STATE,
+    KL_SQL_REQUEST_EACH,
     KL_SQL_COUNT,
 };
 
@@ -140,10 +154,11 @@ struct kl_sql_row {
     void *arg;
     int64_t after; /* ?3, if the statement names it */
 };
-/* Iterations have statements of their own, as one may be started from within another. ?1 is text,
- * ?2 a number, ?3 row->after; what the statement does not name is not bound. */
-enum kl_rc kl_sql_each(struct kl_store *store, const char *sql, const char *text, int64_t number,
-                       const struct kl_sql_row *row, struct kl_err *err) KL_MUST_CHECK;
+/* Goes through the rows of a statement, the kept one unless this is called from within itself. ?1
+ * is text, ?2 a number, ?3 row->after; what the statement does not name is not bound. */
+enum kl_rc kl_sql_each(struct kl_store *store, enum kl_sql which, const char *sql, const char *text,
+                       int64_t number, const struct kl_sql_row *row,
+                       struct kl_err *err) KL_MUST_CHECK;
 
 /* ---- Columns: 1 if the value is there and within bounds, else 0 ---- */
 

@@ -37,7 +37,7 @@ enum kl_rc kl_store_audit_state(struct kl_store *store, struct kl_audit_state *o
 {
     struct kl_audit_state state = {.forwarded = UINT64_MAX};
     struct kl_sql_row row = {.take = take_state, .arg = &state};
-    enum kl_rc rc = kl_sql_each(store, state_sql, NULL, 0, &row, err);
+    enum kl_rc rc = kl_sql_each(store, KL_SQL_AUDIT_STATE, state_sql, NULL, 0, &row, err);
 
     if (rc == KL_OK && state.forwarded == UINT64_MAX) {
         rc = kl_sql_damaged(store, "audit_state", err); /* there is no row */
