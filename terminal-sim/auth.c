@@ -2,8 +2,6 @@
 /* Module 101: S4, from the DER in the Certificate message to a public key that may be used. */
 #include "terminal-sim/auth.h"
 
-#include <string.h>
-
 static enum kl_rc decode_chain(const struct kl_certificate *msg, STACK_OF(X509) * *out,
                                struct kl_err *err)
 {
