@@ -5,7 +5,6 @@
 #include "ca/crl.h"
 
 #include <limits.h>
-#include <openssl/err.h>
 #include <openssl/x509v3.h>
 #include <stdio.h>
 #include <stdlib.h>

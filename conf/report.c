@@ -4,7 +4,6 @@
  */
 #include "conf/report.h"
 
-#include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/x509v3.h>
 #include <stdio.h>

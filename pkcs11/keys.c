@@ -5,8 +5,6 @@
  */
 #include "pkcs11/keys.h"
 
-#include <string.h>
-
 #include "pkcs11/key_policy.h"
 #include "pkcs11/object.h"
 #include "pkcs11/ops.h"

@@ -6,7 +6,6 @@
 #include <openssl/bn.h>
 #include <openssl/core_names.h>
 #include <openssl/err.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "pkcs11/key_policy.h"

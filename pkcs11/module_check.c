@@ -3,7 +3,6 @@
 #include "pkcs11/module_check.h"
 
 #include <stdio.h>
-#include <string.h>
 #include <time.h>
 
 #include "pkcs11/key_copy.h"

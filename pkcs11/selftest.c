@@ -10,7 +10,6 @@
 
 #include <openssl/crypto.h>
 #include <openssl/err.h>
-#include <string.h>
 
 #include "pkcs11/ops.h"
 #include "proto/pubkey.h"

@@ -10,7 +10,6 @@
 #include <openssl/err.h>
 #include <openssl/x509.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "pkcs11/ops.h"
 #include "proto/secret.h"

@@ -8,7 +8,6 @@
 
 #include <openssl/crypto.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "pkcs11/binding.h"
 #include "pkcs11/ops.h"

@@ -8,8 +8,6 @@
 #ifndef KL_PKCS11_WEAKNESS_H
 #define KL_PKCS11_WEAKNESS_H
 
-#include <stddef.h>
-
 #include "proto/err.h"
 
 #define KL_WEAKNESSES(X) \

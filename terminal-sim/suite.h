@@ -6,8 +6,6 @@
 #ifndef KL_TERMINAL_SIM_SUITE_H
 #define KL_TERMINAL_SIM_SUITE_H
 
-#include <openssl/evp.h>
-#include <stddef.h>
 #include <stdint.h>
 
 #include "proto/err.h"

@@ -28,6 +28,14 @@ find_module() { # NAME...: the first that is installed
     return 1
 }
 
+called() { # NAME MODULE: with the version of the package that the module is from
+    local package version
+    package=$(dpkg-query -S "$2" 2> /dev/null || dpkg-query -S "$(realpath "$2")" 2> /dev/null)
+    version=$(dpkg-query -W -f '${Version}' "${package%%:*}" 2> /dev/null)
+    version=${version#*:}
+    echo "$1${version:+ ${version%%-*}}"
+}
+
 ask() { # MODULE DIR: its answers into DIR/answers.json
     local module=$1 dir=$2 reserved=
     mkdir -p "$dir/tokens" "$dir/nss"
@@ -64,10 +72,10 @@ fi
 names=()
 paths=()
 softhsm=$(find_module libsofthsm2.so) || { echo "SoftHSM is not installed" >&2 && exit 69; }
-names+=("SoftHSM 2.6.1")
+names+=("$(called SoftHSM "$softhsm")")
 paths+=("$softhsm")
 if nss=$(find_module libsoftokn3.so) && command -v certutil > /dev/null; then
-    names+=("NSS 3.87.1")
+    names+=("$(called NSS "$nss")")
     paths+=("$nss")
 else
     echo "NSS softokn or certutil is not installed: its column is not looked at"

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Arming every terminal at once, a step at a time. */
-#include <inttypes.h>
 #include <string.h>
 
 #include "daemon/control/admin_json.h"

@@ -2,8 +2,6 @@
 /* What operators ask of the daemon itself. */
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
-#include <unistd.h>
 
 #include "conf/cli.h"
 #include "conf/log.h"

@@ -18,7 +18,7 @@
 #include "conf/options.h"
 #include "conf/report.h"
 #include "daemon/control/actor.h"
-#include "daemon/ctl/ctl_hsm.h"
+#include "daemon/ctl/ctl_ceremony.h"
 #include "daemon/ctl/ctl_store.h"
 #include "daemon/store/store_restore.h"
 #include "daemon/store/store_sqlite.h"

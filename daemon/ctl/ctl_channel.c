@@ -3,7 +3,6 @@
 #include "daemon/ctl/ctl_channel.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>

@@ -5,7 +5,7 @@
 #include "conf/options.h"
 #include "conf/report.h"
 #include "daemon/ctl/ctl.h"
-#include "daemon/ctl/ctl_hsm.h"
+#include "daemon/ctl/ctl_ceremony.h"
 #include "pkcs11/module_check.h"
 
 static void add_row(const char *what, const char *answer, void *arg)

@@ -14,7 +14,7 @@
 #include "conf/log.h"
 #include "conf/options.h"
 #include "conf/report.h"
-#include "daemon/ctl/ctl_hsm.h"
+#include "daemon/ctl/ctl_ceremony.h"
 #include "daemon/ctl/ctl_list.h"
 #include "daemon/loader/trust.h"
 

@@ -9,7 +9,7 @@
 #include "conf/options.h"
 #include "conf/report.h"
 #include "daemon/ctl/ctl.h"
-#include "daemon/ctl/ctl_hsm.h"
+#include "daemon/ctl/ctl_ceremony.h"
 #include "daemon/ctl/ctl_key.h"
 #include "pkcs11/keys.h"
 #include "pkcs11/x509sign.h"

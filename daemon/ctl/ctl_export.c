@@ -5,18 +5,16 @@
  */
 #include <ctype.h>
 #include <openssl/crypto.h>
-#include <openssl/err.h>
 #include <openssl/x509v3.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "conf/certfile.h"
 #include "conf/options.h"
 #include "conf/report.h"
 #include "daemon/ctl/ctl.h"
+#include "daemon/ctl/ctl_ceremony.h"
 #include "daemon/ctl/ctl_dual.h"
-#include "daemon/ctl/ctl_hsm.h"
 #include "daemon/ctl/ctl_store.h"
 #include "daemon/store/store.h"
 #include "daemon/store/store_wrap.h"

@@ -7,12 +7,11 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "conf/options.h"
 #include "conf/report.h"
 #include "daemon/ctl/ctl_audit_key.h"
-#include "daemon/ctl/ctl_hsm.h"
+#include "daemon/ctl/ctl_ceremony.h"
 #include "daemon/ctl/ctl_terminal.h"
 #include "daemon/store/store.h"
 #include "pkcs11/auditkey.h"

@@ -9,7 +9,7 @@
 #include "conf/cli.h"
 #include "conf/options.h"
 #include "conf/report.h"
-#include "daemon/ctl/ctl_hsm.h"
+#include "daemon/ctl/ctl_ceremony.h"
 #include "daemon/ctl/ctl_key.h"
 #include "pkcs11/ceremony.h"
 #include "pkcs11/keys.h"

@@ -7,7 +7,6 @@
 #define KL_DAEMON_CTL_CTL_LIST_H
 
 #include <jansson.h>
-#include <stddef.h>
 #include <stdint.h>
 
 #include "proto/err.h"

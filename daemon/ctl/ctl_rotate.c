@@ -13,7 +13,7 @@
 #include "conf/options.h"
 #include "conf/report.h"
 #include "daemon/ctl/ctl_backup.h"
-#include "daemon/ctl/ctl_hsm.h"
+#include "daemon/ctl/ctl_ceremony.h"
 #include "daemon/ctl/ctl_store.h"
 #include "daemon/ctl/ctl_terminal.h"
 #include "daemon/life/life_impl.h"

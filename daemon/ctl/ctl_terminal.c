@@ -4,7 +4,6 @@
  */
 #include "daemon/ctl/ctl_terminal.h"
 
-#include <string.h>
 #include <time.h>
 
 #include "conf/cli.h"

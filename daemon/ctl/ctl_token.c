@@ -7,7 +7,7 @@
 #include "conf/options.h"
 #include "conf/report.h"
 #include "daemon/ctl/ctl.h"
-#include "daemon/ctl/ctl_hsm.h"
+#include "daemon/ctl/ctl_ceremony.h"
 #include "pkcs11/ceremony.h"
 
 static enum kl_rc token_init(struct kl_ctl *ctl, int argc, char **argv, struct kl_err *err)

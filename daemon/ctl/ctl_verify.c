@@ -4,13 +4,11 @@
  * it?
  */
 #include <inttypes.h>
-#include <string.h>
-#include <time.h>
 
 #include "conf/options.h"
 #include "conf/report.h"
 #include "daemon/ctl/ctl_backup.h"
-#include "daemon/ctl/ctl_hsm.h"
+#include "daemon/ctl/ctl_ceremony.h"
 #include "daemon/ctl/ctl_list.h"
 #include "daemon/life/life_restore.h"
 #include "daemon/store/store_wrap.h"

@@ -2,15 +2,13 @@
 /*
  * keyloaderctl zmk: zone keys, which custodians of both parties bring in components.
  */
-#include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "conf/options.h"
 #include "conf/report.h"
 #include "daemon/ctl/ctl.h"
+#include "daemon/ctl/ctl_ceremony.h"
 #include "daemon/ctl/ctl_components.h"
-#include "daemon/ctl/ctl_hsm.h"
 #include "daemon/ctl/ctl_key.h"
 #include "daemon/ctl/ctl_list.h"
 #include "daemon/ctl/ctl_terminal.h"

@@ -4,7 +4,6 @@
  * store thread and the HSM workers. Read it from the end: Hello, Randoms, Loaded.
  */
 #include <openssl/rand.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>

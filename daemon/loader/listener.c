@@ -3,7 +3,6 @@
 #include "daemon/loader/listener.h"
 
 #include <arpa/inet.h>
-#include <errno.h>
 #include <event2/listener.h>
 #include <netinet/in.h>
 #include <search.h>

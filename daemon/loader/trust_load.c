@@ -5,7 +5,6 @@
  * several chains only leaves that one out.
  */
 #include <dirent.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>

@@ -3,11 +3,9 @@
  * know that, and nothing else. */
 #include "daemon/process/handover.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 

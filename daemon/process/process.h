@@ -7,7 +7,6 @@
 #ifndef KL_DAEMON_PROCESS_PROCESS_H
 #define KL_DAEMON_PROCESS_PROCESS_H
 
-#include <stddef.h>
 #include <stdint.h>
 
 #include "proto/err.h"

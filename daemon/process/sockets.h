@@ -7,8 +7,6 @@
 #ifndef KL_DAEMON_PROCESS_SOCKETS_H
 #define KL_DAEMON_PROCESS_SOCKETS_H
 
-#include <stddef.h>
-
 #include "daemon/config.h"
 #include "proto/err.h"
 

@@ -3,7 +3,6 @@
  * The store in SQLite: how many there are of what, and how much room they take. TMKs are counted in
  * the partial indices of their states, which are small against the rows.
  */
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>

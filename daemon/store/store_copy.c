@@ -3,7 +3,6 @@
  * The store in SQLite: a copy of it, made while it may be in use, through SQLite's backup
  * interface, which copies one state of the whole.
  */
-#include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>

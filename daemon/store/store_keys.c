@@ -2,7 +2,6 @@
 /*
  * The store in SQLite: imported TMKs that wait, working keys, and who has which key.
  */
-#include <string.h>
 
 #include "daemon/store/store_sqlite.h"
 

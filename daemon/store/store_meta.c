@@ -3,7 +3,6 @@
  * The store in SQLite: what it knows of itself (meta), and requests that wait for a second
  * operator.
  */
-#include <string.h>
 
 #include "daemon/store/store_sqlite.h"
 

@@ -14,7 +14,6 @@
 #include "daemon/store/store_restore.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>

@@ -7,9 +7,6 @@
 #ifndef KL_TERMINAL_SIM_ATTACK_ATTACK_H
 #define KL_TERMINAL_SIM_ATTACK_ATTACK_H
 
-#include <stddef.h>
-#include <stdint.h>
-
 #include "proto/err.h"
 #include "terminal-sim/attack/scenario.h"
 

@@ -5,9 +5,7 @@
  */
 #include <openssl/pem.h>
 #include <poll.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/socket.h>
 
 #include "conf/cli.h"

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* What is done to a message: "ACTION ARGUMENTS", words with blanks between them. */
-#include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 

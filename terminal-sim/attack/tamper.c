@@ -2,7 +2,6 @@
 /* See tamper.h. */
 #include "terminal-sim/attack/tamper.h"
 
-#include <errno.h>
 #include <openssl/rand.h>
 #include <stdio.h>
 #include <string.h>

@@ -3,7 +3,6 @@
  * terminal-sim load and confirm: candidates of earlier loads are put to the loader first; then, for
  * load, one load.
  */
-#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <jansson.h>

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* terminal-sim pinpad show: what the PIN pad holds, and what it should hold. */
-#include <inttypes.h>
 #include <jansson.h>
 
 #include "conf/options.h"

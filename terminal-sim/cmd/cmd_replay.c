@@ -3,7 +3,6 @@
  * terminal-sim replay: an attacker with a recording. Sends a recorded terminal's messages byte for
  * byte, each after the loader's answer to the one before, and tells how far that got.
  */
-#include <errno.h>
 #include <stdio.h>
 
 #include "conf/options.h"

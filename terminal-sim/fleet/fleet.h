@@ -8,7 +8,6 @@
 #define KL_TERMINAL_SIM_FLEET_FLEET_H
 
 #include <openssl/x509.h>
-#include <stddef.h>
 #include <stdint.h>
 
 #include "proto/err.h"

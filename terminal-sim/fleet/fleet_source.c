@@ -3,7 +3,6 @@
 #include "terminal-sim/fleet/fleet_source.h"
 
 #include <arpa/inet.h>
-#include <errno.h>
 #include <ifaddrs.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -8,7 +8,6 @@
 #ifndef KL_TERMINAL_SIM_FLEET_FLEET_TERMINAL_H
 #define KL_TERMINAL_SIM_FLEET_FLEET_TERMINAL_H
 
-#include <stddef.h>
 #include <stdint.h>
 
 #include "proto/err.h"

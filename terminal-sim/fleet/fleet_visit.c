@@ -4,9 +4,7 @@
  * whose terminal has a candidate left begins with a Confirm, as a real terminal's does; that may be
  * all. After busy, a timeout or a lost connection it may try again.
  */
-#include <inttypes.h>
 #include <stdlib.h>
-#include <string.h>
 #include <time.h>
 
 #include "proto/clock.h"

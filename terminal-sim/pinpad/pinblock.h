@@ -6,7 +6,6 @@
 #ifndef KL_TERMINAL_SIM_PINPAD_PINBLOCK_H
 #define KL_TERMINAL_SIM_PINPAD_PINBLOCK_H
 
-#include <stddef.h>
 #include <stdint.h>
 
 #include "proto/err.h"

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The PIN pad in memory: working keys and the device key. */
-#include <openssl/core_names.h>
 #include <openssl/rsa.h>
 #include <string.h>
 

@@ -3,7 +3,6 @@
  * keyloaderd.conf, the whole of it: loaded or refused with a text that names the file. What was
  * loaded is within the bounds that the rest of the daemon takes for granted.
  */
-#include <stdlib.h>
 #include <string.h>
 
 #include "daemon/config.h"

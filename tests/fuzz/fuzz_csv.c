@@ -3,7 +3,6 @@
  * Any bytes as CSV. What was read must survive being written out, quoted, and read again.
  */
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 

@@ -54,7 +54,7 @@ static void talk(size_t i, EVP_PKEY *key)
                                              .alg_count = 2,
                                              .now = time(NULL)};
     struct kl_terminal_load *load = NULL;
-    struct fake_loader shown;
+    struct kl_rogue shown;
     struct kl_err err = KL_ERR_INIT;
 
     params.roots = sk_X509_new_null();

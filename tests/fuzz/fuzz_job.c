@@ -4,8 +4,6 @@
  * bytes of a message as they are, or, if the first byte is the number of a kind, a good message of
  * that kind with what a script does to it. What is taken can be used, and is sent as it was.
  */
-#include <fcntl.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 

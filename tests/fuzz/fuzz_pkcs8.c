@@ -4,7 +4,6 @@
  * asked for a passphrase, and nothing of the file is quoted. And a request (CSR), PEM as well.
  */
 #include <openssl/x509.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "ca/request.h"

@@ -21,7 +21,7 @@ static X509 *crl_work; /* an AcquireWCRT that names its CRL */
 
 /* What the script of this input says; and what its callbacks need of it. */
 static struct script script;
-static struct fake_loader loader;
+static struct kl_rogue loader;
 static int spoilt; /* the loader signed something that no loader of this load would */
 static int recorded;
 
@@ -34,8 +34,8 @@ struct machine {
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
-    static const struct fake_profile names_crl = {.crl_scope = KL_CRL_SCOPE_LOADER};
-    static const struct fake_crl good_crl = {0};
+    static const struct kl_rogue_profile names_crl = {.crl_scope = KL_CRL_SCOPE_LOADER};
+    static const struct kl_rogue_crl_profile good_crl = {0};
     struct kl_err err = KL_ERR_INIT;
 
     (void)argc;
@@ -51,7 +51,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 
 /* ---- What the loader is made to say ---- */
 
-static void spoil_tbs(struct fake_loader *from, struct kl_tbs *tbs)
+static void spoil_tbs(struct kl_rogue *from, struct kl_tbs *tbs)
 {
     struct kl_tbs good = *tbs;
     struct kl_err err = KL_ERR_INIT;
@@ -100,7 +100,7 @@ static void spoil_tbs(struct fake_loader *from, struct kl_tbs *tbs)
     spoilt = len != good_len || memcmp(der, good_der, len) != 0;
 }
 
-static void spoil_keys(struct fake_loader *from, struct kl_working_keys *keys)
+static void spoil_keys(struct kl_rogue *from, struct kl_working_keys *keys)
 {
     struct kl_working_keys good = *keys;
     struct kl_err err = KL_ERR_INIT;
@@ -197,7 +197,7 @@ static void set_up(struct machine *m)
     }
     fake_loader_init(&loader);
     if (kind == 1) {
-        fake_loader_classic(&loader);
+        loader.suite = KL_SUITE_CLASSIC;
     } else if (kind == 2) {
         fake_loader_ec(&loader, fake_ec_key, fake_ec_work);
     }

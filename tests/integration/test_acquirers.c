@@ -5,7 +5,6 @@
  * whatever of the three (the root in the terminal, its certificate, the loader) is another's.
  */
 #include <check.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 

@@ -4,7 +4,6 @@
  * says what is wrong. A PIN is tried once only, ever. What happens later is in test_hsm_fault.c.
  */
 #include <check.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

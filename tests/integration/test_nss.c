@@ -12,15 +12,13 @@
 #include "tests/support/lab_hsm.h"
 #include "tests/support/suite.h"
 
-#define EC_KEY "acquire-ec"
-
 static struct lab lab;
 
 static void found(void)
 {
     ck_assert_int_eq(setenv("KL_TEST_MODULE", "nss", 1), 0);
     lab_found(&lab, 2048);
-    lab_certify(&lab, EC_KEY, "hardened-ec", "p-256", "ca");
+    lab_certify(&lab, "acquire-ec", "hardened-ec", "p-256", "ca");
 }
 
 static void abandon(void)
@@ -39,7 +37,7 @@ START_TEST(token_init_says_what_to_do)
 }
 END_TEST
 
-static void load_and_sign_in(const char *serial, const char *alg, const char *suites)
+static void first_load(const char *serial, const char *alg, const char *suites)
 {
     lab_set(&lab, "policy", "suites", suites);
     lab_set(&lab, "policy", "host-fallback", "yes");
@@ -62,14 +60,14 @@ static const char *connect_to(const struct lab *to)
 START_TEST(load_kill_and_sign_in)
 {
     static const struct {
-        const char *suites, *alg, *key;
-    } runs[] = {{"hardened-rsa", "tdes2", LAB_WORK_KEY}, {"hardened-ec", "aes128", EC_KEY}};
+        const char *suites, *alg;
+    } runs[] = {{"hardened-rsa", "tdes2"}, {"hardened-ec", "aes128"}};
     char name[16], serial[8];
 
     snprintf(name, sizeof name, "load-%d", _i);
     snprintf(serial, sizeof serial, "N%d", _i);
     lab_begin(&lab, name);
-    load_and_sign_in(serial, runs[_i].alg, runs[_i].suites);
+    first_load(serial, runs[_i].alg, runs[_i].suites);
     lab_kill(&lab);
     lab_start(&lab);
     lab_settled(&lab, serial, 1);
@@ -81,11 +79,6 @@ START_TEST(load_kill_and_sign_in)
     lab_end(&lab);
 }
 END_TEST
-
-static char *audit(void)
-{
-    return lab_ctl(&lab, "audit", "list", NULL);
-}
 
 /* What is accepted is logged, and recorded. */
 START_TEST(acceptance_is_said)
@@ -101,7 +94,7 @@ START_TEST(acceptance_is_said)
     ck_assert_uint_eq(lab_log_count(&lab, "hsm-accept-needless"), 0);
     lab_stop(&lab);
 
-    char *records = audit();
+    char *records = lab_ctl(&lab, "audit", "list", NULL);
     ck_assert_ptr_nonnull(strstr(records, "hsm-weakness-accepted"));
     ck_assert_ptr_nonnull(strstr(records, LAB_NSS_ACCEPT));
     free(records);

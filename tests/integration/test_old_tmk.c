@@ -5,7 +5,6 @@
  * store is reached behind the daemon's back where time, or chance, would have to be waited for.
  */
 #include <check.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 

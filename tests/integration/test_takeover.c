@@ -3,11 +3,8 @@
  * An upgrade without downtime: a new daemon takes port and store over from the one that serves, and
  * no load fails for it. Whatever goes wrong with the new one, the old one serves on.
  */
-#include <arpa/inet.h>
 #include <check.h>
 #include <fcntl.h>
-#include <netinet/in.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

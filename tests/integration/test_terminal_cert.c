@@ -6,7 +6,6 @@
 #include <check.h>
 #include <openssl/ecdsa.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -51,7 +50,7 @@ static void make_rogue(void)
 
 static void make_clone(void)
 {
-    static const struct fake_profile good = {.crl_scope = KL_CRL_SCOPE_TERMINAL};
+    static const struct kl_rogue_profile good = {.crl_scope = KL_CRL_SCOPE_TERMINAL};
     X509 *cert = lab_terminal_cert(&ca, CLONE, device_key, &good);
 
     lab_clone_terminal(&lab, TERMINAL, CLONE);
@@ -180,7 +179,7 @@ static const struct forged {
     const char *name;
     const struct lab_issuer *issuer;
     const char *serial;
-    struct fake_profile profile;
+    struct kl_rogue_profile profile;
     const char *detail; /* NULL: it is good */
 } forgeries[] = {
     {"good", &ca, TERMINAL, {.crl_scope = KL_CRL_SCOPE_TERMINAL}, NULL},
@@ -285,9 +284,9 @@ END_TEST
 /* Where none is needed, one that is shown must be good all the same. */
 START_TEST(optional)
 {
-    static const struct fake_profile expired = {.crl_scope = KL_CRL_SCOPE_TERMINAL,
-                                                .from_days = -10,
-                                                .to_days = -1};
+    static const struct kl_rogue_profile expired = {.crl_scope = KL_CRL_SCOPE_TERMINAL,
+                                                    .from_days = -10,
+                                                    .to_days = -1};
     X509 *cert = lab_terminal_cert(&ca, TERMINAL, device_key, &expired);
 
     lab_set(&lab, "policy", "terminal-auth", "registered");
@@ -309,7 +308,7 @@ END_TEST
 START_TEST(terminal_crl)
 {
     static const struct {
-        struct fake_crl crl;
+        struct kl_rogue_crl_profile crl;
         const char *detail;
     } rows[] = {
         {{.scope = KL_CRL_SCOPE_TERMINAL, .from_days = -10, .to_days = -1}, "CRL"},
@@ -417,7 +416,7 @@ static void listen_in(struct forger *forger, struct lab_mitm *mitm)
 
 START_TEST(proof_by_another_key)
 {
-    static const struct fake_profile profile = {.crl_scope = KL_CRL_SCOPE_TERMINAL};
+    static const struct kl_rogue_profile profile = {.crl_scope = KL_CRL_SCOPE_TERMINAL};
     struct forger forger = {.key = EVP_EC_gen("P-256")};
     X509 *cert = lab_terminal_cert(&ca, TERMINAL, forger.key, &profile);
     struct lab_mitm mitm;
@@ -467,7 +466,7 @@ static const struct bad_loader {
     int with_device_certificate; /* in the place of AcquireWCRT */
     int no_crl;
     const struct lab_issuer *issuer; /* of the CRL that takes the place of the loader's; or NULL */
-    struct fake_crl crl;
+    struct kl_rogue_crl_profile crl;
     int revoked; /* that CRL lists AcquireWCRT */
     const char *says;
 } bad_loaders[] = {
@@ -520,7 +519,7 @@ START_TEST(bad_loader)
         poser.cert.data = cert;
     }
     if (row->issuer != NULL) {
-        struct fake_crl profile = row->crl;
+        struct kl_rogue_crl_profile profile = row->crl;
 
         profile.revoked = row->revoked ? work_cert : NULL;
         crl = fake_new_crl(row->issuer->root, row->issuer->key, &profile);
@@ -544,14 +543,14 @@ START_TEST(loader_with_bad_crl)
 {
     static const struct {
         int none, revoked;
-        struct fake_crl crl;
+        struct kl_rogue_crl_profile crl;
         const char *says;
     } rows[] = {
         {0, 1, {0}, "rc=revoked"},
         {0, 0, {.from_days = -10, .to_days = -1}, "has expired"},
         {1, 0, {0}, "CRL"},
     };
-    struct fake_crl profile = rows[_i].crl;
+    struct kl_rogue_crl_profile profile = rows[_i].crl;
     char path[PATH_MAX] = "", *log;
 
     if (!rows[_i].none) {

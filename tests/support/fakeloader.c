@@ -11,7 +11,7 @@ X509 *root, *fake_other_root;
 X509 *work, *fake_ec_work;
 
 X509 *fake_new_cert(const char *name, EVP_PKEY *key, X509 *issuer, EVP_PKEY *issuer_key,
-                    const struct fake_profile *profile)
+                    const struct kl_rogue_profile *profile)
 {
     X509 *cert = kl_rogue_cert(name, key, issuer, issuer_key, profile);
 
@@ -19,7 +19,8 @@ X509 *fake_new_cert(const char *name, EVP_PKEY *key, X509 *issuer, EVP_PKEY *iss
     return cert;
 }
 
-X509_CRL *fake_new_crl(X509 *issuer, EVP_PKEY *issuer_key, const struct fake_crl *profile)
+X509_CRL *fake_new_crl(X509 *issuer, EVP_PKEY *issuer_key,
+                       const struct kl_rogue_crl_profile *profile)
 {
     X509_CRL *crl = kl_rogue_crl(issuer, issuer_key, profile);
 
@@ -54,21 +55,16 @@ void fake_free_keys(void)
     EVP_PKEY_free(fake_root_key);
 }
 
-void fake_loader_init(struct fake_loader *loader)
+void fake_loader_init(struct kl_rogue *loader)
 {
     kl_rogue_init(loader, fake_work_key, work);
 }
 
-void fake_loader_ec(struct fake_loader *loader, EVP_PKEY *key, X509 *cert)
+void fake_loader_ec(struct kl_rogue *loader, EVP_PKEY *key, X509 *cert)
 {
     loader->suite = KL_SUITE_HARDENED_EC;
     loader->work = cert;
     loader->work_key = loader->sign_key = key;
-}
-
-void fake_loader_classic(struct fake_loader *loader)
-{
-    loader->suite = KL_SUITE_CLASSIC;
 }
 
 void fake_block(enum kl_alg alg, int encrypt, const uint8_t *key, const uint8_t *in, size_t len,
@@ -106,7 +102,7 @@ void fake_retail_mac(const uint8_t *key, size_t key_len, const uint8_t *in, size
     fake_block(KL_ALG_TDES2, 1, keys[2], mac, 8, mac);
 }
 
-void fake_derive(const struct fake_loader *loader, const char *purpose, uint8_t key[32])
+void fake_derive(const struct kl_rogue *loader, const char *purpose, uint8_t key[32])
 {
     ck_assert(kl_rogue_derive(loader, purpose, key));
 }
@@ -118,7 +114,7 @@ void fake_encode(const struct kl_msg *msg, uint8_t *out, size_t *len)
     ck_assert_msg(kl_msg_encode(msg, out, len, &err) == KL_OK, "%s", err.text);
 }
 
-void fake_say_certificate(struct fake_loader *loader, const uint8_t *hello, size_t hello_len,
+void fake_say_certificate(struct kl_rogue *loader, const uint8_t *hello, size_t hello_len,
                           uint8_t *out, size_t *out_len)
 {
     struct kl_err err = KL_ERR_INIT;
@@ -132,7 +128,7 @@ void fake_sign(EVP_PKEY *key, const uint8_t *in, size_t len, int salt, struct kl
     ck_assert(kl_rogue_sign(key, in, len, salt, msg));
 }
 
-void fake_say_master_key(struct fake_loader *loader, const uint8_t *in, size_t in_len, uint8_t *out,
+void fake_say_master_key(struct kl_rogue *loader, const uint8_t *in, size_t in_len, uint8_t *out,
                          size_t *out_len)
 {
     struct kl_err err = KL_ERR_INIT;
@@ -141,21 +137,21 @@ void fake_say_master_key(struct fake_loader *loader, const uint8_t *in, size_t i
                   err.text);
 }
 
-void fake_ack_mac(const struct fake_loader *loader, uint8_t mac[16])
+void fake_ack_mac(const struct kl_rogue *loader, uint8_t mac[16])
 {
     struct kl_err err = KL_ERR_INIT;
 
     ck_assert_msg(kl_rogue_ack_mac(loader, mac, &err) == KL_OK, "%s", err.text);
 }
 
-void fake_say_done(const struct fake_loader *loader, enum kl_verdict verdict, struct kl_msg *msg)
+void fake_say_done(const struct kl_rogue *loader, enum kl_verdict verdict, struct kl_msg *msg)
 {
     struct kl_err err = KL_ERR_INIT;
 
     ck_assert_msg(kl_rogue_done(loader, verdict, msg, &err) == KL_OK, "%s", err.text);
 }
 
-void fake_say_keys(struct fake_loader *loader, const uint8_t *in, size_t in_len, uint8_t *out,
+void fake_say_keys(struct kl_rogue *loader, const uint8_t *in, size_t in_len, uint8_t *out,
                    size_t *out_len)
 {
     struct kl_msg sign_in;

@@ -14,12 +14,6 @@
 #include "terminal-sim/attack/rogue.h"
 
 #define FAKE_SERIAL "T-0001" /* of the terminal that the tests have */
-#define FAKE_DAY KL_ROGUE_DAY
-
-/* The names that tests know them by. */
-#define fake_loader kl_rogue
-#define fake_profile kl_rogue_profile
-#define fake_crl kl_rogue_crl_profile
 
 /* Made once, by fake_make_keys. */
 extern EVP_PKEY *fake_root_key, *fake_other_key, *fake_work_key, *fake_ec_key; /* EC: P-256 */
@@ -27,23 +21,23 @@ extern X509 *root, *fake_other_root;
 extern X509 *work, *fake_ec_work; /* AcquireWCRT as it should be, of either key */
 
 X509 *fake_new_cert(const char *name, EVP_PKEY *key, X509 *issuer, EVP_PKEY *issuer_key,
-                    const struct fake_profile *profile);
-X509_CRL *fake_new_crl(X509 *issuer, EVP_PKEY *issuer_key, const struct fake_crl *profile);
+                    const struct kl_rogue_profile *profile);
+X509_CRL *fake_new_crl(X509 *issuer, EVP_PKEY *issuer_key,
+                       const struct kl_rogue_crl_profile *profile);
 void fake_make_keys(void);
 void fake_free_keys(void);
-void fake_loader_init(struct fake_loader *loader);
-/* Makes it a loader of hardened-ec on that key and certificate, or of classic. */
-void fake_loader_ec(struct fake_loader *loader, EVP_PKEY *key, X509 *cert);
-void fake_loader_classic(struct fake_loader *loader);
-void fake_derive(const struct fake_loader *loader, const char *purpose, uint8_t key[32]);
+void fake_loader_init(struct kl_rogue *loader);
+/* Makes it a loader of hardened-ec on that key and certificate. */
+void fake_loader_ec(struct kl_rogue *loader, EVP_PKEY *key, X509 *cert);
+void fake_derive(const struct kl_rogue *loader, const char *purpose, uint8_t key[32]);
 void fake_encode(const struct kl_msg *msg, uint8_t *out, size_t *len);
-void fake_say_certificate(struct fake_loader *loader, const uint8_t *hello, size_t hello_len,
+void fake_say_certificate(struct kl_rogue *loader, const uint8_t *hello, size_t hello_len,
                           uint8_t *out, size_t *out_len);
 void fake_sign(EVP_PKEY *key, const uint8_t *in, size_t len, int salt, struct kl_master_key *msg);
-void fake_say_master_key(struct fake_loader *loader, const uint8_t *in, size_t in_len, uint8_t *out,
+void fake_say_master_key(struct kl_rogue *loader, const uint8_t *in, size_t in_len, uint8_t *out,
                          size_t *out_len);
 /* SignIn in, WorkingKeys out. */
-void fake_say_keys(struct fake_loader *loader, const uint8_t *in, size_t in_len, uint8_t *out,
+void fake_say_keys(struct kl_rogue *loader, const uint8_t *in, size_t in_len, uint8_t *out,
                    size_t *out_len);
 /* What the loader would recompute of a MAC or a PIN block; fake_block is ECB. */
 void fake_retail_mac(const uint8_t *key, size_t key_len, const uint8_t *in, size_t len,
@@ -51,7 +45,7 @@ void fake_retail_mac(const uint8_t *key, size_t key_len, const uint8_t *in, size
 void fake_cmac(const uint8_t *key, size_t key_len, const uint8_t *in, size_t len, uint8_t mac[16]);
 void fake_block(enum kl_alg alg, int encrypt, const uint8_t *key, const uint8_t *in, size_t len,
                 uint8_t *out);
-void fake_ack_mac(const struct fake_loader *loader, uint8_t mac[16]);
-void fake_say_done(const struct fake_loader *loader, enum kl_verdict verdict, struct kl_msg *msg);
+void fake_ack_mac(const struct kl_rogue *loader, uint8_t mac[16]);
+void fake_say_done(const struct kl_rogue *loader, enum kl_verdict verdict, struct kl_msg *msg);
 
 #endif

@@ -126,9 +126,9 @@ void lab_issuer_close(struct lab_issuer *issuer)
 }
 
 X509 *lab_terminal_cert(const struct lab_issuer *issuer, const char *serial, EVP_PKEY *key,
-                        const struct fake_profile *profile)
+                        const struct kl_rogue_profile *profile)
 {
-    struct fake_profile full = *profile;
+    struct kl_rogue_profile full = *profile;
     X509 *cert;
 
     if (full.eku == NULL) {

@@ -9,7 +9,6 @@
 
 #include <limits.h>
 #include <stddef.h>
-#include <stdint.h>
 #include <sys/types.h>
 
 #define PROC_ARGS 40

@@ -5,7 +5,9 @@
  *   modules --update FILE NAME=JSON...   puts these columns in; others stay
  *   modules --check FILE NAME=JSON...    status 1 if FILE says otherwise (figures aside)
  *
- * The table stands between two marks in FILE; its first column says what the rows are of.
+ * NAME is a module and, behind a blank, the version that gave the answers; a module has one column,
+ * whatever its version. The table stands between two marks in FILE; its first column says what the
+ * rows are of.
  */
 #include <jansson.h>
 #include <stdio.h>
@@ -88,6 +90,13 @@ static size_t find_row(struct table *table, const char *what)
     return table->rows++;
 }
 
+static int same_module(const char *a, const char *b)
+{
+    size_t len = strcspn(a, " ");
+
+    return len == strcspn(b, " ") && strncmp(a, b, len) == 0;
+}
+
 static size_t find_column(struct table *table, const char *name)
 {
     if (table->rows == 0) {
@@ -95,7 +104,7 @@ static size_t find_column(struct table *table, const char *name)
         table->columns = 1;
     }
     for (size_t i = 1; i < table->columns; i++) {
-        if (strcmp(table->cell[0][i], name) == 0) {
+        if (same_module(table->cell[0][i], name)) {
             return i;
         }
     }
@@ -116,6 +125,11 @@ static int take(struct table *table, const char *name, const char *path, int che
 
     if (!json_is_array(rows) || json_array_size(rows) == 0) {
         die(path, rows ? "no rows" : why.text);
+    }
+    if (strcmp(table->cell[0][column], name) != 0) {
+        fprintf(stderr, "%s: the table is of %s\n", name, table->cell[0][column]);
+        free(table->cell[0][column]);
+        table->cell[0][column] = strdup(name);
     }
     json_array_foreach(rows, i, row)
     {

@@ -4,7 +4,6 @@
  */
 #include <check.h>
 #include <openssl/evp.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "proto/field62.h"

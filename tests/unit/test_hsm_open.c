@@ -9,7 +9,6 @@
 #include <dlfcn.h>
 #include <p11-kit/p11-kit.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>

@@ -4,7 +4,6 @@
  * alone (host_terminal.h); several work keys at once; imported TMKs; what a load costs.
  */
 #include <check.h>
-#include <openssl/core_names.h>
 #include <openssl/ec.h>
 #include <string.h>
 

@@ -6,7 +6,6 @@
 #include <check.h>
 #include <openssl/err.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "proto/frame.h"

@@ -4,7 +4,6 @@
 #include <check.h>
 #include <dirent.h>
 #include <poll.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>

@@ -2,7 +2,6 @@
 /* Command lines: whole names only, and what is said of a wrong one. */
 #include <check.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "conf/options.h"

@@ -7,7 +7,6 @@
 #include <limits.h>
 #include <openssl/rsa.h>
 #include <p11-kit/pkcs11.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 

@@ -2,7 +2,6 @@
 /* Scenario files: what is built in is good; each mistake is told with file, line and what to do. */
 #include <check.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "terminal-sim/attack/scenario.h"

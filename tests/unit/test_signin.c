@@ -25,8 +25,8 @@ START_TEST(test_sign_in)
 {
     struct talk talk = {.format = cases[_i % CASES].format};
     struct kl_pinpad_pair first_pair;
-    struct fake_loader first;
-    struct bench b;
+    struct kl_rogue first;
+    struct rig b;
     int there;
 
     talk_load(&b, _i / CASES, cases[_i % CASES].alg);
@@ -42,7 +42,7 @@ START_TEST(test_sign_in)
     ck_assert_int_eq(there, 0);
     if (b.kind == TOKEN) {
         talk_drop(&talk);
-        bench_restart(&b);
+        rig_restart(&b);
         talk_expect_works(&b, &b.loader);
     }
     ok(&b, kl_pinpad_has_pair(b.pad, kl_terminal_keys(b.home_open), &there, &b.err));
@@ -57,7 +57,7 @@ START_TEST(test_pairing)
     struct talk talk = {.format = KL_FORMAT_KEYS};
     struct kl_secret *pin = test_secret("1234");
     uint8_t block[16];
-    struct bench b;
+    struct rig b;
     size_t len;
 
     talk_load(&b, MEMORY, _i ? KL_ALG_AES128 : KL_ALG_TDES2);
@@ -73,43 +73,43 @@ END_TEST
 
 /* ---- What may be wrong ---- */
 
-static void session(struct fake_loader *l, struct kl_working_keys *k)
+static void session(struct kl_rogue *l, struct kl_working_keys *k)
 {
     (void)l;
     k->c_session[0] ^= 1;
 }
-static void pik(struct fake_loader *l, struct kl_working_keys *k)
+static void pik(struct kl_rogue *l, struct kl_working_keys *k)
 {
     (void)l;
     *(k->has_field62 ? &k->field62[0] : &k->pik.data[0]) ^= 1;
 }
-static void mak(struct fake_loader *l, struct kl_working_keys *k)
+static void mak(struct kl_rogue *l, struct kl_working_keys *k)
 {
     (void)l;
     *(k->has_field62 ? &k->field62[27] : &k->mak.data[k->mak.len - 1]) ^= 1;
 }
-static void pik_kcv(struct fake_loader *l, struct kl_working_keys *k)
+static void pik_kcv(struct kl_rogue *l, struct kl_working_keys *k)
 {
     (void)l;
     *(k->has_field62 ? &k->field62[16] : &k->pik.kcv[0]) ^= 1;
 }
-static void mak_kcv(struct fake_loader *l, struct kl_working_keys *k)
+static void mak_kcv(struct kl_rogue *l, struct kl_working_keys *k)
 {
     (void)l;
     *(k->has_field62 ? &k->field62[36] : &k->mak.kcv[0]) ^= 1;
 }
-static void version(struct fake_loader *l, struct kl_working_keys *k)
+static void version(struct kl_rogue *l, struct kl_working_keys *k)
 {
     (void)l;
     k->tmk_version++;
 }
-static void mac(struct fake_loader *l, struct kl_working_keys *k)
+static void mac(struct kl_rogue *l, struct kl_working_keys *k)
 {
     (void)l;
     k->mac[15] ^= 1;
 }
 /* Of the other format, where the TMK has one. */
-static void format(struct fake_loader *l, struct kl_working_keys *k)
+static void format(struct kl_rogue *l, struct kl_working_keys *k)
 {
     (void)l;
     if (k->has_field62) {
@@ -125,8 +125,8 @@ static void format(struct fake_loader *l, struct kl_working_keys *k)
 }
 
 static const struct {
-    void (*before)(struct fake_loader *, struct kl_working_keys *); /* the MAC */
-    void (*after)(struct fake_loader *, struct kl_working_keys *);
+    void (*before)(struct kl_rogue *, struct kl_working_keys *); /* the MAC */
+    void (*after)(struct kl_rogue *, struct kl_working_keys *);
     const char *text; /* NULL: what it says depends on the TMK */
 } spoilt[] = {
     {session, NULL, NULL},  {pik, NULL, NULL},      {mak, NULL, NULL},
@@ -141,9 +141,9 @@ START_TEST(test_spoilt)
 {
     int i = _i % SPOILT, c = spoilt_cases[_i / SPOILT % SPOILT_CASES];
     struct talk talk = {.format = cases[c].format};
-    struct fake_loader good;
+    struct kl_rogue good;
     struct kl_msg msg;
-    struct bench b;
+    struct rig b;
     uint32_t number;
     enum kl_rc rc;
 
@@ -178,7 +178,7 @@ START_TEST(test_replayed)
 {
     struct talk talk = {.format = cases[_i].format};
     uint8_t old[KL_MSG_MAX];
-    struct bench b;
+    struct rig b;
     size_t len;
 
     talk_load(&b, MEMORY, cases[_i].alg);
@@ -212,7 +212,7 @@ START_TEST(test_order)
 {
     struct talk talk = {.format = KL_FORMAT_KEYS};
     struct kl_msg msg;
-    struct bench b;
+    struct rig b;
 
     talk_load(&b, MEMORY, KL_ALG_TDES2);
     talk_begin(&b, &talk);
@@ -238,16 +238,16 @@ START_TEST(test_no_tmk)
                                       .pinpad_serial = PINPAD,
                                       .format = KL_FORMAT_FIELD62};
     struct kl_signin *machine = NULL;
-    struct bench b;
+    struct rig b;
 
-    bench_init(&b, MEMORY);
+    rig_init(&b, MEMORY);
     params.pad = b.pad;
     params.tmk = *kl_terminal_active(b.home_open);
     ck_assert_int_eq(kl_signin_new(&params, &machine, &b.err), KL_ERR_REFUSED);
     ck_assert_ptr_nonnull(strstr(b.err.text, "load one before"));
     params.tmk = (struct kl_pinpad_tmk){.version = 1, .alg = KL_ALG_AES128, .kcv_len = 3};
     ck_assert_int_eq(kl_signin_new(&params, &machine, &b.err), KL_ERR_UNSUPPORTED);
-    bench_end(&b);
+    rig_end(&b);
 }
 END_TEST
 
@@ -258,14 +258,14 @@ START_TEST(test_not_taken)
     const uint8_t any[16] = {1, 2, 3}; /* under TDES-ECB everything is a key */
     const struct kl_bytes wrapped = {any, sizeof(any)};
     struct talk talk = {.format = KL_FORMAT_KEYS};
-    struct bench b;
+    struct rig b;
     uint32_t number;
 
     talk_load(&b, _i, KL_ALG_TDES2);
     talk_whole(&b, &talk);
     number = kl_terminal_keys(b.home_open)->number;
     b.loader.version = 2;
-    bench_to_loaded(&b); /* a candidate */
+    rig_to_loaded(&b); /* a candidate */
     ck_assert_int_eq(kl_terminal_take_keys(b.home_open, b.pad, &pair, &b.err), KL_ERR_KEY);
     ok(&b, kl_pinpad_keep_pair(b.pad, &pair, &wrapped, &wrapped, &b.err));
     ck_assert_int_eq(kl_terminal_take_keys(b.home_open, b.pad, &pair, &b.err), KL_ERR_VERIFY);
@@ -297,7 +297,7 @@ START_TEST(test_token_objects)
     struct kl_token *token;
     struct kl_session *p11_session;
     struct kl_uri *uri;
-    struct bench b;
+    struct rig b;
     CK_FUNCTION_LIST *f;
     CK_SESSION_HANDLE s;
     CK_OBJECT_HANDLE objects[16];
@@ -307,7 +307,7 @@ START_TEST(test_token_objects)
     talk_load(&b, TOKEN, _i ? KL_ALG_AES128 : KL_ALG_TDES2);
     talk_whole(&b, &talk);
     kl_signin_free(talk.machine);
-    bench_close(&b);
+    rig_close(&b);
     pin = test_secret("1234567");
     ok(&b, kl_module_load(test_softhsm_path(), NULL, &module, &b.err));
     ok(&b, kl_uri_parse("pkcs11:token=" PINPAD, &uri, &b.err));
@@ -350,7 +350,7 @@ START_TEST(test_token_objects)
     kl_uri_free(uri);
     kl_module_free(module);
     kl_secret_free(pin);
-    bench_end(&b);
+    rig_end(&b);
 }
 END_TEST
 

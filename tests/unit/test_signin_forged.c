@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "terminal-sim/signin.h"
-#include "tests/support/bench.h"
+#include "tests/support/rig.h"
 #include "tests/support/suite.h"
 
 #define BLOCK 8
@@ -26,7 +26,7 @@ static struct {
 } broken;
 
 /* The PIK is the broken MAK, too. */
-static void known_pik(struct fake_loader *l, struct kl_working_keys *k)
+static void known_pik(struct kl_rogue *l, struct kl_working_keys *k)
 {
     memcpy(l->rnd1, broken.mak, sizeof(broken.mak));
     memcpy(k->field62, broken.field62, sizeof(k->field62));
@@ -38,14 +38,14 @@ static void known_pik(struct fake_loader *l, struct kl_working_keys *k)
 }
 
 /* The PIK is that of the recorded sign-in, which he does not know. */
-static void old_pik(struct fake_loader *l, struct kl_working_keys *k)
+static void old_pik(struct kl_rogue *l, struct kl_working_keys *k)
 {
     known_pik(l, k);
     memcpy(k->field62, broken.field62, sizeof(k->field62));
 }
 
 /* Only the PIK is his: the session key is the loader's. It is single DES, all the same. */
-static void weak_pik(struct fake_loader *l, struct kl_working_keys *k)
+static void weak_pik(struct kl_rogue *l, struct kl_working_keys *k)
 {
     (void)l;
     memcpy(k->field62 + PIK_AT + BLOCK, k->field62 + PIK_AT, BLOCK);
@@ -57,14 +57,14 @@ static struct kl_working_keys old;
 static uint8_t old_pik_value[16], old_session[24];
 
 /* Under TDES a PIK fits where the session key does. */
-static void leaked_pik(struct fake_loader *l, struct kl_working_keys *k)
+static void leaked_pik(struct kl_rogue *l, struct kl_working_keys *k)
 {
     memcpy(l->rnd1, old_pik_value, sizeof(old_pik_value));
     memcpy(k->c_session, old.pik.data, sizeof(old_pik_value));
 }
 
 /* The session key of another sign-in. */
-static void leaked_session(struct fake_loader *l, struct kl_working_keys *k)
+static void leaked_session(struct kl_rogue *l, struct kl_working_keys *k)
 {
     memcpy(l->rnd1, old_session, sizeof(old_session));
     memcpy(k->c_session, old.c_session, old.c_session_len);
@@ -73,7 +73,7 @@ static void leaked_session(struct fake_loader *l, struct kl_working_keys *k)
 /* ---- The walk ---- */
 
 /* A sign-in up to the terminal's answer to WorkingKeys, which is in buf. */
-static enum kl_rc sign_in(struct bench *b, enum kl_key_format format, struct kl_msg *working_keys,
+static enum kl_rc sign_in(struct rig *b, enum kl_key_format format, struct kl_msg *working_keys,
                           uint8_t working_keys_der[KL_MSG_MAX])
 {
     const struct kl_signin_params params = {.serial = FAKE_SERIAL,
@@ -94,15 +94,15 @@ static enum kl_rc sign_in(struct bench *b, enum kl_key_format format, struct kl_
     return rc;
 }
 
-static void begin(struct bench *b, int kind, enum kl_alg alg)
+static void begin(struct rig *b, int kind, enum kl_alg alg)
 {
-    bench_init(b, kind);
+    rig_init(b, kind);
     b->loader.alg = alg;
     fake_loader_ec(&b->loader, fake_ec_key, fake_ec_work);
-    bench_whole_load(b);
+    rig_whole_load(b);
 }
 
-static void expect_refused(struct bench *b, enum kl_key_format format, const char *why)
+static void expect_refused(struct rig *b, enum kl_key_format format, const char *why)
 {
     uint8_t der[KL_MSG_MAX];
     struct kl_msg msg;
@@ -115,11 +115,11 @@ static void expect_refused(struct bench *b, enum kl_key_format format, const cha
 
 START_TEST(test_broken_mak)
 {
-    static void (*const forgeries[])(struct fake_loader *,
+    static void (*const forgeries[])(struct kl_rogue *,
                                      struct kl_working_keys *) = {known_pik, old_pik, weak_pik};
     uint8_t der[KL_MSG_MAX];
     struct kl_msg msg;
-    struct bench b;
+    struct rig b;
 
     begin(&b, _i / 3, KL_ALG_TDES2);
     ok(&b, sign_in(&b, KL_FORMAT_FIELD62, &msg, der));
@@ -128,23 +128,23 @@ START_TEST(test_broken_mak)
     b.loader.spoil_keys = forgeries[_i % 3];
     expect_refused(&b, KL_FORMAT_FIELD62,
                    _i % 3 == 2 ? "the same block twice" : "cSession is not this sign-in's");
-    bench_end(&b);
+    rig_end(&b);
 }
 END_TEST
 
 /* The work key is strong enough for every TMK. */
-static void begin_leak(struct bench *b, int kind, enum kl_alg alg)
+static void begin_leak(struct rig *b, int kind, enum kl_alg alg)
 {
     EVP_PKEY *key = EVP_EC_gen("P-521");
     X509 *cert = fake_new_cert("Loader P-521", key, root, fake_root_key, NULL);
     uint8_t der[KL_MSG_MAX];
     struct kl_msg msg;
 
-    bench_init(b, kind);
+    rig_init(b, kind);
     b->params.algs[0] = b->loader.alg = alg;
     b->params.alg_count = 1;
     fake_loader_ec(&b->loader, key, cert);
-    bench_whole_load(b);
+    rig_whole_load(b);
     X509_free(cert);
     EVP_PKEY_free(key);
     ok(b, sign_in(b, KL_FORMAT_KEYS, &msg, der));
@@ -155,14 +155,14 @@ static void begin_leak(struct bench *b, int kind, enum kl_alg alg)
 
 START_TEST(test_leaked_tdes_key)
 {
-    static void (*const forgeries[])(struct fake_loader *,
+    static void (*const forgeries[])(struct kl_rogue *,
                                      struct kl_working_keys *) = {leaked_pik, leaked_session};
-    struct bench b;
+    struct rig b;
 
     begin_leak(&b, _i / 4, KL_ALG_TDES2 + (enum kl_alg)(_i % 2));
     b.loader.spoil_keys = forgeries[_i / 2 % 2];
     expect_refused(&b, KL_FORMAT_KEYS, "cSession is not this sign-in's");
-    bench_end(&b);
+    rig_end(&b);
 }
 END_TEST
 
@@ -173,7 +173,7 @@ START_TEST(test_leaked_aes_key)
     struct kl_working_keys forged;
     uint8_t body[KL_KEYS_BODY_MAX];
     size_t len;
-    struct bench b;
+    struct rig b;
 
     begin_leak(&b, _i / 3, KL_ALG_AES128 + (enum kl_alg)(_i % 3));
     ck_assert_uint_eq(old.c_session_len, session_lens[_i % 3]);
@@ -188,7 +188,7 @@ START_TEST(test_leaked_aes_key)
     ck_assert_msg(strstr(b.err.text, "a wrapped session key of"), "%s", b.err.text);
     ok(&b, kl_pinpad_start_session(b.pad, b.loader.version, b.loader.t0, old.c_session,
                                    old.c_session_len, &b.err));
-    bench_end(&b);
+    rig_end(&b);
 }
 END_TEST
 

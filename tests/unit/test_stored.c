@@ -3,7 +3,6 @@
 #include "pkcs11/stored.h"
 
 #include <check.h>
-#include <string.h>
 
 #include "pkcs11/keys.h"
 #include "pkcs11/ops.h"

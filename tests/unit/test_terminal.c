@@ -4,24 +4,23 @@
  * notice, keep its old TMK, and say no more than "refused" to the peer.
  */
 #include <check.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "proto/cert.h"
 #include "terminal-sim/judge.h"
-#include "tests/support/bench.h"
+#include "tests/support/rig.h"
 #include "tests/support/suite.h"
 
 /* ---- Good loads ---- */
 
 START_TEST(test_load)
 {
-    struct bench b;
+    struct rig b;
 
-    bench_init(&b, _i);
-    bench_whole_load(&b);
-    bench_expect_tmks(&b, 1, 1, KL_TERMINAL_ACTIVE, 0, 0);
-    ck_assert_uint_eq(bench_candidates(&b), 0);
+    rig_init(&b, _i);
+    rig_whole_load(&b);
+    rig_expect_tmks(&b, 1, 1, KL_TERMINAL_ACTIVE, 0, 0);
+    ck_assert_uint_eq(rig_candidates(&b), 0);
     ck_assert_ptr_nonnull(strstr(b.traced, "S4 verified AcquireWCRT subject=\"CN=Loader\""));
     ck_assert_ptr_nonnull(strstr(b.traced, "S5 C_rnd1_rnd2"));
     ck_assert_ptr_nonnull(strstr(b.traced, "S8 C_ctmk_rnd2"));
@@ -29,29 +28,29 @@ START_TEST(test_load)
     b.loader.version = 2;
     b.loader.alg = KL_ALG_TDES3;
     b.loader.kcv_len = 4;
-    bench_whole_load(&b);
-    bench_expect_tmks(&b, 1, 2, KL_TERMINAL_ACTIVE, 0, 0);
+    rig_whole_load(&b);
+    rig_expect_tmks(&b, 1, 2, KL_TERMINAL_ACTIVE, 0, 0);
     if (b.kind == TOKEN) {
-        bench_restart(&b);
-        bench_expect_tmks(&b, 1, 2, KL_TERMINAL_ACTIVE, 0, 0);
+        rig_restart(&b);
+        rig_expect_tmks(&b, 1, 2, KL_TERMINAL_ACTIVE, 0, 0);
     }
-    bench_end(&b);
+    rig_end(&b);
 }
 END_TEST
 
 START_TEST(test_randoms_are_fresh)
 {
-    struct bench b;
+    struct rig b;
     uint8_t rnd1[32], rnd2[32];
 
-    bench_init(&b, _i);
-    bench_to_master_key(&b);
+    rig_init(&b, _i);
+    rig_to_master_key(&b);
     memcpy(rnd1, b.loader.rnd1, 32);
     memcpy(rnd2, b.loader.rnd2, 32);
-    bench_to_master_key(&b);
+    rig_to_master_key(&b);
     ck_assert_mem_ne(rnd1, b.loader.rnd1, 32);
     ck_assert_mem_ne(rnd2, b.loader.rnd2, 32);
-    bench_end(&b);
+    rig_end(&b);
 }
 END_TEST
 
@@ -64,13 +63,13 @@ static void bad_suite(struct kl_certificate *c)
 
 START_TEST(test_certificate_suite)
 {
-    struct bench b;
+    struct rig b;
 
-    bench_init(&b, MEMORY);
+    rig_init(&b, MEMORY);
     b.loader.spoil_certificate = bad_suite;
-    bench_to_certificate(&b);
-    bench_expect_refusal(&b, KL_ERR_UNSUPPORTED, KL_WIRE_REFUSED);
-    bench_end(&b);
+    rig_to_certificate(&b);
+    rig_expect_refusal(&b, KL_ERR_UNSUPPORTED, KL_WIRE_REFUSED);
+    rig_end(&b);
 }
 END_TEST
 
@@ -78,23 +77,23 @@ END_TEST
 START_TEST(test_certificate_oaep_hash)
 {
     static const uint8_t before_nonce[] = {0x02, 0x01, KL_OAEP_SHA1, 0x04, 0x20};
-    struct bench b;
+    struct rig b;
     uint8_t *at;
 
-    bench_init(&b, MEMORY);
-    bench_to_certificate(&b);
+    rig_init(&b, MEMORY);
+    rig_to_certificate(&b);
     at = memmem(b.buf, b.len, before_nonce, sizeof(before_nonce));
     ck_assert_ptr_nonnull(at);
     at[2] = 3;
-    bench_expect_refusal(&b, KL_ERR_PROTOCOL, KL_WIRE_PROTOCOL);
-    bench_end(&b);
+    rig_expect_refusal(&b, KL_ERR_PROTOCOL, KL_WIRE_PROTOCOL);
+    rig_end(&b);
 }
 END_TEST
 
 /* Nonce and chain are bound by T0: a changed one gives the loader other keys. */
 START_TEST(test_certificate_nonce_is_bound)
 {
-    struct bench b;
+    struct rig b;
     uint8_t out[KL_MSG_MAX];
     struct kl_msg msg;
     EVP_CIPHER_CTX *gcm = EVP_CIPHER_CTX_new();
@@ -102,12 +101,12 @@ START_TEST(test_certificate_nonce_is_bound)
     size_t len;
     int n;
 
-    bench_init(&b, MEMORY);
-    bench_begin(&b);
+    rig_init(&b, MEMORY);
+    rig_begin(&b);
     fake_say_certificate(&b.loader, b.buf, b.len, out, &len);
     ok(&b, kl_msg_decode(out, len, &msg, &b.err));
     msg.u.certificate.nonce[0] ^= 1;
-    ok(&b, bench_give(&b, &msg));
+    ok(&b, rig_give(&b, &msg));
     ok(&b, kl_msg_decode(b.buf, b.len, &msg, &b.err));
     fake_derive(&b.loader, "nonce", key);
     EVP_DecryptInit(gcm, EVP_aes_256_gcm(), key, msg.u.randoms.iv);
@@ -116,11 +115,11 @@ START_TEST(test_certificate_nonce_is_bound)
     EVP_CIPHER_CTX_ctrl(gcm, EVP_CTRL_AEAD_SET_TAG, 16, msg.u.randoms.c_rnd2 + 32);
     ck_assert_int_le(EVP_DecryptFinal(gcm, plain, &n), 0);
     EVP_CIPHER_CTX_free(gcm);
-    bench_end(&b);
+    rig_end(&b);
 }
 END_TEST
 
-static const struct fake_profile bad_profiles[] = {
+static const struct kl_rogue_profile bad_profiles[] = {
     {.from_days = -10, .to_days = -1}, /* expired */
     {.from_days = 1, .to_days = 10},   /* not yet valid */
     {.from_days = -1, .eku = "critical," KL_OID_EKU_TERMINAL},
@@ -132,89 +131,89 @@ static const struct fake_profile bad_profiles[] = {
 
 START_TEST(test_certificate_profile)
 {
-    struct bench b;
+    struct rig b;
 
-    bench_init(&b, MEMORY);
+    rig_init(&b, MEMORY);
     b.loader.work = fake_new_cert("Loader", fake_work_key, root, fake_root_key, &bad_profiles[_i]);
-    bench_to_certificate(&b);
-    bench_expect_refusal(&b, KL_ERR_CERT, KL_WIRE_REFUSED);
+    rig_to_certificate(&b);
+    rig_expect_refusal(&b, KL_ERR_CERT, KL_WIRE_REFUSED);
     X509_free(b.loader.work);
-    bench_end(&b);
+    rig_end(&b);
 }
 END_TEST
 
 START_TEST(test_certificate_wrong_root)
 {
-    struct bench b;
+    struct rig b;
 
-    bench_init(&b, MEMORY);
+    rig_init(&b, MEMORY);
     b.loader.work = fake_new_cert("Loader", fake_work_key, fake_other_root, fake_other_key, NULL);
-    bench_to_certificate(&b);
-    bench_expect_refusal(&b, KL_ERR_CERT, KL_WIRE_REFUSED);
+    rig_to_certificate(&b);
+    rig_expect_refusal(&b, KL_ERR_CERT, KL_WIRE_REFUSED);
     X509_free(b.loader.work);
-    bench_end(&b);
+    rig_end(&b);
 }
 END_TEST
 
 START_TEST(test_certificate_clock)
 {
-    struct bench b;
+    struct rig b;
 
-    bench_init(&b, MEMORY);
-    b.params.now += 40 * FAKE_DAY;
-    bench_to_certificate(&b);
-    bench_expect_refusal(&b, KL_ERR_CERT, KL_WIRE_REFUSED);
-    bench_end(&b);
+    rig_init(&b, MEMORY);
+    b.params.now += 40 * KL_ROGUE_DAY;
+    rig_to_certificate(&b);
+    rig_expect_refusal(&b, KL_ERR_CERT, KL_WIRE_REFUSED);
+    rig_end(&b);
 }
 END_TEST
 
 /* ---- MasterKey: signed, but wrong ---- */
 
-static void tbs_t1(struct fake_loader *l, struct kl_tbs *t)
+static void tbs_t1(struct kl_rogue *l, struct kl_tbs *t)
 {
     (void)l;
     t->t1[31] ^= 1;
 }
-static void tbs_rnd2(struct fake_loader *l, struct kl_tbs *t)
+static void tbs_rnd2(struct kl_rogue *l, struct kl_tbs *t)
 {
     (void)l;
     t->rnd2[31] ^= 1;
 }
-static void tbs_ctmk(struct fake_loader *l, struct kl_tbs *t)
+static void tbs_ctmk(struct kl_rogue *l, struct kl_tbs *t)
 {
     (void)l;
     t->ctmk[0] ^= 1;
 }
-static void tbs_ctmk_long(struct fake_loader *l, struct kl_tbs *t)
+static void tbs_ctmk_long(struct kl_rogue *l, struct kl_tbs *t)
 {
     (void)l;
     t->ctmk_len += 8;
 }
-static void tbs_serial(struct fake_loader *l, struct kl_tbs *t)
+static void tbs_serial(struct kl_rogue *l, struct kl_tbs *t)
 {
     (void)l;
     strcpy(t->serial, "T-0002");
 }
-static void tbs_alg(struct fake_loader *l, struct kl_tbs *t)
+static void tbs_alg(struct kl_rogue *l, struct kl_tbs *t)
 {
     (void)l;
     t->alg = KL_ALG_AES192; /* not offered */
     t->kcv_method = KL_KCV_AES_CMAC;
     t->ctmk_len = 32;
 }
-static void tbs_kcv_method(struct fake_loader *l, struct kl_tbs *t)
+static void tbs_kcv_method(struct kl_rogue *l, struct kl_tbs *t)
 {
     (void)l;
     t->kcv_method = KL_KCV_AES_CMAC;
 }
-static void tbs_kcv(struct fake_loader *l, struct kl_tbs *t)
+static void tbs_kcv(struct kl_rogue *l, struct kl_tbs *t)
 {
     (void)l;
     t->kcv[2] ^= 1;
 }
 
 static const struct {
-    void (*spoil)(struct fake_loader *, struct kl_tbs *);
+    void (*spoil)(struct kl_rogue *, struct kl_tbs *);
     const char *text; /* of our own log */
 } bad_tbs[] = {
     {tbs_t1, "T1"},
@@ -230,18 +229,18 @@ static const struct {
 
 START_TEST(test_master_key_field)
 {
-    struct bench b;
+    struct rig b;
 
-    bench_init(&b, _i / BAD_TBS);
-    bench_whole_load(&b);
+    rig_init(&b, _i / BAD_TBS);
+    rig_whole_load(&b);
     b.loader.version = 2;
     b.loader.spoil_tbs = bad_tbs[_i % BAD_TBS].spoil;
-    bench_to_master_key(&b);
-    bench_expect_refusal(&b, KL_ERR_VERIFY, KL_WIRE_REFUSED);
+    rig_to_master_key(&b);
+    rig_expect_refusal(&b, KL_ERR_VERIFY, KL_WIRE_REFUSED);
     ck_assert_msg(strstr(b.err.text, bad_tbs[_i % BAD_TBS].text), "%s", b.err.text);
-    bench_expect_tmks(&b, 1, 1, KL_TERMINAL_ACTIVE, 0, 0);
-    ck_assert_uint_eq(bench_candidates(&b), 0);
-    bench_end(&b);
+    rig_expect_tmks(&b, 1, 1, KL_TERMINAL_ACTIVE, 0, 0);
+    ck_assert_uint_eq(rig_candidates(&b), 0);
+    rig_end(&b);
 }
 END_TEST
 
@@ -273,56 +272,56 @@ END_TEST
 
 START_TEST(test_master_key_strength)
 {
-    struct bench b;
+    struct rig b;
 
-    bench_init(&b, MEMORY);
+    rig_init(&b, MEMORY);
     b.loader.alg = KL_ALG_AES128; /* offered, but not under RSA-2048 */
-    bench_to_master_key(&b);
-    bench_expect_refusal(&b, KL_ERR_STRENGTH, KL_WIRE_REFUSED);
-    bench_expect_tmks(&b, 0, 0, 0, 0, 0);
-    bench_end(&b);
+    rig_to_master_key(&b);
+    rig_expect_refusal(&b, KL_ERR_STRENGTH, KL_WIRE_REFUSED);
+    rig_expect_tmks(&b, 0, 0, 0, 0, 0);
+    rig_end(&b);
 }
 END_TEST
 
 START_TEST(test_master_key_rollback)
 {
-    struct bench b;
+    struct rig b;
 
-    bench_init(&b, MEMORY);
+    rig_init(&b, MEMORY);
     b.loader.version = 5;
-    bench_whole_load(&b);
+    rig_whole_load(&b);
     b.loader.version = (uint32_t)_i; /* 4 or 5 */
-    bench_to_master_key(&b);
-    bench_expect_refusal(&b, KL_ERR_VERIFY, KL_WIRE_REFUSED);
+    rig_to_master_key(&b);
+    rig_expect_refusal(&b, KL_ERR_VERIFY, KL_WIRE_REFUSED);
     ck_assert_ptr_nonnull(strstr(b.err.text, "rollback"));
-    bench_expect_tmks(&b, 1, 5, KL_TERMINAL_ACTIVE, 0, 0);
-    bench_end(&b);
+    rig_expect_tmks(&b, 1, 5, KL_TERMINAL_ACTIVE, 0, 0);
+    rig_end(&b);
 }
 END_TEST
 
 /* ---- MasterKey: not signed by AcquireWCRT_Prk over these bytes ---- */
 
-static void sig_bit(struct fake_loader *l, struct kl_master_key *m)
+static void sig_bit(struct kl_rogue *l, struct kl_master_key *m)
 {
     (void)l;
     m->sig[m->sig_len - 1] ^= 1;
 }
-static void sig_long(struct fake_loader *l, struct kl_master_key *m)
+static void sig_long(struct kl_rogue *l, struct kl_master_key *m)
 {
     (void)l;
     m->sig_len += 128; /* as of a larger key */
 }
-static void sig_other_key(struct fake_loader *l, struct kl_master_key *m)
+static void sig_other_key(struct kl_rogue *l, struct kl_master_key *m)
 {
     (void)l;
     fake_sign(fake_other_key, m->tbs_der.data, m->tbs_der.len, 32, m);
 }
-static void sig_salt(struct fake_loader *l, struct kl_master_key *m)
+static void sig_salt(struct kl_rogue *l, struct kl_master_key *m)
 {
     (void)l;
     fake_sign(fake_work_key, m->tbs_der.data, m->tbs_der.len, 0, m);
 }
-static void sig_other_tbs(struct fake_loader *l, struct kl_master_key *m)
+static void sig_other_tbs(struct kl_rogue *l, struct kl_master_key *m)
 {
     (void)l;
     m->tbs.version++; /* encoded anew after signing */
@@ -336,43 +335,43 @@ static void sig_other_tbs(struct fake_loader *l, struct kl_master_key *m)
 
 START_TEST(test_master_key_signature)
 {
-    static void (*const spoil[])(struct fake_loader *,
+    static void (*const spoil[])(struct kl_rogue *,
                                  struct kl_master_key *) = {sig_bit, sig_long, sig_other_key,
                                                             sig_salt, sig_other_tbs};
-    struct bench b;
+    struct rig b;
 
-    bench_init(&b, MEMORY);
+    rig_init(&b, MEMORY);
     b.loader.spoil_master_key = spoil[_i];
-    bench_to_master_key(&b);
-    bench_expect_refusal(&b, KL_ERR_VERIFY, KL_WIRE_REFUSED);
+    rig_to_master_key(&b);
+    rig_expect_refusal(&b, KL_ERR_VERIFY, KL_WIRE_REFUSED);
     ck_assert_ptr_nonnull(strstr(b.err.text, "signature"));
-    bench_expect_tmks(&b, 0, 0, 0, 0, 0);
-    bench_end(&b);
+    rig_expect_tmks(&b, 0, 0, 0, 0, 0);
+    rig_end(&b);
 }
 END_TEST
 
 /* A recorded loader: its Certificate and MasterKey of an earlier load, to a new Hello. */
 START_TEST(test_loader_replayed)
 {
-    struct bench b;
+    struct rig b;
     uint8_t certificate[KL_MSG_MAX], master_key[KL_MSG_MAX];
     size_t certificate_len, master_key_len;
 
-    bench_init(&b, MEMORY);
-    bench_to_certificate(&b);
+    rig_init(&b, MEMORY);
+    rig_to_certificate(&b);
     certificate_len = b.len;
     memcpy(certificate, b.buf, b.len);
-    ok(&b, bench_step(&b));
+    ok(&b, rig_step(&b));
     fake_say_master_key(&b.loader, b.buf, b.len, master_key, &master_key_len);
-    bench_begin(&b);
+    rig_begin(&b);
     memcpy(b.buf, certificate, certificate_len);
     b.len = certificate_len;
-    ok(&b, bench_step(&b));
+    ok(&b, rig_step(&b));
     memcpy(b.buf, master_key, master_key_len);
     b.len = master_key_len;
-    bench_expect_refusal(&b, KL_ERR_VERIFY, KL_WIRE_REFUSED);
-    bench_expect_tmks(&b, 0, 0, 0, 0, 0);
-    bench_end(&b);
+    rig_expect_refusal(&b, KL_ERR_VERIFY, KL_WIRE_REFUSED);
+    rig_expect_tmks(&b, 0, 0, 0, 0, 0);
+    rig_end(&b);
 }
 END_TEST
 
@@ -380,34 +379,34 @@ END_TEST
 
 START_TEST(test_out_of_order)
 {
-    struct bench b;
+    struct rig b;
     struct kl_msg done;
 
-    bench_init(&b, MEMORY);
-    bench_to_certificate(&b);
+    rig_init(&b, MEMORY);
+    rig_to_certificate(&b);
     fake_say_done(&b.loader, KL_VERDICT_ACTIVE, &done);
     fake_encode(&done, b.buf, &b.len);
-    bench_expect_refusal(&b, KL_ERR_PROTOCOL, KL_WIRE_PROTOCOL);
-    bench_to_certificate(&b);
-    ok(&b, bench_step(&b));
+    rig_expect_refusal(&b, KL_ERR_PROTOCOL, KL_WIRE_PROTOCOL);
+    rig_to_certificate(&b);
+    ok(&b, rig_step(&b));
     fake_encode(&done, b.buf, &b.len);
-    bench_expect_refusal(&b, KL_ERR_PROTOCOL, KL_WIRE_PROTOCOL);
-    bench_end(&b);
+    rig_expect_refusal(&b, KL_ERR_PROTOCOL, KL_WIRE_PROTOCOL);
+    rig_end(&b);
 }
 END_TEST
 
 START_TEST(test_form)
 {
-    struct bench b;
+    struct rig b;
 
-    bench_init(&b, MEMORY);
-    bench_to_certificate(&b);
+    rig_init(&b, MEMORY);
+    rig_to_certificate(&b);
     b.buf[b.len++] = 0; /* a byte behind the message */
-    bench_expect_refusal(&b, KL_ERR_PROTOCOL, KL_WIRE_PROTOCOL);
-    bench_to_master_key(&b);
+    rig_expect_refusal(&b, KL_ERR_PROTOCOL, KL_WIRE_PROTOCOL);
+    rig_to_master_key(&b);
     b.len--;
-    bench_expect_refusal(&b, KL_ERR_PROTOCOL, KL_WIRE_PROTOCOL);
-    bench_end(&b);
+    rig_expect_refusal(&b, KL_ERR_PROTOCOL, KL_WIRE_PROTOCOL);
+    rig_end(&b);
 }
 END_TEST
 
@@ -420,24 +419,24 @@ START_TEST(test_error)
                  {KL_WIRE_TIMEOUT, KL_ERR_TIMEOUT}, {KL_WIRE_REFUSED, KL_ERR_PEER},
                  {KL_WIRE_PROTOCOL, KL_ERR_PEER},   {77, KL_ERR_PEER}};
     struct kl_msg msg = {.type = KL_MSG_ERROR};
-    struct bench b;
+    struct rig b;
 
-    bench_init(&b, MEMORY);
+    rig_init(&b, MEMORY);
     msg.u.error.code = cases[_i].wire;
     strcpy(msg.u.error.text, kl_wire_name(cases[_i].wire)); /* says nothing: not repeated */
-    bench_begin(&b);
-    ck_assert_int_eq(bench_give(&b, &msg), cases[_i].rc);
+    rig_begin(&b);
+    ck_assert_int_eq(rig_give(&b, &msg), cases[_i].rc);
     ck_assert_msg(!strchr(b.err.text, ':'), "%s", b.err.text);
     ck_assert_int_eq(strstr(b.err.text, "; see the loader's log") != NULL,
                      cases[_i].rc == KL_ERR_PEER);
-    bench_begin(&b);
+    rig_begin(&b);
     msg.u.error.retry_after = 7;
     strcpy(msg.u.error.text, "not now");
-    ck_assert_int_eq(bench_give(&b, &msg), cases[_i].rc);
+    ck_assert_int_eq(rig_give(&b, &msg), cases[_i].rc);
     ck_assert_uint_eq(b.len, 0); /* no Failed in answer to an Error */
     ck_assert_ptr_nonnull(strstr(b.err.text, "not now"));
     ck_assert_ptr_nonnull(strstr(b.err.text, "7 s"));
-    bench_end(&b);
+    rig_end(&b);
 }
 END_TEST
 
@@ -470,48 +469,48 @@ START_TEST(test_done_spoilt)
                                                      done_error};
     const struct kl_candidate *list;
     struct kl_msg done;
-    struct bench b;
+    struct rig b;
     int kind = _i / 4;
 
-    bench_init(&b, kind);
-    bench_whole_load(&b);
+    rig_init(&b, kind);
+    rig_whole_load(&b);
     b.loader.version = 2;
-    bench_to_loaded(&b);
+    rig_to_loaded(&b);
     fake_say_done(&b.loader, KL_VERDICT_ACTIVE, &done);
     spoil[_i % 4](&done);
-    ck_assert_int_eq(bench_give(&b, &done), _i % 4 == 3 ? KL_ERR_PEER : KL_ERR_VERIFY);
+    ck_assert_int_eq(rig_give(&b, &done), _i % 4 == 3 ? KL_ERR_PEER : KL_ERR_VERIFY);
     ck_assert_uint_eq(b.len, 0);
-    bench_expect_tmks(&b, 2, 1, KL_TERMINAL_ACTIVE, 2, KL_TERMINAL_UNCONFIRMED);
+    rig_expect_tmks(&b, 2, 1, KL_TERMINAL_ACTIVE, 2, KL_TERMINAL_UNCONFIRMED);
     if (kind == TOKEN) {
-        bench_restart(&b);
+        rig_restart(&b);
     }
     ck_assert_uint_eq(kl_terminal_candidates(b.home_open, &list), 1);
     kl_terminal_load_free(b.load);
     ok(&b, kl_terminal_load_new(&b.params, &b.load, &b.err));
     ok(&b, kl_terminal_load_confirm(b.load, &list[0], b.buf, &b.len, &b.err));
-    ck_assert_int_eq(bench_give(&b, &done), _i % 4 == 3 ? KL_ERR_PEER : KL_ERR_VERIFY);
+    ck_assert_int_eq(rig_give(&b, &done), _i % 4 == 3 ? KL_ERR_PEER : KL_ERR_VERIFY);
     ck_assert_uint_eq(b.len, 0);
-    bench_expect_tmks(&b, 2, 1, KL_TERMINAL_ACTIVE, 2, KL_TERMINAL_UNCONFIRMED);
-    bench_end(&b);
+    rig_expect_tmks(&b, 2, 1, KL_TERMINAL_ACTIVE, 2, KL_TERMINAL_UNCONFIRMED);
+    rig_end(&b);
 }
 END_TEST
 
 START_TEST(test_done_drop)
 {
     struct kl_msg done;
-    struct bench b;
+    struct rig b;
 
-    bench_init(&b, _i);
-    bench_whole_load(&b);
+    rig_init(&b, _i);
+    rig_whole_load(&b);
     b.loader.version = 2;
-    bench_to_loaded(&b);
+    rig_to_loaded(&b);
     fake_say_done(&b.loader, KL_VERDICT_DROP, &done);
-    ok(&b, bench_give(&b, &done));
+    ok(&b, rig_give(&b, &done));
     ck_assert_int_eq(kl_terminal_load_verdict(b.load), KL_VERDICT_DROP);
-    bench_settle(&b);
-    bench_expect_tmks(&b, 1, 1, KL_TERMINAL_ACTIVE, 0, 0);
-    ck_assert_uint_eq(bench_candidates(&b), 0);
-    bench_end(&b);
+    rig_settle(&b);
+    rig_expect_tmks(&b, 1, 1, KL_TERMINAL_ACTIVE, 0, 0);
+    ck_assert_uint_eq(rig_candidates(&b), 0);
+    rig_end(&b);
 }
 END_TEST
 

@@ -8,7 +8,6 @@
 #include <glob.h>
 #include <openssl/pem.h>
 #include <signal.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -18,8 +17,8 @@
 
 #include "conf/cli.h"
 #include "terminal-sim/pinpad/pinpad_backend.h"
-#include "tests/support/bench.h"
 #include "tests/support/objects.h"
+#include "tests/support/rig.h"
 #include "tests/support/suite.h"
 
 /* ---- A disk that fails ---- */
@@ -54,7 +53,7 @@ int fsync(int fd)
 }
 
 /* Candidates in the file, whatever the open terminal believes. */
-static size_t recorded(struct bench *b)
+static size_t recorded(struct rig *b)
 {
     struct kl_terminal_home *second;
     const struct kl_candidate *list;
@@ -70,20 +69,20 @@ static size_t recorded(struct bench *b)
 
 START_TEST(test_restart_before_loaded)
 {
-    struct bench b;
+    struct rig b;
 
-    bench_init(&b, TOKEN);
-    bench_whole_load(&b);
+    rig_init(&b, TOKEN);
+    rig_whole_load(&b);
     b.loader.version = 2;
-    bench_to_certificate(&b);
-    bench_restart(&b);
-    bench_expect_tmks(&b, 1, 1, KL_TERMINAL_ACTIVE, 0, 0);
-    bench_to_master_key(&b);
-    bench_restart(&b);
-    bench_expect_tmks(&b, 1, 1, KL_TERMINAL_ACTIVE, 0, 0);
-    bench_whole_load(&b);
-    bench_expect_tmks(&b, 1, 2, KL_TERMINAL_ACTIVE, 0, 0);
-    bench_end(&b);
+    rig_to_certificate(&b);
+    rig_restart(&b);
+    rig_expect_tmks(&b, 1, 1, KL_TERMINAL_ACTIVE, 0, 0);
+    rig_to_master_key(&b);
+    rig_restart(&b);
+    rig_expect_tmks(&b, 1, 1, KL_TERMINAL_ACTIVE, 0, 0);
+    rig_whole_load(&b);
+    rig_expect_tmks(&b, 1, 2, KL_TERMINAL_ACTIVE, 0, 0);
+    rig_end(&b);
 }
 END_TEST
 
@@ -91,31 +90,31 @@ START_TEST(test_record_is_private)
 {
     char path[PATH_MAX + 32];
     struct stat st;
-    struct bench b;
+    struct rig b;
 
-    bench_init(&b, MEMORY);
-    bench_to_loaded(&b);
+    rig_init(&b, MEMORY);
+    rig_to_loaded(&b);
     snprintf(path, sizeof(path), "%s/record", b.home);
     ck_assert_int_eq(stat(path, &st), 0);
     ck_assert_uint_eq(st.st_mode & 0777, 0600);
-    bench_end(&b);
+    rig_end(&b);
 }
 END_TEST
 
 START_TEST(test_record_fails)
 {
-    struct bench b;
+    struct rig b;
 
-    bench_init(&b, _i / 2);
-    bench_whole_load(&b);
+    rig_init(&b, _i / 2);
+    rig_whole_load(&b);
     b.loader.version = 2;
     b.fault = _i % 2 ? FAULT_COMPLETE : FAULT_BEGIN;
-    bench_to_master_key(&b);
-    bench_expect_refusal(&b, KL_ERR_IO, KL_WIRE_REFUSED);
-    bench_expect_tmks(&b, 1, 1, KL_TERMINAL_ACTIVE, 0, 0);
+    rig_to_master_key(&b);
+    rig_expect_refusal(&b, KL_ERR_IO, KL_WIRE_REFUSED);
+    rig_expect_tmks(&b, 1, 1, KL_TERMINAL_ACTIVE, 0, 0);
     ck_assert_uint_eq(recorded(&b), 0);
-    ck_assert_uint_eq(bench_candidates(&b), 0);
-    bench_end(&b);
+    ck_assert_uint_eq(rig_candidates(&b), 0);
+    rig_end(&b);
 }
 END_TEST
 
@@ -125,28 +124,28 @@ END_TEST
 START_TEST(test_record_not_synced)
 {
     int older = _i % 2, completing = _i / 2 % 2;
-    struct bench b;
+    struct rig b;
 
-    bench_init(&b, _i / 4);
-    bench_whole_load(&b);
+    rig_init(&b, _i / 4);
+    rig_whole_load(&b);
     if (older) {
         b.loader.version = 2;
-        bench_to_loaded(&b);
+        rig_to_loaded(&b);
     }
     b.loader.version = 3;
-    bench_to_master_key(&b);
+    rig_to_master_key(&b);
     good_syncs = completing;
     failing_syncs = 1;
-    bench_expect_refusal(&b, KL_ERR_IO, KL_WIRE_REFUSED);
+    rig_expect_refusal(&b, KL_ERR_IO, KL_WIRE_REFUSED);
     ck_assert_int_eq(failing_syncs, 0);
-    ck_assert_uint_eq(bench_candidates(&b), older);
-    bench_expect_tmks(&b, 1 + older, 1, KL_TERMINAL_ACTIVE, 2, KL_TERMINAL_UNCONFIRMED);
+    ck_assert_uint_eq(rig_candidates(&b), older);
+    rig_expect_tmks(&b, 1 + older, 1, KL_TERMINAL_ACTIVE, 2, KL_TERMINAL_UNCONFIRMED);
     if (b.kind == TOKEN) {
-        bench_restart(&b);
+        rig_restart(&b);
         ck_assert_uint_eq(recorded(&b), older);
-        bench_expect_tmks(&b, 1 + older, 1, KL_TERMINAL_ACTIVE, 2, KL_TERMINAL_UNCONFIRMED);
+        rig_expect_tmks(&b, 1 + older, 1, KL_TERMINAL_ACTIVE, 2, KL_TERMINAL_UNCONFIRMED);
     }
-    bench_end(&b);
+    rig_end(&b);
 }
 END_TEST
 
@@ -155,32 +154,32 @@ END_TEST
 START_TEST(test_record_stuck)
 {
     char path[PATH_MAX + 32], crash[PATH_MAX + 40];
-    struct bench b;
+    struct rig b;
 
-    bench_init(&b, TOKEN);
-    bench_whole_load(&b);
+    rig_init(&b, TOKEN);
+    rig_whole_load(&b);
     b.loader.version = 2;
-    bench_to_master_key(&b);
+    rig_to_master_key(&b);
     snprintf(path, sizeof(path), "%s/record", b.home);
     snprintf(crash, sizeof(crash), "%s.crash", path);
     unsynced = path;
     good_syncs = 1;
     failing_syncs = 2;
-    bench_expect_refusal(&b, KL_ERR_IO, KL_WIRE_REFUSED);
+    rig_expect_refusal(&b, KL_ERR_IO, KL_WIRE_REFUSED);
     ck_assert_int_eq(failing_syncs, 0);
     ck_assert_ptr_nonnull(strstr(b.traced, "left to the next start"));
-    bench_expect_tmks(&b, 2, 1, KL_TERMINAL_ACTIVE, 2, KL_TERMINAL_UNCONFIRMED);
+    rig_expect_tmks(&b, 2, 1, KL_TERMINAL_ACTIVE, 2, KL_TERMINAL_UNCONFIRMED);
     ck_assert_int_eq(_i ? rename(crash, path) : unlink(crash), 0);
-    bench_restart(&b);
-    bench_expect_tmks(&b, _i ? 2 : 1, 1, KL_TERMINAL_ACTIVE, 2, KL_TERMINAL_UNCONFIRMED);
+    rig_restart(&b);
+    rig_expect_tmks(&b, _i ? 2 : 1, 1, KL_TERMINAL_ACTIVE, 2, KL_TERMINAL_UNCONFIRMED);
     ck_assert_uint_eq(recorded(&b), (unsigned)_i);
     if (_i) {
-        bench_confirm(&b, KL_VERDICT_ACTIVE);
-        bench_settle(&b);
-        bench_expect_tmks(&b, 1, 2, KL_TERMINAL_ACTIVE, 0, 0);
+        rig_confirm(&b, KL_VERDICT_ACTIVE);
+        rig_settle(&b);
+        rig_expect_tmks(&b, 1, 2, KL_TERMINAL_ACTIVE, 0, 0);
     }
-    ck_assert_uint_eq(bench_candidates(&b), 0);
-    bench_end(&b);
+    ck_assert_uint_eq(rig_candidates(&b), 0);
+    rig_end(&b);
 }
 END_TEST
 
@@ -224,19 +223,19 @@ static enum kl_rc failing_keep(struct kl_pinpad *pad, const struct kl_pinpad_tmk
 START_TEST(test_keep_fails)
 {
     struct kl_pinpad_ops broken;
-    struct bench b;
+    struct rig b;
 
-    bench_init(&b, _i);
-    bench_whole_load(&b);
+    rig_init(&b, _i);
+    rig_whole_load(&b);
     b.loader.version = 2;
-    bench_to_master_key(&b);
+    rig_to_master_key(&b);
     broken = *b.pad->ops;
     broken.keep = failing_keep;
     b.pad->ops = &broken;
-    bench_expect_refusal(&b, KL_ERR_HSM, KL_WIRE_REFUSED);
-    bench_expect_tmks(&b, 1, 1, KL_TERMINAL_ACTIVE, 0, 0);
+    rig_expect_refusal(&b, KL_ERR_HSM, KL_WIRE_REFUSED);
+    rig_expect_tmks(&b, 1, 1, KL_TERMINAL_ACTIVE, 0, 0);
     ck_assert_uint_eq(recorded(&b), 0);
-    bench_end(&b);
+    rig_end(&b);
 }
 END_TEST
 
@@ -245,15 +244,15 @@ END_TEST
 START_TEST(test_destroy_fails)
 {
     struct kl_pinpad_ops broken;
-    struct bench b;
+    struct rig b;
 
-    bench_init(&b, TOKEN);
-    bench_whole_load(&b);
+    rig_init(&b, TOKEN);
+    rig_whole_load(&b);
     b.loader.version = 2;
     if (_i == 0) {
-        bench_to_loaded(&b);
+        rig_to_loaded(&b);
     } else {
-        bench_to_master_key(&b);
+        rig_to_master_key(&b);
     }
     broken = *b.pad->ops;
     broken.destroy = failing_destroy;
@@ -263,14 +262,14 @@ START_TEST(test_destroy_fails)
                          KL_ERR_HSM);
     } else {
         b.fault = FAULT_COMPLETE;
-        bench_expect_refusal(&b, KL_ERR_IO, KL_WIRE_REFUSED);
+        rig_expect_refusal(&b, KL_ERR_IO, KL_WIRE_REFUSED);
         ck_assert_ptr_nonnull(strstr(b.traced, "left to the next start"));
     }
-    bench_expect_tmks(&b, 2, 1, KL_TERMINAL_ACTIVE, 2, KL_TERMINAL_UNCONFIRMED);
-    bench_restart(&b);
-    ck_assert_uint_eq(bench_candidates(&b), 0);
-    bench_expect_tmks(&b, 1, 1, KL_TERMINAL_ACTIVE, 0, 0);
-    bench_end(&b);
+    rig_expect_tmks(&b, 2, 1, KL_TERMINAL_ACTIVE, 2, KL_TERMINAL_UNCONFIRMED);
+    rig_restart(&b);
+    ck_assert_uint_eq(rig_candidates(&b), 0);
+    rig_expect_tmks(&b, 1, 1, KL_TERMINAL_ACTIVE, 0, 0);
+    rig_end(&b);
 }
 END_TEST
 
@@ -278,32 +277,32 @@ END_TEST
 
 START_TEST(test_killed_in_a_load)
 {
-    static const enum bench_fault deaths[] = {DEATH_BEGUN, DEATH_WRITTEN, DEATH_COMPLETED};
-    struct bench b;
+    static const enum rig_fault deaths[] = {DEATH_BEGUN, DEATH_WRITTEN, DEATH_COMPLETED};
+    struct rig b;
 
-    bench_init(&b, TOKEN);
-    bench_whole_load(&b);
+    rig_init(&b, TOKEN);
+    rig_whole_load(&b);
     b.loader.version = 2;
     b.fault = deaths[_i];
-    bench_to_master_key(&b);
-    bench_expect_refusal(&b, KL_ERR_IO, KL_WIRE_REFUSED); /* that nobody hears */
+    rig_to_master_key(&b);
+    rig_expect_refusal(&b, KL_ERR_IO, KL_WIRE_REFUSED); /* that nobody hears */
     ck_assert_uint_eq(recorded(&b), 1);
-    bench_restart(&b);
+    rig_restart(&b);
     b.fault = FAULT_NONE;
     if (deaths[_i] == DEATH_COMPLETED) {
-        bench_expect_tmks(&b, 2, 1, KL_TERMINAL_ACTIVE, 2, KL_TERMINAL_UNCONFIRMED);
-        bench_confirm(&b, KL_VERDICT_ACTIVE);
-        bench_settle(&b);
-        bench_expect_tmks(&b, 1, 2, KL_TERMINAL_ACTIVE, 0, 0);
+        rig_expect_tmks(&b, 2, 1, KL_TERMINAL_ACTIVE, 2, KL_TERMINAL_UNCONFIRMED);
+        rig_confirm(&b, KL_VERDICT_ACTIVE);
+        rig_settle(&b);
+        rig_expect_tmks(&b, 1, 2, KL_TERMINAL_ACTIVE, 0, 0);
     } else {
-        bench_expect_tmks(&b, 1, 1, KL_TERMINAL_ACTIVE, 0, 0);
-        ck_assert_uint_eq(bench_candidates(&b), 0);
+        rig_expect_tmks(&b, 1, 1, KL_TERMINAL_ACTIVE, 0, 0);
+        ck_assert_uint_eq(rig_candidates(&b), 0);
     }
     ck_assert_uint_eq(recorded(&b), 0);
     b.loader.version = 3;
-    bench_whole_load(&b);
-    bench_expect_tmks(&b, 1, 3, KL_TERMINAL_ACTIVE, 0, 0);
-    bench_end(&b);
+    rig_whole_load(&b);
+    rig_expect_tmks(&b, 1, 3, KL_TERMINAL_ACTIVE, 0, 0);
+    rig_end(&b);
 }
 END_TEST
 
@@ -315,16 +314,16 @@ START_TEST(test_killed_in_an_object)
     size_t len, size;
     int seen = 0;
     struct kl_pinpad_tmk tmks[KL_PINPAD_TMK_MAX];
-    struct bench b;
+    struct rig b;
 
-    bench_init(&b, TOKEN);
-    bench_whole_load(&b);
+    rig_init(&b, TOKEN);
+    rig_whole_load(&b);
     b.loader.version = 2;
     b.fault = DEATH_WRITTEN;
     for (len = 0, size = 1; len < size; len += 40, b.loader.version++) {
-        bench_to_master_key(&b);
-        bench_expect_refusal(&b, KL_ERR_IO, KL_WIRE_REFUSED);
-        bench_close(&b);
+        rig_to_master_key(&b);
+        rig_expect_refusal(&b, KL_ERR_IO, KL_WIRE_REFUSED);
+        rig_close(&b);
         size = objects_newest(b.dir, file);
         ck_assert_int_eq(truncate(file, (off_t)len), 0);
         ok(&b, kl_terminal_open(b.home, 1, &b.home_open, &b.err));
@@ -333,15 +332,15 @@ START_TEST(test_killed_in_an_object)
         ok(&b, kl_pinpad_list(b.pad, tmks, &count, &b.err));
         ck_assert_uint_ge(count, 1);
         seen += count == 2;
-        bench_restart(&b);
-        bench_expect_tmks(&b, 1, 1, KL_TERMINAL_ACTIVE, 0, 0);
+        rig_restart(&b);
+        rig_expect_tmks(&b, 1, 1, KL_TERMINAL_ACTIVE, 0, 0);
         ck_assert_uint_eq(recorded(&b), 0);
     }
     ck_assert_int_gt(seen, 0); /* so a record must say whether its key is whole */
     b.fault = FAULT_NONE;
-    bench_whole_load(&b);
-    bench_expect_tmks(&b, 1, b.loader.version, KL_TERMINAL_ACTIVE, 0, 0);
-    bench_end(&b);
+    rig_whole_load(&b);
+    rig_expect_tmks(&b, 1, b.loader.version, KL_TERMINAL_ACTIVE, 0, 0);
+    rig_end(&b);
 }
 END_TEST
 
@@ -351,26 +350,26 @@ START_TEST(test_object_lost)
 {
     const struct kl_candidate *next;
     char file[PATH_MAX];
-    struct bench b;
+    struct rig b;
 
-    bench_init(&b, TOKEN);
-    bench_whole_load(&b);
+    rig_init(&b, TOKEN);
+    rig_whole_load(&b);
     b.loader.version = 2;
-    bench_to_loaded(&b);
-    bench_close(&b);
+    rig_to_loaded(&b);
+    rig_close(&b);
     ck_assert_uint_gt(objects_newest(b.dir, file), 0);
     ck_assert_int_eq(truncate(file, 0), 0);
-    bench_restart(&b);
+    rig_restart(&b);
     ck_assert_uint_eq(recorded(&b), 1);
-    bench_expect_tmks(&b, 2, 1, KL_TERMINAL_ACTIVE, 2, KL_TERMINAL_LOST);
+    rig_expect_tmks(&b, 2, 1, KL_TERMINAL_ACTIVE, 2, KL_TERMINAL_LOST);
     ck_assert_int_eq(kl_terminal_next(b.home_open, b.pad, &next, &b.err), KL_ERR_KEY);
     ck_assert_ptr_nonnull(strstr(b.err.text, "may count TMK version 2 as active"));
     b.loader.version = 3;
-    bench_whole_load(&b);
-    bench_expect_tmks(&b, 1, 3, KL_TERMINAL_ACTIVE, 0, 0);
+    rig_whole_load(&b);
+    rig_expect_tmks(&b, 1, 3, KL_TERMINAL_ACTIVE, 0, 0);
     ok(&b, kl_terminal_next(b.home_open, b.pad, &next, &b.err));
     ck_assert_ptr_null(next);
-    bench_end(&b);
+    rig_end(&b);
 }
 END_TEST
 
@@ -379,21 +378,21 @@ END_TEST
 START_TEST(test_record_never_written)
 {
     struct rlimit limit = {0, RLIM_INFINITY};
-    struct bench b;
+    struct rig b;
 
-    bench_init(&b, MEMORY);
-    bench_to_loaded(&b);
+    rig_init(&b, MEMORY);
+    rig_to_loaded(&b);
     b.loader.version = 2;
-    bench_to_master_key(&b);
+    rig_to_master_key(&b);
     signal(SIGXFSZ, SIG_IGN);
     ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
-    bench_expect_refusal(&b, KL_ERR_IO, KL_WIRE_REFUSED);
+    rig_expect_refusal(&b, KL_ERR_IO, KL_WIRE_REFUSED);
     limit.rlim_cur = RLIM_INFINITY;
     ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
-    bench_expect_tmks(&b, 1, 1, KL_TERMINAL_UNCONFIRMED, 0, 0);
+    rig_expect_tmks(&b, 1, 1, KL_TERMINAL_UNCONFIRMED, 0, 0);
     ck_assert_uint_eq(recorded(&b), 1);
-    ck_assert_uint_eq(bench_candidates(&b), 1);
-    bench_end(&b);
+    ck_assert_uint_eq(rig_candidates(&b), 1);
+    rig_end(&b);
 }
 END_TEST
 
@@ -401,15 +400,15 @@ END_TEST
  */
 START_TEST(test_recover_makes_durable)
 {
-    struct bench b;
+    struct rig b;
 
-    bench_init(&b, MEMORY);
-    bench_to_loaded(&b);
+    rig_init(&b, MEMORY);
+    rig_to_loaded(&b);
     failing_syncs = 1;
     ck_assert_int_eq(kl_terminal_recover(b.home_open, b.pad, &b.err), KL_ERR_IO);
     ok(&b, kl_terminal_recover(b.home_open, b.pad, &b.err));
-    ck_assert_uint_eq(bench_candidates(&b), 1);
-    bench_end(&b);
+    ck_assert_uint_eq(rig_candidates(&b), 1);
+    rig_end(&b);
 }
 END_TEST
 
@@ -419,25 +418,25 @@ START_TEST(test_record_without_key)
 {
     uint32_t lost = 1 + (uint32_t)_i, version;
     const struct kl_candidate *next = NULL;
-    struct bench b;
+    struct rig b;
     enum kl_rc rc;
 
-    bench_init(&b, MEMORY);
+    rig_init(&b, MEMORY);
     for (version = 1; version <= 3; version++) {
         b.loader.version = version;
-        bench_to_loaded(&b);
+        rig_to_loaded(&b);
     }
     ok(&b, kl_pinpad_destroy(b.pad, lost, &b.err));
     ok(&b, kl_terminal_recover(b.home_open, b.pad, &b.err));
     ck_assert_uint_eq(recorded(&b), 3);
-    bench_expect_tmks(&b, 3, 1, lost == 1 ? KL_TERMINAL_LOST : KL_TERMINAL_UNCONFIRMED, 2,
-                      lost == 2 ? KL_TERMINAL_LOST : KL_TERMINAL_UNCONFIRMED);
+    rig_expect_tmks(&b, 3, 1, lost == 1 ? KL_TERMINAL_LOST : KL_TERMINAL_UNCONFIRMED, 2,
+                    lost == 2 ? KL_TERMINAL_LOST : KL_TERMINAL_UNCONFIRMED);
     rc = kl_terminal_next(b.home_open, b.pad, &next, &b.err);
     ck_assert_int_eq(rc, lost == 3 ? KL_ERR_KEY : KL_OK);
     if (!rc) {
         ck_assert_uint_eq(next->version, 3);
     }
-    bench_end(&b);
+    rig_end(&b);
 }
 END_TEST
 
@@ -445,10 +444,10 @@ END_TEST
 START_TEST(test_confirm_needs_key)
 {
     const struct kl_candidate *list;
-    struct bench b;
+    struct rig b;
 
-    bench_init(&b, _i);
-    bench_to_loaded(&b);
+    rig_init(&b, _i);
+    rig_to_loaded(&b);
     ck_assert_uint_eq(kl_terminal_candidates(b.home_open, &list), 1);
     kl_terminal_load_free(b.load);
     b.load = NULL;
@@ -458,29 +457,29 @@ START_TEST(test_confirm_needs_key)
     ck_assert_int_eq(kl_terminal_load_confirm(b.load, &list[0], b.buf, &b.len, &b.err), KL_ERR_KEY);
     ck_assert_uint_eq(b.len, 0);
     ck_assert_int_eq(kl_terminal_load_has_candidate(b.load), 0);
-    bench_end(&b);
+    rig_end(&b);
 }
 END_TEST
 
 START_TEST(test_restart_after_loaded)
 {
     enum kl_verdict verdict = _i ? KL_VERDICT_DROP : KL_VERDICT_ACTIVE;
-    struct bench b;
+    struct rig b;
 
-    bench_init(&b, TOKEN);
-    bench_whole_load(&b);
+    rig_init(&b, TOKEN);
+    rig_whole_load(&b);
     b.loader.version = 2;
-    bench_to_loaded(&b);
-    bench_restart(&b);
-    bench_expect_tmks(&b, 2, 1, KL_TERMINAL_ACTIVE, 2, KL_TERMINAL_UNCONFIRMED);
-    bench_confirm(&b, verdict);
-    bench_restart(&b); /* the verdict is forgotten, nothing else */
-    bench_confirm(&b, verdict);
-    bench_settle(&b);
-    bench_restart(&b);
-    bench_expect_tmks(&b, 1, _i ? 1 : 2, KL_TERMINAL_ACTIVE, 0, 0);
-    ck_assert_uint_eq(bench_candidates(&b), 0);
-    bench_end(&b);
+    rig_to_loaded(&b);
+    rig_restart(&b);
+    rig_expect_tmks(&b, 2, 1, KL_TERMINAL_ACTIVE, 2, KL_TERMINAL_UNCONFIRMED);
+    rig_confirm(&b, verdict);
+    rig_restart(&b); /* the verdict is forgotten, nothing else */
+    rig_confirm(&b, verdict);
+    rig_settle(&b);
+    rig_restart(&b);
+    rig_expect_tmks(&b, 1, _i ? 1 : 2, KL_TERMINAL_ACTIVE, 0, 0);
+    ck_assert_uint_eq(rig_candidates(&b), 0);
+    rig_end(&b);
 }
 END_TEST
 
@@ -490,13 +489,13 @@ START_TEST(test_restart_in_settlement)
 {
     struct kl_pinpad_ops broken;
     uint32_t version;
-    struct bench b;
+    struct rig b;
 
-    bench_init(&b, TOKEN);
-    bench_whole_load(&b);
+    rig_init(&b, TOKEN);
+    rig_whole_load(&b);
     for (version = 2; version <= 3; version++) {
         b.loader.version = version;
-        bench_to_loaded(&b);
+        rig_to_loaded(&b);
     }
     broken = *b.pad->ops;
     good_destroys = _i;
@@ -506,14 +505,14 @@ START_TEST(test_restart_in_settlement)
     ck_assert_int_eq(kl_terminal_settle(b.home_open, b.pad, 3, KL_VERDICT_ACTIVE, &b.err),
                      _i < 2 ? KL_ERR_HSM : KL_OK);
     if (_i == 0) {
-        bench_expect_tmks(&b, 3, 1, KL_TERMINAL_STRAY, 2, KL_TERMINAL_STRAY);
+        rig_expect_tmks(&b, 3, 1, KL_TERMINAL_STRAY, 2, KL_TERMINAL_STRAY);
     } else if (_i == 1) {
-        bench_expect_tmks(&b, 2, 2, KL_TERMINAL_STRAY, 3, KL_TERMINAL_ACTIVE);
+        rig_expect_tmks(&b, 2, 2, KL_TERMINAL_STRAY, 3, KL_TERMINAL_ACTIVE);
     }
-    bench_restart(&b);
-    bench_expect_tmks(&b, 1, 3, KL_TERMINAL_ACTIVE, 0, 0);
-    ck_assert_uint_eq(bench_candidates(&b), 0);
-    bench_end(&b);
+    rig_restart(&b);
+    rig_expect_tmks(&b, 1, 3, KL_TERMINAL_ACTIVE, 0, 0);
+    ck_assert_uint_eq(rig_candidates(&b), 0);
+    rig_end(&b);
 }
 END_TEST
 
@@ -522,12 +521,12 @@ END_TEST
 START_TEST(test_settlement_not_synced)
 {
     char path[PATH_MAX + 32], kept[PATH_MAX + 40];
-    struct bench b;
+    struct rig b;
 
-    bench_init(&b, TOKEN);
-    bench_whole_load(&b);
+    rig_init(&b, TOKEN);
+    rig_whole_load(&b);
     b.loader.version = 2;
-    bench_to_loaded(&b);
+    rig_to_loaded(&b);
     snprintf(path, sizeof(path), "%s/record", b.home);
     snprintf(kept, sizeof(kept), "%s.kept", path);
     ck_assert_int_eq(link(path, kept), 0);
@@ -536,41 +535,41 @@ START_TEST(test_settlement_not_synced)
                      KL_ERR_IO);
     ck_assert_int_eq(failing_syncs, 0);
     ck_assert_int_eq(_i ? rename(kept, path) : unlink(kept), 0);
-    bench_expect_tmks(&b, 2, 1, _i ? KL_TERMINAL_ACTIVE : KL_TERMINAL_STRAY, 2,
-                      _i ? KL_TERMINAL_UNCONFIRMED : KL_TERMINAL_ACTIVE);
-    bench_restart(&b);
+    rig_expect_tmks(&b, 2, 1, _i ? KL_TERMINAL_ACTIVE : KL_TERMINAL_STRAY, 2,
+                    _i ? KL_TERMINAL_UNCONFIRMED : KL_TERMINAL_ACTIVE);
+    rig_restart(&b);
     if (_i) {
-        bench_confirm(&b, KL_VERDICT_ACTIVE);
-        bench_settle(&b);
+        rig_confirm(&b, KL_VERDICT_ACTIVE);
+        rig_settle(&b);
     }
-    bench_expect_tmks(&b, 1, 2, KL_TERMINAL_ACTIVE, 0, 0);
-    ck_assert_uint_eq(bench_candidates(&b), 0);
-    bench_end(&b);
+    rig_expect_tmks(&b, 1, 2, KL_TERMINAL_ACTIVE, 0, 0);
+    ck_assert_uint_eq(rig_candidates(&b), 0);
+    rig_end(&b);
 }
 END_TEST
 
 /* A younger candidate survives the settlement of an older one; a lost one takes nothing along. */
 START_TEST(test_settle_one_of_two)
 {
-    struct bench b;
+    struct rig b;
 
-    bench_init(&b, MEMORY);
-    bench_whole_load(&b);
+    rig_init(&b, MEMORY);
+    rig_whole_load(&b);
     b.loader.version = 2;
-    bench_to_loaded(&b);
+    rig_to_loaded(&b);
     b.loader.version = 3;
-    bench_to_loaded(&b);
+    rig_to_loaded(&b);
     if (_i == 0) {
         ok(&b, kl_terminal_settle(b.home_open, b.pad, 2, KL_VERDICT_ACTIVE, &b.err));
-        bench_expect_tmks(&b, 2, 2, KL_TERMINAL_ACTIVE, 3, KL_TERMINAL_UNCONFIRMED);
+        rig_expect_tmks(&b, 2, 2, KL_TERMINAL_ACTIVE, 3, KL_TERMINAL_UNCONFIRMED);
     } else {
         ok(&b, kl_pinpad_destroy(b.pad, 3, &b.err));
         ck_assert_int_eq(kl_terminal_settle(b.home_open, b.pad, 3, KL_VERDICT_ACTIVE, &b.err),
                          KL_ERR_KEY);
-        bench_expect_tmks(&b, 3, 1, KL_TERMINAL_ACTIVE, 2, KL_TERMINAL_UNCONFIRMED);
+        rig_expect_tmks(&b, 3, 1, KL_TERMINAL_ACTIVE, 2, KL_TERMINAL_UNCONFIRMED);
     }
     ck_assert_uint_eq(recorded(&b), _i ? 2 : 1);
-    bench_end(&b);
+    rig_end(&b);
 }
 END_TEST
 
@@ -578,12 +577,12 @@ END_TEST
 START_TEST(test_restart_in_drop)
 {
     struct kl_pinpad_ops broken;
-    struct bench b;
+    struct rig b;
 
-    bench_init(&b, TOKEN);
-    bench_whole_load(&b);
+    rig_init(&b, TOKEN);
+    rig_whole_load(&b);
     b.loader.version = 2;
-    bench_to_loaded(&b);
+    rig_to_loaded(&b);
     broken = *b.pad->ops;
     real_destroy = broken.destroy;
     broken.destroy = last_destroy;
@@ -591,12 +590,12 @@ START_TEST(test_restart_in_drop)
     ck_assert_int_eq(kl_terminal_settle(b.home_open, b.pad, 2, KL_VERDICT_DROP, &b.err),
                      KL_ERR_HSM);
     ck_assert_uint_eq(recorded(&b), 1);
-    bench_expect_tmks(&b, 1, 1, KL_TERMINAL_ACTIVE, 0, 0);
-    bench_restart(&b);
-    bench_expect_tmks(&b, 1, 1, KL_TERMINAL_ACTIVE, 0, 0);
-    ck_assert_uint_eq(bench_candidates(&b), 0); /* there is nothing to ask about any more */
+    rig_expect_tmks(&b, 1, 1, KL_TERMINAL_ACTIVE, 0, 0);
+    rig_restart(&b);
+    rig_expect_tmks(&b, 1, 1, KL_TERMINAL_ACTIVE, 0, 0);
+    ck_assert_uint_eq(rig_candidates(&b), 0); /* there is nothing to ask about any more */
     ck_assert_uint_eq(recorded(&b), 0);
-    bench_end(&b);
+    rig_end(&b);
 }
 END_TEST
 
@@ -606,12 +605,12 @@ START_TEST(test_drop_not_synced)
 {
     char path[PATH_MAX + 32], crash[PATH_MAX + 40];
     int step = _i % 2, newer = _i / 2;
-    struct bench b;
+    struct rig b;
 
-    bench_init(&b, TOKEN);
-    bench_whole_load(&b);
+    rig_init(&b, TOKEN);
+    rig_whole_load(&b);
     b.loader.version = 2;
-    bench_to_loaded(&b);
+    rig_to_loaded(&b);
     snprintf(path, sizeof(path), "%s/record", b.home);
     snprintf(crash, sizeof(crash), "%s.crash", path);
     if (step == 0) {
@@ -630,16 +629,16 @@ START_TEST(test_drop_not_synced)
     good_syncs = step;
     failing_syncs = 1;
     ck_assert_int_eq(kl_terminal_settle(b.home_open, b.pad, 2, KL_VERDICT_DROP, &b.err), KL_ERR_IO);
-    bench_expect_tmks(&b, step ? 1 : 2, 1, KL_TERMINAL_ACTIVE, 2, KL_TERMINAL_UNCONFIRMED);
+    rig_expect_tmks(&b, step ? 1 : 2, 1, KL_TERMINAL_ACTIVE, 2, KL_TERMINAL_UNCONFIRMED);
     ck_assert_int_eq(newer ? unlink(crash) : rename(crash, path), 0);
-    bench_restart(&b);
+    rig_restart(&b);
     if (step == 0 && !newer) {
-        bench_confirm(&b, KL_VERDICT_DROP);
-        bench_settle(&b);
+        rig_confirm(&b, KL_VERDICT_DROP);
+        rig_settle(&b);
     }
-    bench_expect_tmks(&b, 1, 1, KL_TERMINAL_ACTIVE, 0, 0);
-    ck_assert_uint_eq(bench_candidates(&b), 0);
-    bench_end(&b);
+    rig_expect_tmks(&b, 1, 1, KL_TERMINAL_ACTIVE, 0, 0);
+    ck_assert_uint_eq(rig_candidates(&b), 0);
+    rig_end(&b);
 }
 END_TEST
 
@@ -647,41 +646,41 @@ END_TEST
 START_TEST(test_confirmed_key_missing)
 {
     const struct kl_candidate *next;
-    struct bench b;
+    struct rig b;
 
-    bench_init(&b, MEMORY);
-    bench_to_loaded(&b);
-    bench_confirm(&b, KL_VERDICT_ACTIVE);
+    rig_init(&b, MEMORY);
+    rig_to_loaded(&b);
+    rig_confirm(&b, KL_VERDICT_ACTIVE);
     ok(&b, kl_pinpad_destroy(b.pad, 1, &b.err));
     ck_assert_int_eq(kl_terminal_settle(b.home_open, b.pad, 1, KL_VERDICT_ACTIVE, &b.err),
                      KL_ERR_KEY);
-    bench_expect_tmks(&b, 1, 1, KL_TERMINAL_LOST, 0, 0);
+    rig_expect_tmks(&b, 1, 1, KL_TERMINAL_LOST, 0, 0);
     ck_assert_int_eq(kl_terminal_next(b.home_open, b.pad, &next, &b.err), KL_ERR_KEY);
-    bench_end(&b);
+    rig_end(&b);
 }
 END_TEST
 
 /* A candidate that nobody settled, and a fresh load beside it. */
 START_TEST(test_abandoned)
 {
-    struct bench b;
+    struct rig b;
 
-    bench_init(&b, _i);
-    bench_whole_load(&b);
+    rig_init(&b, _i);
+    rig_whole_load(&b);
     b.loader.version = 2;
-    bench_to_loaded(&b);
+    rig_to_loaded(&b);
     b.loader.version = 3;
-    bench_to_loaded(&b);
-    ck_assert_uint_eq(bench_candidates(&b), 2);
+    rig_to_loaded(&b);
+    ck_assert_uint_eq(rig_candidates(&b), 2);
     if (b.kind == TOKEN) {
-        bench_restart(&b);
+        rig_restart(&b);
     }
-    ck_assert_uint_eq(bench_candidates(&b), 2);
+    ck_assert_uint_eq(rig_candidates(&b), 2);
     b.loader.version = 4;
-    bench_whole_load(&b);
-    bench_expect_tmks(&b, 1, 4, KL_TERMINAL_ACTIVE, 0, 0);
-    ck_assert_uint_eq(bench_candidates(&b), 0);
-    bench_end(&b);
+    rig_whole_load(&b);
+    rig_expect_tmks(&b, 1, 4, KL_TERMINAL_ACTIVE, 0, 0);
+    ck_assert_uint_eq(rig_candidates(&b), 0);
+    rig_end(&b);
 }
 END_TEST
 
@@ -697,10 +696,10 @@ START_TEST(test_init_refused)
                                       .pin_source = "file:/x/pin",
                                       .so_pin_source = "file:/x/so"};
     char dir[PATH_MAX + 16], root_path[PATH_MAX + 16], leaf[PATH_MAX + 16], text[1100];
-    struct bench b;
+    struct rig b;
     FILE *file;
 
-    bench_init(&b, MEMORY);
+    rig_init(&b, MEMORY);
     snprintf(dir, sizeof(dir), "%s/other", b.dir);
     snprintf(root_path, sizeof(root_path), "%s/root.pem", b.dir);
     snprintf(leaf, sizeof(leaf), "%s/leaf.pem", b.dir);
@@ -729,20 +728,20 @@ START_TEST(test_init_refused)
     ck_assert_int_eq(kl_terminal_init(&setup, &b.err), _i < 3 ? KL_ERR_INPUT : KL_ERR_CERT);
     ck_assert_ptr_nonnull(strstr(b.err.text, _i < 3 ? "cannot stand in" : "not a CA's"));
     ck_assert_int_ne(access(dir, F_OK), 0);
-    bench_end(&b);
+    rig_end(&b);
 }
 END_TEST
 
 START_TEST(test_one_at_a_time)
 {
     struct kl_terminal_home *second;
-    struct bench b;
+    struct rig b;
 
-    bench_init(&b, MEMORY);
+    rig_init(&b, MEMORY);
     ck_assert_int_eq(kl_terminal_open(b.home, 1, &second, &b.err), KL_ERR_BUSY);
     ok(&b, kl_terminal_open(b.home, 0, &second, &b.err)); /* `pinpad show` may look */
     kl_terminal_free(second);
-    bench_end(&b);
+    rig_end(&b);
 }
 END_TEST
 

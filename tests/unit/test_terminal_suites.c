@@ -4,14 +4,13 @@
  * and CRLs of S4, and the terminal's own certificate.
  */
 #include <check.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "proto/cert.h"
-#include "tests/support/bench.h"
+#include "tests/support/rig.h"
 #include "tests/support/suite.h"
 
-static void offer_all(struct bench *b)
+static void offer_all(struct rig *b)
 {
     b->params.suites[0] = KL_SUITE_HARDENED_EC;
     b->params.suites[1] = KL_SUITE_HARDENED_RSA;
@@ -46,7 +45,7 @@ static const struct {
 };
 #define LOADS ((int)(sizeof(loads) / sizeof(loads[0])))
 
-static void choose(struct bench *b, enum kl_suite suite, const char *curve, EVP_PKEY **key,
+static void choose(struct rig *b, enum kl_suite suite, const char *curve, EVP_PKEY **key,
                    X509 **cert)
 {
     *key = NULL;
@@ -56,41 +55,41 @@ static void choose(struct bench *b, enum kl_suite suite, const char *curve, EVP_
         *cert = fake_new_cert("Loader EC", *key, root, fake_root_key, NULL);
         fake_loader_ec(&b->loader, *key, *cert);
     } else if (suite == KL_SUITE_CLASSIC) {
-        fake_loader_classic(&b->loader);
+        b->loader.suite = KL_SUITE_CLASSIC;
     }
 }
 
 START_TEST(test_load)
 {
     int i = _i % LOADS;
-    struct bench b;
+    struct rig b;
     EVP_PKEY *key;
     X509 *cert;
     char word[64];
 
-    bench_init(&b, _i / LOADS);
+    rig_init(&b, _i / LOADS);
     offer_all(&b);
     choose(&b, loads[i].suite, loads[i].curve, &key, &cert);
     b.loader.alg = loads[i].alg;
     if (loads[i].rc) {
-        bench_to_master_key(&b);
-        bench_expect_refusal(&b, loads[i].rc, KL_WIRE_REFUSED);
-        bench_expect_tmks(&b, 0, 0, 0, 0, 0);
+        rig_to_master_key(&b);
+        rig_expect_refusal(&b, loads[i].rc, KL_WIRE_REFUSED);
+        rig_expect_tmks(&b, 0, 0, 0, 0, 0);
     } else {
-        bench_whole_load(&b);
-        bench_expect_tmks(&b, 1, 1, KL_TERMINAL_ACTIVE, 0, 0);
+        rig_whole_load(&b);
+        rig_expect_tmks(&b, 1, 1, KL_TERMINAL_ACTIVE, 0, 0);
         snprintf(word, sizeof(word), "suite=%s", kl_suite_name(loads[i].suite));
         ck_assert_ptr_nonnull(strstr(b.traced, word));
         ck_assert_ptr_nonnull(strstr(b.traced, "anchor=\"CN=Root\" crl=none"));
         ck_assert_uint_eq(kl_terminal_load_facts(b.load)->suite, loads[i].suite);
         ck_assert_str_eq(kl_terminal_load_facts(b.load)->anchor, "CN=Root");
         b.loader.version = 2; /* and a second one, with fresh randoms */
-        bench_whole_load(&b);
-        bench_expect_tmks(&b, 1, 2, KL_TERMINAL_ACTIVE, 0, 0);
+        rig_whole_load(&b);
+        rig_expect_tmks(&b, 1, 2, KL_TERMINAL_ACTIVE, 0, 0);
     }
     X509_free(cert);
     EVP_PKEY_free(key);
-    bench_end(&b);
+    rig_end(&b);
 }
 END_TEST
 
@@ -98,15 +97,15 @@ END_TEST
 START_TEST(test_randoms_are_fresh)
 {
     uint8_t rnd1[2][32], rnd2[2][32];
-    struct bench b;
+    struct rig b;
     EVP_PKEY *key;
     X509 *cert;
 
-    bench_init(&b, _i / 2);
+    rig_init(&b, _i / 2);
     offer_all(&b);
     choose(&b, KL_SUITE_CLASSIC, _i % 2 ? "P-256" : NULL, &key, &cert);
     for (int i = 0; i < 2; i++) {
-        bench_to_master_key(&b);
+        rig_to_master_key(&b);
         memcpy(rnd1[i], b.loader.rnd1, 32);
         memcpy(rnd2[i], b.loader.rnd2, 32);
     }
@@ -114,7 +113,7 @@ START_TEST(test_randoms_are_fresh)
     ck_assert_mem_ne(rnd2[0], rnd2[1], 32);
     X509_free(cert);
     EVP_PKEY_free(key);
-    bench_end(&b);
+    rig_end(&b);
 }
 END_TEST
 
@@ -128,19 +127,19 @@ START_TEST(test_not_offered)
                  {KL_SUITE_HARDENED_RSA, KL_SUITE_CLASSIC},
                  {KL_SUITE_HARDENED_RSA, KL_SUITE_HARDENED_EC},
                  {KL_SUITE_CLASSIC, KL_SUITE_HARDENED_RSA}};
-    struct bench b;
+    struct rig b;
 
-    bench_init(&b, MEMORY);
+    rig_init(&b, MEMORY);
     b.params.suites[0] = (uint8_t)cases[_i].offered;
     b.params.suite_count = 1;
     if (cases[_i].chosen == KL_SUITE_HARDENED_EC) {
         fake_loader_ec(&b.loader, fake_ec_key, fake_ec_work);
     }
     b.loader.suite = cases[_i].chosen;
-    bench_to_certificate(&b);
-    bench_expect_refusal(&b, KL_ERR_UNSUPPORTED, KL_WIRE_REFUSED);
+    rig_to_certificate(&b);
+    rig_expect_refusal(&b, KL_ERR_UNSUPPORTED, KL_WIRE_REFUSED);
     ck_assert_ptr_nonnull(strstr(b.err.text, "not offered"));
-    bench_end(&b);
+    rig_end(&b);
 }
 END_TEST
 
@@ -148,9 +147,9 @@ END_TEST
 START_TEST(test_key_type)
 {
     static const enum kl_suite with_ec[] = {KL_SUITE_HARDENED_RSA, KL_SUITE_CLASSIC};
-    struct bench b;
+    struct rig b;
 
-    bench_init(&b, MEMORY);
+    rig_init(&b, MEMORY);
     offer_all(&b);
     if (_i < 2) {
         fake_loader_ec(&b.loader, fake_ec_key, fake_ec_work);
@@ -158,42 +157,42 @@ START_TEST(test_key_type)
     } else {
         b.loader.suite = KL_SUITE_HARDENED_EC;
     }
-    bench_to_certificate(&b);
-    bench_expect_refusal(&b, KL_ERR_CERT, KL_WIRE_REFUSED);
+    rig_to_certificate(&b);
+    rig_expect_refusal(&b, KL_ERR_CERT, KL_WIRE_REFUSED);
     ck_assert_msg(strstr(b.err.text, "chose"), "%s", b.err.text);
-    bench_end(&b);
+    rig_end(&b);
 }
 END_TEST
 
 START_TEST(test_bad_offer)
 {
     struct kl_terminal_load *load = NULL;
-    struct bench b;
+    struct rig b;
 
-    bench_init(&b, MEMORY);
+    rig_init(&b, MEMORY);
     b.params.suite_count = 0;
     ck_assert_int_eq(kl_terminal_load_new(&b.params, &load, &b.err), KL_ERR_INPUT);
     b.params.suite_count = 1;
     b.params.suites[0] = 9;
     ck_assert_int_eq(kl_terminal_load_new(&b.params, &load, &b.err), KL_ERR_INPUT);
     ck_assert_ptr_nonnull(strstr(b.err.text, "unknown"));
-    bench_end(&b);
+    rig_end(&b);
 }
 END_TEST
 
 /* ---- Signatures ---- */
 
-static void first_byte(struct fake_loader *l, struct kl_master_key *m)
+static void first_byte(struct kl_rogue *l, struct kl_master_key *m)
 {
     (void)l;
     m->sig[0] ^= 1;
 }
-static void last_byte(struct fake_loader *l, struct kl_master_key *m)
+static void last_byte(struct kl_rogue *l, struct kl_master_key *m)
 {
     (void)l;
     m->sig[m->sig_len - 1] ^= 1;
 }
-static void halves_swapped(struct fake_loader *l, struct kl_master_key *m)
+static void halves_swapped(struct kl_rogue *l, struct kl_master_key *m)
 {
     uint8_t half[KL_EC_FIELD_MAX];
     size_t len = m->sig_len / 2;
@@ -203,7 +202,7 @@ static void halves_swapped(struct fake_loader *l, struct kl_master_key *m)
     memmove(m->sig, m->sig + len, len);
     memcpy(m->sig + len, half, len);
 }
-static void other_key(struct fake_loader *l, struct kl_master_key *m)
+static void other_key(struct kl_rogue *l, struct kl_master_key *m)
 {
     EVP_PKEY *key = EVP_EC_gen("P-256");
 
@@ -220,7 +219,7 @@ static void encode_anew(struct kl_master_key *m)
     ck_assert_int_eq(kl_tbs_encode(&m->tbs, der, &len, &err), KL_OK);
     m->tbs_der = (struct kl_bytes){der, len};
 }
-static void version_after(struct fake_loader *l, struct kl_master_key *m)
+static void version_after(struct kl_rogue *l, struct kl_master_key *m)
 {
     (void)l;
     m->tbs.version++;
@@ -229,68 +228,68 @@ static void version_after(struct fake_loader *l, struct kl_master_key *m)
 
 START_TEST(test_ec_signature)
 {
-    static void (*const spoil[])(struct fake_loader *,
+    static void (*const spoil[])(struct kl_rogue *,
                                  struct kl_master_key *) = {first_byte, last_byte, halves_swapped,
                                                             other_key, version_after};
-    struct bench b;
+    struct rig b;
 
-    bench_init(&b, MEMORY);
+    rig_init(&b, MEMORY);
     fake_loader_ec(&b.loader, fake_ec_key, fake_ec_work);
     b.loader.spoil_master_key = spoil[_i];
-    bench_to_master_key(&b);
-    bench_expect_refusal(&b, KL_ERR_VERIFY, KL_WIRE_REFUSED);
+    rig_to_master_key(&b);
+    rig_expect_refusal(&b, KL_ERR_VERIFY, KL_WIRE_REFUSED);
     ck_assert_msg(strstr(b.err.text, "signature"), "%s", b.err.text);
-    bench_expect_tmks(&b, 0, 0, 0, 0, 0);
-    bench_end(&b);
+    rig_expect_tmks(&b, 0, 0, 0, 0, 0);
+    rig_end(&b);
 }
 END_TEST
 
 /* classic: what comes back has exactly the length of Ctmk and Rnd2'. */
 START_TEST(test_classic_length)
 {
-    struct bench b;
+    struct rig b;
 
-    bench_init(&b, MEMORY);
+    rig_init(&b, MEMORY);
     offer_all(&b);
-    fake_loader_classic(&b.loader);
+    b.loader.suite = KL_SUITE_CLASSIC;
     b.loader.classic_delta = _i;
-    bench_to_master_key(&b);
-    bench_expect_refusal(&b, KL_ERR_VERIFY, KL_WIRE_REFUSED);
+    rig_to_master_key(&b);
+    rig_expect_refusal(&b, KL_ERR_VERIFY, KL_WIRE_REFUSED);
     ck_assert_msg(strstr(b.err.text, "gives"), "%s", b.err.text);
-    bench_end(&b);
+    rig_end(&b);
 }
 END_TEST
 
-static void classic_rnd2(struct fake_loader *l, struct kl_tbs *t)
+static void classic_rnd2(struct kl_rogue *l, struct kl_tbs *t)
 {
     (void)l;
     t->rnd2[0] ^= 1;
 }
-static void classic_ctmk(struct fake_loader *l, struct kl_tbs *t)
+static void classic_ctmk(struct kl_rogue *l, struct kl_tbs *t)
 {
     (void)l;
     t->ctmk[3] ^= 1;
 }
-static void classic_serial(struct fake_loader *l, struct kl_tbs *t)
+static void classic_serial(struct kl_rogue *l, struct kl_tbs *t)
 {
     (void)l;
     strcpy(t->serial, "T-0002");
 }
-static void classic_kcv(struct fake_loader *l, struct kl_tbs *t)
+static void classic_kcv(struct kl_rogue *l, struct kl_tbs *t)
 {
     (void)l;
     t->kcv[0] ^= 1;
 }
 
-static void classic_alg(struct fake_loader *l, struct kl_tbs *t)
+static void classic_alg(struct kl_rogue *l, struct kl_tbs *t)
 {
     (void)l;
     t->alg = KL_ALG_TDES3;
 }
 
 static const struct {
-    void (*tbs)(struct fake_loader *, struct kl_tbs *);
-    void (*master_key)(struct fake_loader *, struct kl_master_key *);
+    void (*tbs)(struct kl_rogue *, struct kl_tbs *);
+    void (*master_key)(struct kl_rogue *, struct kl_master_key *);
     const char *text;
 } classic[] = {
     {NULL, first_byte, "signature"}, {NULL, last_byte, "signature"},
@@ -302,83 +301,83 @@ static const struct {
 START_TEST(test_classic_spoilt)
 {
     int count = (int)(sizeof(classic) / sizeof(classic[0])), i = _i % count;
-    struct bench b;
+    struct rig b;
 
-    bench_init(&b, _i / count);
+    rig_init(&b, _i / count);
     offer_all(&b);
-    fake_loader_classic(&b.loader);
+    b.loader.suite = KL_SUITE_CLASSIC;
     b.loader.spoil_tbs = classic[i].tbs;
     b.loader.spoil_master_key = classic[i].master_key;
-    bench_to_master_key(&b);
-    bench_expect_refusal(&b, KL_ERR_VERIFY, KL_WIRE_REFUSED);
+    rig_to_master_key(&b);
+    rig_expect_refusal(&b, KL_ERR_VERIFY, KL_WIRE_REFUSED);
     ck_assert_msg(strstr(b.err.text, classic[i].text), "%s", b.err.text);
-    bench_expect_tmks(&b, 0, 0, 0, 0, 0);
-    bench_end(&b);
+    rig_expect_tmks(&b, 0, 0, 0, 0, 0);
+    rig_end(&b);
 }
 END_TEST
 
 /* ---- classic: what somebody in between changes after the loader has made the MAC ---- */
 
-static void highest_version(struct fake_loader *l, struct kl_master_key *m)
+static void highest_version(struct kl_rogue *l, struct kl_master_key *m)
 {
     (void)l;
     m->tbs.version = KL_VERSION_MAX;
     encode_anew(m);
 }
-static void alg_after(struct fake_loader *l, struct kl_master_key *m)
+static void alg_after(struct kl_rogue *l, struct kl_master_key *m)
 {
     (void)l;
     m->tbs.alg = KL_ALG_TDES3;
     encode_anew(m);
 }
-static void kcv_after(struct fake_loader *l, struct kl_master_key *m)
+static void kcv_after(struct kl_rogue *l, struct kl_master_key *m)
 {
     (void)l;
     m->tbs.kcv[0] ^= 1;
     encode_anew(m);
 }
 /* Still the TMK's own, only shorter. */
-static void kcv_cut(struct fake_loader *l, struct kl_master_key *m)
+static void kcv_cut(struct kl_rogue *l, struct kl_master_key *m)
 {
     (void)l;
     m->tbs.kcv[--m->tbs.kcv_len] = 0;
     encode_anew(m);
 }
-static void kcv_method_after(struct fake_loader *l, struct kl_master_key *m)
+static void kcv_method_after(struct kl_rogue *l, struct kl_master_key *m)
 {
     (void)l;
     m->tbs.kcv_method = KL_KCV_AES_CMAC;
     encode_anew(m);
 }
-static void serial_after(struct fake_loader *l, struct kl_master_key *m)
+static void serial_after(struct kl_rogue *l, struct kl_master_key *m)
 {
     (void)l;
     strcpy(m->tbs.serial, "T-0002");
     encode_anew(m);
 }
-static void t1_after(struct fake_loader *l, struct kl_master_key *m)
+static void t1_after(struct kl_rogue *l, struct kl_master_key *m)
 {
     (void)l;
     m->tbs.t1[31] ^= 1;
     encode_anew(m);
 }
-static void mac_first(struct fake_loader *l, struct kl_master_key *m)
+static void mac_first(struct kl_rogue *l, struct kl_master_key *m)
 {
     (void)l;
     m->mac[0] ^= 1;
 }
-static void mac_last(struct fake_loader *l, struct kl_master_key *m)
+static void mac_last(struct kl_rogue *l, struct kl_master_key *m)
 {
     (void)l;
     m->mac[15] ^= 1;
 }
-static void mac_zero(struct fake_loader *l, struct kl_master_key *m)
+static void mac_zero(struct kl_rogue *l, struct kl_master_key *m)
 {
     (void)l;
     memset(m->mac, 0, sizeof(m->mac));
 }
 /* By another key of this load. */
-static void mac_by_done(struct fake_loader *l, struct kl_master_key *m)
+static void mac_by_done(struct kl_rogue *l, struct kl_master_key *m)
 {
     uint8_t key[32];
 
@@ -386,7 +385,7 @@ static void mac_by_done(struct fake_loader *l, struct kl_master_key *m)
     fake_cmac(key, 32, m->tbs_der.data, m->tbs_der.len, m->mac);
 }
 /* By K_keys as it would be had another Hello been said; T1 is the terminal's. */
-static void mac_of_other_t0(struct fake_loader *l, struct kl_master_key *m)
+static void mac_of_other_t0(struct kl_rogue *l, struct kl_master_key *m)
 {
     uint8_t key[32];
 
@@ -396,7 +395,7 @@ static void mac_of_other_t0(struct fake_loader *l, struct kl_master_key *m)
     fake_cmac(key, 32, m->tbs_der.data, m->tbs_der.len, m->mac);
 }
 
-static void (*const rewritten[])(struct fake_loader *, struct kl_master_key *) = {
+static void (*const rewritten[])(struct kl_rogue *, struct kl_master_key *) = {
     highest_version,  version_after, alg_after,       kcv_after, kcv_cut,
     kcv_method_after, serial_after,  t1_after,        mac_first, mac_last,
     mac_zero,         mac_by_done,   mac_of_other_t0,
@@ -404,41 +403,41 @@ static void (*const rewritten[])(struct fake_loader *, struct kl_master_key *) =
 #define REWRITTEN ((int)(sizeof(rewritten) / sizeof(rewritten[0])))
 
 /* A terminal of classic with a TMK in use, and its loader about to send the next. */
-static void begin_classic(struct bench *b, int kind)
+static void begin_classic(struct rig *b, int kind)
 {
-    bench_init(b, kind);
+    rig_init(b, kind);
     offer_all(b);
-    fake_loader_classic(&b->loader);
+    b->loader.suite = KL_SUITE_CLASSIC;
     b->loader.kcv_len = 4;
-    bench_whole_load(b);
+    rig_whole_load(b);
     b->loader.version = 2;
 }
 
 /* Nothing of the load that was refused is left, and nothing of it is in the way of another. */
-static void expect_unharmed(struct bench *b)
+static void expect_unharmed(struct rig *b)
 {
-    bench_expect_tmks(b, 1, 1, KL_TERMINAL_ACTIVE, 0, 0);
-    ck_assert_uint_eq(bench_candidates(b), 0);
+    rig_expect_tmks(b, 1, 1, KL_TERMINAL_ACTIVE, 0, 0);
+    ck_assert_uint_eq(rig_candidates(b), 0);
     if (b->kind == TOKEN) { /* what is in memory dies with it */
-        bench_restart(b);
-        bench_expect_tmks(b, 1, 1, KL_TERMINAL_ACTIVE, 0, 0);
+        rig_restart(b);
+        rig_expect_tmks(b, 1, 1, KL_TERMINAL_ACTIVE, 0, 0);
     }
     b->loader.spoil_master_key = NULL;
-    bench_whole_load(b);
-    bench_expect_tmks(b, 1, 2, KL_TERMINAL_ACTIVE, 0, 0);
+    rig_whole_load(b);
+    rig_expect_tmks(b, 1, 2, KL_TERMINAL_ACTIVE, 0, 0);
 }
 
 START_TEST(test_classic_rewritten)
 {
-    struct bench b;
+    struct rig b;
 
     begin_classic(&b, _i / REWRITTEN);
     b.loader.spoil_master_key = rewritten[_i % REWRITTEN];
-    bench_to_master_key(&b);
-    bench_expect_refusal(&b, KL_ERR_VERIFY, KL_WIRE_REFUSED);
+    rig_to_master_key(&b);
+    rig_expect_refusal(&b, KL_ERR_VERIFY, KL_WIRE_REFUSED);
     ck_assert_msg(strstr(b.err.text, "MasterKey's MAC is wrong"), "%s", b.err.text);
     expect_unharmed(&b);
-    bench_end(&b);
+    rig_end(&b);
 }
 END_TEST
 
@@ -446,10 +445,10 @@ END_TEST
 START_TEST(test_classic_malformed)
 {
     uint8_t *serial;
-    struct bench b;
+    struct rig b;
 
     begin_classic(&b, _i / 2);
-    bench_to_master_key(&b);
+    rig_to_master_key(&b);
     if (_i % 2 == 0) {
         serial = memmem(b.buf, b.len, FAKE_SERIAL, strlen(FAKE_SERIAL));
         ck_assert_ptr_nonnull(serial);
@@ -460,11 +459,11 @@ START_TEST(test_classic_malformed)
         b.buf[3] -= 2 + KL_MAC_LEN;
         b.len -= 2 + KL_MAC_LEN;
     }
-    bench_expect_refusal(&b, KL_ERR_PROTOCOL, KL_WIRE_PROTOCOL);
+    rig_expect_refusal(&b, KL_ERR_PROTOCOL, KL_WIRE_PROTOCOL);
     ck_assert_msg(strstr(b.err.text, _i % 2 == 0 ? "usage is 2" : "mac must be there"), "%s",
                   b.err.text);
     expect_unharmed(&b);
-    bench_end(&b);
+    rig_end(&b);
 }
 END_TEST
 
@@ -475,32 +474,32 @@ START_TEST(test_anchors)
     STACK_OF(X509) *both = sk_X509_new_null();
     uint8_t want[KL_HASH_LEN];
     struct kl_msg msg;
-    struct bench b;
+    struct rig b;
 
-    bench_init(&b, MEMORY);
+    rig_init(&b, MEMORY);
     sk_X509_push(both, fake_other_root);
     sk_X509_push(both, root);
     b.params.roots = both;
-    bench_begin(&b);
+    rig_begin(&b);
     ok(&b, kl_msg_decode(b.buf, b.len, &msg, &b.err));
     ck_assert_uint_eq(msg.u.hello.anchor_count, 2);
     ok(&b, kl_pubkey_hash(fake_other_key, want, &b.err));
     ck_assert_mem_eq(msg.u.hello.anchors[0], want, KL_HASH_LEN);
     ok(&b, kl_pubkey_hash(fake_root_key, want, &b.err));
     ck_assert_mem_eq(msg.u.hello.anchors[1], want, KL_HASH_LEN);
-    bench_whole_load(&b); /* either root will do */
+    rig_whole_load(&b); /* either root will do */
     b.loader.work = fake_new_cert("Loader", fake_work_key, fake_other_root, fake_other_key, NULL);
     b.loader.version = 2;
-    bench_whole_load(&b);
-    bench_expect_tmks(&b, 1, 2, KL_TERMINAL_ACTIVE, 0, 0);
+    rig_whole_load(&b);
+    rig_expect_tmks(&b, 1, 2, KL_TERMINAL_ACTIVE, 0, 0);
     X509_free(b.loader.work);
     sk_X509_pop(both); /* the one is taken off: its certificates are refused */
     b.loader.work = work;
     b.loader.version = 3;
-    bench_to_certificate(&b);
-    bench_expect_refusal(&b, KL_ERR_CERT, KL_WIRE_REFUSED);
+    rig_to_certificate(&b);
+    rig_expect_refusal(&b, KL_ERR_CERT, KL_WIRE_REFUSED);
     sk_X509_free(both);
-    bench_end(&b);
+    rig_end(&b);
 }
 END_TEST
 
@@ -513,7 +512,7 @@ static const struct {
     int stapled; /* 1: one of ours as below; 2: bytes that are none */
     int revoked; /* it lists AcquireWCRT */
     enum crl_signer signer;
-    struct fake_crl crl;
+    struct kl_rogue_crl_profile crl;
     enum kl_rc rc;
 } crls[] = {
     {"none needed", 0, 0, 0, OF_ROOT, {0}, KL_OK},
@@ -539,11 +538,12 @@ static void no_crl(struct kl_certificate *c)
 
 START_TEST(test_crl)
 {
-    const struct fake_profile profile = {.crl_scope = crls[_i].needed ? KL_CRL_SCOPE_LOADER : NULL};
-    struct fake_crl crl = crls[_i].crl;
-    struct bench b;
+    const struct kl_rogue_profile profile = {.crl_scope =
+                                                 crls[_i].needed ? KL_CRL_SCOPE_LOADER : NULL};
+    struct kl_rogue_crl_profile crl = crls[_i].crl;
+    struct rig b;
 
-    bench_init(&b, MEMORY);
+    rig_init(&b, MEMORY);
     b.loader.work = fake_new_cert("Loader", fake_work_key, root, fake_root_key, &profile);
     crl.revoked = crls[_i].revoked ? b.loader.work : NULL;
     if (crls[_i].stapled == 1 && crls[_i].signer == OF_ROOT) {
@@ -554,32 +554,32 @@ START_TEST(test_crl)
         b.loader.spoil_certificate = no_crl;
     }
     if (crls[_i].rc == KL_OK) {
-        bench_whole_load(&b);
+        rig_whole_load(&b);
         ck_assert_ptr_nonnull(strstr(b.traced, crls[_i].stapled ? "crl=stapled" : "crl=none"));
         ck_assert_int_eq(kl_terminal_load_facts(b.load)->has_crl, crls[_i].stapled == 1);
     } else {
-        bench_to_certificate(&b);
-        bench_expect_refusal(&b, crls[_i].rc, KL_WIRE_REFUSED);
+        rig_to_certificate(&b);
+        rig_expect_refusal(&b, crls[_i].rc, KL_WIRE_REFUSED);
     }
     X509_CRL_free(b.loader.crl);
     X509_free(b.loader.work);
-    bench_end(&b);
+    rig_end(&b);
 }
 END_TEST
 
 /* A terminal's certificate under the same root makes nobody a loader, whatever its key. */
 START_TEST(test_wrong_eku)
 {
-    const struct fake_profile profile = {.eku = "critical," KL_OID_EKU_TERMINAL};
-    struct bench b;
+    const struct kl_rogue_profile profile = {.eku = "critical," KL_OID_EKU_TERMINAL};
+    struct rig b;
 
-    bench_init(&b, MEMORY);
+    rig_init(&b, MEMORY);
     b.loader.work = fake_new_cert("Loader", fake_ec_key, root, fake_root_key, &profile);
     fake_loader_ec(&b.loader, fake_ec_key, b.loader.work);
-    bench_to_certificate(&b);
-    bench_expect_refusal(&b, KL_ERR_CERT, KL_WIRE_REFUSED);
+    rig_to_certificate(&b);
+    rig_expect_refusal(&b, KL_ERR_CERT, KL_WIRE_REFUSED);
     X509_free(b.loader.work);
-    bench_end(&b);
+    rig_end(&b);
 }
 END_TEST
 
@@ -593,17 +593,17 @@ static const struct {
 
 START_TEST(test_device_signs)
 {
-    static const struct fake_profile profile = {.eku = "critical," KL_OID_EKU_TERMINAL};
+    static const struct kl_rogue_profile profile = {.eku = "critical," KL_OID_EKU_TERMINAL};
     int i = _i % DEVICE_KEYS;
     EVP_PKEY *device = NULL;
     char proof[32];
     uint8_t *der = NULL;
     struct kl_msg msg;
-    struct bench b;
+    struct rig b;
     X509 *cert;
     int len;
 
-    bench_init(&b, _i / DEVICE_KEYS);
+    rig_init(&b, _i / DEVICE_KEYS);
     ok(&b, kl_pinpad_device_generate(b.pad, device_keys[i].type, device_keys[i].bits, 0, &device,
                                      &b.err));
     cert = fake_new_cert(FAKE_SERIAL, device, root, fake_root_key, &profile);
@@ -611,11 +611,11 @@ START_TEST(test_device_signs)
     b.params.chain[0] = (struct kl_bytes){der, (size_t)len};
     b.params.chain_count = 1;
     b.loader.device = device; /* checks the signature over Randoms */
-    bench_begin(&b);
+    rig_begin(&b);
     ok(&b, kl_msg_decode(b.buf, b.len, &msg, &b.err));
     ck_assert_uint_eq(msg.u.hello.chain_count, 1);
     ck_assert_mem_eq(msg.u.hello.chain[0].data, der, (size_t)len);
-    bench_whole_load(&b);
+    rig_whole_load(&b);
     snprintf(proof, sizeof(proof), "proof=%d bytes",
              device_keys[i].type == KL_KEY_EC
                  ? 2 * (int)kl_curve_by_bits(device_keys[i].bits)->field_len
@@ -624,35 +624,35 @@ START_TEST(test_device_signs)
     if (device_keys[i].bits == 256) {
         fake_loader_ec(&b.loader, fake_ec_key, fake_ec_work);
         b.loader.version = 2;
-        bench_whole_load(&b); /* in the other suites likewise */
+        rig_whole_load(&b); /* in the other suites likewise */
     }
     OPENSSL_free(der);
     X509_free(cert);
     EVP_PKEY_free(device);
-    bench_end(&b);
+    rig_end(&b);
 }
 END_TEST
 
 /* A certificate whose key the PIN pad lacks: the load ends, with the reason. */
 START_TEST(test_device_missing)
 {
-    static const struct fake_profile profile = {.eku = "critical," KL_OID_EKU_TERMINAL};
+    static const struct kl_rogue_profile profile = {.eku = "critical," KL_OID_EKU_TERMINAL};
     uint8_t *der = NULL;
-    struct bench b;
+    struct rig b;
     X509 *cert;
     int len;
 
-    bench_init(&b, _i);
+    rig_init(&b, _i);
     cert = fake_new_cert(FAKE_SERIAL, fake_ec_key, root, fake_root_key, &profile);
     len = i2d_X509(cert, &der);
     b.params.chain[0] = (struct kl_bytes){der, (size_t)len};
     b.params.chain_count = 1;
-    bench_to_certificate(&b);
-    bench_expect_refusal(&b, KL_ERR_NOT_FOUND, KL_WIRE_REFUSED);
+    rig_to_certificate(&b);
+    rig_expect_refusal(&b, KL_ERR_NOT_FOUND, KL_WIRE_REFUSED);
     ck_assert_ptr_nonnull(strstr(b.err.text, "device key"));
     OPENSSL_free(der);
     X509_free(cert);
-    bench_end(&b);
+    rig_end(&b);
 }
 END_TEST
 

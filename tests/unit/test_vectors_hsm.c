@@ -6,7 +6,6 @@
  */
 #include <check.h>
 #include <openssl/evp.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "pkcs11/keys.h"

@@ -5,7 +5,6 @@
 
 #include <check.h>
 #include <openssl/rsa.h>
-#include <openssl/x509v3.h>
 
 #include "pkcs11/keys.h"
 #include "tests/support/fake_p11.h"

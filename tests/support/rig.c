@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The bench: making a terminal, killing it, and walking it through a load to any point. */
-#include "tests/support/bench.h"
+/* The rig: making a terminal, killing it, and walking it through a load to any point. */
+#include "tests/support/rig.h"
 
 #include <check.h>
 #include <openssl/pem.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -18,7 +17,7 @@
 
 static enum kl_rc record(void *arg, const struct kl_candidate *candidate, struct kl_err *err)
 {
-    struct bench *b = arg;
+    struct rig *b = arg;
     enum kl_rc rc;
 
     if (b->fault == (candidate->whole ? FAULT_COMPLETE : FAULT_BEGIN)) {
@@ -36,7 +35,7 @@ static enum kl_rc record(void *arg, const struct kl_candidate *candidate, struct
 
 static enum kl_rc forget(void *arg, uint32_t version, struct kl_err *err)
 {
-    struct bench *b = arg;
+    struct rig *b = arg;
 
     if (b->fault >= DEATH_BEGUN) {
         return kl_err_set(err, KL_ERR_IO, "the dead forget nothing");
@@ -46,14 +45,14 @@ static enum kl_rc forget(void *arg, uint32_t version, struct kl_err *err)
 
 static void trace(void *arg, const char *line)
 {
-    struct bench *b = arg;
+    struct rig *b = arg;
 
     size_t used = strlen(b->traced);
 
     snprintf(b->traced + used, sizeof(b->traced) - used, "%s\n", line);
 }
 
-void bench_write_file(const char *dir, const char *name, const char *text, char path[PATH_MAX])
+void rig_write_file(const char *dir, const char *name, const char *text, char path[PATH_MAX])
 {
     struct kl_err err = KL_ERR_INIT;
 
@@ -61,7 +60,7 @@ void bench_write_file(const char *dir, const char *name, const char *text, char 
     ck_assert_int_eq(kl_file_write(path, text, strlen(text), 0600, 1, &err), KL_OK);
 }
 
-static void bench_open(struct bench *b)
+static void rig_open(struct rig *b)
 {
     ok(b, kl_terminal_open(b->home, 1, &b->home_open, &b->err));
     ok(b, kl_terminal_open_pinpad(b->home_open, &b->pad, &b->err));
@@ -72,7 +71,7 @@ static void bench_open(struct bench *b)
     b->params.pad = b->pad;
 }
 
-void bench_close(struct bench *b)
+void rig_close(struct rig *b)
 {
     kl_terminal_load_free(b->load);
     kl_pinpad_free(b->pad);
@@ -83,14 +82,14 @@ void bench_close(struct bench *b)
 }
 
 /* The process dies and starts again. */
-void bench_restart(struct bench *b)
+void rig_restart(struct rig *b)
 {
-    bench_close(b);
-    bench_open(b);
+    rig_close(b);
+    rig_open(b);
     ok(b, kl_terminal_recover(b->home_open, b->pad, &b->err));
 }
 
-void bench_init(struct bench *b, int kind)
+void rig_init(struct rig *b, int kind)
 {
     char root_path[PATH_MAX], pin_path[PATH_MAX], so_path[PATH_MAX];
     struct kl_terminal_setup setup = {.dir = b->home,
@@ -108,10 +107,10 @@ void bench_init(struct bench *b, int kind)
     BIO_write(bio, "", 1);
     pem_len = BIO_get_mem_data(bio, &pem);
     ck_assert_int_gt(pem_len, 1);
-    bench_write_file(b->dir, "root.pem", pem, root_path);
+    rig_write_file(b->dir, "root.pem", pem, root_path);
     BIO_free(bio);
-    bench_write_file(b->dir, "pin", PIN "\n", pin_path);
-    bench_write_file(b->dir, "so", TEST_SO_PIN "\n", so_path);
+    rig_write_file(b->dir, "pin", PIN "\n", pin_path);
+    rig_write_file(b->dir, "so", TEST_SO_PIN "\n", so_path);
     setup.roots[0] = root_path;
     setup.root_count = 1;
     setup.kind = kind == TOKEN ? KL_PINPAD_TOKEN : KL_PINPAD_MEMORY;
@@ -122,7 +121,7 @@ void bench_init(struct bench *b, int kind)
     }
     ok(b, kl_terminal_init(&setup, &b->err));
     ck_assert_int_eq(kl_terminal_init(&setup, &b->err), KL_ERR_EXISTS);
-    bench_open(b);
+    rig_open(b);
     b->params.algs[0] = KL_ALG_TDES2;
     b->params.algs[1] = KL_ALG_TDES3;
     b->params.algs[2] = KL_ALG_AES128;
@@ -138,16 +137,15 @@ void bench_init(struct bench *b, int kind)
     fake_loader_init(&b->loader);
 }
 
-void bench_end(struct bench *b)
+void rig_end(struct rig *b)
 {
-    bench_close(b);
+    rig_close(b);
     test_rm_rf(b->dir);
 }
 
 /* The PIN pad holds, or lacks, exactly these; versions ascend. */
-void bench_expect_tmks(struct bench *b, size_t count, uint32_t version0,
-                       enum kl_terminal_state state0, uint32_t version1,
-                       enum kl_terminal_state state1)
+void rig_expect_tmks(struct rig *b, size_t count, uint32_t version0, enum kl_terminal_state state0,
+                     uint32_t version1, enum kl_terminal_state state1)
 {
     struct kl_terminal_tmk tmks[KL_TERMINAL_TMK_MAX];
     size_t n;
@@ -164,14 +162,14 @@ void bench_expect_tmks(struct bench *b, size_t count, uint32_t version0,
     }
 }
 
-size_t bench_candidates(struct bench *b)
+size_t rig_candidates(struct rig *b)
 {
     const struct kl_candidate *list;
 
     return kl_terminal_candidates(b->home_open, &list);
 }
 
-enum kl_rc bench_step(struct bench *b)
+enum kl_rc rig_step(struct rig *b)
 {
     uint8_t in[KL_MSG_MAX];
     size_t len = b->len;
@@ -180,7 +178,7 @@ enum kl_rc bench_step(struct bench *b)
     return kl_terminal_load_step(b->load, in, len, b->buf, &b->len, &b->err);
 }
 
-void bench_begin(struct bench *b)
+void rig_begin(struct rig *b)
 {
     kl_terminal_load_free(b->load);
     b->load = NULL;
@@ -191,37 +189,37 @@ void bench_begin(struct bench *b)
     ok(b, kl_terminal_load_hello(b->load, b->buf, &b->len, &b->err));
 }
 
-void bench_to_certificate(struct bench *b)
+void rig_to_certificate(struct rig *b)
 {
     uint8_t out[KL_MSG_MAX];
     size_t len;
 
-    bench_begin(b);
+    rig_begin(b);
     fake_say_certificate(&b->loader, b->buf, b->len, out, &len);
     memcpy(b->buf, out, len);
     b->len = len;
 }
 
-void bench_to_master_key(struct bench *b)
+void rig_to_master_key(struct rig *b)
 {
     uint8_t out[KL_MSG_MAX];
     size_t len;
 
-    bench_to_certificate(b);
-    ok(b, bench_step(b));
+    rig_to_certificate(b);
+    ok(b, rig_step(b));
     fake_say_master_key(&b->loader, b->buf, b->len, out, &len);
     memcpy(b->buf, out, len);
     b->len = len;
 }
 
 /* Up to Loaded, which is checked as a loader would. */
-void bench_to_loaded(struct bench *b)
+void rig_to_loaded(struct rig *b)
 {
     struct kl_msg msg;
     uint8_t mac[16];
 
-    bench_to_master_key(b);
-    ok(b, bench_step(b));
+    rig_to_master_key(b);
+    ok(b, rig_step(b));
     ok(b, kl_msg_decode(b->buf, b->len, &msg, &b->err));
     ck_assert_int_eq(msg.type, KL_MSG_LOADED);
     ck_assert_uint_eq(msg.u.loaded.kcv_len, b->loader.kcv_len);
@@ -230,31 +228,31 @@ void bench_to_loaded(struct bench *b)
     ck_assert_mem_eq(msg.u.loaded.mac, mac, 16);
 }
 
-enum kl_rc bench_give(struct bench *b, const struct kl_msg *msg)
+enum kl_rc rig_give(struct rig *b, const struct kl_msg *msg)
 {
     fake_encode(msg, b->buf, &b->len);
-    return bench_step(b);
+    return rig_step(b);
 }
 
-void bench_settle(struct bench *b)
+void rig_settle(struct rig *b)
 {
     ok(b, kl_terminal_settle(b->home_open, b->pad, kl_terminal_load_candidate(b->load)->version,
                              kl_terminal_load_verdict(b->load), &b->err));
 }
 
-void bench_whole_load(struct bench *b)
+void rig_whole_load(struct rig *b)
 {
     struct kl_msg done;
 
-    bench_to_loaded(b);
+    rig_to_loaded(b);
     fake_say_done(&b->loader, KL_VERDICT_ACTIVE, &done);
-    ok(b, bench_give(b, &done));
+    ok(b, rig_give(b, &done));
     ck_assert_uint_eq(b->len, 0);
-    bench_settle(b);
+    rig_settle(b);
 }
 
 /* Redelivers the only candidate, checks Confirm as a loader would, answers with `verdict`. */
-void bench_confirm(struct bench *b, enum kl_verdict verdict)
+void rig_confirm(struct rig *b, enum kl_verdict verdict)
 {
     const struct kl_candidate *list;
     struct kl_msg msg;
@@ -273,17 +271,17 @@ void bench_confirm(struct bench *b, enum kl_verdict verdict)
     fake_ack_mac(&b->loader, mac);
     ck_assert_mem_eq(msg.u.confirm.loaded.mac, mac, 16);
     fake_say_done(&b->loader, verdict, &msg);
-    ok(b, bench_give(b, &msg));
+    ok(b, rig_give(b, &msg));
     ck_assert_uint_eq(b->len, 0);
 }
 
 /* The step that was just due fails so, tells the peer no more than `reason`, and is the last. */
-void bench_expect_refusal(struct bench *b, enum kl_rc want, uint32_t reason)
+void rig_expect_refusal(struct rig *b, enum kl_rc want, uint32_t reason)
 {
     struct kl_err err = KL_ERR_INIT;
     struct kl_msg msg;
     size_t len;
-    enum kl_rc rc = bench_step(b);
+    enum kl_rc rc = rig_step(b);
 
     ck_assert_msg(rc == want, "%s: %s", kl_rc_name(rc), b->err.text);
     ck_assert_uint_gt(b->len, 0);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* What keyloaderctl's ceremony commands share: the HSM session, and the installed certificates. */
-#ifndef KL_DAEMON_CTL_CTL_HSM_H
-#define KL_DAEMON_CTL_CTL_HSM_H
+#ifndef KL_DAEMON_CTL_CTL_CEREMONY_H
+#define KL_DAEMON_CTL_CTL_CEREMONY_H
 
 #include <jansson.h>
 #include <openssl/bio.h>

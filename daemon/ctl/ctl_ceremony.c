@@ -2,7 +2,7 @@
 /*
  * The HSM and the certificates as the ceremony commands see them.
  */
-#include "daemon/ctl/ctl_hsm.h"
+#include "daemon/ctl/ctl_ceremony.h"
 
 #include <errno.h>
 #include <limits.h>

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* A terminal with its folder and PIN pad in a test rig, wired to the rogue loader. */
+#ifndef KL_TESTS_SUPPORT_RIG_H
+#define KL_TESTS_SUPPORT_RIG_H
+
+#include <limits.h>
+
+#include "terminal-sim/load.h"
+#include "terminal-sim/terminal.h"
+#include "tests/support/fakeloader.h"
+
+#define PINPAD "P-0001"
+
+enum { MEMORY, TOKEN, PAD_KINDS };
+
+enum rig_fault {
+    FAULT_NONE,
+    FAULT_BEGIN,     /* the record cannot be begun */
+    FAULT_COMPLETE,  /* nor, once the TMK is written, completed */
+    DEATH_BEGUN,     /* killed once the record is begun */
+    DEATH_WRITTEN,   /* once the TMK is written */
+    DEATH_COMPLETED, /* once the record is completed */
+};
+
+struct rig {
+    int kind;
+    char dir[PATH_MAX]; /* the test's own */
+    char home[PATH_MAX + 8];
+    struct kl_terminal_home *home_open;
+    struct kl_pinpad *pad;
+    struct kl_terminal_load_params params;
+    struct kl_terminal_load *load;
+    struct kl_rogue loader;
+    uint8_t buf[KL_MSG_MAX]; /* what goes back and forth */
+    size_t len;
+    struct kl_err err;
+    enum rig_fault fault; /* of the next load's record */
+    char traced[2048];    /* of the load under way */
+};
+
+#define ok(b, call) ck_assert_msg((call) == KL_OK, "%s", (b)->err.text)
+
+void rig_write_file(const char *dir, const char *name, const char *text, char path[PATH_MAX]);
+void rig_init(struct rig *b, int kind);
+void rig_end(struct rig *b);
+void rig_close(struct rig *b);
+void rig_restart(struct rig *b); /* dies, unless it is closed already, and starts again */
+void rig_expect_tmks(struct rig *b, size_t count, uint32_t version0, enum kl_terminal_state state0,
+                     uint32_t version1, enum kl_terminal_state state1);
+size_t rig_candidates(struct rig *b);
+enum kl_rc rig_step(struct rig *b);
+void rig_begin(struct rig *b);
+void rig_to_certificate(struct rig *b);
+void rig_to_master_key(struct rig *b);
+void rig_to_loaded(struct rig *b);
+enum kl_rc rig_give(struct rig *b, const struct kl_msg *msg);
+void rig_confirm(struct rig *b, enum kl_verdict verdict);
+void rig_settle(struct rig *b);
+void rig_whole_load(struct rig *b);
+void rig_expect_refusal(struct rig *b, enum kl_rc want, uint32_t reason);
+
+#endif
