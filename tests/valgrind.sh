@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-2-Clause
-# Unit tests under valgrind's memcheck, with a leak check at the end of each test's process. An error
-# or a definite leak is a failed test.
+# Unit tests under valgrind's memcheck, CHECK_JOBS (2) suites at a time, with a leak check at the end
+# of each test's process. An error or a definite leak is a failed test. Prints each suite's totals and
+# seconds and, last, "N passed, N failed", counting suites.
 #
 #   tests/valgrind.sh BUILD SUITE...     SUITE like uri: BUILD/tests/unit/test_uri
 set -u
@@ -12,23 +13,33 @@ command -v valgrind > /dev/null || { echo "valgrind is not installed" >&2 && exi
 logs=$build/tests/log
 scratch=$(mktemp -d "${TMPDIR:-/tmp}/kl-valgrind.XXXXXX") || exit 70
 trap 'rm -rf "$scratch"' EXIT
+trap 'trap - TERM; kill -- $(jobs -p) 2> /dev/null; exit 130' INT TERM
 mkdir -p "$logs"
 export KL_BUILD=$build KL_SUPPORT=$here/support CK_TIMEOUT_MULTIPLIER=30
 
-failed=0
-for suite; do
-    log=$logs/valgrind-$suite.log
-    TMPDIR=$scratch timeout "${KL_SUITE_SECONDS:-900}" valgrind -q --leak-check=full \
-        --show-leak-kinds=definite --errors-for-leak-kinds=definite --error-exitcode=99 \
-        --suppressions="$here/support/valgrind.supp" "$build/tests/unit/test_$suite" \
-        > "$log" 2>&1 < /dev/null
+run_one() { # SUITE: its verdict is its status, kept in the scratch folder
+    local log=$logs/valgrind-$1.log began=$SECONDS rc
+    mkdir "$scratch/$1"
+    TMPDIR=$scratch/$1 timeout --kill-after=10 "${KL_SUITE_SECONDS:-900}" valgrind -q \
+        --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite \
+        --error-exitcode=99 --suppressions="$here/support/valgrind.supp" \
+        "$build/tests/unit/test_$1" > "$log" 2>&1 < /dev/null
     rc=$?
     if [[ $rc -ne 0 ]]; then # a test's own process ended with 99, or this one did
-        echo "$suite: exit status $rc; see $log"
+        echo "$1: exit status $rc after $((SECONDS - began)) s; see $log"
         grep '^==' "$log" | head -20
-        failed=1
     else
-        echo "$suite: $(grep 'Checks:' "$log")"
+        echo "$1: $(grep 'Checks:' "$log"), $((SECONDS - began)) s"
     fi
+    rm -rf "${scratch:?}/$1"
+    echo "$rc" > "$scratch/$1.rc"
+}
+
+for suite; do
+    while [[ $(jobs -rp | wc -l) -ge ${CHECK_JOBS:-2} ]]; do wait -n; done
+    run_one "$suite" &
 done
-exit "$failed"
+wait
+passed=$(grep -lx 0 "$scratch"/*.rc | wc -l)
+echo "$passed passed, $(($# - passed)) failed"
+[[ $passed -eq $# && $# -gt 0 ]]

@@ -4,6 +4,8 @@
  * and found where it is; and archives hold what the store held.
  */
 #include <openssl/pem.h>
+#include <signal.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include "daemon/audit/audit_archive.h"
@@ -417,6 +419,33 @@ START_TEST(archive_is_not_overwritten)
 }
 END_TEST
 
+/* The disk is full at any byte of it, or a record cannot be read: there is no archive. */
+START_TEST(archive_fails)
+{
+    const struct rlimit none = {RLIM_INFINITY, RLIM_INFINITY};
+    struct kl_checkpoint checkpoint;
+    struct stat st;
+
+    OK(kl_store_checkpoint_last(store, 4, &checkpoint, &err));
+    OK(kl_audit_archive_write(store, &checkpoint, archive_path, &err));
+    ck_assert_int_eq(stat(archive_path, &st), 0);
+    ck_assert_int_eq(unlink(archive_path), 0);
+    signal(SIGXFSZ, SIG_IGN);
+    for (off_t room = 0; room < st.st_size; room += 40) {
+        const struct rlimit limit = {(rlim_t)room, RLIM_INFINITY};
+        ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
+        enum kl_rc rc = kl_audit_archive_write(store, &checkpoint, archive_path, &err);
+        ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &none), 0);
+        ck_assert_int_eq(rc, KL_ERR_IO);
+        ck_assert_int_ne(access(archive_path, F_OK), 0);
+    }
+    tamper("UPDATE audit SET hash = x'00' WHERE id IN (3, 6)");
+    FAILS(kl_audit_archive_write(store, &checkpoint, archive_path, &err), KL_ERR_VERIFY);
+    SAYS("audit 3 is damaged");
+    ck_assert_int_ne(access(archive_path, F_OK), 0);
+}
+END_TEST
+
 /* A line of the archive (0 = the header, 1 to 4 records, 5 the checkpoint, 6 the end), edited. */
 static void put_lines(const char *text, int skip, int swap)
 {
@@ -700,6 +729,7 @@ int main(void)
     tcase_add_test(chain, rules_hold);
     tcase_add_test(files, archives);
     tcase_add_test(files, archive_is_not_overwritten);
+    tcase_add_test(files, archive_fails);
     tcase_add_test(files, archive_lines);
     tcase_add_test(files, archive_bytes);
     tcase_add_loop_test(files, archive_forged, 0, (int)(sizeof(forgeries) / sizeof(forgeries[0])));

@@ -309,6 +309,12 @@ static CK_RV sign_claims(CK_SESSION_HANDLE session, unsigned char *in, CK_ULONG 
     return CKR_OK;
 }
 
+static CK_RV cipher_claims(CK_SESSION_HANDLE session, unsigned char *in, CK_ULONG in_len,
+                           unsigned char *out, CK_ULONG *len)
+{
+    return sign_claims(session, in, in_len, out, len);
+}
+
 static CK_RV init_is_fine(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_OBJECT_HANDLE key)
 {
     (void)session, (void)mechanism, (void)key;
@@ -394,6 +400,40 @@ START_TEST(claimed_length_of_a_cryptogram)
 }
 END_TEST
 
+/* One byte less, too, would leave bytes that nobody has computed in a MAC or a nonce. */
+START_TEST(claimed_lengths_that_are_known)
+{
+    static const uint8_t iv[KL_GCM_IV_LEN], in[32 + KL_GCM_TAG_LEN];
+    uint8_t out[64], untouched[sizeof(out)];
+    const int op = _i / 2;
+    const CK_ULONG right[] = {32 + KL_GCM_TAG_LEN, 32, KL_MAC_LEN, 8};
+    enum kl_rc rc = KL_OK;
+
+    hsm.f->C_EncryptInit = hsm.f->C_DecryptInit = hsm.f->C_SignInit = init_is_fine;
+    hsm.f->C_Encrypt = hsm.f->C_Decrypt = cipher_claims;
+    hsm.f->C_Sign = sign_claims;
+    claimed = _i % 2 ? right[op] + 1 : right[op] - 1;
+    memset(out, 0x5a, sizeof(out));
+    memset(untouched, 0x5a, sizeof(untouched));
+    switch (op) {
+    case 0:
+        rc = kl_op_gcm_encrypt(hsm.session, 1, iv, label, 32, in, 32, out, &err);
+        break;
+    case 1:
+        rc = kl_op_gcm_decrypt(hsm.session, 1, iv, label, 32, in, sizeof(in), out, &err);
+        break;
+    case 2:
+        rc = kl_op_cmac(hsm.session, 1, in, 32, out, &err);
+        break;
+    default:
+        rc = kl_op_kcv(hsm.session, 1, KL_ALG_TDES2, 3, out, &err);
+    }
+    ck_rc(rc, KL_ERR_HSM);
+    ck_says("bytes");
+    ck_assert_mem_eq(out, untouched, sizeof(out));
+}
+END_TEST
+
 START_TEST(claimed_length_of_a_public_key)
 {
     static const CK_ULONG claims[][2] = {
@@ -428,6 +468,7 @@ static Suite *ops_suite(void)
     tcase_add_test(ops, bad_cryptograms_are_the_peers_fault);
     tcase_add_loop_test(ops, claimed_lengths, 0, 6);
     tcase_add_test(ops, claimed_length_of_a_cryptogram);
+    tcase_add_loop_test(ops, claimed_lengths_that_are_known, 0, 8);
     tcase_add_loop_test(ops, claimed_length_of_a_public_key, 0, 3);
     tcase_add_test(ops, random_bytes);
     suite_add_tcase(suite, ops);

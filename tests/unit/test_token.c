@@ -264,13 +264,14 @@ START_TEST(wrong_pin_is_tried_once)
 }
 END_TEST
 
-/* A token that has one try left. */
+/* A token that has one try left, or none. */
+static CK_FLAGS tries_left;
 static CK_RV (*real_token_info)(CK_SLOT_ID slot, CK_TOKEN_INFO *info);
-static CK_RV one_try_left(CK_SLOT_ID slot, CK_TOKEN_INFO *info)
+static CK_RV few_tries_left(CK_SLOT_ID slot, CK_TOKEN_INFO *info)
 {
     CK_RV rv = real_token_info(slot, info);
 
-    info->flags |= CKF_USER_PIN_FINAL_TRY;
+    info->flags |= tries_left;
     return rv;
 }
 
@@ -280,11 +281,13 @@ START_TEST(the_last_try_is_not_ours)
     struct kl_token *token;
 
     real_token_info = f->C_GetTokenInfo;
-    f->C_GetTokenInfo = one_try_left;
+    f->C_GetTokenInfo = few_tries_left;
+    tries_left = _i ? CKF_USER_PIN_LOCKED : CKF_USER_PIN_FINAL_TRY;
     ck_rc(open_token("pkcs11:token=kl%20test", pin, &token), KL_ERR_PIN);
     ck_assert_ptr_null(token);
-    ck_says("\"kl test\": only one try of the user PIN is left");
-    ck_says("resets the counter");
+    ck_says(_i ? "\"kl test\": the user PIN is locked"
+               : "\"kl test\": only one try of the user PIN is left");
+    ck_says(_i ? "set a new one" : "resets the counter");
     ck_assert_uint_eq(fake_p11_calls(FAKE_C_Login), 0);
     ck_ok(open_token("pkcs11:token=kl%20test", NULL, &token)); /* nothing is tried here */
     kl_token_free(token);
@@ -411,7 +414,7 @@ static Suite *token_suite(void)
     tcase_add_test(token, token_that_is_not_there);
     tcase_add_test(token, token_that_is_not_the_only_one);
     tcase_add_test(token, wrong_pin_is_tried_once);
-    tcase_add_test(token, the_last_try_is_not_ours);
+    tcase_add_loop_test(token, the_last_try_is_not_ours, 0, 2);
     tcase_add_loop_test(token, login_is_never_retried, 0, 7);
     tcase_add_loop_test(token, failures_on_the_way_to_a_token, 0, 4);
     tcase_add_test(token, session_that_does_not_open);
