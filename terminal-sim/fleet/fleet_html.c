@@ -198,6 +198,7 @@ static void latencies(FILE *out, const json_t *report)
 {
     static const struct column names[] = {{"load-ms", "load"},
                                           {"load-last-attempt-ms", "its last attempt"},
+                                          {"busy-answer-ms", "answers that say busy"},
                                           {"sign-in-ms", "sign-in"},
                                           {"start-lag-ms", "late starts"}};
     json_t *table = json_object();

@@ -40,8 +40,8 @@ static struct order {
 } order;
 
 struct result {
-    uint64_t loads;
-    int64_t us, cpu_us; /* wall clock, user and system time */
+    uint64_t loads, calls; /* calls: of one load */
+    int64_t us, cpu_us;    /* wall clock, user and system time */
 };
 
 /* ---- One process ---- */
@@ -140,7 +140,7 @@ static void play(void)
 
 static struct result run(int64_t us)
 {
-    struct result result = {0};
+    struct result result = {.calls = record_count()};
     int64_t begun, spent;
 
     for (int i = 0; i < WARM_UP; i++) {
@@ -260,13 +260,15 @@ int main(int argc, char **argv)
         result = hear(&children[i]);
         sum.loads += result.loads;
         sum.cpu_us += result.cpu_us;
+        sum.calls = result.calls;
         sum.us = result.us > sum.us ? result.us : sum.us;
         rate += (double)result.loads / ((double)result.us / 1e6);
         waitpid(children[i].pid, NULL, 0);
     }
     printf("{\"loads\": %llu, \"seconds\": %.6f, \"loads-per-second\": %.3f, "
-           "\"cpu-us-per-load\": %.3f}\n",
+           "\"cpu-us-per-load\": %.3f, \"calls-per-load\": %llu}\n",
            (unsigned long long)sum.loads, (double)sum.us / 1e6, rate,
-           sum.loads > 0 ? (double)sum.cpu_us / (double)sum.loads : 0);
+           sum.loads > 0 ? (double)sum.cpu_us / (double)sum.loads : 0,
+           (unsigned long long)sum.calls);
     return 0;
 }

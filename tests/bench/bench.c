@@ -28,6 +28,13 @@
 static const struct bench_group groups[] = {
     {"load_vs_bare", "whole loads over the bare PKCS#11 loop, and CPU; EC over RSA",
      group_load_vs_bare},
+    {"overload", "five times more terminals than there is room for; latency at 70 %",
+     group_overload},
+    {"idle_sessions", "20,000 silent connections: memory, and loads beside them", group_idle},
+    {"registry_scale", "a million registered terminals against a thousand", group_scale},
+    {"slow_hsm", "64 sessions of an HSM that takes 10 ms for every call", group_slow_hsm},
+    {"leak", "memory by load, and what it costs to replace workers", group_leak},
+    {"growth", "plots: workers, loads at once, keys", group_growth},
 };
 #define GROUPS (sizeof(groups) / sizeof(groups[0]))
 

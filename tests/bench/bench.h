@@ -32,5 +32,11 @@ struct figure *bench_figure(struct bench *bench, const char *prefix, const char 
                             const char *unit, enum figure_rule rule, double target);
 
 void group_load_vs_bare(struct bench *bench);
+void group_overload(struct bench *bench);
+void group_idle(struct bench *bench);
+void group_scale(struct bench *bench);
+void group_slow_hsm(struct bench *bench);
+void group_leak(struct bench *bench);
+void group_growth(struct bench *bench);
 
 #endif

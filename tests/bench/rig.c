@@ -51,17 +51,34 @@ void rig_abandon(struct lab *lab)
     lab_abandon(lab);
 }
 
-void rig_begin(struct rig *rig, const struct lab *founded, const char *name,
-               const struct kind *kind, unsigned workers, unsigned terminals)
+static void set_up(struct rig *rig, struct fault *fault, const struct lab *founded,
+                   const char *name, const struct kind *kind, unsigned workers, unsigned terminals)
 {
     char count[16];
 
     *rig = (struct rig){.lab = *founded, .kind = kind, .workers = workers, .terminals = terminals};
-    lab_begin(&rig->lab, name);
+    if (fault) {
+        fault_begin(fault, &rig->lab, name);
+    } else {
+        lab_begin(&rig->lab, name);
+    }
     serve(&rig->lab, kind);
     snprintf(count, sizeof(count), "%u", workers);
     lab_set(&rig->lab, "hsm", "workers", count);
     lab_set(&rig->lab, "log", "level", "info");
+}
+
+void rig_begin(struct rig *rig, const struct lab *founded, const char *name,
+               const struct kind *kind, unsigned workers, unsigned terminals)
+{
+    set_up(rig, NULL, founded, name, kind, workers, terminals);
+}
+
+void rig_begin_faulty(struct rig *rig, struct fault *fault, const struct lab *founded,
+                      const char *name, const struct kind *kind, unsigned workers,
+                      unsigned terminals)
+{
+    set_up(rig, fault, founded, name, kind, workers, terminals);
 }
 
 void rig_register(struct rig *rig)
@@ -78,14 +95,19 @@ void rig_register(struct rig *rig)
     free(lab_ctl(&rig->lab, "terminal", "import", csv, NULL));
 }
 
-void rig_start(struct rig *rig)
+void rig_wait(struct rig *rig)
 {
-    lab_start(&rig->lab);
     for (int tries = 0; lab_log_count(&rig->lab, "event=worker-ready") < rig->workers; tries++) {
         ck_assert_msg(tries < START_SECONDS * 20, "not all of %u workers have started; see %s",
                       rig->workers, rig->lab.daemon.err);
         proc_sleep_ms(50);
     }
+}
+
+void rig_start(struct rig *rig)
+{
+    lab_start(&rig->lab);
+    rig_wait(rig);
 }
 
 void rig_end(struct rig *rig)
@@ -177,28 +199,87 @@ double rig_number(const json_t *report, const char *path)
 
 /* ---- What it costs ---- */
 
-/* CPU seconds of a process, all threads that it has now: nanoseconds from schedstat, since stat
- * counts in hundredths of a second. */
-static double cpu_of(pid_t pid)
+/* CPU seconds of a thread: nanoseconds from schedstat, since stat counts in hundredths of a second.
+ */
+static double thread_cpu(pid_t pid, const char *thread)
+{
+    char path[64], *text;
+    double seconds;
+
+    snprintf(path, sizeof(path), "/proc/%d/task/%.12s/schedstat", (int)pid, thread);
+    text = file_read(path, NULL);
+    seconds = strtod(text, NULL) / 1e9;
+    free(text);
+    return seconds;
+}
+
+/* How many entries a folder in /proc/PID has; each is given to fn, unless NULL, and what that says
+ * is added up. */
+static unsigned entries(pid_t pid, const char *name, double (*fn)(pid_t, const char *), double *sum)
 {
     char path[64];
     struct dirent *entry;
-    double sum = 0;
+    unsigned count = 0;
     DIR *dir;
 
-    snprintf(path, sizeof(path), "/proc/%d/task", (int)pid);
+    snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, name);
     dir = opendir(path);
     ck_assert_msg(dir != NULL, "%s is gone", path);
     while ((entry = readdir(dir)) != NULL) {
         if (entry->d_name[0] != '.') {
-            snprintf(path, sizeof(path), "/proc/%d/task/%.12s/schedstat", (int)pid, entry->d_name);
-            char *text = file_read(path, NULL);
-            sum += strtod(text, NULL) / 1e9;
-            free(text);
+            count++;
+            *sum += fn ? fn(pid, entry->d_name) : 0;
         }
     }
     closedir(dir);
+    return count;
+}
+
+/* Of all threads that the process has now. */
+static double cpu_of(pid_t pid)
+{
+    double sum = 0;
+
+    entries(pid, "task", thread_cpu, &sum);
     return sum;
+}
+
+double rig_loop_cpu(const struct rig *rig)
+{
+    char thread[16];
+
+    snprintf(thread, sizeof(thread), "%d", (int)rig->lab.daemon.pid); /* the first one */
+    return thread_cpu(rig->lab.daemon.pid, thread);
+}
+
+unsigned rig_descriptors(pid_t pid)
+{
+    double none = 0;
+
+    return entries(pid, "fd", NULL, &none);
+}
+
+/* Fields 16 and 17 of stat: what children took that have been waited for. */
+static double gone_cpu(pid_t pid)
+{
+    char path[64], *text, *at;
+    unsigned long user = 0, system = 0;
+
+    snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+    text = file_read(path, NULL);
+    at = strrchr(text, ')');
+    ck_assert(at != NULL &&
+              sscanf(at + 2, "%*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %lu %lu", &user,
+                     &system) == 2);
+    free(text);
+    return (double)(user + system) / (double)sysconf(_SC_CLK_TCK);
+}
+
+double rig_cpu_of_all(const struct rig *rig)
+{
+    struct usage usage = rig_usage(rig);
+
+    return usage.daemon + usage.workers + gone_cpu(rig->lab.daemon.pid);
 }
 
 struct usage rig_usage(const struct rig *rig)
@@ -231,11 +312,6 @@ static double bytes_of(pid_t pid, const char *file, const char *word)
     return sum;
 }
 
-double rig_resident(pid_t pid)
-{
-    return bytes_of(pid, "status", "VmRSS");
-}
-
 double rig_private(pid_t pid)
 {
     return bytes_of(pid, "smaps_rollup", "Private_");
@@ -243,7 +319,7 @@ double rig_private(pid_t pid)
 
 /* ---- The bare loop ---- */
 
-struct bare rig_bare(struct rig *rig, unsigned processes, double seconds)
+struct bare rig_bare(const struct rig *rig, unsigned processes, double seconds)
 {
     char pin[PATH_MAX], conf[PATH_MAX + 64], count[16], ms[24];
     const char *env[] = {conf, NULL};
@@ -264,7 +340,8 @@ struct bare rig_bare(struct rig *rig, unsigned processes, double seconds)
     said = json_loads(text, 0, NULL);
     ck_assert_msg(status == 0 && said != NULL, "the bare loop: status %d: %s%s", status, text,
                   file_read(proc.err, NULL));
-    bare = (struct bare){rig_number(said, "loads-per-second"), rig_number(said, "cpu-us-per-load")};
+    bare = (struct bare){rig_number(said, "loads-per-second"), rig_number(said, "cpu-us-per-load"),
+                         rig_number(said, "calls-per-load")};
     json_decref(said);
     free(text);
     return bare;

@@ -9,6 +9,7 @@
 
 #include <jansson.h>
 
+#include "tests/support/fault.h"
 #include "tests/support/lab.h"
 
 /* A work key and the TMK that it carries. */
@@ -30,16 +31,20 @@ struct rig {
     struct lab lab;
     const struct kind *kind;
     unsigned workers, terminals;
-    int armed; /* no fleet has used the armings up */
 };
 
 /* A copy of that lab with a store of its own in the directory `name`, so many terminals in it, and
- * settings for speed's sake none: what an operator has by default, but for the number of workers.
+ * no settings for speed's sake: what an operator has by default, but for the number of workers.
  * Settings may follow by lab_set, then rig_start. */
 void rig_begin(struct rig *rig, const struct lab *founded, const char *name,
                const struct kind *kind, unsigned workers, unsigned terminals);
+/* The same, its workers reaching the token through the fault-injecting module. */
+void rig_begin_faulty(struct rig *rig, struct fault *fault, const struct lab *founded,
+                      const char *name, const struct kind *kind, unsigned workers,
+                      unsigned terminals);
 void rig_register(struct rig *rig); /* its terminals; before it starts. Of rig_begin's making */
-void rig_start(struct rig *rig);
+void rig_start(struct rig *rig);    /* until all workers are ready */
+void rig_wait(struct rig *rig);     /* the second half of that: it has been started */
 void rig_end(struct rig *rig);
 
 /* A fleet of the rig's terminals, all armed before it starts; line: words with single spaces
@@ -58,12 +63,16 @@ struct usage {
     double daemon, workers; /* CPU seconds since they started */
 };
 struct usage rig_usage(const struct rig *rig);
-double rig_resident(pid_t pid); /* bytes */
-double rig_private(pid_t pid);  /* bytes that are its own: Private_* of smaps_rollup */
+double rig_loop_cpu(const struct rig *rig); /* CPU seconds of the daemon's loop thread */
+/* CPU seconds of the daemon and of all workers that it ever had. */
+double rig_cpu_of_all(const struct rig *rig);
+unsigned rig_descriptors(pid_t pid);
+double rig_private(pid_t pid); /* bytes that are its own: Private_* of smaps_rollup */
 
 struct bare {
     double rate, cpu_us; /* loads a second; CPU of a load */
+    double calls;        /* PKCS#11 calls of a load */
 };
-struct bare rig_bare(struct rig *rig, unsigned processes, double seconds);
+struct bare rig_bare(const struct rig *rig, unsigned processes, double seconds);
 
 #endif
