@@ -7,6 +7,8 @@
 #   make check-asan         the same under AddressSanitizer and UBSan; check-tsan: ThreadSanitizer
 #   make crash-matrix KILLS=n   n kills at random instants under load (SEED=s: those of that seed)
 #   make soak SOAK_SECONDS=n   mixed load, attacks, outages, restarts; samples in build/soak.csv
+#   make bench              loads/s and CPU against the bare PKCS#11 loop, and the rest of
+#                           docs/performance.md; BENCH='NAME ...' BENCH_SECONDS=n BENCH_REPEATS=n
 #   make crash-points       every way to die at every commit and every write, CRASH_JOBS (4) at a time
 #   make fuzz FUZZ_SECONDS=n   every fuzz target for n seconds, FUZZ_JOBS (1) at a time; docs/fuzzing.md
 #   make fuzz-seeds         more seeds for them, from real sessions
@@ -42,11 +44,12 @@ CHECK_JOBS   ?= 2
 KILLS        ?= 3000
 SEED         ?=
 SUITE        ?= hardened-rsa
+BENCH        ?=
 
 # ---- Packages, before pkg-config is asked for flags below ----
 
 GOALS     := $(or $(MAKECMDGOALS),all)
-NEEDS     := build $(if $(filter check% crash% soak tests demo fuzz% tools vectors coverage modules-table lint,$(GOALS)),test) \
+NEEDS     := build $(if $(filter check% crash% soak bench tests demo fuzz% tools vectors coverage modules-table lint,$(GOALS)),test) \
              $(if $(filter check-page,$(GOALS)),page) $(if $(filter fuzz%,$(GOALS)),fuzz) \
              $(if $(filter lint format,$(GOALS)),lint) $(if $(filter check-valgrind,$(GOALS)),valgrind) \
              $(if $(filter deb check-package,$(GOALS)),package) $(if $(filter coverage,$(GOALS)),coverage)
@@ -111,12 +114,17 @@ FUZZ_SHARED := $(call objs,$(filter-out tests/fuzz/fuzz_%.c tests/fuzz/replay.c,
 TOOLS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(filter-out %_p11.c %_preload.c,$(wildcard tests/tools/*.c))) \
          $(patsubst tests/%.c,$(BUILD)/tests/%.so,$(wildcard tests/tools/*_p11.c tests/tools/*_preload.c))
 SUPPORT := $(call objs,$(wildcard tests/support/*.c))
+# make bench is two programs, the orchestrator and the bare loop; what they share is the rest of that
+# folder, and has tests of its own.
+BENCH_MAINS := tests/bench/bench.c tests/bench/bare.c
+BENCHES := $(patsubst tests/%.c,$(BUILD)/tests/%,$(BENCH_MAINS))
+BENCH_SHARED := $(call objs,$(filter-out $(BENCH_MAINS),$(wildcard tests/bench/*.c)))
 
 SOURCES := $(wildcard $(addsuffix /*.[ch],$(ROOMS)) $(addsuffix /*/*.[ch],$(ROOMS)) tests/*/*.[ch])
 SCRIPTS := $(wildcard .ci/run .ci/*.sh tests/*.sh tests/fuzz/*.sh conf/completion/*.bash conf/debian/*.sh conf/debian/*.postinst conf/debian/*.prerm conf/debian/*.postrm)
 
 .PHONY: all deps tests tools check check-unit check-integration check-nss check-valgrind modules-table check-asan check-tsan \
-        check-docs check-operations check-page fuzz soak fuzzers fuzz-run fuzz-seeds coverage demo lint format \
+        check-docs check-operations check-page bench fuzz soak fuzzers fuzz-run fuzz-seeds coverage demo lint format \
         vectors man install deb check-package clean
 .SECONDARY:
 .DELETE_ON_ERROR:
@@ -215,8 +223,10 @@ $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(SUPPORT) $(TEST_LIBS)
 	$(if $(V),,@echo "LD $@")
 	$(Q)$(CC) $(LDFLAGS) $(filter %.o,$^) $(filter %.a,$^) $(LDLIBS) $(shell pkg-config --libs $(TESTPKGS)) -o $@
 
+$(BENCHES) $(filter %/test_bench %/test_bench_calls,$(UNIT) $(INTEG)): $(BENCH_SHARED)
+
 tests: $(UNIT) $(INTEG) $(REPLAY) tools
-tools: $(TOOLS)
+tools: $(TOOLS) $(BENCHES)
 
 RUN_TESTS = SAN=$(SAN) CHECK_JOBS=$(CHECK_JOBS) tests/run.sh $(BUILD)
 
@@ -260,6 +270,11 @@ coverage:
 	@LDFLAGS=--coverage $(MAKE) --no-print-directory NODEPS=1 $(COVERED) all tests
 	@LDFLAGS=--coverage tests/coverage.sh $(BUILD)/cov \
 	    '$(MAKE) -k --no-print-directory NODEPS=1 $(COVERED) $(COVERAGE)'
+
+# Everything that is measured, under 10 minutes: docs/performance.md.
+bench: all $(BENCHES) tools
+	@KL_BUILD=$(BUILD) BENCH="$(BENCH)" $(BUILD)/tests/bench/bench
+	@echo "report: $(BUILD)/bench.html, $(BUILD)/bench.json"
 
 # Long runs of two tests that are short in check: docs/reliability.md.
 CRASH_JOBS ?= 4

@@ -5,28 +5,9 @@
 #include <string.h>
 
 #include "conf/markup.h"
+#include "conf/page.h"
 #include "terminal-sim/fleet/fleet_plot.h"
 #include "terminal-sim/fleet/fleet_report.h"
-
-static const char head[] =
-    "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n"
-    "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src "
-    "'unsafe-inline'\">\n"
-    "<title>terminal-sim fleet</title>\n<style>\n"
-    ":root{color-scheme:light dark;--line:#8886}\n"
-    "body{font:15px/1.45 system-ui,sans-serif;max-width:60em;margin:2em auto;padding:0 1em}\n"
-    "table{border-collapse:collapse;margin:.5em 0 1.5em}\n"
-    "td,th{padding:.2em .8em;border-bottom:1px solid var(--line);text-align:left}\n"
-    "td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}\n"
-    ".as-expected{color:#18794e}.failed{color:#c0362c}\n"
-    "svg{width:100%;height:auto;display:block;margin:.3em 0 1.5em}\n"
-    "svg text{font:11px system-ui,sans-serif;fill:currentColor}\n"
-    "svg .grid{stroke:var(--line);stroke-width:1}\n"
-    "svg polyline{fill:none;stroke-width:1.6}svg circle{fill:none;stroke-width:1.6}\n"
-    ".c0{stroke:#2f6fd0}.c1{stroke:#d9822b}.c2{stroke:#b3261e}\n"
-    "svg text.c0{fill:#2f6fd0;stroke:none}svg text.c1{fill:#d9822b;stroke:none}\n"
-    "svg text.c2{fill:#b3261e;stroke:none}\n"
-    "</style></head><body>\n";
 
 /* ---- What the report has ---- */
 
@@ -217,6 +198,7 @@ static void latencies(FILE *out, const json_t *report)
 {
     static const struct column names[] = {{"load-ms", "load"},
                                           {"load-last-attempt-ms", "its last attempt"},
+                                          {"busy-answer-ms", "answers that say busy"},
                                           {"sign-in-ms", "sign-in"},
                                           {"start-lag-ms", "late starts"}};
     json_t *table = json_object();
@@ -240,7 +222,7 @@ void kl_fleet_html(const json_t *report, FILE *out)
     const char *verdict = text_of(report, "verdict");
     int good = strcmp(verdict, "as-expected") == 0;
 
-    fputs(head, out);
+    kl_page_begin("terminal-sim fleet", out);
     fprintf(out, "<h1>Fleet run: <span class=\"%s\">%s</span></h1>\n<p>",
             good ? "as-expected" : "failed", good ? "as expected" : "failed");
     kl_markup_text(out, text_of(json_object_get(report, "settings"), "loader"));
@@ -259,5 +241,5 @@ void kl_fleet_html(const json_t *report, FILE *out)
     facts(out, "Idle connections", json_object_get(report, "idle-connections"));
     facts(out, "Run", report);
     facts(out, "Settings", json_object_get(report, "settings"));
-    fputs("</body></html>\n", out);
+    kl_page_end(out);
 }

@@ -260,7 +260,7 @@ enum kl_rc kl_fleet_report(const struct kl_fleet_request *request,
     report = json_pack(
         "{s:s, s:I, s:I, s:s, s:f, s:b, s:o, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:o, s:I, s:I, "
         "s:I, s:I,"
-        " s:o, s:s, s:o, s:o, s:o, s:o, s:o, s:f, s:I, s:o, s:o}",
+        " s:o, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:f, s:I, s:o, s:o}",
         "verdict", unexpected <= request->max_errors ? "as-expected" : "failed",
         "unexpected-failures", (json_int_t)unexpected, "max-errors",
         (json_int_t)request->max_errors, "started", started, "seconds", seconds, "interrupted",
@@ -278,8 +278,9 @@ enum kl_rc kl_fleet_report(const struct kl_fleet_request *request,
         intended ? "the intended start of each load" : "the actual start of each load", "load-ms",
         latency_json(&stats->whole[KL_FLEET_LOAD]), "sign-in-ms",
         latency_json(&stats->whole[KL_FLEET_SIGN_IN]), "load-last-attempt-ms",
-        latency_json(&stats->attempt), "load-steps-ms", steps_json(stats), "start-lag-ms",
-        latency_json(&stats->lag), "simulator-cpu-percent",
+        latency_json(&stats->attempt), "busy-answer-ms", latency_json(&stats->busy),
+        "load-steps-ms", steps_json(stats), "start-lag-ms", latency_json(&stats->lag),
+        "simulator-cpu-percent",
         result->elapsed_us > 0 ? 100 * (double)result->cpu_us / (double)result->elapsed_us : 0,
         "simulator-peak-kib", (json_int_t)result->peak_rss_kib, "series", series_json(stats),
         "distribution", distribution_json(&stats->whole[KL_FLEET_LOAD]));

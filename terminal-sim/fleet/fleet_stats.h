@@ -76,6 +76,7 @@ struct kl_fleet_stats {
     struct kl_latency
         whole[KL_FLEET_ACTION_COUNT]; /* from its start, pauses and retries included */
     struct kl_latency attempt;        /* the load's attempt that went well, from connect to Done */
+    struct kl_latency busy;           /* attempts that the loader was too busy for, from connect */
     struct kl_latency step[KL_FLEET_STEP_COUNT];
     struct kl_latency lag; /* from the intended to the actual start */
 

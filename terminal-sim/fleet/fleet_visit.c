@@ -104,6 +104,9 @@ static void failed(struct kl_fleet_visit *visit, const struct kl_err *why, uint3
                                   (suseconds_t)((int64_t)(seconds * 1e6) % 1000000)};
 
     visit->last = kl_fleet_kind_of(why->rc);
+    if (visit->last == KL_FLEET_BUSY) {
+        kl_latency_add(&fleet->stats->busy, kl_clock_us() - visit->began);
+    }
     if (visit->sign_in) {
         /* What the pad has of a sign-in that came to nothing. In memory that cannot fail. */
         (void)!kl_fleet_terminal_keys(visit->terminal, NULL, &ignored);

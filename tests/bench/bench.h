@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What every group of figures is given, and the table of groups. A group sets up what it needs,
+ * measures it several times, interleaved with what it is compared with, adds its samples to its
+ * figures, and puts all away.
+ */
+#ifndef KL_TESTS_BENCH_BENCH_H
+#define KL_TESTS_BENCH_BENCH_H
+
+#include "tests/bench/figures.h"
+#include "tests/bench/rig.h"
+
+struct bench {
+    struct figures *figures;
+    struct lab lab;   /* the ceremony: rig_begin takes it */
+    double seconds;   /* of one measurement: BENCH_SECONDS */
+    unsigned repeats; /* of each: BENCH_REPEATS */
+    unsigned workers; /* as many as there are CPUs */
+};
+
+struct bench_group {
+    const char *name; /* BENCH="NAME ..." */
+    const char *about;
+    void (*run)(struct bench *bench);
+};
+
+/* On a terminal: what is being done now. */
+void bench_progress(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+/* The figure PREFIX_NAME, which is made if there is none. */
+struct figure *bench_figure(struct bench *bench, const char *prefix, const char *name,
+                            const char *unit, enum figure_rule rule, double target);
+
+void group_load_vs_bare(struct bench *bench);
+void group_overload(struct bench *bench);
+void group_idle(struct bench *bench);
+void group_scale(struct bench *bench);
+void group_slow_hsm(struct bench *bench);
+void group_leak(struct bench *bench);
+void group_growth(struct bench *bench);
+
+#endif

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What memory grows by for each load, in the daemon and in the workers, and what it costs to
+ * replace a worker. SoftHSM loses some bytes of every session object (docs/reliability.md), hence
+ * recycling. What one replacement costs at the default of [hsm] recycle-after is too little to be
+ * seen against noise: so workers are replaced very often here, what one of that costs in CPU
+ * follows, and from it the share at the default.
+ */
+#include <stdio.h>
+
+#include "tests/bench/bench.h"
+
+#define OFTEN 500      /* loads, then the worker is replaced */
+#define DEFAULT 100000 /* of [hsm] recycle-after */
+#define RATE_MAX 6000
+#define LONGER 2
+
+struct spent {
+    double loads, cpu;      /* CPU seconds, of daemon and workers, those that are gone included */
+    double daemon, workers; /* bytes that they grew by */
+};
+
+static double workers_private(const struct rig *rig)
+{
+    pid_t workers[64];
+    size_t count = proc_children(rig->lab.daemon.pid, workers, 64);
+    double sum = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        sum += rig_private(workers[i]);
+    }
+    return sum;
+}
+
+static struct spent run(struct rig *rig, double seconds)
+{
+    double daemon = rig_private(rig->lab.daemon.pid), workers = workers_private(rig);
+    double cpu = rig_cpu_of_all(rig);
+    json_t *report =
+        rig_fleet(rig, 0, "--concurrency %u --duration %.0fms", 4 * rig->workers, seconds * 1000);
+    struct spent spent = {.loads = rig_number(report, "loads/good"),
+                          .cpu = rig_cpu_of_all(rig) - cpu,
+                          .daemon = rig_private(rig->lab.daemon.pid) - daemon,
+                          .workers = workers_private(rig) - workers};
+
+    json_decref(report);
+    return spent;
+}
+
+static void begin(struct bench *bench, struct rig *rig, const char *name, unsigned recycle)
+{
+    char count[16];
+
+    rig_begin(rig, &bench->lab, name, &kinds[KIND_P256], bench->workers,
+              (unsigned)(bench->seconds * LONGER * RATE_MAX));
+    snprintf(count, sizeof(count), "%u", recycle);
+    lab_set(&rig->lab, "hsm", "recycle-after", count);
+    rig_register(rig);
+    rig_start(rig);
+}
+
+void group_leak(struct bench *bench)
+{
+    double seconds = bench->seconds * LONGER;
+    struct rig kept, replaced;
+
+    begin(bench, &kept, "kept", 1000000000);
+    begin(bench, &replaced, "replaced", OFTEN);
+    (void)run(&kept, seconds); /* caches and heaps come to their size */
+    (void)run(&replaced, seconds);
+    for (unsigned repeat = 0; repeat < bench->repeats; repeat++) {
+        struct spent without, with;
+        double each;
+
+        bench_progress("leak: %u of %u", repeat + 1, bench->repeats);
+        without = run(&kept, seconds);
+        with = run(&replaced, seconds);
+        each = without.cpu / without.loads;
+        figure_add(figure_of(bench->figures, "leak_daemon", "bytes/load", FIGURE_NO_TARGET, 0),
+                   without.daemon / without.loads);
+        figure_add(figure_of(bench->figures, "leak_workers", "bytes/load", FIGURE_NO_TARGET, 0),
+                   without.workers / without.loads);
+        figure_add(figure_of(bench->figures, "leak_workers_recycled", "bytes/load",
+                             FIGURE_NO_TARGET, 0),
+                   with.workers / with.loads);
+        figure_add(figure_of(bench->figures, "recycle_cost", "percent", FIGURE_AT_MOST, 1),
+                   100 * (with.cpu / with.loads / each - 1) * OFTEN / DEFAULT);
+    }
+    rig_end(&kept);
+    rig_end(&replaced);
+}

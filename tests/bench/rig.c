@@ -1,0 +1,348 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Daemon, fleet and bare loop: see rig.h. */
+#include "tests/bench/rig.h"
+
+#include <check.h>
+#include <dirent.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define START_SECONDS 120
+#define FLEET_SECONDS 300
+#define BARE_SECONDS 120
+#define WORDS_MAX (PROC_ARGS - 12)
+
+const struct kind kinds[KIND_COUNT] = {
+    [KIND_RSA2048] = {"rsa2048", "hardened-rsa", "rsa-2048", "tdes2", 0},
+    [KIND_CLASSIC] = {"classic", "classic", "rsa-2048", "tdes2", 0},
+    [KIND_RSA3072] = {"rsa3072", "hardened-rsa", "rsa-3072", "aes128", 0},
+    [KIND_P256] = {"p256", "hardened-ec", "p-256", "aes128", 1},
+    [KIND_P521] = {"p521", "hardened-ec", "p-521", "aes128", 1},
+};
+
+/* Each kind's chain is in a directory of its own, so that a daemon serves it alone. */
+static void serve(struct lab *lab, const struct kind *kind)
+{
+    char path[PATH_MAX], name[64];
+
+    snprintf(name, sizeof(name), "work-%s", kind->name);
+    file_mkdir(file_path(path, lab->dir, name));
+    lab_set(lab, "certificates", "work", path);
+    lab_set(lab, "hsm", "work-key", kind->name);
+    lab_set(lab, "policy", "suites", kind->suite);
+}
+
+void rig_found(struct lab *lab)
+{
+    lab_lay_out(lab);
+    lab_found_ca(lab, "ca");
+    lab_publish_crl(lab, "ca", "loader");
+    for (size_t i = 0; i < KIND_COUNT; i++) {
+        serve(lab, &kinds[i]);
+        lab_certify(lab, kinds[i].name, kinds[i].suite, kinds[i].key, "ca");
+    }
+}
+
+void rig_abandon(struct lab *lab)
+{
+    lab_abandon(lab);
+}
+
+static void set_up(struct rig *rig, struct fault *fault, const struct lab *founded,
+                   const char *name, const struct kind *kind, unsigned workers, unsigned terminals)
+{
+    char count[16];
+
+    *rig = (struct rig){.lab = *founded, .kind = kind, .workers = workers, .terminals = terminals};
+    if (fault) {
+        fault_begin(fault, &rig->lab, name);
+    } else {
+        lab_begin(&rig->lab, name);
+    }
+    serve(&rig->lab, kind);
+    snprintf(count, sizeof(count), "%u", workers);
+    lab_set(&rig->lab, "hsm", "workers", count);
+    lab_set(&rig->lab, "log", "level", "info");
+}
+
+void rig_begin(struct rig *rig, const struct lab *founded, const char *name,
+               const struct kind *kind, unsigned workers, unsigned terminals)
+{
+    set_up(rig, NULL, founded, name, kind, workers, terminals);
+}
+
+void rig_begin_faulty(struct rig *rig, struct fault *fault, const struct lab *founded,
+                      const char *name, const struct kind *kind, unsigned workers,
+                      unsigned terminals)
+{
+    set_up(rig, fault, founded, name, kind, workers, terminals);
+}
+
+void rig_register(struct rig *rig)
+{
+    char csv[PATH_MAX], count[16];
+    struct proc proc;
+
+    file_path(csv, rig->lab.run, "fleet.csv");
+    snprintf(count, sizeof(count), "%u", rig->terminals);
+    proc_spawn(&proc, rig->lab.logs, rig->lab.env,
+               (const char *const[]){lab_built("bin/terminal-sim"), "fleet", "--write-csv", csv,
+                                     "--terminals", count, "--algorithm", rig->kind->alg, NULL});
+    ck_assert_int_eq(proc_wait(&proc, FLEET_SECONDS), 0);
+    free(lab_ctl(&rig->lab, "terminal", "import", csv, NULL));
+}
+
+void rig_wait(struct rig *rig)
+{
+    for (int tries = 0; lab_log_count(&rig->lab, "event=worker-ready") < rig->workers; tries++) {
+        ck_assert_msg(tries < START_SECONDS * 20, "not all of %u workers have started; see %s",
+                      rig->workers, rig->lab.daemon.err);
+        proc_sleep_ms(50);
+    }
+}
+
+void rig_start(struct rig *rig)
+{
+    lab_start(&rig->lab);
+    rig_wait(rig);
+}
+
+void rig_end(struct rig *rig)
+{
+    lab_end(&rig->lab);
+}
+
+/* ---- Fleets ---- */
+
+static void fleet_start(struct rig *rig, struct proc *proc, const char *line, va_list args)
+{
+    char words[1024], address[32], root[PATH_MAX], count[16];
+    const char *argv[PROC_ARGS] = {lab_built("bin/terminal-sim"),
+                                   "fleet",
+                                   "--json",
+                                   "--connect",
+                                   address,
+                                   "--root",
+                                   file_path(root, rig->lab.dir, "root.pem"),
+                                   "--terminals",
+                                   count,
+                                   "--suite",
+                                   rig->kind->suite,
+                                   "--algorithm",
+                                   rig->kind->alg};
+    char *rest = words, *word;
+    size_t n = 13;
+
+    free(lab_ctl(&rig->lab, "terminal", "arm-all", "--for", "1h", "--attempts", "100", NULL));
+    snprintf(address, sizeof(address), "127.0.0.1:%u", rig->lab.port);
+    snprintf(count, sizeof(count), "%u", rig->terminals);
+    ck_assert_uint_lt((size_t)vsnprintf(words, sizeof(words), line, args), sizeof(words));
+    while ((word = strsep(&rest, " ")) != NULL) {
+        ck_assert_uint_lt(n, PROC_ARGS - 1);
+        argv[n++] = word;
+    }
+    argv[n] = NULL;
+    proc_spawn(proc, rig->lab.logs, rig->lab.env, argv);
+}
+
+void rig_fleet_start(struct rig *rig, struct proc *proc, const char *line, ...)
+{
+    va_list args;
+
+    va_start(args, line);
+    fleet_start(rig, proc, line, args);
+    va_end(args);
+}
+
+json_t *rig_fleet_end(struct rig *rig, struct proc *proc, int status)
+{
+    int is = proc_wait(proc, FLEET_SECONDS);
+    char *text = file_read(proc->out, NULL), *said = file_read(proc->err, NULL);
+    json_error_t error;
+    json_t *report = json_loads(text, 0, &error);
+
+    (void)rig;
+    ck_assert_msg(report != NULL, "the fleet's report: %s: %s%s", error.text, text, said);
+    ck_assert_msg(is == status, "the fleet's status is %d, not %d: %s%s", is, status, text, said);
+    unlink(proc->out);
+    unlink(proc->err);
+    free(said);
+    free(text);
+    return report;
+}
+
+json_t *rig_fleet(struct rig *rig, int status, const char *line, ...)
+{
+    struct proc proc;
+    va_list args;
+
+    va_start(args, line);
+    fleet_start(rig, &proc, line, args);
+    va_end(args);
+    return rig_fleet_end(rig, &proc, status);
+}
+
+double rig_number(const json_t *report, const char *path)
+{
+    char copy[128], *rest = copy, *name;
+    const json_t *at = report;
+
+    snprintf(copy, sizeof(copy), "%s", path);
+    while ((name = strsep(&rest, "/")) != NULL) {
+        at = json_object_get(at, name);
+    }
+    return json_number_value(at);
+}
+
+/* ---- What it costs ---- */
+
+/* CPU seconds of a thread: nanoseconds from schedstat, since stat counts in hundredths of a second.
+ */
+static double thread_cpu(pid_t pid, const char *thread)
+{
+    char path[64], *text;
+    double seconds;
+
+    snprintf(path, sizeof(path), "/proc/%d/task/%.12s/schedstat", (int)pid, thread);
+    text = file_read(path, NULL);
+    seconds = strtod(text, NULL) / 1e9;
+    free(text);
+    return seconds;
+}
+
+/* How many entries a folder in /proc/PID has; each is given to fn, unless NULL, and what that says
+ * is added up. */
+static unsigned entries(pid_t pid, const char *name, double (*fn)(pid_t, const char *), double *sum)
+{
+    char path[64];
+    struct dirent *entry;
+    unsigned count = 0;
+    DIR *dir;
+
+    snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, name);
+    dir = opendir(path);
+    ck_assert_msg(dir != NULL, "%s is gone", path);
+    while ((entry = readdir(dir)) != NULL) {
+        if (entry->d_name[0] != '.') {
+            count++;
+            *sum += fn ? fn(pid, entry->d_name) : 0;
+        }
+    }
+    closedir(dir);
+    return count;
+}
+
+/* Of all threads that the process has now. */
+static double cpu_of(pid_t pid)
+{
+    double sum = 0;
+
+    entries(pid, "task", thread_cpu, &sum);
+    return sum;
+}
+
+double rig_loop_cpu(const struct rig *rig)
+{
+    char thread[16];
+
+    snprintf(thread, sizeof(thread), "%d", (int)rig->lab.daemon.pid); /* the first one */
+    return thread_cpu(rig->lab.daemon.pid, thread);
+}
+
+unsigned rig_descriptors(pid_t pid)
+{
+    double none = 0;
+
+    return entries(pid, "fd", NULL, &none);
+}
+
+/* Fields 16 and 17 of stat: what children took that have been waited for. */
+static double gone_cpu(pid_t pid)
+{
+    char path[64], *text, *at;
+    unsigned long user = 0, system = 0;
+
+    snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+    text = file_read(path, NULL);
+    at = strrchr(text, ')');
+    ck_assert(at != NULL &&
+              sscanf(at + 2, "%*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %lu %lu", &user,
+                     &system) == 2);
+    free(text);
+    return (double)(user + system) / (double)sysconf(_SC_CLK_TCK);
+}
+
+double rig_cpu_of_all(const struct rig *rig)
+{
+    struct usage usage = rig_usage(rig);
+
+    return usage.daemon + usage.workers + gone_cpu(rig->lab.daemon.pid);
+}
+
+struct usage rig_usage(const struct rig *rig)
+{
+    pid_t workers[256];
+    size_t count = proc_children(rig->lab.daemon.pid, workers, 256);
+    struct usage usage = {.daemon = cpu_of(rig->lab.daemon.pid)};
+
+    for (size_t i = 0; i < count; i++) {
+        usage.workers += cpu_of(workers[i]);
+    }
+    return usage;
+}
+
+/* Sum of the lines of a file in /proc/PID that begin with that word, in bytes. */
+static double bytes_of(pid_t pid, const char *file, const char *word)
+{
+    char path[64], *text, *rest, *line;
+    double sum = 0;
+
+    snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, file);
+    rest = text = file_read(path, NULL);
+    while ((line = strsep(&rest, "\n")) != NULL) {
+        if (strncmp(line, word, strlen(word)) == 0 && strchr(line, ':') != NULL) {
+            sum += strtod(strchr(line, ':') + 1, NULL) * 1024;
+        }
+    }
+    free(text);
+    ck_assert_msg(sum > 0, "%s has no %s", path, word);
+    return sum;
+}
+
+double rig_private(pid_t pid)
+{
+    return bytes_of(pid, "smaps_rollup", "Private_");
+}
+
+/* ---- The bare loop ---- */
+
+struct bare rig_bare(const struct rig *rig, unsigned processes, double seconds)
+{
+    char pin[PATH_MAX], conf[PATH_MAX + 64], count[16], ms[24];
+    const char *env[] = {conf, NULL};
+    struct bare bare;
+    struct proc proc;
+    json_t *said;
+
+    snprintf(conf, sizeof(conf), "SOFTHSM2_CONF=%s/hsm/softhsm2.conf", rig->lab.dir);
+    snprintf(count, sizeof(count), "%u", processes);
+    snprintf(ms, sizeof(ms), "%.0f", seconds * 1000);
+    proc_spawn(&proc, rig->lab.logs, env,
+               (const char *const[]){lab_built("tests/bench/bare"), rig->lab.module,
+                                     "pkcs11:token=loader",
+                                     file_path(pin, rig->lab.dir, "loader.pin"), rig->kind->name,
+                                     rig->kind->alg, count, ms, NULL});
+    int status = proc_wait(&proc, BARE_SECONDS);
+    char *text = file_read(proc.out, NULL);
+    said = json_loads(text, 0, NULL);
+    ck_assert_msg(status == 0 && said != NULL, "the bare loop: status %d: %s%s", status, text,
+                  file_read(proc.err, NULL));
+    bare = (struct bare){rig_number(said, "loads-per-second"), rig_number(said, "cpu-us-per-load"),
+                         rig_number(said, "calls-per-load")};
+    json_decref(said);
+    free(text);
+    return bare;
+}

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What is measured: a daemon with one kind of work key in a lab of its own token (lab.h), fleets of
+ * terminals against it, the bare loop on the same token, and what CPU each takes. Failures are the
+ * group's own (ck_abort_msg).
+ */
+#ifndef KL_TESTS_BENCH_RIG_H
+#define KL_TESTS_BENCH_RIG_H
+
+#include <jansson.h>
+
+#include "tests/support/fault.h"
+#include "tests/support/lab.h"
+
+/* A work key and the TMK that it carries. */
+struct kind {
+    const char *name;        /* of figures: "rsa2048" */
+    const char *suite, *key; /* as keyloaderctl has them */
+    const char *alg;
+    int is_ec;
+};
+
+enum kind_id { KIND_RSA2048, KIND_CLASSIC, KIND_RSA3072, KIND_P256, KIND_P521, KIND_COUNT };
+extern const struct kind kinds[KIND_COUNT];
+
+/* The ceremony, once: a CA, and a work key of each kind. */
+void rig_found(struct lab *lab);
+void rig_abandon(struct lab *lab);
+
+struct rig {
+    struct lab lab;
+    const struct kind *kind;
+    unsigned workers, terminals;
+};
+
+/* A copy of that lab with a store of its own in the directory `name`, so many terminals in it, and
+ * no settings for speed's sake: what an operator has by default, but for the number of workers.
+ * Settings may follow by lab_set, then rig_start. */
+void rig_begin(struct rig *rig, const struct lab *founded, const char *name,
+               const struct kind *kind, unsigned workers, unsigned terminals);
+/* The same, its workers reaching the token through the fault-injecting module. */
+void rig_begin_faulty(struct rig *rig, struct fault *fault, const struct lab *founded,
+                      const char *name, const struct kind *kind, unsigned workers,
+                      unsigned terminals);
+void rig_register(struct rig *rig); /* its terminals; before it starts. Of rig_begin's making */
+void rig_start(struct rig *rig);    /* until all workers are ready */
+void rig_wait(struct rig *rig);     /* the second half of that: it has been started */
+void rig_end(struct rig *rig);
+
+/* A fleet of the rig's terminals, all armed before it starts; line: words with single spaces
+ * between. The report; the caller releases it. Fails unless the exit status is `status`. */
+json_t *rig_fleet(struct rig *rig, int status, const char *line, ...)
+    __attribute__((format(printf, 3, 4)));
+/* Only starts it. */
+void rig_fleet_start(struct rig *rig, struct proc *proc, const char *line, ...)
+    __attribute__((format(printf, 3, 4)));
+json_t *rig_fleet_end(struct rig *rig, struct proc *proc, int status);
+
+/* The number at a path of members ("loads/good"); 0 where there is none. */
+double rig_number(const json_t *report, const char *path);
+
+struct usage {
+    double daemon, workers; /* CPU seconds since they started */
+};
+struct usage rig_usage(const struct rig *rig);
+double rig_loop_cpu(const struct rig *rig); /* CPU seconds of the daemon's loop thread */
+/* CPU seconds of the daemon and of all workers that it ever had. */
+double rig_cpu_of_all(const struct rig *rig);
+unsigned rig_descriptors(pid_t pid);
+double rig_private(pid_t pid); /* bytes that are its own: Private_* of smaps_rollup */
+
+struct bare {
+    double rate, cpu_us; /* loads a second; CPU of a load */
+    double calls;        /* PKCS#11 calls of a load */
+};
+struct bare rig_bare(const struct rig *rig, unsigned processes, double seconds);
+
+#endif
