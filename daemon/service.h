@@ -24,6 +24,8 @@ struct kl_listener;
 struct kl_reload;
 struct kl_trail;
 TAILQ_HEAD(kl_conn_list, kl_conn);
+LIST_HEAD(kl_conn_named, kl_conn);
+#define KL_SERVICE_BUCKETS 4096
 
 struct kl_service {
     struct event_base *base;
@@ -39,8 +41,9 @@ struct kl_service {
     struct kl_pool *pool;
     struct kl_committer *committer;
     struct kl_trail *trail;
-    struct kl_alarms alarms;   /* store thread only */
-    struct kl_conn_list conns; /* every open connection */
+    struct kl_alarms alarms;                        /* store thread only */
+    struct kl_conn_list conns;                      /* every open connection */
+    struct kl_conn_named named[KL_SERVICE_BUCKETS]; /* those of a known serial, by its hash */
     /* tsearch trees, by serial, of those for whose load or sign-in the HSM works */
     void *loading, *signing_in;
     uint64_t working_keys_sent; /* how many */

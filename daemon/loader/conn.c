@@ -1,13 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* A connection's socket: deadlines, framing, sending, refusing, and its end. */
-#include <event2/buffer.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
+/* A connection: its deadlines, who else is there of its terminal, refusing, and its end. */
 #include <search.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 
 #include "conf/log.h"
 #include "daemon/loader/conn_impl.h"
@@ -23,22 +19,21 @@ int64_t kl_conn_age_ms(const struct kl_conn *conn)
 
 /* ---- Deadlines ---- */
 
-static int waits_for_peer(enum kl_conn_state state)
+int kl_conn_waits_for_peer(enum kl_conn_state state)
 {
     return state == KL_CONN_FIRST || state == KL_CONN_RANDOMS || state == KL_CONN_LOADED ||
            state == KL_CONN_KEYS_SENT;
 }
 
-static void arm_timer(struct kl_conn *conn)
+static int64_t find_deadline(const struct kl_conn *conn, int64_t now)
 {
     const struct kl_config *config = conn->config;
-    int64_t now = kl_clock_ms();
     int64_t deadline = conn->started_ms + (int64_t)config->handshake_timeout * 1000;
-    struct timeval tv;
 
     if (conn->state == KL_CONN_CLOSING) {
-        deadline = now + LINGER_MS;
-    } else if (waits_for_peer(conn->state)) {
+        return now + LINGER_MS;
+    }
+    if (kl_conn_waits_for_peer(conn->state)) {
         int64_t idle = conn->heard_ms + (int64_t)config->idle_timeout * 1000;
         deadline = idle < deadline ? idle : deadline;
         if (conn->state == KL_CONN_FIRST && conn->service->draining) {
@@ -49,10 +44,26 @@ static void arm_timer(struct kl_conn *conn)
         int64_t job = now + (int64_t)config->job_timeout * 1000;
         deadline = job > deadline ? job : deadline;
     }
-    deadline = deadline > now ? deadline - now : 0;
-    tv.tv_sec = (time_t)(deadline / 1000);
-    tv.tv_usec = (suseconds_t)(deadline % 1000) * 1000;
-    evtimer_add(conn->timer, &tv);
+    return deadline;
+}
+
+static void arm_timer(struct kl_conn *conn, int64_t now)
+{
+    int64_t wait = conn->deadline_ms > now ? conn->deadline_ms - now : 0;
+    const struct timeval tv = {(time_t)(wait / 1000), (suseconds_t)(wait % 1000) * 1000};
+
+    conn->armed_ms = conn->deadline_ms;
+    evtimer_add(&conn->timer, &tv);
+}
+
+/* A load has many deadlines, nearly all of them later than the one before: a timer that comes too
+ * early is set anew then, not each time. */
+static void set_deadline(struct kl_conn *conn, int64_t now)
+{
+    conn->deadline_ms = find_deadline(conn, now);
+    if (conn->armed_ms == 0 || conn->deadline_ms < conn->armed_ms) {
+        arm_timer(conn, now);
+    }
 }
 
 void kl_conn_enter(struct kl_conn *conn, enum kl_conn_state state)
@@ -65,18 +76,11 @@ void kl_conn_enter(struct kl_conn *conn, enum kl_conn_state state)
     }
     conn->since_us = now;
     conn->state = state;
-    conn->heard_ms = kl_clock_ms();
-    arm_timer(conn);
+    conn->heard_ms = now / 1000;
+    set_deadline(conn, conn->heard_ms);
 }
 
-/* ---- Sending ---- */
-
-static void half_close(struct kl_conn *conn)
-{
-    if (evbuffer_get_length(bufferevent_get_output(conn->bev)) == 0) {
-        shutdown(bufferevent_getfd(conn->bev), SHUT_WR);
-    }
-}
+/* ---- Of one serial ---- */
 
 static int compare_serials(const void *a, const void *b)
 {
@@ -104,17 +108,41 @@ void kl_conn_release_serial(struct kl_conn *conn)
     }
 }
 
+static struct kl_conn_named *bucket_of(struct kl_service *service, const char *serial)
+{
+    uint32_t hash = 2166136261U; /* FNV-1a */
+
+    for (; *serial; serial++) {
+        hash = (hash ^ (uint8_t)*serial) * 16777619U;
+    }
+    return &service->named[hash % KL_SERVICE_BUCKETS];
+}
+
+void kl_conn_name(struct kl_conn *conn, const char *serial)
+{
+    snprintf(conn->serial, sizeof(conn->serial), "%s", serial);
+    LIST_INSERT_HEAD(bucket_of(conn->service, serial), conn, same_bucket);
+}
+
+struct kl_conn *kl_conn_other(const struct kl_conn *conn, const struct kl_conn *after)
+{
+    struct kl_conn *other =
+        after ? LIST_NEXT(after, same_bucket) : LIST_FIRST(bucket_of(conn->service, conn->serial));
+
+    while (other != NULL && (other == conn || strcmp(other->serial, conn->serial) != 0)) {
+        other = LIST_NEXT(other, same_bucket);
+    }
+    return other;
+}
+
 void kl_conn_end_admitted(const struct kl_conn *conn)
 {
     struct kl_err err = KL_ERR_INIT;
-    struct kl_conn *other;
+    struct kl_conn *other = NULL;
 
     (void)kl_err_set(&err, KL_ERR_BUSY, "another load of this terminal came first");
-    TAILQ_FOREACH(other, &conn->service->conns, link)
-    {
-        if (other != conn &&
-            (other->state == KL_CONN_ADMITTING || other->state == KL_CONN_RANDOMS) &&
-            strcmp(other->serial, conn->serial) == 0) {
+    while ((other = kl_conn_other(conn, other)) != NULL) {
+        if (other->state == KL_CONN_ADMITTING || other->state == KL_CONN_RANDOMS) {
             kl_conn_refuse(other, &err);
         }
     }
@@ -174,22 +202,10 @@ void kl_conn_finish(struct kl_conn *conn)
 {
     detach(conn);
     kl_conn_enter(conn, KL_CONN_CLOSING);
-    half_close(conn);
+    kl_conn_half_close(conn);
 }
 
-enum kl_rc kl_conn_send_der(struct kl_conn *conn, const uint8_t *der, size_t len,
-                            struct kl_err *err)
-{
-    struct evbuffer *output = bufferevent_get_output(conn->bev);
-    uint8_t header[KL_FRAME_HEADER];
-
-    kl_frame_header(len, header);
-    if (evbuffer_expand(output, sizeof(header) + len) != 0 ||
-        evbuffer_add(output, header, sizeof(header)) != 0 || evbuffer_add(output, der, len) != 0) {
-        return kl_err_set(err, KL_ERR_MEMORY, "output buffer");
-    }
-    return KL_OK;
-}
+/* ---- Answers ---- */
 
 enum kl_rc kl_conn_send(struct kl_conn *conn, const struct kl_msg *msg, struct kl_err *err)
 {
@@ -267,64 +283,7 @@ int kl_conn_step_refused(struct kl_conn *conn, const struct kl_step *step)
     return 1;
 }
 
-/* ---- Receiving ---- */
-
-static enum kl_rc read_message(struct kl_conn *conn, struct evbuffer *input, int *again,
-                               struct kl_err *err)
-{
-    uint8_t header[KL_FRAME_HEADER];
-    size_t len;
-    const uint8_t *bytes;
-    enum kl_rc rc;
-
-    *again = 0;
-    if (!waits_for_peer(conn->state)) {
-        return kl_err_set(err, KL_ERR_PROTOCOL, "the peer spoke before its turn");
-    }
-    if (evbuffer_copyout(input, header, sizeof(header)) < (ev_ssize_t)sizeof(header)) {
-        return KL_OK;
-    }
-    rc = kl_frame_length(header, conn->config->message_size, &len, err);
-    conn->service->metrics.malformed += rc != KL_OK;
-    if (rc != KL_OK || evbuffer_get_length(input) < sizeof(header) + len) {
-        return rc;
-    }
-    bytes = evbuffer_pullup(input, (ev_ssize_t)(sizeof(header) + len));
-    if (bytes == NULL) {
-        return kl_err_set(err, KL_ERR_MEMORY, "input buffer");
-    }
-    rc = kl_handshake_message(conn, bytes + sizeof(header), len, err);
-    evbuffer_drain(input, sizeof(header) + len);
-    *again = rc == KL_OK;
-    return rc;
-}
-
-static void on_read(struct bufferevent *bev, void *arg)
-{
-    struct kl_conn *conn = arg;
-    struct evbuffer *input = bufferevent_get_input(bev);
-    int again = 1;
-
-    while (again && conn->state != KL_CONN_CLOSING && evbuffer_get_length(input) > 0) {
-        struct kl_err err = KL_ERR_INIT;
-        if (read_message(conn, input, &again, &err) != KL_OK) {
-            kl_conn_refuse(conn, &err);
-        }
-    }
-    if (conn->state == KL_CONN_CLOSING) {
-        evbuffer_drain(input, evbuffer_get_length(input));
-    }
-}
-
-static void on_written(struct bufferevent *bev, void *arg)
-{
-    struct kl_conn *conn = arg;
-
-    (void)bev;
-    if (conn->state == KL_CONN_CLOSING) {
-        half_close(conn);
-    }
-}
+/* ---- Its end ---- */
 
 static void conn_free(struct kl_conn *conn)
 {
@@ -333,21 +292,21 @@ static void conn_free(struct kl_conn *conn)
     conn->closed(conn->arg);
     kl_exchange_free(conn->exchange);
     kl_conn_signin_free(conn->signing);
-    event_free(conn->timer);
-    bufferevent_free(conn->bev);
+    if (conn->serial[0] != '\0') {
+        LIST_REMOVE(conn, same_bucket);
+    }
+    event_del(&conn->timer);
+    kl_conn_close_io(conn);
     kl_config_unref(conn->config);
     free(conn);
 }
 
-static void on_event(struct bufferevent *bev, short what, void *arg)
+void kl_conn_lost(struct kl_conn *conn, const char *why)
 {
-    struct kl_conn *conn = arg;
     struct kl_err err = KL_ERR_INIT;
 
-    (void)bev;
     if (conn->state != KL_CONN_CLOSING) {
-        (void)kl_err_set(&err, KL_ERR_CLOSED, "%s",
-                         what & BEV_EVENT_EOF ? "end of stream" : "connection error");
+        (void)kl_err_set(&err, KL_ERR_CLOSED, "%s", why);
         kl_service_log_peer(conn->service, "peer-closed", conn->address, conn->serial, &err);
         kl_conn_over(conn, KL_OUTCOME_ABANDONED);
     }
@@ -358,17 +317,24 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 {
     struct kl_conn *conn = arg;
     struct kl_err err = KL_ERR_INIT;
+    int64_t now = kl_clock_ms();
 
     (void)fd;
     (void)what;
+    conn->armed_ms = 0;
+    if (conn->deadline_ms > now) {
+        arm_timer(conn, now);
+        return;
+    }
     if (conn->state == KL_CONN_CLOSING ||
         (conn->state == KL_CONN_FIRST && conn->service->draining)) {
         conn_free(conn);
         return;
     }
     (void)kl_err_set(&err, KL_ERR_TIMEOUT, "%s",
-                     waits_for_peer(conn->state) ? "the peer was too slow"
-                                                 : "the load took longer than handshake-timeout");
+                     kl_conn_waits_for_peer(conn->state)
+                         ? "the peer was too slow"
+                         : "the load took longer than handshake-timeout");
     conn->timed_out = 1;
     kl_conn_refuse(conn, &err);
 }
@@ -379,40 +345,23 @@ enum kl_rc kl_conn_new(struct kl_service *service, evutil_socket_t fd, const cha
                        kl_conn_closed_fn closed, void *arg, struct kl_err *err)
 {
     struct kl_conn *conn = calloc(1, sizeof(*conn));
-    int on = 1;
 
-    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
     if (conn == NULL) {
-        goto fail;
-    }
-    conn->timer = evtimer_new(service->base, on_timer, conn);
-    if (conn->timer == NULL) {
-        goto fail;
-    }
-    conn->bev = bufferevent_socket_new(service->base, fd, BEV_OPT_CLOSE_ON_FREE);
-    if (conn->bev == NULL) {
-        goto fail;
+        evutil_closesocket(fd);
+        return kl_err_set(err, KL_ERR_MEMORY, "connection");
     }
     conn->service = service;
     conn->config = kl_config_ref(service->config);
     conn->closed = closed;
     conn->arg = arg;
+    conn->fd = fd;
     snprintf(conn->address, sizeof(conn->address), "%s", address);
     conn->started_ms = kl_clock_ms();
-    /* The kernel holds what we have no use for yet: one message, no more, in our memory. */
-    bufferevent_setwatermark(conn->bev, EV_READ, 0, KL_FRAME_HEADER + conn->config->message_size);
-    bufferevent_setcb(conn->bev, on_read, on_written, on_event, conn);
-    bufferevent_enable(conn->bev, EV_READ | EV_WRITE);
+    evtimer_assign(&conn->timer, service->base, on_timer, conn);
+    kl_conn_open_io(conn);
     TAILQ_INSERT_TAIL(&service->conns, conn, link);
     kl_conn_enter(conn, KL_CONN_FIRST);
     return KL_OK;
-fail:
-    if (conn != NULL && conn->timer != NULL) {
-        event_free(conn->timer);
-    }
-    free(conn);
-    evutil_closesocket(fd);
-    return kl_err_set(err, KL_ERR_MEMORY, "connection");
 }
 
 void kl_conn_hurry(struct kl_service *service)
@@ -422,7 +371,7 @@ void kl_conn_hurry(struct kl_service *service)
     TAILQ_FOREACH(conn, &service->conns, link)
     {
         if (conn->state == KL_CONN_FIRST) {
-            arm_timer(conn);
+            set_deadline(conn, kl_clock_ms());
         }
     }
 }

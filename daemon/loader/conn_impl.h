@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * A connection's inside, shared by conn.c (socket, deadlines, framing, end), handshake.c (what each
- * message of a load does) and signin.c (the same of a sign-in). Nobody else includes this.
+ * A connection's inside, shared by conn.c (deadlines, end), conn_io.c (socket, framing),
+ * handshake.c (what each message of a load does) and signin.c (the same of a sign-in). Nobody else
+ * includes this.
  *
  *   FIRST --Hello--> ADMITTING --Certificate--> RANDOMS --Randoms--> HSM --> PENDING
  *     |                                                    MasterKey --> LOADED --Loaded--+
@@ -18,7 +19,8 @@
 #ifndef KL_DAEMON_LOADER_CONN_IMPL_H
 #define KL_DAEMON_LOADER_CONN_IMPL_H
 
-#include <event2/bufferevent.h>
+#include <event2/event.h>
+#include <event2/event_struct.h>
 
 #include "daemon/life/step.h"
 #include "daemon/loader/conn.h"
@@ -59,11 +61,15 @@ struct kl_conn {
     TAILQ_ENTRY(kl_conn) link;
     struct kl_service *service;
     const struct kl_config *config; /* a reference: what was in force at accept */
-    struct bufferevent *bev;
-    struct event *timer;
+    evutil_socket_t fd;
+    struct event io, timer;
+    uint8_t *in, *out; /* of a message that is not whole yet; NULL: nothing */
+    size_t in_len, out_len;
     enum kl_conn_state state;
     int64_t started_ms;
     int64_t heard_ms; /* when the present wait for the peer began */
+    int64_t deadline_ms;
+    int64_t armed_ms; /* when the timer comes, if that is earlier; 0: it is not set */
     int64_t since_us; /* kl_clock_us() at which the present state began */
     kl_conn_closed_fn closed;
     void *arg;
@@ -73,16 +79,22 @@ struct kl_conn {
     struct kl_ticket *ticket;       /* under way in an HSM worker */
     int timed_out;
     int holds_serial;               /* is in service->loading or ->signing_in */
-    char serial[KL_SERIAL_MAX + 1]; /* fixed once it is there */
+    char serial[KL_SERIAL_MAX + 1]; /* fixed once it is there (kl_conn_name) */
+    LIST_ENTRY(kl_conn) same_bucket;
     char address[KL_CONN_ADDRESS_MAX];
 };
 
 /* ---- conn.c ---- */
 
+int kl_conn_waits_for_peer(enum kl_conn_state state);
 /* Goes to the next state and sets its deadline. */
 void kl_conn_enter(struct kl_conn *conn, enum kl_conn_state state);
 /* Milliseconds since the connection was accepted. */
 int64_t kl_conn_age_ms(const struct kl_conn *conn);
+/* The peer has said whose this connection is; once. */
+void kl_conn_name(struct kl_conn *conn, const char *serial);
+/* The other connection of the same serial that comes after that one, NULL: the first; or NULL. */
+struct kl_conn *kl_conn_other(const struct kl_conn *conn, const struct kl_conn *after);
 /* Makes this the one connection for which the HSM works on conn->serial, until it is released or
  * over. 0 if another is. Nobody can hold a serial's load without its costing an attempt, and
  * sign-ins, which cost none, are apart from it. */
@@ -97,9 +109,6 @@ enum kl_rc kl_conn_submit(struct kl_conn *conn, struct kl_step *step, enum kl_co
                           struct kl_err *err) KL_MUST_CHECK;
 /* The step that conn waited for is back: 1, and the peer has its answer, if it was refused. */
 int kl_conn_step_refused(struct kl_conn *conn, const struct kl_step *step);
-/* Queues a message, whole, for one write. */
-enum kl_rc kl_conn_send_der(struct kl_conn *conn, const uint8_t *der, size_t len,
-                            struct kl_err *err) KL_MUST_CHECK;
 enum kl_rc kl_conn_send(struct kl_conn *conn, const struct kl_msg *msg,
                         struct kl_err *err) KL_MUST_CHECK;
 /* Our last message is queued (or none): sends it, then waits briefly for the peer to close. */
@@ -108,6 +117,19 @@ void kl_conn_finish(struct kl_conn *conn);
 void kl_conn_over(struct kl_conn *conn, enum kl_outcome outcome);
 /* The one place where a load that went wrong is logged and answered with Error. */
 void kl_conn_refuse(struct kl_conn *conn, const struct kl_err *err);
+/* The peer is gone: frees conn. */
+void kl_conn_lost(struct kl_conn *conn, const char *why);
+
+/* ---- conn_io.c ---- */
+
+void kl_conn_open_io(struct kl_conn *conn); /* begins to listen to conn->fd */
+void kl_conn_close_io(struct kl_conn *conn);
+/* Sends a message by one write; what the socket does not take is kept until it does. A connection
+ * that has failed takes everything: reading tells. */
+enum kl_rc kl_conn_send_der(struct kl_conn *conn, const uint8_t *der, size_t len,
+                            struct kl_err *err) KL_MUST_CHECK;
+/* Says that nothing more comes, once all has been sent. */
+void kl_conn_half_close(struct kl_conn *conn);
 
 /* ---- handshake.c ---- */
 

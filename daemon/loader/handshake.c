@@ -97,7 +97,7 @@ static enum kl_rc confirm(struct kl_conn *conn, uint32_t tmk_version,
 static enum kl_rc got_confirm(struct kl_conn *conn, const struct kl_confirm *msg,
                               struct kl_err *err)
 {
-    memcpy(conn->serial, msg->serial, sizeof(conn->serial));
+    kl_conn_name(conn, msg->serial);
     if (msg->version != KL_PROTOCOL_VERSION) {
         return kl_err_set(err, KL_ERR_UNSUPPORTED, "Confirm of protocol version %u", msg->version);
     }
@@ -363,7 +363,7 @@ static enum kl_rc got_hello(struct kl_conn *conn, const struct kl_hello *hello, 
     struct kl_exchange *x;
     struct kl_step *step;
 
-    memcpy(conn->serial, hello->serial, sizeof(conn->serial));
+    kl_conn_name(conn, hello->serial);
     if (hello->version != KL_PROTOCOL_VERSION) {
         return kl_err_set(err, KL_ERR_UNSUPPORTED, "Hello of protocol version %u", hello->version);
     }

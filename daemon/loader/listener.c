@@ -5,6 +5,7 @@
 #include <arpa/inet.h>
 #include <event2/listener.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <search.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,7 +17,7 @@
 #include "daemon/process/process.h"
 #include "proto/frame.h"
 
-#define BACKLOG 1024
+#define BACKLOG 65535    /* or as many as the system allows (net.core.somaxconn) */
 #define ACCEPT_PAUSE_S 1 /* when out of descriptors */
 
 /* How many connections an address has; IPv4 as mapped IPv6. An IPv6 peer is its /64: one host
@@ -222,12 +223,15 @@ enum kl_rc kl_listener_new(struct kl_service *service, evutil_socket_t fd, int l
                            struct kl_listener **out, struct kl_err *err)
 {
     struct kl_listener *listener = calloc(1, sizeof(*listener));
+    int on = 1;
 
     if (listener == NULL) {
         close(fd);
         return kl_err_set(err, KL_ERR_MEMORY, "listener");
     }
     listener->service = service;
+    /* What is accepted takes it over. Only speed depends on it. */
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
     if (!listens && listen(fd, BACKLOG) != 0) {
         (void)kl_err_errno(err, "listen", "cannot listen on %s port %llu", service->config->address,
                            (unsigned long long)service->config->port);

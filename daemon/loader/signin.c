@@ -83,13 +83,11 @@ static enum kl_rc check_loaded(const struct kl_conn_signin *signing, const struc
 static void end_older(const struct kl_conn *conn)
 {
     struct kl_err err = KL_ERR_INIT;
-    struct kl_conn *other;
+    struct kl_conn *other = NULL;
 
     (void)kl_err_set(&err, KL_ERR_REFUSED, "a later sign-in of this terminal came first");
-    TAILQ_FOREACH(other, &conn->service->conns, link)
-    {
-        if (other->state == KL_CONN_KEYS_SENT && other->signing->number < conn->signing->number &&
-            strcmp(other->serial, conn->serial) == 0) {
+    while ((other = kl_conn_other(conn, other)) != NULL) {
+        if (other->state == KL_CONN_KEYS_SENT && other->signing->number < conn->signing->number) {
             kl_conn_refuse(other, &err);
         }
     }
@@ -182,7 +180,7 @@ enum kl_rc kl_conn_signin_begin(struct kl_conn *conn, const struct kl_sign_in *m
     struct kl_conn_signin *signing;
     struct kl_step *step;
 
-    memcpy(conn->serial, msg->serial, sizeof(conn->serial));
+    kl_conn_name(conn, msg->serial);
     if (msg->version != KL_PROTOCOL_VERSION) {
         return kl_err_set(err, KL_ERR_UNSUPPORTED, "SignIn of protocol version %u", msg->version);
     }

@@ -479,9 +479,11 @@ enum kl_rc kl_committer_submit(struct kl_committer *committer, struct kl_unit *u
         TAILQ_INSERT_TAIL(&committer->waiting, unit, link);
         committer->waiting_count++;
         committer->since_ms = committer->since_ms != 0 ? committer->since_ms : kl_clock_ms();
-        pthread_cond_signal(&committer->work);
     }
     pthread_mutex_unlock(&committer->lock);
+    if (!full) {
+        pthread_cond_signal(&committer->work); /* who wakes finds the lock free */
+    }
     return full ? kl_err_set(err, KL_ERR_BUSY, "%d units wait for the store already",
                              KL_COMMITTER_MAX)
                 : KL_OK;

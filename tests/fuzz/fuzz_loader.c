@@ -424,7 +424,8 @@ static void fire_timer(unsigned nth)
     {
         if (nth-- == 0) {
             troubled |= conn->state == KL_CONN_HSM;
-            event_active(conn->timer, EV_TIMEOUT, 1);
+            conn->deadline_ms = 0;
+            event_active(&conn->timer, EV_TIMEOUT, 1);
             return;
         }
     }
