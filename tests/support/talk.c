@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* A sign-in in the rig: see talk.h. */
+/* A sign-in in the stand: see talk.h. */
 #include "tests/support/talk.h"
 
 #include <check.h>
@@ -12,7 +12,7 @@ static const char message[] = "0200 a message of some length, and no whole block
 
 static enum kl_rc doubt(void *arg, struct kl_err *err)
 {
-    struct rig *b = arg;
+    struct stand *b = arg;
 
     return kl_terminal_doubt_keys(b->home_open, err);
 }
@@ -29,7 +29,7 @@ void talk_drop(struct talk *talk)
     talk->machine = NULL;
 }
 
-void talk_begin(struct rig *b, struct talk *talk)
+void talk_begin(struct stand *b, struct talk *talk)
 {
     const struct kl_signin_params params = {.serial = FAKE_SERIAL,
                                             .pinpad_serial = PINPAD,
@@ -45,7 +45,7 @@ void talk_begin(struct rig *b, struct talk *talk)
 }
 
 /* Takes what is in buf. */
-enum kl_rc talk_step(struct rig *b, struct talk *talk)
+enum kl_rc talk_step(struct stand *b, struct talk *talk)
 {
     uint8_t in[KL_MSG_MAX];
     size_t len = talk->len;
@@ -54,7 +54,7 @@ enum kl_rc talk_step(struct rig *b, struct talk *talk)
     return kl_signin_step(talk->machine, in, len, talk->buf, &talk->len, &b->err);
 }
 
-void talk_to_keys(struct rig *b, struct talk *talk)
+void talk_to_keys(struct stand *b, struct talk *talk)
 {
     uint8_t out[KL_MSG_MAX];
     size_t len;
@@ -66,7 +66,7 @@ void talk_to_keys(struct rig *b, struct talk *talk)
 }
 
 /* Up to Loaded, which is checked as the loader would. */
-void talk_to_loaded(struct rig *b, struct talk *talk)
+void talk_to_loaded(struct stand *b, struct talk *talk)
 {
     struct kl_msg msg;
     uint8_t mac[16];
@@ -80,7 +80,7 @@ void talk_to_loaded(struct rig *b, struct talk *talk)
     ck_assert_mem_eq(msg.u.loaded.mac, mac, 16);
 }
 
-void talk_whole(struct rig *b, struct talk *talk)
+void talk_whole(struct stand *b, struct talk *talk)
 {
     struct kl_msg done;
 
@@ -92,24 +92,24 @@ void talk_whole(struct rig *b, struct talk *talk)
     ok(b, kl_terminal_take_keys(b->home_open, b->pad, kl_signin_pair(talk->machine), &b->err));
 }
 
-void talk_load(struct rig *b, int kind, enum kl_alg alg)
+void talk_load(struct stand *b, int kind, enum kl_alg alg)
 {
-    rig_init(b, kind);
+    stand_init(b, kind);
     b->loader.alg = alg;
     fake_loader_ec(&b->loader, fake_ec_key, fake_ec_work);
-    rig_whole_load(b);
+    stand_whole_load(b);
 }
 
-void talk_finish(struct rig *b, struct talk *talk)
+void talk_finish(struct stand *b, struct talk *talk)
 {
     talk_drop(talk);
-    rig_end(b);
+    stand_end(b);
 }
 
 /* ---- What the keys do ---- */
 
 /* The loader's side recomputes a MAC and a PIN block from the keys that it drew. */
-void talk_expect_works(struct rig *b, const struct kl_rogue *l)
+void talk_expect_works(struct stand *b, const struct kl_rogue *l)
 {
     struct kl_pinpad_pair pair;
     const struct kl_alg_info *info = kl_alg_info(l->keys_alg);
@@ -148,7 +148,7 @@ void talk_expect_works(struct rig *b, const struct kl_rogue *l)
 }
 
 /* Loaded went out and no Done came: no pair is given out, until a sign-in ends well. */
-void talk_expect_doubt(struct rig *b)
+void talk_expect_doubt(struct stand *b)
 {
     struct kl_pinpad_pair pair = {0};
 

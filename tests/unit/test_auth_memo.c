@@ -5,11 +5,11 @@
 #include <string.h>
 
 #include "terminal-sim/auth.h"
-#include "tests/support/bench.h"
+#include "tests/support/stand.h"
 #include "tests/support/suite.h"
 
-static struct bench bench;
-static struct kl_msg msg; /* Certificate; borrows from bench.buf */
+static struct stand stand;
+static struct kl_msg msg; /* Certificate; borrows from stand.buf */
 static struct kl_certificate *certificate = &msg.u.certificate;
 static struct kl_auth_memo *memo;
 static struct kl_auth_work found;
@@ -17,23 +17,23 @@ static time_t now;
 
 static void begin(void)
 {
-    bench_init(&bench, MEMORY);
-    bench_to_certificate(&bench);
-    ok(&bench, kl_msg_decode(bench.buf, bench.len, &msg, &bench.err));
-    ok(&bench, kl_auth_memo_new(bench.params.roots, &memo, &bench.err));
-    now = bench.params.now;
+    stand_init(&stand, MEMORY);
+    stand_to_certificate(&stand);
+    ok(&stand, kl_msg_decode(stand.buf, stand.len, &msg, &stand.err));
+    ok(&stand, kl_auth_memo_new(stand.params.roots, &memo, &stand.err));
+    now = stand.params.now;
 }
 
 static void end(void)
 {
     kl_auth_memo_free(memo);
     memo = NULL;
-    bench_end(&bench);
+    stand_end(&stand);
 }
 
 static enum kl_rc verify_once(void)
 {
-    return kl_auth_verify_once(memo, certificate, now, &found, &bench.err);
+    return kl_auth_verify_once(memo, certificate, now, &found, &stand.err);
 }
 
 /* Goes well, and that was the n-th verification. */
@@ -41,9 +41,9 @@ static void good(uint64_t n)
 {
     struct kl_auth_work plain;
 
-    ok(&bench, verify_once());
+    ok(&stand, verify_once());
     ck_assert_uint_eq(kl_auth_memo_verified(memo), n);
-    ok(&bench, kl_auth_verify(certificate, bench.params.roots, now, &plain, &bench.err));
+    ok(&stand, kl_auth_verify(certificate, stand.params.roots, now, &plain, &stand.err));
     ck_assert_int_eq(EVP_PKEY_eq(found.key, plain.key), 1);
     ck_assert_int_eq(found.type, plain.type);
     ck_assert_uint_eq(found.bits, plain.bits);
@@ -78,7 +78,7 @@ START_TEST(test_validity_is_looked_at_again)
 {
     begin();
     good(1);
-    now += 20 * 365 * (time_t)FAKE_DAY;
+    now += 20 * 365 * (time_t)KL_ROGUE_DAY;
     bad(2);
     bad(3); /* a refusal is not kept */
     end();
@@ -134,16 +134,16 @@ START_TEST(test_load)
     size_t len;
 
     begin();
-    bench_begin(&bench);
-    len = bench.len;
-    memcpy(hello, bench.buf, len);
-    bench.params.memo = memo;
-    bench_begin(&bench);
-    ck_assert_uint_eq(bench.len, len);
-    ck_assert_mem_eq(bench.buf, hello, len);
-    bench_whole_load(&bench);
-    bench.loader.version++;
-    bench_whole_load(&bench);
+    stand_begin(&stand);
+    len = stand.len;
+    memcpy(hello, stand.buf, len);
+    stand.params.memo = memo;
+    stand_begin(&stand);
+    ck_assert_uint_eq(stand.len, len);
+    ck_assert_mem_eq(stand.buf, hello, len);
+    stand_whole_load(&stand);
+    stand.loader.version++;
+    stand_whole_load(&stand);
     ck_assert_uint_eq(kl_auth_memo_verified(memo), 1);
     end();
 }

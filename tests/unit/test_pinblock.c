@@ -10,7 +10,7 @@
 #include "terminal-sim/pinpad/working.h"
 #include "terminal-sim/signin.h"
 #include "tests/support/hsm.h"
-#include "tests/support/rig.h"
+#include "tests/support/stand.h"
 #include "tests/support/suite.h"
 
 static void from_hex(const char *hex, uint8_t *out, size_t want)
@@ -128,7 +128,7 @@ END_TEST
 #define OTHER_TDES3 OTHER "8391A1B3C4D6E0F2"
 
 /* A terminal that has signed in and got these working keys. */
-static void sign_in(struct rig *b, int kind, enum kl_alg alg, const char *pik_hex,
+static void sign_in(struct stand *b, int kind, enum kl_alg alg, const char *pik_hex,
                     const char *mak_hex)
 {
     struct kl_signin_params params = {.serial = FAKE_SERIAL,
@@ -139,10 +139,10 @@ static void sign_in(struct rig *b, int kind, enum kl_alg alg, const char *pik_he
     struct kl_msg done;
     size_t in_len, out_len;
 
-    rig_init(b, kind);
+    stand_init(b, kind);
     b->loader.alg = alg;
     fake_loader_ec(&b->loader, fake_ec_key, fake_ec_work);
-    rig_whole_load(b);
+    stand_whole_load(b);
     from_hex(pik_hex, pik, kl_alg_info(alg)->key_len);
     from_hex(mak_hex, mak, kl_alg_info(alg)->key_len);
     b->loader.fixed_pik = pik;
@@ -168,7 +168,7 @@ START_TEST(test_format4_vector)
     struct kl_secret *pin = test_secret("1234");
     uint8_t random[KL_PINBLOCK4_RANDOM], block[KL_PINBLOCK4_LEN], pan[KL_PINBLOCK4_LEN],
         want[KL_PINBLOCK4_LEN];
-    struct rig b;
+    struct stand b;
 
     sign_in(&b, _i, KL_ALG_AES128, key, OTHER);
     from_hex("2F69ADDE2E9E7ACE", random, sizeof(random));
@@ -184,7 +184,7 @@ START_TEST(test_format4_vector)
     from_hex("A912150391AB65A67E52883D81CE2D15", want, sizeof(want));
     ck_assert_mem_eq(block, want, sizeof(want));
     kl_secret_free(pin);
-    rig_end(&b);
+    stand_end(&b);
 }
 END_TEST
 
@@ -194,7 +194,7 @@ START_TEST(test_random_part)
     const char *key = "0123456789ABCDEFFEDCBA9876543210";
     struct kl_secret *pin = test_secret("1234");
     uint8_t first[KL_PINBLOCK4_LEN], second[KL_PINBLOCK4_LEN], key_bytes[16], clear[8], want[8];
-    struct rig b;
+    struct stand b;
     size_t len;
 
     sign_in(&b, MEMORY, _i ? KL_ALG_AES128 : KL_ALG_TDES2, key, OTHER);
@@ -210,7 +210,7 @@ START_TEST(test_random_part)
         ck_assert_mem_eq(clear, want, 8);
     }
     kl_secret_free(pin);
-    rig_end(&b);
+    stand_end(&b);
 }
 END_TEST
 
@@ -231,7 +231,7 @@ START_TEST(test_retail_mac)
 {
     const char *key = "0123456789ABCDEFFEDCBA9876543210";
     uint8_t mac[KL_MAC_LEN], want[8];
-    struct rig b;
+    struct stand b;
     size_t len;
 
     sign_in(&b, _i, KL_ALG_TDES2, OTHER, key);
@@ -243,7 +243,7 @@ START_TEST(test_retail_mac)
         from_hex(retail[i].mac, want, 8);
         ck_assert_mem_eq(mac, want, 8);
     }
-    rig_end(&b);
+    stand_end(&b);
 }
 END_TEST
 
@@ -262,7 +262,7 @@ START_TEST(test_cmac)
 {
     const char *key = "2B7E151628AED2A6ABF7158809CF4F3C";
     uint8_t message[64], mac[KL_MAC_LEN], want[KL_MAC_LEN];
-    struct rig b;
+    struct stand b;
     size_t len;
 
     from_hex("6BC1BEE22E409F96E93D7E117393172AAE2D8A571E03AC9C9EB76FAC45AF8E51"
@@ -276,7 +276,7 @@ START_TEST(test_cmac)
         from_hex(cmac[i].mac, want, 16);
         ck_assert_mem_eq(mac, want, 16);
     }
-    rig_end(&b);
+    stand_end(&b);
 }
 END_TEST
 
@@ -285,7 +285,7 @@ START_TEST(test_long_message)
 {
     const char *key = "0123456789ABCDEF23456789ABCDEF01456789ABCDEF0123";
     uint8_t message[5000], mac[KL_MAC_LEN], want[8], key_bytes[24];
-    struct rig b;
+    struct stand b;
     size_t len;
 
     for (size_t i = 0; i < sizeof(message); i++) {
@@ -297,7 +297,7 @@ START_TEST(test_long_message)
                           sizeof(message), mac, &len, &b.err));
     fake_retail_mac(key_bytes, 24, message, sizeof(message), want);
     ck_assert_mem_eq(mac, want, 8);
-    rig_end(&b);
+    stand_end(&b);
 }
 END_TEST
 

@@ -26,7 +26,7 @@ START_TEST(test_sign_in)
     struct talk talk = {.format = cases[_i % CASES].format};
     struct kl_pinpad_pair first_pair;
     struct kl_rogue first;
-    struct rig b;
+    struct stand b;
     int there;
 
     talk_load(&b, _i / CASES, cases[_i % CASES].alg);
@@ -42,7 +42,7 @@ START_TEST(test_sign_in)
     ck_assert_int_eq(there, 0);
     if (b.kind == TOKEN) {
         talk_drop(&talk);
-        rig_restart(&b);
+        stand_restart(&b);
         talk_expect_works(&b, &b.loader);
     }
     ok(&b, kl_pinpad_has_pair(b.pad, kl_terminal_keys(b.home_open), &there, &b.err));
@@ -57,7 +57,7 @@ START_TEST(test_pairing)
     struct talk talk = {.format = KL_FORMAT_KEYS};
     struct kl_secret *pin = test_secret("1234");
     uint8_t block[16];
-    struct rig b;
+    struct stand b;
     size_t len;
 
     talk_load(&b, MEMORY, _i ? KL_ALG_AES128 : KL_ALG_TDES2);
@@ -143,7 +143,7 @@ START_TEST(test_spoilt)
     struct talk talk = {.format = cases[c].format};
     struct kl_rogue good;
     struct kl_msg msg;
-    struct rig b;
+    struct stand b;
     uint32_t number;
     enum kl_rc rc;
 
@@ -178,7 +178,7 @@ START_TEST(test_replayed)
 {
     struct talk talk = {.format = cases[_i].format};
     uint8_t old[KL_MSG_MAX];
-    struct rig b;
+    struct stand b;
     size_t len;
 
     talk_load(&b, MEMORY, cases[_i].alg);
@@ -212,7 +212,7 @@ START_TEST(test_order)
 {
     struct talk talk = {.format = KL_FORMAT_KEYS};
     struct kl_msg msg;
-    struct rig b;
+    struct stand b;
 
     talk_load(&b, MEMORY, KL_ALG_TDES2);
     talk_begin(&b, &talk);
@@ -238,16 +238,16 @@ START_TEST(test_no_tmk)
                                       .pinpad_serial = PINPAD,
                                       .format = KL_FORMAT_FIELD62};
     struct kl_signin *machine = NULL;
-    struct rig b;
+    struct stand b;
 
-    rig_init(&b, MEMORY);
+    stand_init(&b, MEMORY);
     params.pad = b.pad;
     params.tmk = *kl_terminal_active(b.home_open);
     ck_assert_int_eq(kl_signin_new(&params, &machine, &b.err), KL_ERR_REFUSED);
     ck_assert_ptr_nonnull(strstr(b.err.text, "load one before"));
     params.tmk = (struct kl_pinpad_tmk){.version = 1, .alg = KL_ALG_AES128, .kcv_len = 3};
     ck_assert_int_eq(kl_signin_new(&params, &machine, &b.err), KL_ERR_UNSUPPORTED);
-    rig_end(&b);
+    stand_end(&b);
 }
 END_TEST
 
@@ -258,14 +258,14 @@ START_TEST(test_not_taken)
     const uint8_t any[16] = {1, 2, 3}; /* under TDES-ECB everything is a key */
     const struct kl_bytes wrapped = {any, sizeof(any)};
     struct talk talk = {.format = KL_FORMAT_KEYS};
-    struct rig b;
+    struct stand b;
     uint32_t number;
 
     talk_load(&b, _i, KL_ALG_TDES2);
     talk_whole(&b, &talk);
     number = kl_terminal_keys(b.home_open)->number;
     b.loader.version = 2;
-    rig_to_loaded(&b); /* a candidate */
+    stand_to_loaded(&b); /* a candidate */
     ck_assert_int_eq(kl_terminal_take_keys(b.home_open, b.pad, &pair, &b.err), KL_ERR_KEY);
     ok(&b, kl_pinpad_keep_pair(b.pad, &pair, &wrapped, &wrapped, &b.err));
     ck_assert_int_eq(kl_terminal_take_keys(b.home_open, b.pad, &pair, &b.err), KL_ERR_VERIFY);
@@ -297,7 +297,7 @@ START_TEST(test_token_objects)
     struct kl_token *token;
     struct kl_session *p11_session;
     struct kl_uri *uri;
-    struct rig b;
+    struct stand b;
     CK_FUNCTION_LIST *f;
     CK_SESSION_HANDLE s;
     CK_OBJECT_HANDLE objects[16];
@@ -307,7 +307,7 @@ START_TEST(test_token_objects)
     talk_load(&b, TOKEN, _i ? KL_ALG_AES128 : KL_ALG_TDES2);
     talk_whole(&b, &talk);
     kl_signin_free(talk.machine);
-    rig_close(&b);
+    stand_close(&b);
     pin = test_secret("1234567");
     ok(&b, kl_module_load(test_softhsm_path(), NULL, &module, &b.err));
     ok(&b, kl_uri_parse("pkcs11:token=" PINPAD, &uri, &b.err));
@@ -350,7 +350,7 @@ START_TEST(test_token_objects)
     kl_uri_free(uri);
     kl_module_free(module);
     kl_secret_free(pin);
-    rig_end(&b);
+    stand_end(&b);
 }
 END_TEST
 

@@ -53,7 +53,7 @@ START_TEST(test_done_spoilt)
     static void (*const spoil[])(struct kl_msg *) = {done_mac, done_drop, done_version, done_error};
     struct talk talk = {.format = KL_FORMAT_KEYS};
     struct kl_msg done;
-    struct rig b;
+    struct stand b;
     int there;
 
     talk_load(&b, _i / 4, KL_ALG_TDES2);
@@ -87,7 +87,7 @@ START_TEST(test_doubt_not_recorded)
     struct talk talk = {.format = KL_FORMAT_KEYS};
     struct kl_rogue good;
     struct kl_msg msg;
-    struct rig b;
+    struct stand b;
 
     talk_load(&b, _i, KL_ALG_TDES2);
     talk_whole(&b, &talk);
@@ -111,18 +111,18 @@ START_TEST(test_first_in_doubt)
 {
     struct talk talk = {.format = KL_FORMAT_KEYS};
     struct kl_pinpad_pair pair;
-    struct rig b;
+    struct stand b;
 
     talk_load(&b, TOKEN, KL_ALG_AES128);
     ck_assert_int_eq(kl_terminal_usable_keys(b.home_open, &pair, &b.err), KL_ERR_KEY);
     talk_to_loaded(&b, &talk);
     talk_drop(&talk);
-    rig_restart(&b);
+    stand_restart(&b);
     ck_assert_uint_eq(kl_terminal_keys(b.home_open)->number, 0);
     talk_expect_doubt(&b);
     talk_whole(&b, &talk);
     talk_drop(&talk);
-    rig_restart(&b);
+    stand_restart(&b);
     talk_expect_works(&b, &b.loader);
     talk_finish(&b, &talk);
 }
@@ -137,7 +137,7 @@ START_TEST(test_killed)
     struct talk talk = {.format = KL_FORMAT_KEYS};
     struct kl_pinpad_pair old, fresh;
     struct kl_msg done;
-    struct rig b;
+    struct stand b;
     int there;
 
     talk_load(&b, TOKEN, _i / 3 ? KL_ALG_AES128 : KL_ALG_TDES2);
@@ -156,7 +156,7 @@ START_TEST(test_killed)
         ok(&b, kl_terminal_take_keys(b.home_open, b.pad, &fresh, &b.err));
     }
     talk_drop(&talk);
-    rig_restart(&b);
+    stand_restart(&b);
     ok(&b, kl_pinpad_has_pair(b.pad, &fresh, &there, &b.err));
     ck_assert_int_eq(there, _i % 3 == 2);
     if (_i % 3 < 2) {
@@ -178,7 +178,7 @@ START_TEST(test_killed_before_prune)
     struct kl_pinpad_pair old, fresh;
     char path[PATH_MAX + 16];
     char *text = NULL;
-    struct rig b;
+    struct stand b;
     size_t len;
     int there;
 
@@ -188,7 +188,7 @@ START_TEST(test_killed_before_prune)
     talk_to_loaded(&b, &talk);
     fresh = *kl_signin_pair(talk.machine);
     talk_drop(&talk);
-    rig_close(&b);
+    stand_close(&b);
     /* The record rewritten, and nothing more. */
     snprintf(path, sizeof(path), "%s/record", b.home);
     ok(&b, kl_file_read(path, KL_RECORD_TEXT_MAX, &text, &len, &b.err));
@@ -205,7 +205,7 @@ START_TEST(test_killed_before_prune)
         ok(&b, kl_file_write(path, again, len, 0600, 1, &b.err));
     }
     free(text);
-    rig_restart(&b);
+    stand_restart(&b);
     ok(&b, kl_pinpad_has_pair(b.pad, &old, &there, &b.err));
     ck_assert_int_eq(there, 0);
     talk_expect_works(&b, &b.loader);
@@ -222,7 +222,7 @@ START_TEST(test_new_tmk)
     struct kl_pinpad_pair old;
     struct kl_rogue keys;
     struct kl_msg done;
-    struct rig b;
+    struct stand b;
     int there;
 
     talk_load(&b, _i % PAD_KINDS, KL_ALG_AES128);
@@ -235,15 +235,15 @@ START_TEST(test_new_tmk)
         ok(&b, kl_terminal_drop_keys(b.home_open, b.pad, &b.err));
     }
     b.loader.version = 2;
-    rig_to_loaded(&b);
+    stand_to_loaded(&b);
     if (in_doubt) { /* the candidate is unconfirmed */
         talk_expect_doubt(&b);
     } else {
         talk_expect_works(&b, &keys);
     }
     fake_say_done(&b.loader, KL_VERDICT_ACTIVE, &done);
-    ok(&b, rig_give(&b, &done));
-    rig_settle(&b);
+    ok(&b, stand_give(&b, &done));
+    stand_settle(&b);
     ck_assert_uint_eq(kl_terminal_keys(b.home_open)->number, 0);
     ck_assert_int_eq(kl_terminal_keys_in_doubt(b.home_open), 0);
     ok(&b, kl_pinpad_has_pair(b.pad, &old, &there, &b.err));
@@ -257,7 +257,7 @@ END_TEST
 /* ---- By the commands ---- */
 
 /* What a command prints on one line. */
-static void run_line(struct rig *b, const char *out_path, char line[128],
+static void run_line(struct stand *b, const char *out_path, char line[128],
                      enum kl_rc (*command)(int, char **, int *, struct kl_err *), int argc,
                      char **argv)
 {
@@ -284,16 +284,16 @@ START_TEST(test_commands)
     char in[PATH_MAX], pin[PATH_MAX], bad[PATH_MAX], out[PATH_MAX + 16], line[128], want[33];
     uint8_t mac[8], padded[16] = "12345678\x80", block[8];
     struct kl_secret *secret = test_secret("4321");
-    struct rig b;
+    struct stand b;
     int status = 0;
 
     talk_load(&b, TOKEN, KL_ALG_TDES2);
     talk_whole(&b, &talk);
     kl_signin_free(talk.machine);
-    rig_close(&b);
-    rig_write_file(b.dir, "in", "12345678", in);
-    rig_write_file(b.dir, "cardholder", "4321\n", pin);
-    rig_write_file(b.dir, "letters", "43a1\n", bad);
+    stand_close(&b);
+    stand_write_file(b.dir, "in", "12345678", in);
+    stand_write_file(b.dir, "cardholder", "4321\n", pin);
+    stand_write_file(b.dir, "letters", "43a1\n", bad);
     snprintf(out, sizeof(out), "%s/out", b.dir);
     {
         const char *argv[] = {"mac",       "--dir", b.home,     "--in", in,
@@ -331,13 +331,13 @@ START_TEST(test_commands)
         ck_assert_int_eq(kl_terminal_cmd_mac(7, (char **)argv, &status, &b.err), KL_ERR_INPUT);
     }
     kl_secret_free(secret);
-    rig_end(&b);
+    stand_end(&b);
 }
 END_TEST
 
 /* What pinpad show says of the working keys: their state ("" if there are none), and whether they
  * are in doubt. */
-static void expect_shown(struct rig *b, const char *out, const char *state, int in_doubt)
+static void expect_shown(struct stand *b, const char *out, const char *state, int in_doubt)
 {
     const char *argv[] = {"pinpad", "show", "--dir", b->home, "--json", NULL};
     char line[128]; /* the first */
@@ -359,16 +359,16 @@ START_TEST(test_commands_in_doubt)
 {
     struct talk talk = {.format = KL_FORMAT_KEYS};
     char in[PATH_MAX], pin[PATH_MAX], out[PATH_MAX + 16];
-    struct rig b;
+    struct stand b;
     int status = 0;
 
     talk_load(&b, TOKEN, KL_ALG_AES128);
-    rig_write_file(b.dir, "in", "12345678", in);
-    rig_write_file(b.dir, "cardholder", "4321\n", pin);
+    stand_write_file(b.dir, "in", "12345678", in);
+    stand_write_file(b.dir, "cardholder", "4321\n", pin);
     snprintf(out, sizeof(out), "%s/out", b.dir);
-    rig_close(&b);
+    stand_close(&b);
     expect_shown(&b, out, "", 0);
-    rig_restart(&b);
+    stand_restart(&b);
     for (int pass = 0; pass < 2; pass++) { /* without a pair, with one */
         const char *mac_argv[] = {"mac", "--dir", b.home, "--in", in, NULL};
         const char *pin_argv[] = {
@@ -377,7 +377,7 @@ START_TEST(test_commands_in_doubt)
 
         talk_to_loaded(&b, &talk);
         talk_drop(&talk);
-        rig_close(&b);
+        stand_close(&b);
         ck_assert_int_eq(kl_terminal_cmd_mac(5, (char **)mac_argv, &status, &b.err), KL_ERR_BUSY);
         ck_assert_int_eq(kl_rc_exit_status(KL_ERR_BUSY), 75);
         ck_assert_msg(strstr(b.err.text, "sign in again"), "%s", b.err.text);
@@ -386,12 +386,12 @@ START_TEST(test_commands_in_doubt)
                          KL_ERR_BUSY);
         ck_assert_msg(strstr(b.err.text, "sign in again"), "%s", b.err.text);
         expect_shown(&b, out, pass == 0 ? "" : "in-doubt", 1);
-        rig_restart(&b);
+        stand_restart(&b);
         talk_whole(&b, &talk);
         talk_drop(&talk);
-        rig_close(&b);
+        stand_close(&b);
         expect_shown(&b, out, "active", 0);
-        rig_restart(&b);
+        stand_restart(&b);
     }
     talk_finish(&b, &talk);
 }
@@ -402,7 +402,7 @@ START_TEST(test_doubt_meanwhile)
 {
     struct talk talk = {.format = KL_FORMAT_KEYS};
     char fifo[PATH_MAX + 16];
-    struct rig b;
+    struct stand b;
     int status, end = -1;
     char shown;
     pid_t child;
@@ -410,7 +410,7 @@ START_TEST(test_doubt_meanwhile)
     talk_load(&b, TOKEN, KL_ALG_AES128);
     talk_whole(&b, &talk);
     talk_drop(&talk);
-    rig_close(&b);
+    stand_close(&b);
     snprintf(fifo, sizeof(fifo), "%s/fifo", b.dir);
     ck_assert_int_eq(mkfifo(fifo, 0600), 0);
     child = _i == 0 ? fork() : forkpty(&end, NULL, NULL, NULL);
@@ -440,7 +440,7 @@ START_TEST(test_doubt_meanwhile)
     if (_i == 1) {
         close(end);
     }
-    rig_end(&b);
+    stand_end(&b);
 }
 END_TEST
 

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "terminal-sim/signin.h"
-#include "tests/support/rig.h"
+#include "tests/support/stand.h"
 #include "tests/support/suite.h"
 
 #define BLOCK 8
@@ -73,7 +73,7 @@ static void leaked_session(struct kl_rogue *l, struct kl_working_keys *k)
 /* ---- The walk ---- */
 
 /* A sign-in up to the terminal's answer to WorkingKeys, which is in buf. */
-static enum kl_rc sign_in(struct rig *b, enum kl_key_format format, struct kl_msg *working_keys,
+static enum kl_rc sign_in(struct stand *b, enum kl_key_format format, struct kl_msg *working_keys,
                           uint8_t working_keys_der[KL_MSG_MAX])
 {
     const struct kl_signin_params params = {.serial = FAKE_SERIAL,
@@ -94,15 +94,15 @@ static enum kl_rc sign_in(struct rig *b, enum kl_key_format format, struct kl_ms
     return rc;
 }
 
-static void begin(struct rig *b, int kind, enum kl_alg alg)
+static void begin(struct stand *b, int kind, enum kl_alg alg)
 {
-    rig_init(b, kind);
+    stand_init(b, kind);
     b->loader.alg = alg;
     fake_loader_ec(&b->loader, fake_ec_key, fake_ec_work);
-    rig_whole_load(b);
+    stand_whole_load(b);
 }
 
-static void expect_refused(struct rig *b, enum kl_key_format format, const char *why)
+static void expect_refused(struct stand *b, enum kl_key_format format, const char *why)
 {
     uint8_t der[KL_MSG_MAX];
     struct kl_msg msg;
@@ -119,7 +119,7 @@ START_TEST(test_broken_mak)
                                      struct kl_working_keys *) = {known_pik, old_pik, weak_pik};
     uint8_t der[KL_MSG_MAX];
     struct kl_msg msg;
-    struct rig b;
+    struct stand b;
 
     begin(&b, _i / 3, KL_ALG_TDES2);
     ok(&b, sign_in(&b, KL_FORMAT_FIELD62, &msg, der));
@@ -128,23 +128,23 @@ START_TEST(test_broken_mak)
     b.loader.spoil_keys = forgeries[_i % 3];
     expect_refused(&b, KL_FORMAT_FIELD62,
                    _i % 3 == 2 ? "the same block twice" : "cSession is not this sign-in's");
-    rig_end(&b);
+    stand_end(&b);
 }
 END_TEST
 
 /* The work key is strong enough for every TMK. */
-static void begin_leak(struct rig *b, int kind, enum kl_alg alg)
+static void begin_leak(struct stand *b, int kind, enum kl_alg alg)
 {
     EVP_PKEY *key = EVP_EC_gen("P-521");
     X509 *cert = fake_new_cert("Loader P-521", key, root, fake_root_key, NULL);
     uint8_t der[KL_MSG_MAX];
     struct kl_msg msg;
 
-    rig_init(b, kind);
+    stand_init(b, kind);
     b->params.algs[0] = b->loader.alg = alg;
     b->params.alg_count = 1;
     fake_loader_ec(&b->loader, key, cert);
-    rig_whole_load(b);
+    stand_whole_load(b);
     X509_free(cert);
     EVP_PKEY_free(key);
     ok(b, sign_in(b, KL_FORMAT_KEYS, &msg, der));
@@ -157,12 +157,12 @@ START_TEST(test_leaked_tdes_key)
 {
     static void (*const forgeries[])(struct kl_rogue *,
                                      struct kl_working_keys *) = {leaked_pik, leaked_session};
-    struct rig b;
+    struct stand b;
 
     begin_leak(&b, _i / 4, KL_ALG_TDES2 + (enum kl_alg)(_i % 2));
     b.loader.spoil_keys = forgeries[_i / 2 % 2];
     expect_refused(&b, KL_FORMAT_KEYS, "cSession is not this sign-in's");
-    rig_end(&b);
+    stand_end(&b);
 }
 END_TEST
 
@@ -173,7 +173,7 @@ START_TEST(test_leaked_aes_key)
     struct kl_working_keys forged;
     uint8_t body[KL_KEYS_BODY_MAX];
     size_t len;
-    struct rig b;
+    struct stand b;
 
     begin_leak(&b, _i / 3, KL_ALG_AES128 + (enum kl_alg)(_i % 3));
     ck_assert_uint_eq(old.c_session_len, session_lens[_i % 3]);
@@ -188,7 +188,7 @@ START_TEST(test_leaked_aes_key)
     ck_assert_msg(strstr(b.err.text, "a wrapped session key of"), "%s", b.err.text);
     ok(&b, kl_pinpad_start_session(b.pad, b.loader.version, b.loader.t0, old.c_session,
                                    old.c_session_len, &b.err));
-    rig_end(&b);
+    stand_end(&b);
 }
 END_TEST
 

@@ -8,19 +8,19 @@
 
 #include "proto/cert.h"
 #include "terminal-sim/judge.h"
-#include "tests/support/rig.h"
+#include "tests/support/stand.h"
 #include "tests/support/suite.h"
 
 /* ---- Good loads ---- */
 
 START_TEST(test_load)
 {
-    struct rig b;
+    struct stand b;
 
-    rig_init(&b, _i);
-    rig_whole_load(&b);
-    rig_expect_tmks(&b, 1, 1, KL_TERMINAL_ACTIVE, 0, 0);
-    ck_assert_uint_eq(rig_candidates(&b), 0);
+    stand_init(&b, _i);
+    stand_whole_load(&b);
+    stand_expect_tmks(&b, 1, 1, KL_TERMINAL_ACTIVE, 0, 0);
+    ck_assert_uint_eq(stand_candidates(&b), 0);
     ck_assert_ptr_nonnull(strstr(b.traced, "S4 verified AcquireWCRT subject=\"CN=Loader\""));
     ck_assert_ptr_nonnull(strstr(b.traced, "S5 C_rnd1_rnd2"));
     ck_assert_ptr_nonnull(strstr(b.traced, "S8 C_ctmk_rnd2"));
@@ -28,29 +28,29 @@ START_TEST(test_load)
     b.loader.version = 2;
     b.loader.alg = KL_ALG_TDES3;
     b.loader.kcv_len = 4;
-    rig_whole_load(&b);
-    rig_expect_tmks(&b, 1, 2, KL_TERMINAL_ACTIVE, 0, 0);
+    stand_whole_load(&b);
+    stand_expect_tmks(&b, 1, 2, KL_TERMINAL_ACTIVE, 0, 0);
     if (b.kind == TOKEN) {
-        rig_restart(&b);
-        rig_expect_tmks(&b, 1, 2, KL_TERMINAL_ACTIVE, 0, 0);
+        stand_restart(&b);
+        stand_expect_tmks(&b, 1, 2, KL_TERMINAL_ACTIVE, 0, 0);
     }
-    rig_end(&b);
+    stand_end(&b);
 }
 END_TEST
 
 START_TEST(test_randoms_are_fresh)
 {
-    struct rig b;
+    struct stand b;
     uint8_t rnd1[32], rnd2[32];
 
-    rig_init(&b, _i);
-    rig_to_master_key(&b);
+    stand_init(&b, _i);
+    stand_to_master_key(&b);
     memcpy(rnd1, b.loader.rnd1, 32);
     memcpy(rnd2, b.loader.rnd2, 32);
-    rig_to_master_key(&b);
+    stand_to_master_key(&b);
     ck_assert_mem_ne(rnd1, b.loader.rnd1, 32);
     ck_assert_mem_ne(rnd2, b.loader.rnd2, 32);
-    rig_end(&b);
+    stand_end(&b);
 }
 END_TEST
 
@@ -63,13 +63,13 @@ static void bad_suite(struct kl_certificate *c)
 
 START_TEST(test_certificate_suite)
 {
-    struct rig b;
+    struct stand b;
 
-    rig_init(&b, MEMORY);
+    stand_init(&b, MEMORY);
     b.loader.spoil_certificate = bad_suite;
-    rig_to_certificate(&b);
-    rig_expect_refusal(&b, KL_ERR_UNSUPPORTED, KL_WIRE_REFUSED);
-    rig_end(&b);
+    stand_to_certificate(&b);
+    stand_expect_refusal(&b, KL_ERR_UNSUPPORTED, KL_WIRE_REFUSED);
+    stand_end(&b);
 }
 END_TEST
 
@@ -77,23 +77,23 @@ END_TEST
 START_TEST(test_certificate_oaep_hash)
 {
     static const uint8_t before_nonce[] = {0x02, 0x01, KL_OAEP_SHA1, 0x04, 0x20};
-    struct rig b;
+    struct stand b;
     uint8_t *at;
 
-    rig_init(&b, MEMORY);
-    rig_to_certificate(&b);
+    stand_init(&b, MEMORY);
+    stand_to_certificate(&b);
     at = memmem(b.buf, b.len, before_nonce, sizeof(before_nonce));
     ck_assert_ptr_nonnull(at);
     at[2] = 3;
-    rig_expect_refusal(&b, KL_ERR_PROTOCOL, KL_WIRE_PROTOCOL);
-    rig_end(&b);
+    stand_expect_refusal(&b, KL_ERR_PROTOCOL, KL_WIRE_PROTOCOL);
+    stand_end(&b);
 }
 END_TEST
 
 /* Nonce and chain are bound by T0: a changed one gives the loader other keys. */
 START_TEST(test_certificate_nonce_is_bound)
 {
-    struct rig b;
+    struct stand b;
     uint8_t out[KL_MSG_MAX];
     struct kl_msg msg;
     EVP_CIPHER_CTX *gcm = EVP_CIPHER_CTX_new();
@@ -101,12 +101,12 @@ START_TEST(test_certificate_nonce_is_bound)
     size_t len;
     int n;
 
-    rig_init(&b, MEMORY);
-    rig_begin(&b);
+    stand_init(&b, MEMORY);
+    stand_begin(&b);
     fake_say_certificate(&b.loader, b.buf, b.len, out, &len);
     ok(&b, kl_msg_decode(out, len, &msg, &b.err));
     msg.u.certificate.nonce[0] ^= 1;
-    ok(&b, rig_give(&b, &msg));
+    ok(&b, stand_give(&b, &msg));
     ok(&b, kl_msg_decode(b.buf, b.len, &msg, &b.err));
     fake_derive(&b.loader, "nonce", key);
     EVP_DecryptInit(gcm, EVP_aes_256_gcm(), key, msg.u.randoms.iv);
@@ -115,7 +115,7 @@ START_TEST(test_certificate_nonce_is_bound)
     EVP_CIPHER_CTX_ctrl(gcm, EVP_CTRL_AEAD_SET_TAG, 16, msg.u.randoms.c_rnd2 + 32);
     ck_assert_int_le(EVP_DecryptFinal(gcm, plain, &n), 0);
     EVP_CIPHER_CTX_free(gcm);
-    rig_end(&b);
+    stand_end(&b);
 }
 END_TEST
 
@@ -131,39 +131,39 @@ static const struct kl_rogue_profile bad_profiles[] = {
 
 START_TEST(test_certificate_profile)
 {
-    struct rig b;
+    struct stand b;
 
-    rig_init(&b, MEMORY);
+    stand_init(&b, MEMORY);
     b.loader.work = fake_new_cert("Loader", fake_work_key, root, fake_root_key, &bad_profiles[_i]);
-    rig_to_certificate(&b);
-    rig_expect_refusal(&b, KL_ERR_CERT, KL_WIRE_REFUSED);
+    stand_to_certificate(&b);
+    stand_expect_refusal(&b, KL_ERR_CERT, KL_WIRE_REFUSED);
     X509_free(b.loader.work);
-    rig_end(&b);
+    stand_end(&b);
 }
 END_TEST
 
 START_TEST(test_certificate_wrong_root)
 {
-    struct rig b;
+    struct stand b;
 
-    rig_init(&b, MEMORY);
+    stand_init(&b, MEMORY);
     b.loader.work = fake_new_cert("Loader", fake_work_key, fake_other_root, fake_other_key, NULL);
-    rig_to_certificate(&b);
-    rig_expect_refusal(&b, KL_ERR_CERT, KL_WIRE_REFUSED);
+    stand_to_certificate(&b);
+    stand_expect_refusal(&b, KL_ERR_CERT, KL_WIRE_REFUSED);
     X509_free(b.loader.work);
-    rig_end(&b);
+    stand_end(&b);
 }
 END_TEST
 
 START_TEST(test_certificate_clock)
 {
-    struct rig b;
+    struct stand b;
 
-    rig_init(&b, MEMORY);
+    stand_init(&b, MEMORY);
     b.params.now += 40 * KL_ROGUE_DAY;
-    rig_to_certificate(&b);
-    rig_expect_refusal(&b, KL_ERR_CERT, KL_WIRE_REFUSED);
-    rig_end(&b);
+    stand_to_certificate(&b);
+    stand_expect_refusal(&b, KL_ERR_CERT, KL_WIRE_REFUSED);
+    stand_end(&b);
 }
 END_TEST
 
@@ -229,18 +229,18 @@ static const struct {
 
 START_TEST(test_master_key_field)
 {
-    struct rig b;
+    struct stand b;
 
-    rig_init(&b, _i / BAD_TBS);
-    rig_whole_load(&b);
+    stand_init(&b, _i / BAD_TBS);
+    stand_whole_load(&b);
     b.loader.version = 2;
     b.loader.spoil_tbs = bad_tbs[_i % BAD_TBS].spoil;
-    rig_to_master_key(&b);
-    rig_expect_refusal(&b, KL_ERR_VERIFY, KL_WIRE_REFUSED);
+    stand_to_master_key(&b);
+    stand_expect_refusal(&b, KL_ERR_VERIFY, KL_WIRE_REFUSED);
     ck_assert_msg(strstr(b.err.text, bad_tbs[_i % BAD_TBS].text), "%s", b.err.text);
-    rig_expect_tmks(&b, 1, 1, KL_TERMINAL_ACTIVE, 0, 0);
-    ck_assert_uint_eq(rig_candidates(&b), 0);
-    rig_end(&b);
+    stand_expect_tmks(&b, 1, 1, KL_TERMINAL_ACTIVE, 0, 0);
+    ck_assert_uint_eq(stand_candidates(&b), 0);
+    stand_end(&b);
 }
 END_TEST
 
@@ -272,30 +272,30 @@ END_TEST
 
 START_TEST(test_master_key_strength)
 {
-    struct rig b;
+    struct stand b;
 
-    rig_init(&b, MEMORY);
+    stand_init(&b, MEMORY);
     b.loader.alg = KL_ALG_AES128; /* offered, but not under RSA-2048 */
-    rig_to_master_key(&b);
-    rig_expect_refusal(&b, KL_ERR_STRENGTH, KL_WIRE_REFUSED);
-    rig_expect_tmks(&b, 0, 0, 0, 0, 0);
-    rig_end(&b);
+    stand_to_master_key(&b);
+    stand_expect_refusal(&b, KL_ERR_STRENGTH, KL_WIRE_REFUSED);
+    stand_expect_tmks(&b, 0, 0, 0, 0, 0);
+    stand_end(&b);
 }
 END_TEST
 
 START_TEST(test_master_key_rollback)
 {
-    struct rig b;
+    struct stand b;
 
-    rig_init(&b, MEMORY);
+    stand_init(&b, MEMORY);
     b.loader.version = 5;
-    rig_whole_load(&b);
+    stand_whole_load(&b);
     b.loader.version = (uint32_t)_i; /* 4 or 5 */
-    rig_to_master_key(&b);
-    rig_expect_refusal(&b, KL_ERR_VERIFY, KL_WIRE_REFUSED);
+    stand_to_master_key(&b);
+    stand_expect_refusal(&b, KL_ERR_VERIFY, KL_WIRE_REFUSED);
     ck_assert_ptr_nonnull(strstr(b.err.text, "rollback"));
-    rig_expect_tmks(&b, 1, 5, KL_TERMINAL_ACTIVE, 0, 0);
-    rig_end(&b);
+    stand_expect_tmks(&b, 1, 5, KL_TERMINAL_ACTIVE, 0, 0);
+    stand_end(&b);
 }
 END_TEST
 
@@ -338,40 +338,40 @@ START_TEST(test_master_key_signature)
     static void (*const spoil[])(struct kl_rogue *,
                                  struct kl_master_key *) = {sig_bit, sig_long, sig_other_key,
                                                             sig_salt, sig_other_tbs};
-    struct rig b;
+    struct stand b;
 
-    rig_init(&b, MEMORY);
+    stand_init(&b, MEMORY);
     b.loader.spoil_master_key = spoil[_i];
-    rig_to_master_key(&b);
-    rig_expect_refusal(&b, KL_ERR_VERIFY, KL_WIRE_REFUSED);
+    stand_to_master_key(&b);
+    stand_expect_refusal(&b, KL_ERR_VERIFY, KL_WIRE_REFUSED);
     ck_assert_ptr_nonnull(strstr(b.err.text, "signature"));
-    rig_expect_tmks(&b, 0, 0, 0, 0, 0);
-    rig_end(&b);
+    stand_expect_tmks(&b, 0, 0, 0, 0, 0);
+    stand_end(&b);
 }
 END_TEST
 
 /* A recorded loader: its Certificate and MasterKey of an earlier load, to a new Hello. */
 START_TEST(test_loader_replayed)
 {
-    struct rig b;
+    struct stand b;
     uint8_t certificate[KL_MSG_MAX], master_key[KL_MSG_MAX];
     size_t certificate_len, master_key_len;
 
-    rig_init(&b, MEMORY);
-    rig_to_certificate(&b);
+    stand_init(&b, MEMORY);
+    stand_to_certificate(&b);
     certificate_len = b.len;
     memcpy(certificate, b.buf, b.len);
-    ok(&b, rig_step(&b));
+    ok(&b, stand_step(&b));
     fake_say_master_key(&b.loader, b.buf, b.len, master_key, &master_key_len);
-    rig_begin(&b);
+    stand_begin(&b);
     memcpy(b.buf, certificate, certificate_len);
     b.len = certificate_len;
-    ok(&b, rig_step(&b));
+    ok(&b, stand_step(&b));
     memcpy(b.buf, master_key, master_key_len);
     b.len = master_key_len;
-    rig_expect_refusal(&b, KL_ERR_VERIFY, KL_WIRE_REFUSED);
-    rig_expect_tmks(&b, 0, 0, 0, 0, 0);
-    rig_end(&b);
+    stand_expect_refusal(&b, KL_ERR_VERIFY, KL_WIRE_REFUSED);
+    stand_expect_tmks(&b, 0, 0, 0, 0, 0);
+    stand_end(&b);
 }
 END_TEST
 
@@ -379,34 +379,34 @@ END_TEST
 
 START_TEST(test_out_of_order)
 {
-    struct rig b;
+    struct stand b;
     struct kl_msg done;
 
-    rig_init(&b, MEMORY);
-    rig_to_certificate(&b);
+    stand_init(&b, MEMORY);
+    stand_to_certificate(&b);
     fake_say_done(&b.loader, KL_VERDICT_ACTIVE, &done);
     fake_encode(&done, b.buf, &b.len);
-    rig_expect_refusal(&b, KL_ERR_PROTOCOL, KL_WIRE_PROTOCOL);
-    rig_to_certificate(&b);
-    ok(&b, rig_step(&b));
+    stand_expect_refusal(&b, KL_ERR_PROTOCOL, KL_WIRE_PROTOCOL);
+    stand_to_certificate(&b);
+    ok(&b, stand_step(&b));
     fake_encode(&done, b.buf, &b.len);
-    rig_expect_refusal(&b, KL_ERR_PROTOCOL, KL_WIRE_PROTOCOL);
-    rig_end(&b);
+    stand_expect_refusal(&b, KL_ERR_PROTOCOL, KL_WIRE_PROTOCOL);
+    stand_end(&b);
 }
 END_TEST
 
 START_TEST(test_form)
 {
-    struct rig b;
+    struct stand b;
 
-    rig_init(&b, MEMORY);
-    rig_to_certificate(&b);
+    stand_init(&b, MEMORY);
+    stand_to_certificate(&b);
     b.buf[b.len++] = 0; /* a byte behind the message */
-    rig_expect_refusal(&b, KL_ERR_PROTOCOL, KL_WIRE_PROTOCOL);
-    rig_to_master_key(&b);
+    stand_expect_refusal(&b, KL_ERR_PROTOCOL, KL_WIRE_PROTOCOL);
+    stand_to_master_key(&b);
     b.len--;
-    rig_expect_refusal(&b, KL_ERR_PROTOCOL, KL_WIRE_PROTOCOL);
-    rig_end(&b);
+    stand_expect_refusal(&b, KL_ERR_PROTOCOL, KL_WIRE_PROTOCOL);
+    stand_end(&b);
 }
 END_TEST
 
@@ -419,24 +419,24 @@ START_TEST(test_error)
                  {KL_WIRE_TIMEOUT, KL_ERR_TIMEOUT}, {KL_WIRE_REFUSED, KL_ERR_PEER},
                  {KL_WIRE_PROTOCOL, KL_ERR_PEER},   {77, KL_ERR_PEER}};
     struct kl_msg msg = {.type = KL_MSG_ERROR};
-    struct rig b;
+    struct stand b;
 
-    rig_init(&b, MEMORY);
+    stand_init(&b, MEMORY);
     msg.u.error.code = cases[_i].wire;
     strcpy(msg.u.error.text, kl_wire_name(cases[_i].wire)); /* says nothing: not repeated */
-    rig_begin(&b);
-    ck_assert_int_eq(rig_give(&b, &msg), cases[_i].rc);
+    stand_begin(&b);
+    ck_assert_int_eq(stand_give(&b, &msg), cases[_i].rc);
     ck_assert_msg(!strchr(b.err.text, ':'), "%s", b.err.text);
     ck_assert_int_eq(strstr(b.err.text, "; see the loader's log") != NULL,
                      cases[_i].rc == KL_ERR_PEER);
-    rig_begin(&b);
+    stand_begin(&b);
     msg.u.error.retry_after = 7;
     strcpy(msg.u.error.text, "not now");
-    ck_assert_int_eq(rig_give(&b, &msg), cases[_i].rc);
+    ck_assert_int_eq(stand_give(&b, &msg), cases[_i].rc);
     ck_assert_uint_eq(b.len, 0); /* no Failed in answer to an Error */
     ck_assert_ptr_nonnull(strstr(b.err.text, "not now"));
     ck_assert_ptr_nonnull(strstr(b.err.text, "7 s"));
-    rig_end(&b);
+    stand_end(&b);
 }
 END_TEST
 
@@ -469,48 +469,48 @@ START_TEST(test_done_spoilt)
                                                      done_error};
     const struct kl_candidate *list;
     struct kl_msg done;
-    struct rig b;
+    struct stand b;
     int kind = _i / 4;
 
-    rig_init(&b, kind);
-    rig_whole_load(&b);
+    stand_init(&b, kind);
+    stand_whole_load(&b);
     b.loader.version = 2;
-    rig_to_loaded(&b);
+    stand_to_loaded(&b);
     fake_say_done(&b.loader, KL_VERDICT_ACTIVE, &done);
     spoil[_i % 4](&done);
-    ck_assert_int_eq(rig_give(&b, &done), _i % 4 == 3 ? KL_ERR_PEER : KL_ERR_VERIFY);
+    ck_assert_int_eq(stand_give(&b, &done), _i % 4 == 3 ? KL_ERR_PEER : KL_ERR_VERIFY);
     ck_assert_uint_eq(b.len, 0);
-    rig_expect_tmks(&b, 2, 1, KL_TERMINAL_ACTIVE, 2, KL_TERMINAL_UNCONFIRMED);
+    stand_expect_tmks(&b, 2, 1, KL_TERMINAL_ACTIVE, 2, KL_TERMINAL_UNCONFIRMED);
     if (kind == TOKEN) {
-        rig_restart(&b);
+        stand_restart(&b);
     }
     ck_assert_uint_eq(kl_terminal_candidates(b.home_open, &list), 1);
     kl_terminal_load_free(b.load);
     ok(&b, kl_terminal_load_new(&b.params, &b.load, &b.err));
     ok(&b, kl_terminal_load_confirm(b.load, &list[0], b.buf, &b.len, &b.err));
-    ck_assert_int_eq(rig_give(&b, &done), _i % 4 == 3 ? KL_ERR_PEER : KL_ERR_VERIFY);
+    ck_assert_int_eq(stand_give(&b, &done), _i % 4 == 3 ? KL_ERR_PEER : KL_ERR_VERIFY);
     ck_assert_uint_eq(b.len, 0);
-    rig_expect_tmks(&b, 2, 1, KL_TERMINAL_ACTIVE, 2, KL_TERMINAL_UNCONFIRMED);
-    rig_end(&b);
+    stand_expect_tmks(&b, 2, 1, KL_TERMINAL_ACTIVE, 2, KL_TERMINAL_UNCONFIRMED);
+    stand_end(&b);
 }
 END_TEST
 
 START_TEST(test_done_drop)
 {
     struct kl_msg done;
-    struct rig b;
+    struct stand b;
 
-    rig_init(&b, _i);
-    rig_whole_load(&b);
+    stand_init(&b, _i);
+    stand_whole_load(&b);
     b.loader.version = 2;
-    rig_to_loaded(&b);
+    stand_to_loaded(&b);
     fake_say_done(&b.loader, KL_VERDICT_DROP, &done);
-    ok(&b, rig_give(&b, &done));
+    ok(&b, stand_give(&b, &done));
     ck_assert_int_eq(kl_terminal_load_verdict(b.load), KL_VERDICT_DROP);
-    rig_settle(&b);
-    rig_expect_tmks(&b, 1, 1, KL_TERMINAL_ACTIVE, 0, 0);
-    ck_assert_uint_eq(rig_candidates(&b), 0);
-    rig_end(&b);
+    stand_settle(&b);
+    stand_expect_tmks(&b, 1, 1, KL_TERMINAL_ACTIVE, 0, 0);
+    ck_assert_uint_eq(stand_candidates(&b), 0);
+    stand_end(&b);
 }
 END_TEST
 

@@ -16,7 +16,7 @@
 #include "terminal-sim/folder.h"
 #include "terminal-sim/pinpad/pinpad_token.h"
 #include "tests/support/hsm.h"
-#include "tests/support/rig.h"
+#include "tests/support/stand.h"
 #include "tests/support/suite.h"
 
 #define WORDS_MAX 16
@@ -76,10 +76,10 @@ START_TEST(test_roots)
 {
     char file[PATH_MAX + 16], fingerprint[2 * KL_HASH_LEN + 1];
     uint8_t hash[KL_HASH_LEN];
-    struct rig b;
+    struct stand b;
 
-    rig_init(&b, MEMORY);
-    rig_close(&b);
+    stand_init(&b, MEMORY);
+    stand_close(&b);
     snprintf(file, sizeof(file), "%s/other.pem", b.dir);
     write_cert(file, fake_other_root);
     ck_assert_int_eq(RUN(kl_terminal_cmd_root, "root", "add", "--dir", b.home, file), KL_OK);
@@ -107,17 +107,17 @@ START_TEST(test_roots)
     ck_assert_int_eq(RUN(kl_terminal_cmd_root, "root", "remove", "--dir", b.home, fingerprint),
                      KL_ERR_REFUSED); /* the last one stays */
     ck_assert_int_eq(root_count(b.home), 1);
-    rig_end(&b);
+    stand_end(&b);
 }
 END_TEST
 
 START_TEST(test_roots_bounded)
 {
     char file[PATH_MAX + 16];
-    struct rig b;
+    struct stand b;
 
-    rig_init(&b, MEMORY);
-    rig_close(&b);
+    stand_init(&b, MEMORY);
+    stand_close(&b);
     snprintf(file, sizeof(file), "%s/more.pem", b.dir);
     write_cert(file, work); /* no CA's */
     ck_assert_int_eq(RUN(kl_terminal_cmd_root, "root", "add", "--dir", b.home, file), KL_ERR_CERT);
@@ -132,7 +132,7 @@ START_TEST(test_roots_bounded)
         EVP_PKEY_free(key);
     }
     ck_assert_int_eq(root_count(b.home), KL_ANCHOR_MAX);
-    rig_end(&b);
+    stand_end(&b);
 }
 END_TEST
 
@@ -140,9 +140,9 @@ END_TEST
 START_TEST(test_init_roots)
 {
     char file[PATH_MAX + 16], home[PATH_MAX + 16];
-    struct rig b;
+    struct stand b;
 
-    rig_init(&b, MEMORY);
+    stand_init(&b, MEMORY);
     snprintf(file, sizeof(file), "%s/other.pem", b.dir);
     snprintf(home, sizeof(home), "%s/two", b.dir);
     write_cert(file, fake_other_root);
@@ -156,7 +156,7 @@ START_TEST(test_init_roots)
                          KL_OK);
     }
     ck_assert_int_eq(root_count(home), 2);
-    rig_end(&b);
+    stand_end(&b);
 }
 END_TEST
 
@@ -200,12 +200,12 @@ START_TEST(test_device_key)
 {
     static const char *const keys[] = {"p-256", "rsa-2048"};
     char csr[PATH_MAX + 16], cert[PATH_MAX + 16], named[KL_SERIAL_MAX + 1];
-    struct rig b;
+    struct stand b;
     X509_REQ *req;
     FILE *file;
 
-    rig_init(&b, TOKEN);
-    rig_close(&b);
+    stand_init(&b, TOKEN);
+    stand_close(&b);
     snprintf(csr, sizeof(csr), "%s/csr.pem", b.dir);
     snprintf(cert, sizeof(cert), "%s/cert.pem", b.dir);
     ck_assert_int_eq(RUN(kl_terminal_cmd_device_key, "device-key", "csr", "--dir", b.home, "--out",
@@ -246,7 +246,7 @@ START_TEST(test_device_key)
                      KL_ERR_CERT);
     ck_assert_msg(strstr(err.text, "another key"), "%s", err.text);
     expect_chain(b.home, 0);
-    rig_end(&b);
+    stand_end(&b);
 }
 END_TEST
 
@@ -259,9 +259,9 @@ START_TEST(test_device_key_half)
     EVP_PKEY *key = NULL;
     CK_OBJECT_HANDLE half;
     size_t count = 0;
-    struct rig b;
+    struct stand b;
 
-    rig_init(&b, TOKEN);
+    stand_init(&b, TOKEN);
     session = kl_token_pad_of(b.pad)->session;
     ok(&b, kl_pinpad_device_generate(b.pad, KL_KEY_EC, 256, 0, &key, &b.err));
     EVP_PKEY_free(key);
@@ -270,7 +270,7 @@ START_TEST(test_device_key_half)
     ck_assert_uint_eq(kl_session_functions(session)->C_DestroyObject(kl_session_handle(session),
                                                                      half),
                       CKR_OK);
-    rig_close(&b);
+    stand_close(&b);
     ck_assert_int_ne(RUN(kl_terminal_cmd_device_key, "device-key", "generate", "--dir", b.home),
                      KL_OK);
     ck_assert_msg(RUN(kl_terminal_cmd_device_key, "device-key", "generate", "--dir", b.home,
@@ -278,23 +278,23 @@ START_TEST(test_device_key_half)
                   "%s", err.text);
     ck_assert_int_eq(RUN(kl_terminal_cmd_device_key, "device-key", "generate", "--dir", b.home),
                      KL_ERR_EXISTS); /* a whole one */
-    rig_end(&b);
+    stand_end(&b);
 }
 END_TEST
 
 START_TEST(test_device_key_refused)
 {
-    struct rig b;
+    struct stand b;
 
-    rig_init(&b, MEMORY);
-    rig_close(&b);
+    stand_init(&b, MEMORY);
+    stand_close(&b);
     ck_assert_int_eq(RUN(kl_terminal_cmd_device_key, "device-key", "generate", "--dir", b.home),
                      KL_ERR_UNSUPPORTED);
     ck_assert_int_eq(RUN(kl_terminal_cmd_device_key, "device-key", "generate", "--dir", b.home,
                          "--key", "rsa-1024"),
                      KL_ERR_INPUT);
     ck_assert_int_eq(RUN(kl_terminal_cmd_device_key, "device-key", "burn"), KL_ERR_USAGE);
-    rig_end(&b);
+    stand_end(&b);
 }
 END_TEST
 
@@ -357,17 +357,17 @@ static const struct {
 START_TEST(test_lines)
 {
     const char *words[WORDS_MAX + 1] = {NULL};
-    struct rig b;
+    struct stand b;
     enum kl_rc rc;
 
-    rig_init(&b, MEMORY);
-    rig_close(&b);
+    stand_init(&b, MEMORY);
+    stand_close(&b);
     for (size_t i = 0; i < WORDS_MAX && lines[_i].words[i]; i++) {
         words[i] = strcmp(lines[_i].words[i], "DIR") == 0 ? b.home : lines[_i].words[i];
     }
     rc = run(lines[_i].command, words);
     ck_assert_msg(rc == lines[_i].rc, "%s: %s", kl_rc_name(rc), err.text);
-    rig_end(&b);
+    stand_end(&b);
 }
 END_TEST
 

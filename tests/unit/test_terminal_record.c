@@ -12,7 +12,7 @@
 #include "terminal-sim/cmd/cmd.h"
 #include "terminal-sim/pinpad/pinpad_backend.h"
 #include "tests/support/objects.h"
-#include "tests/support/rig.h"
+#include "tests/support/stand.h"
 #include "tests/support/suite.h"
 
 /* ---- Out of sight ---- */
@@ -22,7 +22,7 @@ struct hidden {
 };
 
 /* Of the TMK that was written last; the terminal is off. */
-static void find(struct rig *b, struct hidden *hidden)
+static void find(struct stand *b, struct hidden *hidden)
 {
     ck_assert_uint_gt(objects_newest(b->dir, hidden->file), 0);
     snprintf(hidden->away, sizeof(hidden->away), "%s.away", hidden->file);
@@ -38,14 +38,14 @@ static void bring_back(struct hidden *hidden)
     ck_assert_int_eq(rename(hidden->away, hidden->file), 0);
 }
 
-static void start_again(struct rig *b)
+static void start_again(struct stand *b)
 {
     ok(b, kl_terminal_open(b->home, 1, &b->home_open, &b->err));
     ok(b, kl_terminal_open_pinpad(b->home_open, &b->pad, &b->err));
 }
 
-/* A command of terminal-sim, with no loader behind the address. The rig is closed. */
-static enum kl_rc command(struct rig *b, int load, const char *option)
+/* A command of terminal-sim, with no loader behind the address. The stand is closed. */
+static enum kl_rc command(struct stand *b, int load, const char *option)
 {
     const char *argv[] = {
         load ? "load" : "confirm", "--dir", b->home, "--connect", "127.0.0.1:1", option, NULL};
@@ -61,27 +61,27 @@ START_TEST(test_candidate_hidden)
 {
     const struct kl_candidate *next;
     struct hidden two;
-    struct rig b;
+    struct stand b;
 
-    rig_init(&b, TOKEN);
-    rig_whole_load(&b);
+    stand_init(&b, TOKEN);
+    stand_whole_load(&b);
     b.loader.version = 2;
-    rig_to_loaded(&b);
-    rig_close(&b);
+    stand_to_loaded(&b);
+    stand_close(&b);
     find(&b, &two);
     hide(&two);
-    rig_restart(&b);
-    rig_expect_tmks(&b, 2, 1, KL_TERMINAL_ACTIVE, 2, KL_TERMINAL_LOST);
+    stand_restart(&b);
+    stand_expect_tmks(&b, 2, 1, KL_TERMINAL_ACTIVE, 2, KL_TERMINAL_LOST);
     ck_assert_int_eq(kl_terminal_next(b.home_open, b.pad, &next, &b.err), KL_ERR_KEY);
-    rig_close(&b);
+    stand_close(&b);
     bring_back(&two);
-    rig_restart(&b);
-    rig_expect_tmks(&b, 2, 1, KL_TERMINAL_ACTIVE, 2, KL_TERMINAL_UNCONFIRMED);
-    rig_confirm(&b, _i ? KL_VERDICT_DROP : KL_VERDICT_ACTIVE);
-    rig_settle(&b);
-    rig_restart(&b);
-    rig_expect_tmks(&b, 1, _i ? 1 : 2, KL_TERMINAL_ACTIVE, 0, 0);
-    rig_end(&b);
+    stand_restart(&b);
+    stand_expect_tmks(&b, 2, 1, KL_TERMINAL_ACTIVE, 2, KL_TERMINAL_UNCONFIRMED);
+    stand_confirm(&b, _i ? KL_VERDICT_DROP : KL_VERDICT_ACTIVE);
+    stand_settle(&b);
+    stand_restart(&b);
+    stand_expect_tmks(&b, 1, _i ? 1 : 2, KL_TERMINAL_ACTIVE, 0, 0);
+    stand_end(&b);
 }
 END_TEST
 
@@ -89,14 +89,14 @@ END_TEST
 START_TEST(test_candidate_lost_is_said)
 {
     struct hidden two;
-    struct rig b;
+    struct stand b;
     int load;
 
-    rig_init(&b, TOKEN);
-    rig_whole_load(&b);
+    stand_init(&b, TOKEN);
+    stand_whole_load(&b);
     b.loader.version = 2;
-    rig_to_loaded(&b);
-    rig_close(&b);
+    stand_to_loaded(&b);
+    stand_close(&b);
     find(&b, &two);
     hide(&two);
     for (load = 0; load < 4; load++) {
@@ -106,15 +106,15 @@ START_TEST(test_candidate_lost_is_said)
     }
     ck_assert_int_ne(command(&b, 1, "--fresh"), KL_ERR_KEY); /* it went as far as the loader */
     ck_assert_ptr_nonnull(strstr(b.err.text, "127.0.0.1"));
-    rig_restart(&b);
+    stand_restart(&b);
     b.loader.version = 3;
-    rig_whole_load(&b);
-    rig_close(&b);
+    stand_whole_load(&b);
+    stand_close(&b);
     bring_back(&two);
     ck_assert_int_eq(command(&b, 0, NULL), KL_OK);
-    rig_restart(&b);
-    rig_expect_tmks(&b, 1, 3, KL_TERMINAL_ACTIVE, 0, 0);
-    rig_end(&b);
+    stand_restart(&b);
+    stand_expect_tmks(&b, 1, 3, KL_TERMINAL_ACTIVE, 0, 0);
+    stand_end(&b);
 }
 END_TEST
 
@@ -123,40 +123,40 @@ END_TEST
 START_TEST(test_active_hidden)
 {
     struct hidden one;
-    struct rig b;
+    struct stand b;
 
-    rig_init(&b, TOKEN);
-    rig_whole_load(&b);
-    rig_close(&b);
+    stand_init(&b, TOKEN);
+    stand_whole_load(&b);
+    stand_close(&b);
     find(&b, &one);
     hide(&one);
     ck_assert_int_eq(command(&b, 0, NULL), KL_ERR_KEY);
     ck_assert_ptr_nonnull(strstr(b.err.text, "the TMK in use, version 1"));
     ck_assert_int_ne(command(&b, 1, NULL), KL_ERR_KEY);
     ck_assert_ptr_nonnull(strstr(b.err.text, "127.0.0.1"));
-    rig_restart(&b);
-    rig_expect_tmks(&b, 1, 1, KL_TERMINAL_MISSING, 0, 0);
+    stand_restart(&b);
+    stand_expect_tmks(&b, 1, 1, KL_TERMINAL_MISSING, 0, 0);
     b.loader.version = 2;
-    rig_to_loaded(&b);
-    rig_restart(&b);
-    rig_expect_tmks(&b, 2, 1, KL_TERMINAL_MISSING, 2, KL_TERMINAL_UNCONFIRMED);
+    stand_to_loaded(&b);
+    stand_restart(&b);
+    stand_expect_tmks(&b, 2, 1, KL_TERMINAL_MISSING, 2, KL_TERMINAL_UNCONFIRMED);
     if (_i) {
-        rig_confirm(&b, KL_VERDICT_ACTIVE);
-        rig_settle(&b);
-        rig_expect_tmks(&b, 1, 2, KL_TERMINAL_ACTIVE, 0, 0);
+        stand_confirm(&b, KL_VERDICT_ACTIVE);
+        stand_settle(&b);
+        stand_expect_tmks(&b, 1, 2, KL_TERMINAL_ACTIVE, 0, 0);
     }
-    rig_close(&b);
+    stand_close(&b);
     bring_back(&one);
     start_again(&b);
     if (_i) {
-        rig_expect_tmks(&b, 2, 1, KL_TERMINAL_STRAY, 2, KL_TERMINAL_ACTIVE);
-        rig_restart(&b);
-        rig_expect_tmks(&b, 1, 2, KL_TERMINAL_ACTIVE, 0, 0);
+        stand_expect_tmks(&b, 2, 1, KL_TERMINAL_STRAY, 2, KL_TERMINAL_ACTIVE);
+        stand_restart(&b);
+        stand_expect_tmks(&b, 1, 2, KL_TERMINAL_ACTIVE, 0, 0);
     } else {
-        rig_restart(&b);
-        rig_expect_tmks(&b, 2, 1, KL_TERMINAL_ACTIVE, 2, KL_TERMINAL_UNCONFIRMED);
+        stand_restart(&b);
+        stand_expect_tmks(&b, 2, 1, KL_TERMINAL_ACTIVE, 2, KL_TERMINAL_UNCONFIRMED);
     }
-    rig_end(&b);
+    stand_end(&b);
 }
 END_TEST
 
@@ -166,26 +166,26 @@ END_TEST
 START_TEST(test_stray_younger)
 {
     struct hidden two;
-    struct rig b;
+    struct stand b;
 
-    rig_init(&b, TOKEN);
-    rig_whole_load(&b);
+    stand_init(&b, TOKEN);
+    stand_whole_load(&b);
     b.loader.version = 2;
     b.fault = DEATH_WRITTEN;
-    rig_to_master_key(&b);
-    rig_expect_refusal(&b, KL_ERR_IO, KL_WIRE_REFUSED);
-    rig_close(&b);
+    stand_to_master_key(&b);
+    stand_expect_refusal(&b, KL_ERR_IO, KL_WIRE_REFUSED);
+    stand_close(&b);
     find(&b, &two);
     hide(&two);
-    rig_restart(&b);
-    ck_assert_uint_eq(rig_candidates(&b), 0);
-    rig_close(&b);
+    stand_restart(&b);
+    ck_assert_uint_eq(stand_candidates(&b), 0);
+    stand_close(&b);
     bring_back(&two);
     start_again(&b);
-    rig_expect_tmks(&b, 2, 1, KL_TERMINAL_ACTIVE, 2, KL_TERMINAL_STRAY);
-    rig_restart(&b);
-    rig_expect_tmks(&b, 1, 1, KL_TERMINAL_ACTIVE, 0, 0);
-    rig_end(&b);
+    stand_expect_tmks(&b, 2, 1, KL_TERMINAL_ACTIVE, 2, KL_TERMINAL_STRAY);
+    stand_restart(&b);
+    stand_expect_tmks(&b, 1, 1, KL_TERMINAL_ACTIVE, 0, 0);
+    stand_end(&b);
 }
 END_TEST
 
@@ -194,15 +194,15 @@ START_TEST(test_stray_is_all)
 {
     char path[PATH_MAX + 32], later[PATH_MAX + 40];
     struct hidden two;
-    struct rig b;
+    struct stand b;
 
-    rig_init(&b, TOKEN);
-    rig_whole_load(&b);
+    stand_init(&b, TOKEN);
+    stand_whole_load(&b);
     snprintf(path, sizeof(path), "%s/record", b.home);
     snprintf(later, sizeof(later), "%s.later", path);
     b.loader.version = 2;
-    rig_to_loaded(&b);
-    rig_close(&b);
+    stand_to_loaded(&b);
+    stand_close(&b);
     find(&b, &two);
     /* What a Done, active that was cut off right after the record's rewriting leaves. */
     FILE *in = fopen(path, "r"), *out = fopen(later, "w");
@@ -217,13 +217,13 @@ START_TEST(test_stray_is_all)
     fclose(out);
     ck_assert_int_eq(rename(later, path), 0);
     hide(&two);
-    rig_restart(&b);
-    rig_expect_tmks(&b, 2, 1, KL_TERMINAL_STRAY, 2, KL_TERMINAL_MISSING);
-    rig_close(&b);
+    stand_restart(&b);
+    stand_expect_tmks(&b, 2, 1, KL_TERMINAL_STRAY, 2, KL_TERMINAL_MISSING);
+    stand_close(&b);
     bring_back(&two);
-    rig_restart(&b);
-    rig_expect_tmks(&b, 1, 2, KL_TERMINAL_ACTIVE, 0, 0);
-    rig_end(&b);
+    stand_restart(&b);
+    stand_expect_tmks(&b, 1, 2, KL_TERMINAL_ACTIVE, 0, 0);
+    stand_end(&b);
 }
 END_TEST
 
@@ -233,13 +233,13 @@ START_TEST(test_stray_of_that_version)
     struct kl_terminal_tmk tmks[KL_TERMINAL_TMK_MAX];
     char path[PATH_MAX];
     size_t i, count;
-    struct rig b;
+    struct stand b;
 
-    rig_init(&b, TOKEN);
-    rig_whole_load(&b);
-    rig_close(&b);
-    rig_write_file(b.home, "record", "active 1 tdes2 00112A\nend\n", path);
-    rig_restart(&b);
+    stand_init(&b, TOKEN);
+    stand_whole_load(&b);
+    stand_close(&b);
+    stand_write_file(b.home, "record", "active 1 tdes2 00112A\nend\n", path);
+    stand_restart(&b);
     ok(&b, kl_terminal_list(b.home_open, b.pad, tmks, &count, &b.err));
     ck_assert_uint_eq(count, 2);
     ck_assert_int_ne(tmks[0].state, tmks[1].state);
@@ -248,7 +248,7 @@ START_TEST(test_stray_of_that_version)
         ck_assert(tmks[i].state == KL_TERMINAL_STRAY || tmks[i].state == KL_TERMINAL_MISSING);
     }
     ck_assert_int_eq(kl_terminal_check(b.home_open, b.pad, &b.err), KL_ERR_KEY);
-    rig_end(&b);
+    stand_end(&b);
 }
 END_TEST
 
@@ -256,21 +256,21 @@ END_TEST
 START_TEST(test_record_gone)
 {
     char path[PATH_MAX + 32];
-    struct rig b;
+    struct stand b;
 
-    rig_init(&b, TOKEN);
-    rig_whole_load(&b);
-    rig_close(&b);
+    stand_init(&b, TOKEN);
+    stand_whole_load(&b);
+    stand_close(&b);
     snprintf(path, sizeof(path), "%s/record", b.home);
     ck_assert_int_eq(unlink(path), 0);
     ck_assert_int_eq(command(&b, 0, NULL), KL_ERR_KEY);
     ck_assert_ptr_nonnull(strstr(b.err.text, "knows of none in use"));
-    rig_restart(&b);
-    rig_expect_tmks(&b, 1, 1, KL_TERMINAL_STRAY, 0, 0);
+    stand_restart(&b);
+    stand_expect_tmks(&b, 1, 1, KL_TERMINAL_STRAY, 0, 0);
     b.loader.version = 2;
-    rig_whole_load(&b);
-    rig_expect_tmks(&b, 1, 2, KL_TERMINAL_ACTIVE, 0, 0);
-    rig_end(&b);
+    stand_whole_load(&b);
+    stand_expect_tmks(&b, 1, 2, KL_TERMINAL_ACTIVE, 0, 0);
+    stand_end(&b);
 }
 END_TEST
 
@@ -278,19 +278,19 @@ END_TEST
 
 START_TEST(test_first_load)
 {
-    struct rig b;
+    struct stand b;
 
-    rig_init(&b, TOKEN);
-    rig_to_loaded(&b);
-    rig_restart(&b);
-    rig_expect_tmks(&b, 1, 1, KL_TERMINAL_UNCONFIRMED, 0, 0);
+    stand_init(&b, TOKEN);
+    stand_to_loaded(&b);
+    stand_restart(&b);
+    stand_expect_tmks(&b, 1, 1, KL_TERMINAL_UNCONFIRMED, 0, 0);
     ok(&b, kl_terminal_check(b.home_open, b.pad, &b.err));
-    rig_confirm(&b, _i ? KL_VERDICT_DROP : KL_VERDICT_ACTIVE);
-    rig_settle(&b);
-    rig_restart(&b);
-    rig_expect_tmks(&b, !_i, 1, KL_TERMINAL_ACTIVE, 0, 0);
+    stand_confirm(&b, _i ? KL_VERDICT_DROP : KL_VERDICT_ACTIVE);
+    stand_settle(&b);
+    stand_restart(&b);
+    stand_expect_tmks(&b, !_i, 1, KL_TERMINAL_ACTIVE, 0, 0);
     ok(&b, kl_terminal_check(b.home_open, b.pad, &b.err));
-    rig_end(&b);
+    stand_end(&b);
 }
 END_TEST
 
@@ -302,14 +302,14 @@ START_TEST(test_full)
 {
     const struct kl_candidate *next;
     uint32_t version;
-    struct rig b;
+    struct stand b;
 
-    rig_init(&b, TOKEN);
-    rig_whole_load(&b);
+    stand_init(&b, TOKEN);
+    stand_whole_load(&b);
     for (version = 2; version <= KL_PINPAD_TMK_MAX; version++) {
         ok(&b, kl_terminal_room(b.home_open, b.pad, &b.err));
         b.loader.version = version;
-        rig_to_loaded(&b);
+        stand_to_loaded(&b);
     }
     kl_terminal_load_free(b.load);
     b.load = NULL;
@@ -318,24 +318,24 @@ START_TEST(test_full)
     ck_assert_int_eq(kl_terminal_room(b.home_open, b.pad, &b.err), KL_ERR_REFUSED);
     ck_assert_ptr_nonnull(strstr(b.err.text, "--abandon-candidate"));
     ck_assert_ptr_nonnull(strstr(b.err.text, "TMK version 2"));
-    rig_close(&b);
+    stand_close(&b);
     ck_assert_int_ne(command(&b, 1, "--abandon-candidate"), KL_ERR_REFUSED);
     ck_assert_ptr_nonnull(strstr(b.err.text, "127.0.0.1"));
-    rig_restart(&b);
-    rig_expect_tmks(&b, 3, 1, KL_TERMINAL_ACTIVE, 3, KL_TERMINAL_UNCONFIRMED);
+    stand_restart(&b);
+    stand_expect_tmks(&b, 3, 1, KL_TERMINAL_ACTIVE, 3, KL_TERMINAL_UNCONFIRMED);
     ok(&b, kl_terminal_room(b.home_open, b.pad, &b.err));
     /* The loader may have had the one that was given up: said once the others are settled. */
     ok(&b, kl_terminal_settle(b.home_open, b.pad, 4, KL_VERDICT_DROP, &b.err));
     ok(&b, kl_terminal_settle(b.home_open, b.pad, 3, KL_VERDICT_DROP, &b.err));
-    rig_restart(&b);
+    stand_restart(&b);
     ck_assert_int_eq(kl_terminal_next(b.home_open, b.pad, &next, &b.err), KL_ERR_KEY);
     ck_assert_ptr_nonnull(strstr(b.err.text, "may count TMK version 2 as active"));
     b.loader.version = 5;
-    rig_whole_load(&b);
-    rig_expect_tmks(&b, 1, 5, KL_TERMINAL_ACTIVE, 0, 0);
-    rig_restart(&b);
+    stand_whole_load(&b);
+    stand_expect_tmks(&b, 1, 5, KL_TERMINAL_ACTIVE, 0, 0);
+    stand_restart(&b);
     ok(&b, kl_terminal_next(b.home_open, b.pad, &next, &b.err));
-    rig_end(&b);
+    stand_end(&b);
 }
 END_TEST
 
@@ -343,21 +343,21 @@ END_TEST
 START_TEST(test_full_of_lost)
 {
     uint32_t version;
-    struct rig b;
+    struct stand b;
 
-    rig_init(&b, MEMORY);
+    stand_init(&b, MEMORY);
     for (version = 1; version <= KL_CANDIDATES_MAX; version++) {
         b.loader.version = version;
-        rig_to_loaded(&b);
+        stand_to_loaded(&b);
         ok(&b, kl_pinpad_destroy(b.pad, version, &b.err));
     }
     ck_assert_int_eq(kl_terminal_room(b.home_open, b.pad, &b.err), KL_ERR_REFUSED);
     ok(&b, kl_terminal_abandon(b.home_open, b.pad, &version, &b.err));
     ck_assert_uint_eq(version, 1);
     b.loader.version = 9;
-    rig_whole_load(&b);
-    rig_expect_tmks(&b, 1, 9, KL_TERMINAL_ACTIVE, 0, 0);
-    rig_end(&b);
+    stand_whole_load(&b);
+    stand_expect_tmks(&b, 1, 9, KL_TERMINAL_ACTIVE, 0, 0);
+    stand_end(&b);
 }
 END_TEST
 
@@ -365,68 +365,68 @@ END_TEST
  * know keeps its loads out, until all candidates are given up. */
 START_TEST(test_version_out_of_reach)
 {
-    struct rig b;
+    struct stand b;
 
-    rig_init(&b, TOKEN);
-    rig_whole_load(&b);
+    stand_init(&b, TOKEN);
+    stand_whole_load(&b);
     b.loader.version = 2;
-    rig_to_loaded(&b);
+    stand_to_loaded(&b);
     b.loader.version = KL_VERSION_MAX;
-    rig_to_loaded(&b);
+    stand_to_loaded(&b);
     b.loader.version = 4;
-    rig_to_master_key(&b);
-    rig_expect_refusal(&b, KL_ERR_VERIFY, KL_WIRE_REFUSED);
-    rig_close(&b);
+    stand_to_master_key(&b);
+    stand_expect_refusal(&b, KL_ERR_VERIFY, KL_WIRE_REFUSED);
+    stand_close(&b);
     ck_assert_int_ne(command(&b, 1, "--abandon-candidate"), KL_OK);
-    rig_restart(&b);
-    ck_assert_uint_eq(rig_candidates(&b), 2);
-    rig_close(&b);
+    stand_restart(&b);
+    ck_assert_uint_eq(stand_candidates(&b), 2);
+    stand_close(&b);
     ck_assert_int_ne(command(&b, 1, "--abandon-all"), KL_OK); /* there is nobody at the address */
     ck_assert_ptr_nonnull(strstr(b.err.text, "127.0.0.1"));
-    rig_restart(&b);
-    rig_expect_tmks(&b, 1, 1, KL_TERMINAL_ACTIVE, 0, 0);
+    stand_restart(&b);
+    stand_expect_tmks(&b, 1, 1, KL_TERMINAL_ACTIVE, 0, 0);
     ck_assert_uint_eq(kl_terminal_abandoned(b.home_open), KL_VERSION_MAX);
     b.loader.version = 5;
-    rig_whole_load(&b);
-    rig_expect_tmks(&b, 1, 5, KL_TERMINAL_ACTIVE, 0, 0);
+    stand_whole_load(&b);
+    stand_expect_tmks(&b, 1, 5, KL_TERMINAL_ACTIVE, 0, 0);
     ck_assert_uint_eq(kl_terminal_abandoned(b.home_open), 0);
-    rig_end(&b);
+    stand_end(&b);
 }
 END_TEST
 
 START_TEST(test_nothing_to_abandon)
 {
     uint32_t version = 7;
-    struct rig b;
+    struct stand b;
 
-    rig_init(&b, MEMORY);
-    rig_whole_load(&b);
+    stand_init(&b, MEMORY);
+    stand_whole_load(&b);
     ck_assert_int_eq(kl_terminal_abandon(b.home_open, b.pad, &version, &b.err), KL_ERR_NOT_FOUND);
     ck_assert_uint_eq(version, 7);
-    rig_end(&b);
+    stand_end(&b);
 }
 END_TEST
 
 /* A version that the record has had is not loaded again, though the pad has lost it. */
 START_TEST(test_version_on_record)
 {
-    struct rig b;
+    struct stand b;
 
-    rig_init(&b, MEMORY);
+    stand_init(&b, MEMORY);
     b.loader.version = 2;
-    rig_whole_load(&b);
+    stand_whole_load(&b);
     ok(&b, kl_pinpad_destroy(b.pad, 2, &b.err));
     b.loader.version = 1 + (uint32_t)_i;
-    rig_to_master_key(&b);
-    rig_expect_refusal(&b, KL_ERR_EXISTS, KL_WIRE_REFUSED);
-    rig_expect_tmks(&b, 1, 2, KL_TERMINAL_MISSING, 0, 0);
-    rig_end(&b);
+    stand_to_master_key(&b);
+    stand_expect_refusal(&b, KL_ERR_EXISTS, KL_WIRE_REFUSED);
+    stand_expect_tmks(&b, 1, 2, KL_TERMINAL_MISSING, 0, 0);
+    stand_end(&b);
 }
 END_TEST
 
 /* ---- A record that changes meanwhile ---- */
 
-static struct rig *busy;
+static struct stand *busy;
 static int changes; /* of the record, one while each listing runs */
 static const struct kl_pinpad_ops *real_ops;
 
@@ -441,7 +441,7 @@ static enum kl_rc list_and_change(struct kl_pinpad *pad, struct kl_pinpad_tmk *o
         ok(busy, kl_terminal_settle(busy->home_open, pad, 2, KL_VERDICT_ACTIVE, &busy->err));
     } else if (changes > 1) {
         snprintf(text, sizeof(text), "active %d tdes2 00112A\nend\n", changes--);
-        rig_write_file(busy->home, "record", text, path);
+        stand_write_file(busy->home, "record", text, path);
     }
     return rc;
 }
@@ -451,12 +451,12 @@ START_TEST(test_list_meanwhile)
     struct kl_terminal_tmk tmks[KL_TERMINAL_TMK_MAX];
     struct kl_pinpad_ops ops;
     size_t count;
-    struct rig b;
+    struct stand b;
 
-    rig_init(&b, MEMORY);
-    rig_whole_load(&b);
+    stand_init(&b, MEMORY);
+    stand_whole_load(&b);
     b.loader.version = 2;
-    rig_to_loaded(&b);
+    stand_to_loaded(&b);
     busy = &b;
     real_ops = b.pad->ops;
     ops = *real_ops;
@@ -467,10 +467,10 @@ START_TEST(test_list_meanwhile)
         ck_assert_int_eq(kl_terminal_list(b.home_open, b.pad, tmks, &count, &b.err), KL_ERR_BUSY);
         ck_assert_int_gt(changes, 900);
     } else {
-        rig_expect_tmks(&b, 1, 2, KL_TERMINAL_ACTIVE, 0, 0);
+        stand_expect_tmks(&b, 1, 2, KL_TERMINAL_ACTIVE, 0, 0);
     }
     b.pad->ops = real_ops;
-    rig_end(&b);
+    stand_end(&b);
 }
 END_TEST
 
@@ -513,19 +513,19 @@ START_TEST(test_record_damaged)
     const size_t bad_count = sizeof(bad) / sizeof(bad[0]);
     struct kl_terminal_home *home;
     char path[PATH_MAX], text[1024];
-    struct rig b;
+    struct stand b;
 
     ck_assert_uint_eq(bad_count + sizeof(cut) / sizeof(cut[0]), 26);
     snprintf(text, sizeof(text), "%s%s",
              (size_t)_i < bad_count ? bad[_i] : cut[_i - (int)bad_count],
              (size_t)_i < bad_count ? "end\n" : "");
-    rig_init(&b, MEMORY);
+    stand_init(&b, MEMORY);
     kl_terminal_free(b.home_open);
     b.home_open = NULL;
-    rig_write_file(b.home, "record", text, path);
+    stand_write_file(b.home, "record", text, path);
     ck_assert_int_eq(kl_terminal_open(b.home, 1, &home, &b.err), KL_ERR_INPUT);
     ck_assert_ptr_nonnull(strstr(b.err.text, path));
-    rig_end(&b);
+    stand_end(&b);
 }
 END_TEST
 

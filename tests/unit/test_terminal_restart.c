@@ -18,7 +18,7 @@
 #include "conf/cli.h"
 #include "terminal-sim/pinpad/pinpad_backend.h"
 #include "tests/support/objects.h"
-#include "tests/support/rig.h"
+#include "tests/support/stand.h"
 #include "tests/support/suite.h"
 
 /* ---- A disk that fails ---- */
@@ -53,7 +53,7 @@ int fsync(int fd)
 }
 
 /* Candidates in the file, whatever the open terminal believes. */
-static size_t recorded(struct rig *b)
+static size_t recorded(struct stand *b)
 {
     struct kl_terminal_home *second;
     const struct kl_candidate *list;
@@ -69,20 +69,20 @@ static size_t recorded(struct rig *b)
 
 START_TEST(test_restart_before_loaded)
 {
-    struct rig b;
+    struct stand b;
 
-    rig_init(&b, TOKEN);
-    rig_whole_load(&b);
+    stand_init(&b, TOKEN);
+    stand_whole_load(&b);
     b.loader.version = 2;
-    rig_to_certificate(&b);
-    rig_restart(&b);
-    rig_expect_tmks(&b, 1, 1, KL_TERMINAL_ACTIVE, 0, 0);
-    rig_to_master_key(&b);
-    rig_restart(&b);
-    rig_expect_tmks(&b, 1, 1, KL_TERMINAL_ACTIVE, 0, 0);
-    rig_whole_load(&b);
-    rig_expect_tmks(&b, 1, 2, KL_TERMINAL_ACTIVE, 0, 0);
-    rig_end(&b);
+    stand_to_certificate(&b);
+    stand_restart(&b);
+    stand_expect_tmks(&b, 1, 1, KL_TERMINAL_ACTIVE, 0, 0);
+    stand_to_master_key(&b);
+    stand_restart(&b);
+    stand_expect_tmks(&b, 1, 1, KL_TERMINAL_ACTIVE, 0, 0);
+    stand_whole_load(&b);
+    stand_expect_tmks(&b, 1, 2, KL_TERMINAL_ACTIVE, 0, 0);
+    stand_end(&b);
 }
 END_TEST
 
@@ -90,31 +90,31 @@ START_TEST(test_record_is_private)
 {
     char path[PATH_MAX + 32];
     struct stat st;
-    struct rig b;
+    struct stand b;
 
-    rig_init(&b, MEMORY);
-    rig_to_loaded(&b);
+    stand_init(&b, MEMORY);
+    stand_to_loaded(&b);
     snprintf(path, sizeof(path), "%s/record", b.home);
     ck_assert_int_eq(stat(path, &st), 0);
     ck_assert_uint_eq(st.st_mode & 0777, 0600);
-    rig_end(&b);
+    stand_end(&b);
 }
 END_TEST
 
 START_TEST(test_record_fails)
 {
-    struct rig b;
+    struct stand b;
 
-    rig_init(&b, _i / 2);
-    rig_whole_load(&b);
+    stand_init(&b, _i / 2);
+    stand_whole_load(&b);
     b.loader.version = 2;
     b.fault = _i % 2 ? FAULT_COMPLETE : FAULT_BEGIN;
-    rig_to_master_key(&b);
-    rig_expect_refusal(&b, KL_ERR_IO, KL_WIRE_REFUSED);
-    rig_expect_tmks(&b, 1, 1, KL_TERMINAL_ACTIVE, 0, 0);
+    stand_to_master_key(&b);
+    stand_expect_refusal(&b, KL_ERR_IO, KL_WIRE_REFUSED);
+    stand_expect_tmks(&b, 1, 1, KL_TERMINAL_ACTIVE, 0, 0);
     ck_assert_uint_eq(recorded(&b), 0);
-    ck_assert_uint_eq(rig_candidates(&b), 0);
-    rig_end(&b);
+    ck_assert_uint_eq(stand_candidates(&b), 0);
+    stand_end(&b);
 }
 END_TEST
 
@@ -124,28 +124,28 @@ END_TEST
 START_TEST(test_record_not_synced)
 {
     int older = _i % 2, completing = _i / 2 % 2;
-    struct rig b;
+    struct stand b;
 
-    rig_init(&b, _i / 4);
-    rig_whole_load(&b);
+    stand_init(&b, _i / 4);
+    stand_whole_load(&b);
     if (older) {
         b.loader.version = 2;
-        rig_to_loaded(&b);
+        stand_to_loaded(&b);
     }
     b.loader.version = 3;
-    rig_to_master_key(&b);
+    stand_to_master_key(&b);
     good_syncs = completing;
     failing_syncs = 1;
-    rig_expect_refusal(&b, KL_ERR_IO, KL_WIRE_REFUSED);
+    stand_expect_refusal(&b, KL_ERR_IO, KL_WIRE_REFUSED);
     ck_assert_int_eq(failing_syncs, 0);
-    ck_assert_uint_eq(rig_candidates(&b), older);
-    rig_expect_tmks(&b, 1 + older, 1, KL_TERMINAL_ACTIVE, 2, KL_TERMINAL_UNCONFIRMED);
+    ck_assert_uint_eq(stand_candidates(&b), older);
+    stand_expect_tmks(&b, 1 + older, 1, KL_TERMINAL_ACTIVE, 2, KL_TERMINAL_UNCONFIRMED);
     if (b.kind == TOKEN) {
-        rig_restart(&b);
+        stand_restart(&b);
         ck_assert_uint_eq(recorded(&b), older);
-        rig_expect_tmks(&b, 1 + older, 1, KL_TERMINAL_ACTIVE, 2, KL_TERMINAL_UNCONFIRMED);
+        stand_expect_tmks(&b, 1 + older, 1, KL_TERMINAL_ACTIVE, 2, KL_TERMINAL_UNCONFIRMED);
     }
-    rig_end(&b);
+    stand_end(&b);
 }
 END_TEST
 
@@ -154,32 +154,32 @@ END_TEST
 START_TEST(test_record_stuck)
 {
     char path[PATH_MAX + 32], crash[PATH_MAX + 40];
-    struct rig b;
+    struct stand b;
 
-    rig_init(&b, TOKEN);
-    rig_whole_load(&b);
+    stand_init(&b, TOKEN);
+    stand_whole_load(&b);
     b.loader.version = 2;
-    rig_to_master_key(&b);
+    stand_to_master_key(&b);
     snprintf(path, sizeof(path), "%s/record", b.home);
     snprintf(crash, sizeof(crash), "%s.crash", path);
     unsynced = path;
     good_syncs = 1;
     failing_syncs = 2;
-    rig_expect_refusal(&b, KL_ERR_IO, KL_WIRE_REFUSED);
+    stand_expect_refusal(&b, KL_ERR_IO, KL_WIRE_REFUSED);
     ck_assert_int_eq(failing_syncs, 0);
     ck_assert_ptr_nonnull(strstr(b.traced, "left to the next start"));
-    rig_expect_tmks(&b, 2, 1, KL_TERMINAL_ACTIVE, 2, KL_TERMINAL_UNCONFIRMED);
+    stand_expect_tmks(&b, 2, 1, KL_TERMINAL_ACTIVE, 2, KL_TERMINAL_UNCONFIRMED);
     ck_assert_int_eq(_i ? rename(crash, path) : unlink(crash), 0);
-    rig_restart(&b);
-    rig_expect_tmks(&b, _i ? 2 : 1, 1, KL_TERMINAL_ACTIVE, 2, KL_TERMINAL_UNCONFIRMED);
+    stand_restart(&b);
+    stand_expect_tmks(&b, _i ? 2 : 1, 1, KL_TERMINAL_ACTIVE, 2, KL_TERMINAL_UNCONFIRMED);
     ck_assert_uint_eq(recorded(&b), (unsigned)_i);
     if (_i) {
-        rig_confirm(&b, KL_VERDICT_ACTIVE);
-        rig_settle(&b);
-        rig_expect_tmks(&b, 1, 2, KL_TERMINAL_ACTIVE, 0, 0);
+        stand_confirm(&b, KL_VERDICT_ACTIVE);
+        stand_settle(&b);
+        stand_expect_tmks(&b, 1, 2, KL_TERMINAL_ACTIVE, 0, 0);
     }
-    ck_assert_uint_eq(rig_candidates(&b), 0);
-    rig_end(&b);
+    ck_assert_uint_eq(stand_candidates(&b), 0);
+    stand_end(&b);
 }
 END_TEST
 
@@ -223,19 +223,19 @@ static enum kl_rc failing_keep(struct kl_pinpad *pad, const struct kl_pinpad_tmk
 START_TEST(test_keep_fails)
 {
     struct kl_pinpad_ops broken;
-    struct rig b;
+    struct stand b;
 
-    rig_init(&b, _i);
-    rig_whole_load(&b);
+    stand_init(&b, _i);
+    stand_whole_load(&b);
     b.loader.version = 2;
-    rig_to_master_key(&b);
+    stand_to_master_key(&b);
     broken = *b.pad->ops;
     broken.keep = failing_keep;
     b.pad->ops = &broken;
-    rig_expect_refusal(&b, KL_ERR_HSM, KL_WIRE_REFUSED);
-    rig_expect_tmks(&b, 1, 1, KL_TERMINAL_ACTIVE, 0, 0);
+    stand_expect_refusal(&b, KL_ERR_HSM, KL_WIRE_REFUSED);
+    stand_expect_tmks(&b, 1, 1, KL_TERMINAL_ACTIVE, 0, 0);
     ck_assert_uint_eq(recorded(&b), 0);
-    rig_end(&b);
+    stand_end(&b);
 }
 END_TEST
 
@@ -244,15 +244,15 @@ END_TEST
 START_TEST(test_destroy_fails)
 {
     struct kl_pinpad_ops broken;
-    struct rig b;
+    struct stand b;
 
-    rig_init(&b, TOKEN);
-    rig_whole_load(&b);
+    stand_init(&b, TOKEN);
+    stand_whole_load(&b);
     b.loader.version = 2;
     if (_i == 0) {
-        rig_to_loaded(&b);
+        stand_to_loaded(&b);
     } else {
-        rig_to_master_key(&b);
+        stand_to_master_key(&b);
     }
     broken = *b.pad->ops;
     broken.destroy = failing_destroy;
@@ -262,14 +262,14 @@ START_TEST(test_destroy_fails)
                          KL_ERR_HSM);
     } else {
         b.fault = FAULT_COMPLETE;
-        rig_expect_refusal(&b, KL_ERR_IO, KL_WIRE_REFUSED);
+        stand_expect_refusal(&b, KL_ERR_IO, KL_WIRE_REFUSED);
         ck_assert_ptr_nonnull(strstr(b.traced, "left to the next start"));
     }
-    rig_expect_tmks(&b, 2, 1, KL_TERMINAL_ACTIVE, 2, KL_TERMINAL_UNCONFIRMED);
-    rig_restart(&b);
-    ck_assert_uint_eq(rig_candidates(&b), 0);
-    rig_expect_tmks(&b, 1, 1, KL_TERMINAL_ACTIVE, 0, 0);
-    rig_end(&b);
+    stand_expect_tmks(&b, 2, 1, KL_TERMINAL_ACTIVE, 2, KL_TERMINAL_UNCONFIRMED);
+    stand_restart(&b);
+    ck_assert_uint_eq(stand_candidates(&b), 0);
+    stand_expect_tmks(&b, 1, 1, KL_TERMINAL_ACTIVE, 0, 0);
+    stand_end(&b);
 }
 END_TEST
 
@@ -277,32 +277,32 @@ END_TEST
 
 START_TEST(test_killed_in_a_load)
 {
-    static const enum rig_fault deaths[] = {DEATH_BEGUN, DEATH_WRITTEN, DEATH_COMPLETED};
-    struct rig b;
+    static const enum stand_fault deaths[] = {DEATH_BEGUN, DEATH_WRITTEN, DEATH_COMPLETED};
+    struct stand b;
 
-    rig_init(&b, TOKEN);
-    rig_whole_load(&b);
+    stand_init(&b, TOKEN);
+    stand_whole_load(&b);
     b.loader.version = 2;
     b.fault = deaths[_i];
-    rig_to_master_key(&b);
-    rig_expect_refusal(&b, KL_ERR_IO, KL_WIRE_REFUSED); /* that nobody hears */
+    stand_to_master_key(&b);
+    stand_expect_refusal(&b, KL_ERR_IO, KL_WIRE_REFUSED); /* that nobody hears */
     ck_assert_uint_eq(recorded(&b), 1);
-    rig_restart(&b);
+    stand_restart(&b);
     b.fault = FAULT_NONE;
     if (deaths[_i] == DEATH_COMPLETED) {
-        rig_expect_tmks(&b, 2, 1, KL_TERMINAL_ACTIVE, 2, KL_TERMINAL_UNCONFIRMED);
-        rig_confirm(&b, KL_VERDICT_ACTIVE);
-        rig_settle(&b);
-        rig_expect_tmks(&b, 1, 2, KL_TERMINAL_ACTIVE, 0, 0);
+        stand_expect_tmks(&b, 2, 1, KL_TERMINAL_ACTIVE, 2, KL_TERMINAL_UNCONFIRMED);
+        stand_confirm(&b, KL_VERDICT_ACTIVE);
+        stand_settle(&b);
+        stand_expect_tmks(&b, 1, 2, KL_TERMINAL_ACTIVE, 0, 0);
     } else {
-        rig_expect_tmks(&b, 1, 1, KL_TERMINAL_ACTIVE, 0, 0);
-        ck_assert_uint_eq(rig_candidates(&b), 0);
+        stand_expect_tmks(&b, 1, 1, KL_TERMINAL_ACTIVE, 0, 0);
+        ck_assert_uint_eq(stand_candidates(&b), 0);
     }
     ck_assert_uint_eq(recorded(&b), 0);
     b.loader.version = 3;
-    rig_whole_load(&b);
-    rig_expect_tmks(&b, 1, 3, KL_TERMINAL_ACTIVE, 0, 0);
-    rig_end(&b);
+    stand_whole_load(&b);
+    stand_expect_tmks(&b, 1, 3, KL_TERMINAL_ACTIVE, 0, 0);
+    stand_end(&b);
 }
 END_TEST
 
@@ -314,16 +314,16 @@ START_TEST(test_killed_in_an_object)
     size_t len, size;
     int seen = 0;
     struct kl_pinpad_tmk tmks[KL_PINPAD_TMK_MAX];
-    struct rig b;
+    struct stand b;
 
-    rig_init(&b, TOKEN);
-    rig_whole_load(&b);
+    stand_init(&b, TOKEN);
+    stand_whole_load(&b);
     b.loader.version = 2;
     b.fault = DEATH_WRITTEN;
     for (len = 0, size = 1; len < size; len += 40, b.loader.version++) {
-        rig_to_master_key(&b);
-        rig_expect_refusal(&b, KL_ERR_IO, KL_WIRE_REFUSED);
-        rig_close(&b);
+        stand_to_master_key(&b);
+        stand_expect_refusal(&b, KL_ERR_IO, KL_WIRE_REFUSED);
+        stand_close(&b);
         size = objects_newest(b.dir, file);
         ck_assert_int_eq(truncate(file, (off_t)len), 0);
         ok(&b, kl_terminal_open(b.home, 1, &b.home_open, &b.err));
@@ -332,15 +332,15 @@ START_TEST(test_killed_in_an_object)
         ok(&b, kl_pinpad_list(b.pad, tmks, &count, &b.err));
         ck_assert_uint_ge(count, 1);
         seen += count == 2;
-        rig_restart(&b);
-        rig_expect_tmks(&b, 1, 1, KL_TERMINAL_ACTIVE, 0, 0);
+        stand_restart(&b);
+        stand_expect_tmks(&b, 1, 1, KL_TERMINAL_ACTIVE, 0, 0);
         ck_assert_uint_eq(recorded(&b), 0);
     }
     ck_assert_int_gt(seen, 0); /* so a record must say whether its key is whole */
     b.fault = FAULT_NONE;
-    rig_whole_load(&b);
-    rig_expect_tmks(&b, 1, b.loader.version, KL_TERMINAL_ACTIVE, 0, 0);
-    rig_end(&b);
+    stand_whole_load(&b);
+    stand_expect_tmks(&b, 1, b.loader.version, KL_TERMINAL_ACTIVE, 0, 0);
+    stand_end(&b);
 }
 END_TEST
 
@@ -350,26 +350,26 @@ START_TEST(test_object_lost)
 {
     const struct kl_candidate *next;
     char file[PATH_MAX];
-    struct rig b;
+    struct stand b;
 
-    rig_init(&b, TOKEN);
-    rig_whole_load(&b);
+    stand_init(&b, TOKEN);
+    stand_whole_load(&b);
     b.loader.version = 2;
-    rig_to_loaded(&b);
-    rig_close(&b);
+    stand_to_loaded(&b);
+    stand_close(&b);
     ck_assert_uint_gt(objects_newest(b.dir, file), 0);
     ck_assert_int_eq(truncate(file, 0), 0);
-    rig_restart(&b);
+    stand_restart(&b);
     ck_assert_uint_eq(recorded(&b), 1);
-    rig_expect_tmks(&b, 2, 1, KL_TERMINAL_ACTIVE, 2, KL_TERMINAL_LOST);
+    stand_expect_tmks(&b, 2, 1, KL_TERMINAL_ACTIVE, 2, KL_TERMINAL_LOST);
     ck_assert_int_eq(kl_terminal_next(b.home_open, b.pad, &next, &b.err), KL_ERR_KEY);
     ck_assert_ptr_nonnull(strstr(b.err.text, "may count TMK version 2 as active"));
     b.loader.version = 3;
-    rig_whole_load(&b);
-    rig_expect_tmks(&b, 1, 3, KL_TERMINAL_ACTIVE, 0, 0);
+    stand_whole_load(&b);
+    stand_expect_tmks(&b, 1, 3, KL_TERMINAL_ACTIVE, 0, 0);
     ok(&b, kl_terminal_next(b.home_open, b.pad, &next, &b.err));
     ck_assert_ptr_null(next);
-    rig_end(&b);
+    stand_end(&b);
 }
 END_TEST
 
@@ -378,21 +378,21 @@ END_TEST
 START_TEST(test_record_never_written)
 {
     struct rlimit limit = {0, RLIM_INFINITY};
-    struct rig b;
+    struct stand b;
 
-    rig_init(&b, MEMORY);
-    rig_to_loaded(&b);
+    stand_init(&b, MEMORY);
+    stand_to_loaded(&b);
     b.loader.version = 2;
-    rig_to_master_key(&b);
+    stand_to_master_key(&b);
     signal(SIGXFSZ, SIG_IGN);
     ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
-    rig_expect_refusal(&b, KL_ERR_IO, KL_WIRE_REFUSED);
+    stand_expect_refusal(&b, KL_ERR_IO, KL_WIRE_REFUSED);
     limit.rlim_cur = RLIM_INFINITY;
     ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
-    rig_expect_tmks(&b, 1, 1, KL_TERMINAL_UNCONFIRMED, 0, 0);
+    stand_expect_tmks(&b, 1, 1, KL_TERMINAL_UNCONFIRMED, 0, 0);
     ck_assert_uint_eq(recorded(&b), 1);
-    ck_assert_uint_eq(rig_candidates(&b), 1);
-    rig_end(&b);
+    ck_assert_uint_eq(stand_candidates(&b), 1);
+    stand_end(&b);
 }
 END_TEST
 
@@ -400,15 +400,15 @@ END_TEST
  */
 START_TEST(test_recover_makes_durable)
 {
-    struct rig b;
+    struct stand b;
 
-    rig_init(&b, MEMORY);
-    rig_to_loaded(&b);
+    stand_init(&b, MEMORY);
+    stand_to_loaded(&b);
     failing_syncs = 1;
     ck_assert_int_eq(kl_terminal_recover(b.home_open, b.pad, &b.err), KL_ERR_IO);
     ok(&b, kl_terminal_recover(b.home_open, b.pad, &b.err));
-    ck_assert_uint_eq(rig_candidates(&b), 1);
-    rig_end(&b);
+    ck_assert_uint_eq(stand_candidates(&b), 1);
+    stand_end(&b);
 }
 END_TEST
 
@@ -418,25 +418,25 @@ START_TEST(test_record_without_key)
 {
     uint32_t lost = 1 + (uint32_t)_i, version;
     const struct kl_candidate *next = NULL;
-    struct rig b;
+    struct stand b;
     enum kl_rc rc;
 
-    rig_init(&b, MEMORY);
+    stand_init(&b, MEMORY);
     for (version = 1; version <= 3; version++) {
         b.loader.version = version;
-        rig_to_loaded(&b);
+        stand_to_loaded(&b);
     }
     ok(&b, kl_pinpad_destroy(b.pad, lost, &b.err));
     ok(&b, kl_terminal_recover(b.home_open, b.pad, &b.err));
     ck_assert_uint_eq(recorded(&b), 3);
-    rig_expect_tmks(&b, 3, 1, lost == 1 ? KL_TERMINAL_LOST : KL_TERMINAL_UNCONFIRMED, 2,
-                    lost == 2 ? KL_TERMINAL_LOST : KL_TERMINAL_UNCONFIRMED);
+    stand_expect_tmks(&b, 3, 1, lost == 1 ? KL_TERMINAL_LOST : KL_TERMINAL_UNCONFIRMED, 2,
+                      lost == 2 ? KL_TERMINAL_LOST : KL_TERMINAL_UNCONFIRMED);
     rc = kl_terminal_next(b.home_open, b.pad, &next, &b.err);
     ck_assert_int_eq(rc, lost == 3 ? KL_ERR_KEY : KL_OK);
     if (!rc) {
         ck_assert_uint_eq(next->version, 3);
     }
-    rig_end(&b);
+    stand_end(&b);
 }
 END_TEST
 
@@ -444,10 +444,10 @@ END_TEST
 START_TEST(test_confirm_needs_key)
 {
     const struct kl_candidate *list;
-    struct rig b;
+    struct stand b;
 
-    rig_init(&b, _i);
-    rig_to_loaded(&b);
+    stand_init(&b, _i);
+    stand_to_loaded(&b);
     ck_assert_uint_eq(kl_terminal_candidates(b.home_open, &list), 1);
     kl_terminal_load_free(b.load);
     b.load = NULL;
@@ -457,29 +457,29 @@ START_TEST(test_confirm_needs_key)
     ck_assert_int_eq(kl_terminal_load_confirm(b.load, &list[0], b.buf, &b.len, &b.err), KL_ERR_KEY);
     ck_assert_uint_eq(b.len, 0);
     ck_assert_int_eq(kl_terminal_load_has_candidate(b.load), 0);
-    rig_end(&b);
+    stand_end(&b);
 }
 END_TEST
 
 START_TEST(test_restart_after_loaded)
 {
     enum kl_verdict verdict = _i ? KL_VERDICT_DROP : KL_VERDICT_ACTIVE;
-    struct rig b;
+    struct stand b;
 
-    rig_init(&b, TOKEN);
-    rig_whole_load(&b);
+    stand_init(&b, TOKEN);
+    stand_whole_load(&b);
     b.loader.version = 2;
-    rig_to_loaded(&b);
-    rig_restart(&b);
-    rig_expect_tmks(&b, 2, 1, KL_TERMINAL_ACTIVE, 2, KL_TERMINAL_UNCONFIRMED);
-    rig_confirm(&b, verdict);
-    rig_restart(&b); /* the verdict is forgotten, nothing else */
-    rig_confirm(&b, verdict);
-    rig_settle(&b);
-    rig_restart(&b);
-    rig_expect_tmks(&b, 1, _i ? 1 : 2, KL_TERMINAL_ACTIVE, 0, 0);
-    ck_assert_uint_eq(rig_candidates(&b), 0);
-    rig_end(&b);
+    stand_to_loaded(&b);
+    stand_restart(&b);
+    stand_expect_tmks(&b, 2, 1, KL_TERMINAL_ACTIVE, 2, KL_TERMINAL_UNCONFIRMED);
+    stand_confirm(&b, verdict);
+    stand_restart(&b); /* the verdict is forgotten, nothing else */
+    stand_confirm(&b, verdict);
+    stand_settle(&b);
+    stand_restart(&b);
+    stand_expect_tmks(&b, 1, _i ? 1 : 2, KL_TERMINAL_ACTIVE, 0, 0);
+    ck_assert_uint_eq(stand_candidates(&b), 0);
+    stand_end(&b);
 }
 END_TEST
 
@@ -489,13 +489,13 @@ START_TEST(test_restart_in_settlement)
 {
     struct kl_pinpad_ops broken;
     uint32_t version;
-    struct rig b;
+    struct stand b;
 
-    rig_init(&b, TOKEN);
-    rig_whole_load(&b);
+    stand_init(&b, TOKEN);
+    stand_whole_load(&b);
     for (version = 2; version <= 3; version++) {
         b.loader.version = version;
-        rig_to_loaded(&b);
+        stand_to_loaded(&b);
     }
     broken = *b.pad->ops;
     good_destroys = _i;
@@ -505,14 +505,14 @@ START_TEST(test_restart_in_settlement)
     ck_assert_int_eq(kl_terminal_settle(b.home_open, b.pad, 3, KL_VERDICT_ACTIVE, &b.err),
                      _i < 2 ? KL_ERR_HSM : KL_OK);
     if (_i == 0) {
-        rig_expect_tmks(&b, 3, 1, KL_TERMINAL_STRAY, 2, KL_TERMINAL_STRAY);
+        stand_expect_tmks(&b, 3, 1, KL_TERMINAL_STRAY, 2, KL_TERMINAL_STRAY);
     } else if (_i == 1) {
-        rig_expect_tmks(&b, 2, 2, KL_TERMINAL_STRAY, 3, KL_TERMINAL_ACTIVE);
+        stand_expect_tmks(&b, 2, 2, KL_TERMINAL_STRAY, 3, KL_TERMINAL_ACTIVE);
     }
-    rig_restart(&b);
-    rig_expect_tmks(&b, 1, 3, KL_TERMINAL_ACTIVE, 0, 0);
-    ck_assert_uint_eq(rig_candidates(&b), 0);
-    rig_end(&b);
+    stand_restart(&b);
+    stand_expect_tmks(&b, 1, 3, KL_TERMINAL_ACTIVE, 0, 0);
+    ck_assert_uint_eq(stand_candidates(&b), 0);
+    stand_end(&b);
 }
 END_TEST
 
@@ -521,12 +521,12 @@ END_TEST
 START_TEST(test_settlement_not_synced)
 {
     char path[PATH_MAX + 32], kept[PATH_MAX + 40];
-    struct rig b;
+    struct stand b;
 
-    rig_init(&b, TOKEN);
-    rig_whole_load(&b);
+    stand_init(&b, TOKEN);
+    stand_whole_load(&b);
     b.loader.version = 2;
-    rig_to_loaded(&b);
+    stand_to_loaded(&b);
     snprintf(path, sizeof(path), "%s/record", b.home);
     snprintf(kept, sizeof(kept), "%s.kept", path);
     ck_assert_int_eq(link(path, kept), 0);
@@ -535,41 +535,41 @@ START_TEST(test_settlement_not_synced)
                      KL_ERR_IO);
     ck_assert_int_eq(failing_syncs, 0);
     ck_assert_int_eq(_i ? rename(kept, path) : unlink(kept), 0);
-    rig_expect_tmks(&b, 2, 1, _i ? KL_TERMINAL_ACTIVE : KL_TERMINAL_STRAY, 2,
-                    _i ? KL_TERMINAL_UNCONFIRMED : KL_TERMINAL_ACTIVE);
-    rig_restart(&b);
+    stand_expect_tmks(&b, 2, 1, _i ? KL_TERMINAL_ACTIVE : KL_TERMINAL_STRAY, 2,
+                      _i ? KL_TERMINAL_UNCONFIRMED : KL_TERMINAL_ACTIVE);
+    stand_restart(&b);
     if (_i) {
-        rig_confirm(&b, KL_VERDICT_ACTIVE);
-        rig_settle(&b);
+        stand_confirm(&b, KL_VERDICT_ACTIVE);
+        stand_settle(&b);
     }
-    rig_expect_tmks(&b, 1, 2, KL_TERMINAL_ACTIVE, 0, 0);
-    ck_assert_uint_eq(rig_candidates(&b), 0);
-    rig_end(&b);
+    stand_expect_tmks(&b, 1, 2, KL_TERMINAL_ACTIVE, 0, 0);
+    ck_assert_uint_eq(stand_candidates(&b), 0);
+    stand_end(&b);
 }
 END_TEST
 
 /* A younger candidate survives the settlement of an older one; a lost one takes nothing along. */
 START_TEST(test_settle_one_of_two)
 {
-    struct rig b;
+    struct stand b;
 
-    rig_init(&b, MEMORY);
-    rig_whole_load(&b);
+    stand_init(&b, MEMORY);
+    stand_whole_load(&b);
     b.loader.version = 2;
-    rig_to_loaded(&b);
+    stand_to_loaded(&b);
     b.loader.version = 3;
-    rig_to_loaded(&b);
+    stand_to_loaded(&b);
     if (_i == 0) {
         ok(&b, kl_terminal_settle(b.home_open, b.pad, 2, KL_VERDICT_ACTIVE, &b.err));
-        rig_expect_tmks(&b, 2, 2, KL_TERMINAL_ACTIVE, 3, KL_TERMINAL_UNCONFIRMED);
+        stand_expect_tmks(&b, 2, 2, KL_TERMINAL_ACTIVE, 3, KL_TERMINAL_UNCONFIRMED);
     } else {
         ok(&b, kl_pinpad_destroy(b.pad, 3, &b.err));
         ck_assert_int_eq(kl_terminal_settle(b.home_open, b.pad, 3, KL_VERDICT_ACTIVE, &b.err),
                          KL_ERR_KEY);
-        rig_expect_tmks(&b, 3, 1, KL_TERMINAL_ACTIVE, 2, KL_TERMINAL_UNCONFIRMED);
+        stand_expect_tmks(&b, 3, 1, KL_TERMINAL_ACTIVE, 2, KL_TERMINAL_UNCONFIRMED);
     }
     ck_assert_uint_eq(recorded(&b), _i ? 2 : 1);
-    rig_end(&b);
+    stand_end(&b);
 }
 END_TEST
 
@@ -577,12 +577,12 @@ END_TEST
 START_TEST(test_restart_in_drop)
 {
     struct kl_pinpad_ops broken;
-    struct rig b;
+    struct stand b;
 
-    rig_init(&b, TOKEN);
-    rig_whole_load(&b);
+    stand_init(&b, TOKEN);
+    stand_whole_load(&b);
     b.loader.version = 2;
-    rig_to_loaded(&b);
+    stand_to_loaded(&b);
     broken = *b.pad->ops;
     real_destroy = broken.destroy;
     broken.destroy = last_destroy;
@@ -590,12 +590,12 @@ START_TEST(test_restart_in_drop)
     ck_assert_int_eq(kl_terminal_settle(b.home_open, b.pad, 2, KL_VERDICT_DROP, &b.err),
                      KL_ERR_HSM);
     ck_assert_uint_eq(recorded(&b), 1);
-    rig_expect_tmks(&b, 1, 1, KL_TERMINAL_ACTIVE, 0, 0);
-    rig_restart(&b);
-    rig_expect_tmks(&b, 1, 1, KL_TERMINAL_ACTIVE, 0, 0);
-    ck_assert_uint_eq(rig_candidates(&b), 0); /* there is nothing to ask about any more */
+    stand_expect_tmks(&b, 1, 1, KL_TERMINAL_ACTIVE, 0, 0);
+    stand_restart(&b);
+    stand_expect_tmks(&b, 1, 1, KL_TERMINAL_ACTIVE, 0, 0);
+    ck_assert_uint_eq(stand_candidates(&b), 0); /* there is nothing to ask about any more */
     ck_assert_uint_eq(recorded(&b), 0);
-    rig_end(&b);
+    stand_end(&b);
 }
 END_TEST
 
@@ -605,12 +605,12 @@ START_TEST(test_drop_not_synced)
 {
     char path[PATH_MAX + 32], crash[PATH_MAX + 40];
     int step = _i % 2, newer = _i / 2;
-    struct rig b;
+    struct stand b;
 
-    rig_init(&b, TOKEN);
-    rig_whole_load(&b);
+    stand_init(&b, TOKEN);
+    stand_whole_load(&b);
     b.loader.version = 2;
-    rig_to_loaded(&b);
+    stand_to_loaded(&b);
     snprintf(path, sizeof(path), "%s/record", b.home);
     snprintf(crash, sizeof(crash), "%s.crash", path);
     if (step == 0) {
@@ -629,16 +629,16 @@ START_TEST(test_drop_not_synced)
     good_syncs = step;
     failing_syncs = 1;
     ck_assert_int_eq(kl_terminal_settle(b.home_open, b.pad, 2, KL_VERDICT_DROP, &b.err), KL_ERR_IO);
-    rig_expect_tmks(&b, step ? 1 : 2, 1, KL_TERMINAL_ACTIVE, 2, KL_TERMINAL_UNCONFIRMED);
+    stand_expect_tmks(&b, step ? 1 : 2, 1, KL_TERMINAL_ACTIVE, 2, KL_TERMINAL_UNCONFIRMED);
     ck_assert_int_eq(newer ? unlink(crash) : rename(crash, path), 0);
-    rig_restart(&b);
+    stand_restart(&b);
     if (step == 0 && !newer) {
-        rig_confirm(&b, KL_VERDICT_DROP);
-        rig_settle(&b);
+        stand_confirm(&b, KL_VERDICT_DROP);
+        stand_settle(&b);
     }
-    rig_expect_tmks(&b, 1, 1, KL_TERMINAL_ACTIVE, 0, 0);
-    ck_assert_uint_eq(rig_candidates(&b), 0);
-    rig_end(&b);
+    stand_expect_tmks(&b, 1, 1, KL_TERMINAL_ACTIVE, 0, 0);
+    ck_assert_uint_eq(stand_candidates(&b), 0);
+    stand_end(&b);
 }
 END_TEST
 
@@ -646,41 +646,41 @@ END_TEST
 START_TEST(test_confirmed_key_missing)
 {
     const struct kl_candidate *next;
-    struct rig b;
+    struct stand b;
 
-    rig_init(&b, MEMORY);
-    rig_to_loaded(&b);
-    rig_confirm(&b, KL_VERDICT_ACTIVE);
+    stand_init(&b, MEMORY);
+    stand_to_loaded(&b);
+    stand_confirm(&b, KL_VERDICT_ACTIVE);
     ok(&b, kl_pinpad_destroy(b.pad, 1, &b.err));
     ck_assert_int_eq(kl_terminal_settle(b.home_open, b.pad, 1, KL_VERDICT_ACTIVE, &b.err),
                      KL_ERR_KEY);
-    rig_expect_tmks(&b, 1, 1, KL_TERMINAL_LOST, 0, 0);
+    stand_expect_tmks(&b, 1, 1, KL_TERMINAL_LOST, 0, 0);
     ck_assert_int_eq(kl_terminal_next(b.home_open, b.pad, &next, &b.err), KL_ERR_KEY);
-    rig_end(&b);
+    stand_end(&b);
 }
 END_TEST
 
 /* A candidate that nobody settled, and a fresh load beside it. */
 START_TEST(test_abandoned)
 {
-    struct rig b;
+    struct stand b;
 
-    rig_init(&b, _i);
-    rig_whole_load(&b);
+    stand_init(&b, _i);
+    stand_whole_load(&b);
     b.loader.version = 2;
-    rig_to_loaded(&b);
+    stand_to_loaded(&b);
     b.loader.version = 3;
-    rig_to_loaded(&b);
-    ck_assert_uint_eq(rig_candidates(&b), 2);
+    stand_to_loaded(&b);
+    ck_assert_uint_eq(stand_candidates(&b), 2);
     if (b.kind == TOKEN) {
-        rig_restart(&b);
+        stand_restart(&b);
     }
-    ck_assert_uint_eq(rig_candidates(&b), 2);
+    ck_assert_uint_eq(stand_candidates(&b), 2);
     b.loader.version = 4;
-    rig_whole_load(&b);
-    rig_expect_tmks(&b, 1, 4, KL_TERMINAL_ACTIVE, 0, 0);
-    ck_assert_uint_eq(rig_candidates(&b), 0);
-    rig_end(&b);
+    stand_whole_load(&b);
+    stand_expect_tmks(&b, 1, 4, KL_TERMINAL_ACTIVE, 0, 0);
+    ck_assert_uint_eq(stand_candidates(&b), 0);
+    stand_end(&b);
 }
 END_TEST
 
@@ -696,10 +696,10 @@ START_TEST(test_init_refused)
                                       .pin_source = "file:/x/pin",
                                       .so_pin_source = "file:/x/so"};
     char dir[PATH_MAX + 16], root_path[PATH_MAX + 16], leaf[PATH_MAX + 16], text[1100];
-    struct rig b;
+    struct stand b;
     FILE *file;
 
-    rig_init(&b, MEMORY);
+    stand_init(&b, MEMORY);
     snprintf(dir, sizeof(dir), "%s/other", b.dir);
     snprintf(root_path, sizeof(root_path), "%s/root.pem", b.dir);
     snprintf(leaf, sizeof(leaf), "%s/leaf.pem", b.dir);
@@ -728,20 +728,20 @@ START_TEST(test_init_refused)
     ck_assert_int_eq(kl_terminal_init(&setup, &b.err), _i < 3 ? KL_ERR_INPUT : KL_ERR_CERT);
     ck_assert_ptr_nonnull(strstr(b.err.text, _i < 3 ? "cannot stand in" : "not a CA's"));
     ck_assert_int_ne(access(dir, F_OK), 0);
-    rig_end(&b);
+    stand_end(&b);
 }
 END_TEST
 
 START_TEST(test_one_at_a_time)
 {
     struct kl_terminal_home *second;
-    struct rig b;
+    struct stand b;
 
-    rig_init(&b, MEMORY);
+    stand_init(&b, MEMORY);
     ck_assert_int_eq(kl_terminal_open(b.home, 1, &second, &b.err), KL_ERR_BUSY);
     ok(&b, kl_terminal_open(b.home, 0, &second, &b.err)); /* `pinpad show` may look */
     kl_terminal_free(second);
-    rig_end(&b);
+    stand_end(&b);
 }
 END_TEST
 
@@ -780,9 +780,9 @@ START_TEST(test_unfinished_swept)
     const size_t count = sizeof(files) / sizeof(files[0]);
     char path[PATH_MAX + 32], pattern[PATH_MAX + 32];
     struct kl_terminal_home *second;
-    struct bench b;
+    struct stand b;
 
-    bench_init(&b, MEMORY);
+    stand_init(&b, MEMORY);
     snprintf(pattern, sizeof(pattern), "%s/*.new-*", b.home);
     for (size_t i = 0; i < count; i++) {
         snprintf(path, sizeof(path), "%s/%s", b.home, files[i]);
@@ -792,17 +792,17 @@ START_TEST(test_unfinished_swept)
     (void)recorded(&b); /* a look is no work */
     ck_assert_int_eq(kl_terminal_open(b.home, 1, &second, &b.err), KL_ERR_BUSY);
     ck_assert_uint_eq(files_like(pattern), count);
-    bench_restart(&b);
+    stand_restart(&b);
     ck_assert_uint_eq(files_like(pattern), 0);
     for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
-        bench_write_file(b.home, others[i], "mine", path);
+        stand_write_file(b.home, others[i], "mine", path);
     }
-    bench_restart(&b);
+    stand_restart(&b);
     for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
         snprintf(path, sizeof(path), "%s/%s", b.home, others[i]);
         ck_assert_msg(access(path, F_OK) == 0, "%s", path);
     }
-    bench_end(&b);
+    stand_end(&b);
 }
 END_TEST
 

@@ -7,10 +7,10 @@
 #include <string.h>
 
 #include "proto/cert.h"
-#include "tests/support/rig.h"
+#include "tests/support/stand.h"
 #include "tests/support/suite.h"
 
-static void offer_all(struct rig *b)
+static void offer_all(struct stand *b)
 {
     b->params.suites[0] = KL_SUITE_HARDENED_EC;
     b->params.suites[1] = KL_SUITE_HARDENED_RSA;
@@ -45,7 +45,7 @@ static const struct {
 };
 #define LOADS ((int)(sizeof(loads) / sizeof(loads[0])))
 
-static void choose(struct rig *b, enum kl_suite suite, const char *curve, EVP_PKEY **key,
+static void choose(struct stand *b, enum kl_suite suite, const char *curve, EVP_PKEY **key,
                    X509 **cert)
 {
     *key = NULL;
@@ -62,34 +62,34 @@ static void choose(struct rig *b, enum kl_suite suite, const char *curve, EVP_PK
 START_TEST(test_load)
 {
     int i = _i % LOADS;
-    struct rig b;
+    struct stand b;
     EVP_PKEY *key;
     X509 *cert;
     char word[64];
 
-    rig_init(&b, _i / LOADS);
+    stand_init(&b, _i / LOADS);
     offer_all(&b);
     choose(&b, loads[i].suite, loads[i].curve, &key, &cert);
     b.loader.alg = loads[i].alg;
     if (loads[i].rc) {
-        rig_to_master_key(&b);
-        rig_expect_refusal(&b, loads[i].rc, KL_WIRE_REFUSED);
-        rig_expect_tmks(&b, 0, 0, 0, 0, 0);
+        stand_to_master_key(&b);
+        stand_expect_refusal(&b, loads[i].rc, KL_WIRE_REFUSED);
+        stand_expect_tmks(&b, 0, 0, 0, 0, 0);
     } else {
-        rig_whole_load(&b);
-        rig_expect_tmks(&b, 1, 1, KL_TERMINAL_ACTIVE, 0, 0);
+        stand_whole_load(&b);
+        stand_expect_tmks(&b, 1, 1, KL_TERMINAL_ACTIVE, 0, 0);
         snprintf(word, sizeof(word), "suite=%s", kl_suite_name(loads[i].suite));
         ck_assert_ptr_nonnull(strstr(b.traced, word));
         ck_assert_ptr_nonnull(strstr(b.traced, "anchor=\"CN=Root\" crl=none"));
         ck_assert_uint_eq(kl_terminal_load_facts(b.load)->suite, loads[i].suite);
         ck_assert_str_eq(kl_terminal_load_facts(b.load)->anchor, "CN=Root");
         b.loader.version = 2; /* and a second one, with fresh randoms */
-        rig_whole_load(&b);
-        rig_expect_tmks(&b, 1, 2, KL_TERMINAL_ACTIVE, 0, 0);
+        stand_whole_load(&b);
+        stand_expect_tmks(&b, 1, 2, KL_TERMINAL_ACTIVE, 0, 0);
     }
     X509_free(cert);
     EVP_PKEY_free(key);
-    rig_end(&b);
+    stand_end(&b);
 }
 END_TEST
 
@@ -97,15 +97,15 @@ END_TEST
 START_TEST(test_randoms_are_fresh)
 {
     uint8_t rnd1[2][32], rnd2[2][32];
-    struct rig b;
+    struct stand b;
     EVP_PKEY *key;
     X509 *cert;
 
-    rig_init(&b, _i / 2);
+    stand_init(&b, _i / 2);
     offer_all(&b);
     choose(&b, KL_SUITE_CLASSIC, _i % 2 ? "P-256" : NULL, &key, &cert);
     for (int i = 0; i < 2; i++) {
-        rig_to_master_key(&b);
+        stand_to_master_key(&b);
         memcpy(rnd1[i], b.loader.rnd1, 32);
         memcpy(rnd2[i], b.loader.rnd2, 32);
     }
@@ -113,7 +113,7 @@ START_TEST(test_randoms_are_fresh)
     ck_assert_mem_ne(rnd2[0], rnd2[1], 32);
     X509_free(cert);
     EVP_PKEY_free(key);
-    rig_end(&b);
+    stand_end(&b);
 }
 END_TEST
 
@@ -127,19 +127,19 @@ START_TEST(test_not_offered)
                  {KL_SUITE_HARDENED_RSA, KL_SUITE_CLASSIC},
                  {KL_SUITE_HARDENED_RSA, KL_SUITE_HARDENED_EC},
                  {KL_SUITE_CLASSIC, KL_SUITE_HARDENED_RSA}};
-    struct rig b;
+    struct stand b;
 
-    rig_init(&b, MEMORY);
+    stand_init(&b, MEMORY);
     b.params.suites[0] = (uint8_t)cases[_i].offered;
     b.params.suite_count = 1;
     if (cases[_i].chosen == KL_SUITE_HARDENED_EC) {
         fake_loader_ec(&b.loader, fake_ec_key, fake_ec_work);
     }
     b.loader.suite = cases[_i].chosen;
-    rig_to_certificate(&b);
-    rig_expect_refusal(&b, KL_ERR_UNSUPPORTED, KL_WIRE_REFUSED);
+    stand_to_certificate(&b);
+    stand_expect_refusal(&b, KL_ERR_UNSUPPORTED, KL_WIRE_REFUSED);
     ck_assert_ptr_nonnull(strstr(b.err.text, "not offered"));
-    rig_end(&b);
+    stand_end(&b);
 }
 END_TEST
 
@@ -147,9 +147,9 @@ END_TEST
 START_TEST(test_key_type)
 {
     static const enum kl_suite with_ec[] = {KL_SUITE_HARDENED_RSA, KL_SUITE_CLASSIC};
-    struct rig b;
+    struct stand b;
 
-    rig_init(&b, MEMORY);
+    stand_init(&b, MEMORY);
     offer_all(&b);
     if (_i < 2) {
         fake_loader_ec(&b.loader, fake_ec_key, fake_ec_work);
@@ -157,26 +157,26 @@ START_TEST(test_key_type)
     } else {
         b.loader.suite = KL_SUITE_HARDENED_EC;
     }
-    rig_to_certificate(&b);
-    rig_expect_refusal(&b, KL_ERR_CERT, KL_WIRE_REFUSED);
+    stand_to_certificate(&b);
+    stand_expect_refusal(&b, KL_ERR_CERT, KL_WIRE_REFUSED);
     ck_assert_msg(strstr(b.err.text, "chose"), "%s", b.err.text);
-    rig_end(&b);
+    stand_end(&b);
 }
 END_TEST
 
 START_TEST(test_bad_offer)
 {
     struct kl_terminal_load *load = NULL;
-    struct rig b;
+    struct stand b;
 
-    rig_init(&b, MEMORY);
+    stand_init(&b, MEMORY);
     b.params.suite_count = 0;
     ck_assert_int_eq(kl_terminal_load_new(&b.params, &load, &b.err), KL_ERR_INPUT);
     b.params.suite_count = 1;
     b.params.suites[0] = 9;
     ck_assert_int_eq(kl_terminal_load_new(&b.params, &load, &b.err), KL_ERR_INPUT);
     ck_assert_ptr_nonnull(strstr(b.err.text, "unknown"));
-    rig_end(&b);
+    stand_end(&b);
 }
 END_TEST
 
@@ -231,32 +231,32 @@ START_TEST(test_ec_signature)
     static void (*const spoil[])(struct kl_rogue *,
                                  struct kl_master_key *) = {first_byte, last_byte, halves_swapped,
                                                             other_key, version_after};
-    struct rig b;
+    struct stand b;
 
-    rig_init(&b, MEMORY);
+    stand_init(&b, MEMORY);
     fake_loader_ec(&b.loader, fake_ec_key, fake_ec_work);
     b.loader.spoil_master_key = spoil[_i];
-    rig_to_master_key(&b);
-    rig_expect_refusal(&b, KL_ERR_VERIFY, KL_WIRE_REFUSED);
+    stand_to_master_key(&b);
+    stand_expect_refusal(&b, KL_ERR_VERIFY, KL_WIRE_REFUSED);
     ck_assert_msg(strstr(b.err.text, "signature"), "%s", b.err.text);
-    rig_expect_tmks(&b, 0, 0, 0, 0, 0);
-    rig_end(&b);
+    stand_expect_tmks(&b, 0, 0, 0, 0, 0);
+    stand_end(&b);
 }
 END_TEST
 
 /* classic: what comes back has exactly the length of Ctmk and Rnd2'. */
 START_TEST(test_classic_length)
 {
-    struct rig b;
+    struct stand b;
 
-    rig_init(&b, MEMORY);
+    stand_init(&b, MEMORY);
     offer_all(&b);
     b.loader.suite = KL_SUITE_CLASSIC;
     b.loader.classic_delta = _i;
-    rig_to_master_key(&b);
-    rig_expect_refusal(&b, KL_ERR_VERIFY, KL_WIRE_REFUSED);
+    stand_to_master_key(&b);
+    stand_expect_refusal(&b, KL_ERR_VERIFY, KL_WIRE_REFUSED);
     ck_assert_msg(strstr(b.err.text, "gives"), "%s", b.err.text);
-    rig_end(&b);
+    stand_end(&b);
 }
 END_TEST
 
@@ -301,18 +301,18 @@ static const struct {
 START_TEST(test_classic_spoilt)
 {
     int count = (int)(sizeof(classic) / sizeof(classic[0])), i = _i % count;
-    struct rig b;
+    struct stand b;
 
-    rig_init(&b, _i / count);
+    stand_init(&b, _i / count);
     offer_all(&b);
     b.loader.suite = KL_SUITE_CLASSIC;
     b.loader.spoil_tbs = classic[i].tbs;
     b.loader.spoil_master_key = classic[i].master_key;
-    rig_to_master_key(&b);
-    rig_expect_refusal(&b, KL_ERR_VERIFY, KL_WIRE_REFUSED);
+    stand_to_master_key(&b);
+    stand_expect_refusal(&b, KL_ERR_VERIFY, KL_WIRE_REFUSED);
     ck_assert_msg(strstr(b.err.text, classic[i].text), "%s", b.err.text);
-    rig_expect_tmks(&b, 0, 0, 0, 0, 0);
-    rig_end(&b);
+    stand_expect_tmks(&b, 0, 0, 0, 0, 0);
+    stand_end(&b);
 }
 END_TEST
 
@@ -403,41 +403,41 @@ static void (*const rewritten[])(struct kl_rogue *, struct kl_master_key *) = {
 #define REWRITTEN ((int)(sizeof(rewritten) / sizeof(rewritten[0])))
 
 /* A terminal of classic with a TMK in use, and its loader about to send the next. */
-static void begin_classic(struct rig *b, int kind)
+static void begin_classic(struct stand *b, int kind)
 {
-    rig_init(b, kind);
+    stand_init(b, kind);
     offer_all(b);
     b->loader.suite = KL_SUITE_CLASSIC;
     b->loader.kcv_len = 4;
-    rig_whole_load(b);
+    stand_whole_load(b);
     b->loader.version = 2;
 }
 
 /* Nothing of the load that was refused is left, and nothing of it is in the way of another. */
-static void expect_unharmed(struct rig *b)
+static void expect_unharmed(struct stand *b)
 {
-    rig_expect_tmks(b, 1, 1, KL_TERMINAL_ACTIVE, 0, 0);
-    ck_assert_uint_eq(rig_candidates(b), 0);
+    stand_expect_tmks(b, 1, 1, KL_TERMINAL_ACTIVE, 0, 0);
+    ck_assert_uint_eq(stand_candidates(b), 0);
     if (b->kind == TOKEN) { /* what is in memory dies with it */
-        rig_restart(b);
-        rig_expect_tmks(b, 1, 1, KL_TERMINAL_ACTIVE, 0, 0);
+        stand_restart(b);
+        stand_expect_tmks(b, 1, 1, KL_TERMINAL_ACTIVE, 0, 0);
     }
     b->loader.spoil_master_key = NULL;
-    rig_whole_load(b);
-    rig_expect_tmks(b, 1, 2, KL_TERMINAL_ACTIVE, 0, 0);
+    stand_whole_load(b);
+    stand_expect_tmks(b, 1, 2, KL_TERMINAL_ACTIVE, 0, 0);
 }
 
 START_TEST(test_classic_rewritten)
 {
-    struct rig b;
+    struct stand b;
 
     begin_classic(&b, _i / REWRITTEN);
     b.loader.spoil_master_key = rewritten[_i % REWRITTEN];
-    rig_to_master_key(&b);
-    rig_expect_refusal(&b, KL_ERR_VERIFY, KL_WIRE_REFUSED);
+    stand_to_master_key(&b);
+    stand_expect_refusal(&b, KL_ERR_VERIFY, KL_WIRE_REFUSED);
     ck_assert_msg(strstr(b.err.text, "MasterKey's MAC is wrong"), "%s", b.err.text);
     expect_unharmed(&b);
-    rig_end(&b);
+    stand_end(&b);
 }
 END_TEST
 
@@ -445,10 +445,10 @@ END_TEST
 START_TEST(test_classic_malformed)
 {
     uint8_t *serial;
-    struct rig b;
+    struct stand b;
 
     begin_classic(&b, _i / 2);
-    rig_to_master_key(&b);
+    stand_to_master_key(&b);
     if (_i % 2 == 0) {
         serial = memmem(b.buf, b.len, FAKE_SERIAL, strlen(FAKE_SERIAL));
         ck_assert_ptr_nonnull(serial);
@@ -459,11 +459,11 @@ START_TEST(test_classic_malformed)
         b.buf[3] -= 2 + KL_MAC_LEN;
         b.len -= 2 + KL_MAC_LEN;
     }
-    rig_expect_refusal(&b, KL_ERR_PROTOCOL, KL_WIRE_PROTOCOL);
+    stand_expect_refusal(&b, KL_ERR_PROTOCOL, KL_WIRE_PROTOCOL);
     ck_assert_msg(strstr(b.err.text, _i % 2 == 0 ? "usage is 2" : "mac must be there"), "%s",
                   b.err.text);
     expect_unharmed(&b);
-    rig_end(&b);
+    stand_end(&b);
 }
 END_TEST
 
@@ -474,32 +474,32 @@ START_TEST(test_anchors)
     STACK_OF(X509) *both = sk_X509_new_null();
     uint8_t want[KL_HASH_LEN];
     struct kl_msg msg;
-    struct rig b;
+    struct stand b;
 
-    rig_init(&b, MEMORY);
+    stand_init(&b, MEMORY);
     sk_X509_push(both, fake_other_root);
     sk_X509_push(both, root);
     b.params.roots = both;
-    rig_begin(&b);
+    stand_begin(&b);
     ok(&b, kl_msg_decode(b.buf, b.len, &msg, &b.err));
     ck_assert_uint_eq(msg.u.hello.anchor_count, 2);
     ok(&b, kl_pubkey_hash(fake_other_key, want, &b.err));
     ck_assert_mem_eq(msg.u.hello.anchors[0], want, KL_HASH_LEN);
     ok(&b, kl_pubkey_hash(fake_root_key, want, &b.err));
     ck_assert_mem_eq(msg.u.hello.anchors[1], want, KL_HASH_LEN);
-    rig_whole_load(&b); /* either root will do */
+    stand_whole_load(&b); /* either root will do */
     b.loader.work = fake_new_cert("Loader", fake_work_key, fake_other_root, fake_other_key, NULL);
     b.loader.version = 2;
-    rig_whole_load(&b);
-    rig_expect_tmks(&b, 1, 2, KL_TERMINAL_ACTIVE, 0, 0);
+    stand_whole_load(&b);
+    stand_expect_tmks(&b, 1, 2, KL_TERMINAL_ACTIVE, 0, 0);
     X509_free(b.loader.work);
     sk_X509_pop(both); /* the one is taken off: its certificates are refused */
     b.loader.work = work;
     b.loader.version = 3;
-    rig_to_certificate(&b);
-    rig_expect_refusal(&b, KL_ERR_CERT, KL_WIRE_REFUSED);
+    stand_to_certificate(&b);
+    stand_expect_refusal(&b, KL_ERR_CERT, KL_WIRE_REFUSED);
     sk_X509_free(both);
-    rig_end(&b);
+    stand_end(&b);
 }
 END_TEST
 
@@ -541,9 +541,9 @@ START_TEST(test_crl)
     const struct kl_rogue_profile profile = {.crl_scope =
                                                  crls[_i].needed ? KL_CRL_SCOPE_LOADER : NULL};
     struct kl_rogue_crl_profile crl = crls[_i].crl;
-    struct rig b;
+    struct stand b;
 
-    rig_init(&b, MEMORY);
+    stand_init(&b, MEMORY);
     b.loader.work = fake_new_cert("Loader", fake_work_key, root, fake_root_key, &profile);
     crl.revoked = crls[_i].revoked ? b.loader.work : NULL;
     if (crls[_i].stapled == 1 && crls[_i].signer == OF_ROOT) {
@@ -554,16 +554,16 @@ START_TEST(test_crl)
         b.loader.spoil_certificate = no_crl;
     }
     if (crls[_i].rc == KL_OK) {
-        rig_whole_load(&b);
+        stand_whole_load(&b);
         ck_assert_ptr_nonnull(strstr(b.traced, crls[_i].stapled ? "crl=stapled" : "crl=none"));
         ck_assert_int_eq(kl_terminal_load_facts(b.load)->has_crl, crls[_i].stapled == 1);
     } else {
-        rig_to_certificate(&b);
-        rig_expect_refusal(&b, crls[_i].rc, KL_WIRE_REFUSED);
+        stand_to_certificate(&b);
+        stand_expect_refusal(&b, crls[_i].rc, KL_WIRE_REFUSED);
     }
     X509_CRL_free(b.loader.crl);
     X509_free(b.loader.work);
-    rig_end(&b);
+    stand_end(&b);
 }
 END_TEST
 
@@ -571,15 +571,15 @@ END_TEST
 START_TEST(test_wrong_eku)
 {
     const struct kl_rogue_profile profile = {.eku = "critical," KL_OID_EKU_TERMINAL};
-    struct rig b;
+    struct stand b;
 
-    rig_init(&b, MEMORY);
+    stand_init(&b, MEMORY);
     b.loader.work = fake_new_cert("Loader", fake_ec_key, root, fake_root_key, &profile);
     fake_loader_ec(&b.loader, fake_ec_key, b.loader.work);
-    rig_to_certificate(&b);
-    rig_expect_refusal(&b, KL_ERR_CERT, KL_WIRE_REFUSED);
+    stand_to_certificate(&b);
+    stand_expect_refusal(&b, KL_ERR_CERT, KL_WIRE_REFUSED);
     X509_free(b.loader.work);
-    rig_end(&b);
+    stand_end(&b);
 }
 END_TEST
 
@@ -599,11 +599,11 @@ START_TEST(test_device_signs)
     char proof[32];
     uint8_t *der = NULL;
     struct kl_msg msg;
-    struct rig b;
+    struct stand b;
     X509 *cert;
     int len;
 
-    rig_init(&b, _i / DEVICE_KEYS);
+    stand_init(&b, _i / DEVICE_KEYS);
     ok(&b, kl_pinpad_device_generate(b.pad, device_keys[i].type, device_keys[i].bits, 0, &device,
                                      &b.err));
     cert = fake_new_cert(FAKE_SERIAL, device, root, fake_root_key, &profile);
@@ -611,11 +611,11 @@ START_TEST(test_device_signs)
     b.params.chain[0] = (struct kl_bytes){der, (size_t)len};
     b.params.chain_count = 1;
     b.loader.device = device; /* checks the signature over Randoms */
-    rig_begin(&b);
+    stand_begin(&b);
     ok(&b, kl_msg_decode(b.buf, b.len, &msg, &b.err));
     ck_assert_uint_eq(msg.u.hello.chain_count, 1);
     ck_assert_mem_eq(msg.u.hello.chain[0].data, der, (size_t)len);
-    rig_whole_load(&b);
+    stand_whole_load(&b);
     snprintf(proof, sizeof(proof), "proof=%d bytes",
              device_keys[i].type == KL_KEY_EC
                  ? 2 * (int)kl_curve_by_bits(device_keys[i].bits)->field_len
@@ -624,12 +624,12 @@ START_TEST(test_device_signs)
     if (device_keys[i].bits == 256) {
         fake_loader_ec(&b.loader, fake_ec_key, fake_ec_work);
         b.loader.version = 2;
-        rig_whole_load(&b); /* in the other suites likewise */
+        stand_whole_load(&b); /* in the other suites likewise */
     }
     OPENSSL_free(der);
     X509_free(cert);
     EVP_PKEY_free(device);
-    rig_end(&b);
+    stand_end(&b);
 }
 END_TEST
 
@@ -638,21 +638,21 @@ START_TEST(test_device_missing)
 {
     static const struct kl_rogue_profile profile = {.eku = "critical," KL_OID_EKU_TERMINAL};
     uint8_t *der = NULL;
-    struct rig b;
+    struct stand b;
     X509 *cert;
     int len;
 
-    rig_init(&b, _i);
+    stand_init(&b, _i);
     cert = fake_new_cert(FAKE_SERIAL, fake_ec_key, root, fake_root_key, &profile);
     len = i2d_X509(cert, &der);
     b.params.chain[0] = (struct kl_bytes){der, (size_t)len};
     b.params.chain_count = 1;
-    rig_to_certificate(&b);
-    rig_expect_refusal(&b, KL_ERR_NOT_FOUND, KL_WIRE_REFUSED);
+    stand_to_certificate(&b);
+    stand_expect_refusal(&b, KL_ERR_NOT_FOUND, KL_WIRE_REFUSED);
     ck_assert_ptr_nonnull(strstr(b.err.text, "device key"));
     OPENSSL_free(der);
     X509_free(cert);
-    rig_end(&b);
+    stand_end(&b);
 }
 END_TEST
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The rig: making a terminal, killing it, and walking it through a load to any point. */
-#include "tests/support/rig.h"
+/* The stand: making a terminal, killing it, and walking it through a load to any point. */
+#include "tests/support/stand.h"
 
 #include <check.h>
 #include <openssl/pem.h>
@@ -17,7 +17,7 @@
 
 static enum kl_rc record(void *arg, const struct kl_candidate *candidate, struct kl_err *err)
 {
-    struct rig *b = arg;
+    struct stand *b = arg;
     enum kl_rc rc;
 
     if (b->fault == (candidate->whole ? FAULT_COMPLETE : FAULT_BEGIN)) {
@@ -35,7 +35,7 @@ static enum kl_rc record(void *arg, const struct kl_candidate *candidate, struct
 
 static enum kl_rc forget(void *arg, uint32_t version, struct kl_err *err)
 {
-    struct rig *b = arg;
+    struct stand *b = arg;
 
     if (b->fault >= DEATH_BEGUN) {
         return kl_err_set(err, KL_ERR_IO, "the dead forget nothing");
@@ -45,14 +45,14 @@ static enum kl_rc forget(void *arg, uint32_t version, struct kl_err *err)
 
 static void trace(void *arg, const char *line)
 {
-    struct rig *b = arg;
+    struct stand *b = arg;
 
     size_t used = strlen(b->traced);
 
     snprintf(b->traced + used, sizeof(b->traced) - used, "%s\n", line);
 }
 
-void rig_write_file(const char *dir, const char *name, const char *text, char path[PATH_MAX])
+void stand_write_file(const char *dir, const char *name, const char *text, char path[PATH_MAX])
 {
     struct kl_err err = KL_ERR_INIT;
 
@@ -60,7 +60,7 @@ void rig_write_file(const char *dir, const char *name, const char *text, char pa
     ck_assert_int_eq(kl_file_write(path, text, strlen(text), 0600, 1, &err), KL_OK);
 }
 
-static void rig_open(struct rig *b)
+static void stand_open(struct stand *b)
 {
     ok(b, kl_terminal_open(b->home, 1, &b->home_open, &b->err));
     ok(b, kl_terminal_open_pinpad(b->home_open, &b->pad, &b->err));
@@ -71,7 +71,7 @@ static void rig_open(struct rig *b)
     b->params.pad = b->pad;
 }
 
-void rig_close(struct rig *b)
+void stand_close(struct stand *b)
 {
     kl_terminal_load_free(b->load);
     kl_pinpad_free(b->pad);
@@ -82,14 +82,14 @@ void rig_close(struct rig *b)
 }
 
 /* The process dies and starts again. */
-void rig_restart(struct rig *b)
+void stand_restart(struct stand *b)
 {
-    rig_close(b);
-    rig_open(b);
+    stand_close(b);
+    stand_open(b);
     ok(b, kl_terminal_recover(b->home_open, b->pad, &b->err));
 }
 
-void rig_init(struct rig *b, int kind)
+void stand_init(struct stand *b, int kind)
 {
     char root_path[PATH_MAX], pin_path[PATH_MAX], so_path[PATH_MAX];
     struct kl_terminal_setup setup = {.dir = b->home,
@@ -107,10 +107,10 @@ void rig_init(struct rig *b, int kind)
     BIO_write(bio, "", 1);
     pem_len = BIO_get_mem_data(bio, &pem);
     ck_assert_int_gt(pem_len, 1);
-    rig_write_file(b->dir, "root.pem", pem, root_path);
+    stand_write_file(b->dir, "root.pem", pem, root_path);
     BIO_free(bio);
-    rig_write_file(b->dir, "pin", PIN "\n", pin_path);
-    rig_write_file(b->dir, "so", TEST_SO_PIN "\n", so_path);
+    stand_write_file(b->dir, "pin", PIN "\n", pin_path);
+    stand_write_file(b->dir, "so", TEST_SO_PIN "\n", so_path);
     setup.roots[0] = root_path;
     setup.root_count = 1;
     setup.kind = kind == TOKEN ? KL_PINPAD_TOKEN : KL_PINPAD_MEMORY;
@@ -121,7 +121,7 @@ void rig_init(struct rig *b, int kind)
     }
     ok(b, kl_terminal_init(&setup, &b->err));
     ck_assert_int_eq(kl_terminal_init(&setup, &b->err), KL_ERR_EXISTS);
-    rig_open(b);
+    stand_open(b);
     b->params.algs[0] = KL_ALG_TDES2;
     b->params.algs[1] = KL_ALG_TDES3;
     b->params.algs[2] = KL_ALG_AES128;
@@ -137,15 +137,16 @@ void rig_init(struct rig *b, int kind)
     fake_loader_init(&b->loader);
 }
 
-void rig_end(struct rig *b)
+void stand_end(struct stand *b)
 {
-    rig_close(b);
+    stand_close(b);
     test_rm_rf(b->dir);
 }
 
 /* The PIN pad holds, or lacks, exactly these; versions ascend. */
-void rig_expect_tmks(struct rig *b, size_t count, uint32_t version0, enum kl_terminal_state state0,
-                     uint32_t version1, enum kl_terminal_state state1)
+void stand_expect_tmks(struct stand *b, size_t count, uint32_t version0,
+                       enum kl_terminal_state state0, uint32_t version1,
+                       enum kl_terminal_state state1)
 {
     struct kl_terminal_tmk tmks[KL_TERMINAL_TMK_MAX];
     size_t n;
@@ -162,14 +163,14 @@ void rig_expect_tmks(struct rig *b, size_t count, uint32_t version0, enum kl_ter
     }
 }
 
-size_t rig_candidates(struct rig *b)
+size_t stand_candidates(struct stand *b)
 {
     const struct kl_candidate *list;
 
     return kl_terminal_candidates(b->home_open, &list);
 }
 
-enum kl_rc rig_step(struct rig *b)
+enum kl_rc stand_step(struct stand *b)
 {
     uint8_t in[KL_MSG_MAX];
     size_t len = b->len;
@@ -178,7 +179,7 @@ enum kl_rc rig_step(struct rig *b)
     return kl_terminal_load_step(b->load, in, len, b->buf, &b->len, &b->err);
 }
 
-void rig_begin(struct rig *b)
+void stand_begin(struct stand *b)
 {
     kl_terminal_load_free(b->load);
     b->load = NULL;
@@ -189,37 +190,37 @@ void rig_begin(struct rig *b)
     ok(b, kl_terminal_load_hello(b->load, b->buf, &b->len, &b->err));
 }
 
-void rig_to_certificate(struct rig *b)
+void stand_to_certificate(struct stand *b)
 {
     uint8_t out[KL_MSG_MAX];
     size_t len;
 
-    rig_begin(b);
+    stand_begin(b);
     fake_say_certificate(&b->loader, b->buf, b->len, out, &len);
     memcpy(b->buf, out, len);
     b->len = len;
 }
 
-void rig_to_master_key(struct rig *b)
+void stand_to_master_key(struct stand *b)
 {
     uint8_t out[KL_MSG_MAX];
     size_t len;
 
-    rig_to_certificate(b);
-    ok(b, rig_step(b));
+    stand_to_certificate(b);
+    ok(b, stand_step(b));
     fake_say_master_key(&b->loader, b->buf, b->len, out, &len);
     memcpy(b->buf, out, len);
     b->len = len;
 }
 
 /* Up to Loaded, which is checked as a loader would. */
-void rig_to_loaded(struct rig *b)
+void stand_to_loaded(struct stand *b)
 {
     struct kl_msg msg;
     uint8_t mac[16];
 
-    rig_to_master_key(b);
-    ok(b, rig_step(b));
+    stand_to_master_key(b);
+    ok(b, stand_step(b));
     ok(b, kl_msg_decode(b->buf, b->len, &msg, &b->err));
     ck_assert_int_eq(msg.type, KL_MSG_LOADED);
     ck_assert_uint_eq(msg.u.loaded.kcv_len, b->loader.kcv_len);
@@ -228,31 +229,31 @@ void rig_to_loaded(struct rig *b)
     ck_assert_mem_eq(msg.u.loaded.mac, mac, 16);
 }
 
-enum kl_rc rig_give(struct rig *b, const struct kl_msg *msg)
+enum kl_rc stand_give(struct stand *b, const struct kl_msg *msg)
 {
     fake_encode(msg, b->buf, &b->len);
-    return rig_step(b);
+    return stand_step(b);
 }
 
-void rig_settle(struct rig *b)
+void stand_settle(struct stand *b)
 {
     ok(b, kl_terminal_settle(b->home_open, b->pad, kl_terminal_load_candidate(b->load)->version,
                              kl_terminal_load_verdict(b->load), &b->err));
 }
 
-void rig_whole_load(struct rig *b)
+void stand_whole_load(struct stand *b)
 {
     struct kl_msg done;
 
-    rig_to_loaded(b);
+    stand_to_loaded(b);
     fake_say_done(&b->loader, KL_VERDICT_ACTIVE, &done);
-    ok(b, rig_give(b, &done));
+    ok(b, stand_give(b, &done));
     ck_assert_uint_eq(b->len, 0);
-    rig_settle(b);
+    stand_settle(b);
 }
 
 /* Redelivers the only candidate, checks Confirm as a loader would, answers with `verdict`. */
-void rig_confirm(struct rig *b, enum kl_verdict verdict)
+void stand_confirm(struct stand *b, enum kl_verdict verdict)
 {
     const struct kl_candidate *list;
     struct kl_msg msg;
@@ -271,17 +272,17 @@ void rig_confirm(struct rig *b, enum kl_verdict verdict)
     fake_ack_mac(&b->loader, mac);
     ck_assert_mem_eq(msg.u.confirm.loaded.mac, mac, 16);
     fake_say_done(&b->loader, verdict, &msg);
-    ok(b, rig_give(b, &msg));
+    ok(b, stand_give(b, &msg));
     ck_assert_uint_eq(b->len, 0);
 }
 
 /* The step that was just due fails so, tells the peer no more than `reason`, and is the last. */
-void rig_expect_refusal(struct rig *b, enum kl_rc want, uint32_t reason)
+void stand_expect_refusal(struct stand *b, enum kl_rc want, uint32_t reason)
 {
     struct kl_err err = KL_ERR_INIT;
     struct kl_msg msg;
     size_t len;
-    enum kl_rc rc = rig_step(b);
+    enum kl_rc rc = stand_step(b);
 
     ck_assert_msg(rc == want, "%s: %s", kl_rc_name(rc), b->err.text);
     ck_assert_uint_gt(b->len, 0);
