@@ -14,6 +14,7 @@
 #include "conf/report.h"
 #include "terminal-sim/cmd/cmd.h"
 #include "terminal-sim/drive.h"
+#include "terminal-sim/offer.h"
 #include "terminal-sim/terminal.h"
 #include "terminal-sim/transceiver.h"
 
@@ -56,13 +57,6 @@ static enum kl_rc parse(int argc, char **argv, int loads, struct request *reques
     return kl_options_parse(argc, argv, options, "", err);
 }
 
-static unsigned alg_by_name(const char *name)
-{
-    const struct kl_alg_info *info = kl_alg_by_name(name);
-
-    return info ? info->alg : 0;
-}
-
 /* "tdes2,aes128" or "hardened-ec": each known (not 0) and named once, so that they are few. */
 static enum kl_rc parse_list(const char *option, const char *text,
                              unsigned (*by_name)(const char *name), const char *all,
@@ -100,16 +94,14 @@ static enum kl_rc parse_offer(const struct request *request, struct kl_terminal_
                    request->algorithms ? request->algorithms : "tdes2,tdes3,aes128,aes192,aes256",
                *suites = request->suites ? request->suites : "hardened-ec,hardened-rsa";
     uint8_t values[KL_OFFER_MAX];
-    enum kl_rc rc =
-        parse_list("--algorithms", algs, alg_by_name, "tdes2, tdes3, aes128, aes192, aes256",
-                   values, &params->alg_count, err);
+    enum kl_rc rc = parse_list("--algorithms", algs, kl_offer_alg, KL_OFFER_ALGS, values,
+                               &params->alg_count, err);
 
     for (size_t i = 0; !rc && i < params->alg_count; i++) {
         params->algs[i] = (enum kl_alg)values[i];
     }
     return rc ? rc
-              : parse_list("--suites", suites, kl_suite_by_name,
-                           "hardened-ec, hardened-rsa, classic", params->suites,
+              : parse_list("--suites", suites, kl_suite_by_name, KL_OFFER_SUITES, params->suites,
                            &params->suite_count, err);
 }
 

@@ -8,26 +8,19 @@
 
 #include "conf/cli.h"
 #include "terminal-sim/fleet/fleet.h"
+#include "terminal-sim/offer.h"
 
 #define DAY_US (INT64_C(86400) * 1000000)
 #define RATE_MAX 100000
 
-static unsigned alg_by_name(const char *name)
-{
-    const struct kl_alg_info *info = kl_alg_by_name(name);
-
-    return info ? info->alg : 0;
-}
-
 enum kl_rc kl_fleet_take_suites(const char *value, void *out, struct kl_err *err)
 {
-    return kl_fleet_mix_parse(value, kl_suite_by_name, "hardened-ec, hardened-rsa, classic", out,
-                              err);
+    return kl_fleet_mix_parse(value, kl_suite_by_name, KL_OFFER_SUITES, out, err);
 }
 
 enum kl_rc kl_fleet_take_algs(const char *value, void *out, struct kl_err *err)
 {
-    return kl_fleet_mix_parse(value, alg_by_name, "tdes2, tdes3, aes128, aes192, aes256", out, err);
+    return kl_fleet_mix_parse(value, kl_offer_alg, KL_OFFER_ALGS, out, err);
 }
 
 enum kl_rc kl_fleet_parse_time(const char *text, int64_t *us, struct kl_err *err)

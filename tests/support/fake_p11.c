@@ -43,7 +43,7 @@ static CK_RV without_module(enum fake_p11_fn fn)
     }
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wunused-parameter"
-FAKE_P11_LIST(FAKE_FUNCTION)
+P11_FUNCTIONS(FAKE_FUNCTION)
 #pragma GCC diagnostic pop
 
 CK_FUNCTION_LIST *fake_p11(const char *module_path)
@@ -58,7 +58,7 @@ CK_FUNCTION_LIST *fake_p11(const char *module_path)
         fake.list = *fake.real;
     }
 #define FAKE_ENTRY(name, params, args) fake.list.name = fake_##name;
-    FAKE_P11_LIST(FAKE_ENTRY)
+    P11_FUNCTIONS(FAKE_ENTRY)
 #undef FAKE_ENTRY
     return &fake.list;
 }

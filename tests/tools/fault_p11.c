@@ -16,6 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "tests/tools/p11_functions.h"
 #include "tests/tools/real_p11.h"
 
 enum when { WHEN_ALWAYS, WHEN_NTH, WHEN_FROM, WHEN_EVERY, WHEN_CHANCE };
@@ -23,20 +24,16 @@ enum what { DO_RV, DO_DELAY, DO_HANG, DO_CRASH, DO_ABSENT, DO_LOST, DO_LOG };
 
 enum function {
 #define NUMBER(name, params, args) FN_##name,
-    FAULT_FUNCTIONS(NUMBER)
+    P11_FUNCTIONS(NUMBER)
 #undef NUMBER
-        FN_C_Initialize,
-    FN_C_GetSlotList,
-    FN_COUNT,
+        FN_COUNT,
     FN_ANY = FN_COUNT,
 };
 
 static const char *const names[FN_COUNT] = {
 #define NAME(name, params, args) #name,
-    FAULT_FUNCTIONS(NAME)
+    P11_FUNCTIONS(NAME)
 #undef NAME
-        "C_Initialize",
-    "C_GetSlotList",
 };
 
 /* What a rule may name; any other code by its number. */
@@ -448,7 +445,7 @@ static CK_RV end(unsigned function, const struct fate *fate, CK_RV rv)
         struct fate fate = decide(FN_##name); \
         return end(FN_##name, &fate, fate.decided ? fate.rv : real->name args); \
     }
-FAULT_FUNCTIONS(WRAPPER)
+P11_OTHER_FUNCTIONS(WRAPPER)
 #undef WRAPPER
 
 static CK_RV fault_C_GetSlotList(CK_BBOOL present, CK_SLOT_ID *slots, CK_ULONG *count)
@@ -525,7 +522,7 @@ CK_RV C_GetFunctionList(CK_FUNCTION_LIST **list)
         ours.C_GetFunctionList = C_GetFunctionList;
         ours.C_GetSlotList = fault_C_GetSlotList;
 #define ENTRY(name, params, args) ours.name = fault_##name;
-        FAULT_FUNCTIONS(ENTRY)
+        P11_OTHER_FUNCTIONS(ENTRY)
 #undef ENTRY
         ours.C_Initialize = initialize;
     }

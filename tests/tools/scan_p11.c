@@ -13,7 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "tests/tools/fault_p11.h"
+#include "tests/tools/p11_functions.h"
 #include "tests/tools/real_p11.h"
 
 /* ---- The module's memory ---- */
@@ -378,12 +378,8 @@ static CK_RV around(const char *function, void (*fn)(void), const uintptr_t word
         const uintptr_t words[8] = {WORDS args}; \
         return around(#name, (void (*)(void))real->name, words); \
     }
-#define OWN_FUNCTIONS(X) \
-    X(C_Initialize, (void *a), (a)) \
-    X(C_GetSlotList, (CK_BBOOL a, CK_SLOT_ID * b, CK_ULONG * c), (a, b, c))
 
-FAULT_FUNCTIONS(WRAP)
-OWN_FUNCTIONS(WRAP)
+P11_FUNCTIONS(WRAP)
 
 CK_RV C_GetFunctionList(CK_FUNCTION_LIST **list)
 {
@@ -400,8 +396,7 @@ CK_RV C_GetFunctionList(CK_FUNCTION_LIST **list)
         ours = *real;
         ours.C_GetFunctionList = C_GetFunctionList;
 #define SET(name, params, args) ours.name = scan_##name;
-        FAULT_FUNCTIONS(SET)
-        OWN_FUNCTIONS(SET)
+        P11_FUNCTIONS(SET)
 #undef SET
     }
     *list = &ours;
