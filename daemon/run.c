@@ -67,7 +67,14 @@ static void stop(struct kl_daemon *daemon, const struct kl_err *err)
 
 static enum kl_rc on_pool_check(const struct kl_job_ready *ready, void *arg, struct kl_err *err)
 {
-    return kl_reload_check(((struct kl_daemon *)arg)->service.reload, ready, err);
+    struct kl_daemon *daemon = arg;
+    enum kl_rc rc = kl_reload_check(daemon->service.reload, ready, err);
+
+    /* Once the pool has taken it: what its module lets through goes on record. */
+    if (rc == KL_OK && daemon->service.committer != NULL) {
+        event_active(daemon->sweep, EV_TIMEOUT, 0);
+    }
+    return rc;
 }
 
 static void on_pool_rolled(const struct kl_err *err, void *arg)

@@ -109,9 +109,12 @@ static enum kl_rc open_keys(struct kl_loader *loader, const struct kl_loader_con
     if (rc == KL_OK) {
         rc = kl_storage_key_find(loader->session, config->storage_key, &loader->storage_key, err);
     }
-    return rc != KL_OK ? rc
-                       : kl_binding_key_find(loader->session, config->binding_key,
-                                             &loader->binding_key, err);
+    if (rc == KL_OK) {
+        rc = kl_binding_key_find(loader->session, config->binding_key, &loader->binding_key, err);
+    }
+    loader->storage_token_key = loader->storage_key;
+    loader->binding_token_key = loader->binding_key;
+    return rc;
 }
 
 /* From here on the loader works with copies. */
@@ -146,6 +149,7 @@ enum kl_rc kl_loader_open(struct kl_token *token, const struct kl_loader_config 
     loader->strength_enforce = config->strength_enforce;
     loader->host_fallback = config->host_fallback;
     loader->accept = config->accept;
+    loader->audit_key = config->audit_key;
     if ((rc = kl_session_open(token, &loader->session, err)) != KL_OK ||
         (rc = open_keys(loader, config, err)) != KL_OK ||
         (config->session_copies && (rc = copy_keys(loader, err)) != KL_OK) ||
@@ -153,6 +157,7 @@ enum kl_rc kl_loader_open(struct kl_token *token, const struct kl_loader_config 
         kl_loader_free(loader);
         return rc;
     }
+    loader->audit_key = NULL; /* it was the caller's */
     *out = loader;
     return KL_OK;
 }

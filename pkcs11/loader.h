@@ -34,7 +34,9 @@ struct kl_loader_config {
     size_t work_key_count;   /* from 1 */
     const char *storage_key; /* CKA_LABEL of the storage key */
     const char *binding_key; /* and of the binding key */
-    int strength_enforce;    /* 1: refuse a TMK stronger than the work key */
+    const char *audit_key; /* NULL: none. Of the audit key, whose secrecy the self-test tries if it
+                              is there; the loader does not use it */
+    int strength_enforce;  /* 1: refuse a TMK stronger than the work key */
     int host_fallback; /* 1: where the token cannot wrap under a TDES TMK, working keys may stand in
                           this process's locked memory while they are enciphered */
     int session_copies; /* 1: work with session copies of the keys (pkcs11/key_copy.h) */

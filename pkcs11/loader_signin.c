@@ -142,24 +142,39 @@ static enum kl_rc read_message(const struct kl_loader *loader, struct sign_in *j
 
 /* ---- Inside the token ---- */
 
-static enum kl_rc wrap(const struct kl_loader *loader, const struct sign_in *job,
+/* A key of that algorithm under the TMK. What the token gives must be as long as that makes it. */
+static enum kl_rc wrap(const struct kl_loader *loader, const struct sign_in *job, enum kl_alg alg,
                        CK_OBJECT_HANDLE key, uint8_t out[KL_CTMK_LEN_MAX], size_t *len,
                        struct kl_err *err)
 {
-    return job->info->is_aes ? kl_op_wrap(loader->session, job->tmk, key, out, len, err)
-                             : kl_op_wrap_tdes(loader->session, job->tmk, key, out, len, err);
+    const struct kl_alg_info *info = kl_alg_info(alg);
+    size_t want = job->info->is_aes ? kl_alg_wrapped_len(info) : info->key_len, got = 0;
+    enum kl_rc rc = job->info->is_aes
+                        ? kl_op_wrap(loader->session, job->tmk, key, out, &got, err)
+                        : kl_op_wrap_tdes(loader->session, job->tmk, key, out, &got, err);
+
+    if (rc == KL_OK && got != want) {
+        rc = kl_err_set(err, KL_ERR_HSM,
+                        "the token wrapped a key %s under the TMK into %zu bytes, not %zu",
+                        info->name, got, want);
+    }
+    if (rc == KL_OK) {
+        *len = want;
+    }
+    return rc;
 }
 
 /* Under an AES TMK: drawn. */
 static enum kl_rc draw_session(struct kl_loader *loader, struct sign_in *job,
                                struct kl_working_keys *keys, struct kl_err *err)
 {
-    size_t len = kl_alg_info(kl_suite_session_alg(job->info->alg))->key_len;
-    enum kl_rc rc = kl_op_generate_base(loader->session, len, &job->session, err);
+    enum kl_alg alg = kl_suite_session_alg(job->info->alg);
+    enum kl_rc rc =
+        kl_op_generate_base(loader->session, kl_alg_info(alg)->key_len, &job->session, err);
 
-    return rc != KL_OK ? rc
-                       : kl_op_wrap(loader->session, job->tmk, job->session, keys->c_session,
-                                    &keys->c_session_len, err);
+    return rc != KL_OK
+               ? rc
+               : wrap(loader, job, alg, job->session, keys->c_session, &keys->c_session_len, err);
 }
 
 static enum kl_rc draw_inside(struct kl_loader *loader, struct sign_in *job, struct kl_err *err)
@@ -170,8 +185,8 @@ static enum kl_rc draw_inside(struct kl_loader *loader, struct sign_in *job, str
     for (size_t i = 0; rc == KL_OK && i < 2; i++) {
         rc = kl_op_generate_tmk(loader->session, both[i]->alg, &both[i]->handle, err);
         if (rc == KL_OK) {
-            rc = wrap(loader, job, both[i]->handle, both[i]->wrapped.data, &both[i]->wrapped.len,
-                      err);
+            rc = wrap(loader, job, both[i]->alg, both[i]->handle, both[i]->wrapped.data,
+                      &both[i]->wrapped.len, err);
         }
     }
     return rc;

@@ -47,7 +47,6 @@ static void tell_weakness(const struct check *check, const char *what,
 {
     char answer[ANSWER_MAX] = "yes";
 
-    *check->weak |= weak->found & KL_WEAK_BIT(which);
     if (weak->found & KL_WEAK_BIT(which)) {
         (void)snprintf(answer, sizeof(answer), "no: %s", weak->where[which]);
     }
@@ -63,6 +62,9 @@ static void tell_policy(const struct check *check, const struct kl_loader *loade
     tell_weakness(check, "CKA_UNWRAP_TEMPLATE binds", weak, KL_WEAK_UNWRAP_TEMPLATE);
     tell_weakness(check, "CKA_COPYABLE binds", weak, KL_WEAK_COPYABLE);
     tell_weakness(check, "CKA_MODIFIABLE binds", weak, KL_WEAK_MODIFIABLE);
+    tell_weakness(check, "CKA_DECRYPT of token keys binds", weak, KL_WEAK_USAGE);
+    tell_weakness(check, "CKA_SENSITIVE of token keys binds", weak, KL_WEAK_SENSITIVE);
+    tell_weakness(check, "copies of token keys can do no more", weak, KL_WEAK_COPY_LIMITS);
     tell(check, "wraps under a TDES TMK (no host-fallback for PIK and MAK)",
          loader->wraps_tdes ? "yes" : "no");
     tell(check, "RSA-OAEP hash",
@@ -205,6 +207,7 @@ static void check_loader(const struct check *check, const struct run *run)
         tell_error(check, run->what, &why);
         return;
     }
+    *check->weak |= kl_loader_weaknesses(loader)->found;
     tell(check, run->what, "yes");
     (void)snprintf(what, sizeof(what), "CKA_ALLOWED_MECHANISMS binds, %s",
                    kl_suite_name(run->suite));

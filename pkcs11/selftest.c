@@ -4,7 +4,7 @@
  * loader serves anybody it recovers, with each work key, randoms that OpenSSL has enclosed, and
  * compares what comes of them with OpenSSL's; performs whole loads with itself as the terminal
  * (selftest_load.c), and sign-ins (selftest_signin.c); and tries what the attributes of its keys
- * forbid (selftest_policy.c).
+ * forbid (selftest_policy.c, selftest_keys.c).
  */
 #include "pkcs11/suite.h"
 
@@ -121,6 +121,9 @@ enum kl_rc kl_loader_selftest(struct kl_loader *loader, struct kl_err *err)
     }
     if (rc == KL_OK) {
         rc = kl_loader_selftest_policy(loader, err);
+    }
+    if (rc == KL_OK) {
+        rc = kl_loader_selftest_keys(loader, err);
     }
     if (rc == KL_OK) {
         rc = kl_loader_selftest_sign_in(loader, err);

@@ -30,8 +30,10 @@ struct kl_loader {
     struct kl_session *session;
     struct kl_work work[KL_LOADER_KEYS_MAX];
     size_t work_count;
-    CK_OBJECT_HANDLE storage_key; /* wraps TMKs for the store */
-    CK_OBJECT_HANDLE binding_key; /* binds them to their owners there */
+    CK_OBJECT_HANDLE storage_key;                          /* wraps TMKs for the store */
+    CK_OBJECT_HANDLE binding_key;                          /* binds them to their owners there */
+    CK_OBJECT_HANDLE storage_token_key, binding_token_key; /* the same on the token */
+    const char *audit_key; /* label for the self-test, borrowed while it runs; NULL: none */
     int strength_enforce;
     int host_fallback;
     unsigned accept;           /* KL_WEAK_BITs that an operator has accepted */
@@ -177,6 +179,10 @@ enum kl_rc kl_loader_selftest_loads(struct kl_loader *loader, const struct kl_wo
 enum kl_rc kl_loader_selftest_work_policy(struct kl_loader *loader, const struct kl_work *work,
                                           struct kl_err *err) KL_MUST_CHECK;
 enum kl_rc kl_loader_selftest_policy(struct kl_loader *loader, struct kl_err *err) KL_MUST_CHECK;
+
+/* What our token keys, and the session copies of them that are used, must not give: their values,
+ * another use, a copy that may do more. Noted likewise. */
+enum kl_rc kl_loader_selftest_keys(struct kl_loader *loader, struct kl_err *err) KL_MUST_CHECK;
 
 /* Sign-in: learns whether the token wraps by TDES-ECB; one sign-in with a TMK of each AES size. */
 enum kl_rc kl_loader_selftest_sign_in(struct kl_loader *loader, struct kl_err *err) KL_MUST_CHECK;

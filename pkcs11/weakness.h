@@ -2,7 +2,7 @@
 /*
  * What a module may fail to enforce of our keys' attributes, although it does every operation: the
  * self-test finds these, and an operator may accept them by name ([hsm] accept). What no operator
- * may accept (a value that can be read, a use that a key does not have) is not here: the self-test
+ * may accept (a TMK whose value can be read, a storage key that encrypts) is not here: the self-test
  * ends with it.
  */
 #ifndef KL_PKCS11_WEAKNESS_H
@@ -15,7 +15,10 @@
     X(UNWRAP_TEMPLATE, "no-unwrap-template") \
     X(ALLOWED_MECHANISMS, "no-allowed-mechanisms") \
     X(COPYABLE, "no-copyable") \
-    X(MODIFIABLE, "no-modifiable")
+    X(MODIFIABLE, "no-modifiable") \
+    X(USAGE, "no-usage") \
+    X(SENSITIVE, "no-sensitive") \
+    X(COPY_LIMITS, "no-copy-limits")
 
 enum kl_weakness {
 #define KL_WEAKNESS_ENUM(id, name) KL_WEAK_##id,
@@ -27,7 +30,7 @@ enum kl_weakness {
 #define KL_WEAK_BIT(weakness) (1u << (weakness))
 #define KL_WEAK_ALL (KL_WEAK_BIT(KL_WEAK_COUNT) - 1)
 #define KL_WEAK_WHERE_MAX 512 /* bytes, with NUL */
-#define KL_WEAK_NAMES_MAX 112 /* bytes of all names, parted by ", ", with NUL */
+#define KL_WEAK_NAMES_MAX 160 /* bytes of all names, parted by ", ", with NUL */
 
 /* Those that were found, and where: the key, and which attribute. */
 struct kl_weaknesses {

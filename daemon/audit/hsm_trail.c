@@ -10,6 +10,8 @@
 
 struct record {
     struct kl_unit unit;
+    struct kl_hsm_trail *trail; /* not for the store thread */
+    size_t index;
     const char *hsm; /* static */
     unsigned weak;
 };
@@ -29,10 +31,15 @@ static enum kl_rc run(struct kl_unit *unit, struct kl_store *store, struct kl_er
 
 static void done(struct kl_unit *unit)
 {
-    if (unit->rc != KL_OK) {
+    struct record *record = (struct record *)unit;
+
+    record->trail->queued[record->index] = 0;
+    if (unit->rc == KL_OK) {
+        record->trail->recorded[record->index] = record->weak;
+    } else {
         kl_log(KL_LOG_ERROR, "audit-failed", KL_LOG_ERR(&unit->err));
     }
-    free(unit);
+    free(record);
 }
 
 void kl_hsm_trail_look(struct kl_hsm_trail *trail, const struct kl_service *service)
@@ -44,14 +51,17 @@ void kl_hsm_trail_look(struct kl_hsm_trail *trail, const struct kl_service *serv
     for (size_t i = 0; i < report.hsm_count; i++) {
         struct record *record;
 
-        if (report.hsm[i].weak == trail->recorded[i] || !(record = calloc(1, sizeof(*record)))) {
+        if (trail->queued[i] || report.hsm[i].weak == trail->recorded[i] ||
+            !(record = calloc(1, sizeof(*record)))) {
             continue;
         }
         *record = (struct record){.unit = {.run = run, .done = done},
+                                  .trail = trail,
+                                  .index = i,
                                   .hsm = report.hsm[i].name,
                                   .weak = report.hsm[i].weak};
         if (kl_committer_submit(service->committer, &record->unit, &err) == KL_OK) {
-            trail->recorded[i] = report.hsm[i].weak;
+            trail->queued[i] = 1;
         } else {
             free(record);
         }

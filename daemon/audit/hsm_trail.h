@@ -9,13 +9,15 @@
 #include "daemon/hsm/pool.h"
 #include "daemon/service.h"
 
-/* What was recorded last, as KL_WEAK_BITs; all zero at the start. Loop thread. */
+/* What is durably recorded of each HSM, as KL_WEAK_BITs, and whether a record of it is on its way;
+ * all zero at the start. Loop thread; outlives the committer. */
 struct kl_hsm_trail {
     unsigned recorded[KL_HSM_MAX];
+    int queued[KL_HSM_MAX];
 };
 
-/* Looks at the pool, and queues an audit record for each HSM that has become another. Called every
- * so often: what cannot be queued now is tried again. */
+/* Looks at the pool, and queues an audit record for each HSM that has become another. Called when a
+ * worker is ready, and every so often: what could not be queued, or committed, is tried again. */
 void kl_hsm_trail_look(struct kl_hsm_trail *trail, const struct kl_service *service);
 
 #endif

@@ -161,6 +161,7 @@ static enum kl_rc station_open(struct station *station, const struct kl_job_setu
         .work_key_count = setup->work_keys.count,
         .storage_key = setup->storage_key,
         .binding_key = setup->binding_key,
+        .audit_key = setup->audit_key,
         .strength_enforce = setup->strength_enforce != 0,
         .host_fallback = setup->host_fallback != 0,
         .session_copies = setup->session_copies != 0,

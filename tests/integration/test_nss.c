@@ -108,7 +108,7 @@ START_TEST(no_start_without_acceptance)
         const char *accept, *missing;
     } runs[] = {
         {"none", "not in [hsm] accept: " LAB_NSS_ACCEPT "; binding key's CKA_EXTRACTABLE"},
-        {"no-extractable, no-unwrap-template, no-copyable",
+        {"no-extractable, no-unwrap-template, no-copyable, no-copy-limits",
          "not in [hsm] accept: no-allowed-mechanisms; work key's "},
     };
     char name[16];

@@ -9,7 +9,8 @@
 #include "tests/support/lab.h"
 
 /* What [hsm] accept must say for NSS softokn. */
-#define LAB_NSS_ACCEPT "no-extractable, no-unwrap-template, no-allowed-mechanisms, no-copyable"
+#define LAB_NSS_ACCEPT \
+    "no-extractable, no-unwrap-template, no-allowed-mechanisms, no-copyable, no-copy-limits"
 
 /* 1 if NSS softokn and certutil are installed. */
 int lab_nss_installed(void);

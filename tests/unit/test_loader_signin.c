@@ -691,6 +691,35 @@ START_TEST(a_token_that_refuses_everything)
 }
 END_TEST
 
+/* The session key, PIK and MAK: a token that gives more or less than that is not believed. */
+static CK_FUNCTION_LIST honest;
+static int until_wrong, wrong_by;
+static CK_RV wraps_to_another_length(CK_SESSION_HANDLE s, CK_MECHANISM *mechanism,
+                                     CK_OBJECT_HANDLE kek, CK_OBJECT_HANDLE key,
+                                     unsigned char *wrapped, CK_ULONG *len)
+{
+    CK_RV rv = honest.C_WrapKey(s, mechanism, kek, key, wrapped, len);
+
+    if (rv == CKR_OK && until_wrong-- == 0) {
+        *len = (CK_ULONG)((long)*len + wrong_by);
+    }
+    return rv;
+}
+
+START_TEST(a_wrapped_key_of_another_length)
+{
+    prepare(KL_ALG_AES128, KL_FORMAT_KEYS);
+    honest = *hsm.f;
+    hsm.f->C_WrapKey = wraps_to_another_length;
+    until_wrong = _i % 3;
+    wrong_by = _i < 3 ? -8 : 8;
+    ck_rc(run(), KL_ERR_HSM);
+    ck_says("the token wrapped a key aes");
+    hsm.f->C_WrapKey = honest.C_WrapKey;
+    ck_ok(run());
+}
+END_TEST
+
 START_TEST(every_failing_call_is_cleaned_up)
 {
     static const enum fake_p11_fn fns[] = {
@@ -746,6 +775,7 @@ static Suite *sign_in_suite(void)
     tcase_add_loop_test(bad, a_bad_cryptogram_is_the_stores, 0, 2);
     tcase_add_loop_test(bad, a_key_of_another_is_not_used, 0, 7);
     tcase_add_test(bad, a_token_that_refuses_everything);
+    tcase_add_loop_test(bad, a_wrapped_key_of_another_length, 0, 6);
     tcase_add_loop_test(bad, every_failing_call_is_cleaned_up, 0, 26);
     return suite;
 }
