@@ -34,6 +34,7 @@ struct kl_loader {
     CK_OBJECT_HANDLE binding_key; /* binds them to their owners there */
     int strength_enforce;
     int host_fallback;
+    unsigned oaep_hash;        /* of kl_loader_config */
     unsigned accept;           /* KL_WEAK_BITs that an operator has accepted */
     struct kl_weaknesses weak; /* found by the self-test */
     int wraps_tdes;     /* the token wraps and unwraps by CKM_DES3_ECB: learnt by the self-test */
