@@ -18,6 +18,13 @@
 #include "proto/message.h"
 
 static const char *const strength_choices[] = {"warn", "enforce", NULL};
+/* Of enum kl_oaep_hash; 0: none is asked for. */
+static const char *const oaep_choices[] = {
+    "strongest",
+    [KL_OAEP_SHA1] = "sha1",
+    [KL_OAEP_SHA256] = "sha256",
+    [KL_OAEP_SHA256 + 1] = NULL,
+};
 static const char *const auth_choices[] = {
     [KL_TERMINAL_REGISTERED] = "registered",
     [KL_TERMINAL_CERTIFICATE] = "certificate",
@@ -140,6 +147,10 @@ static const struct kl_ini_key keys[] = {
      "Working keys for TDES terminals may pass through a worker's memory if the token cannot wrap"},
     {"policy", "strength-policy", KL_INI_CHOICE, AT(strength_enforce), 0, 0, "enforce",
      strength_choices, "What to do about a TMK stronger than the work key; warn is for test labs"},
+    {"policy", "oaep-hash", KL_INI_CHOICE, AT(oaep_hash), 0, 0, "strongest", oaep_choices,
+     "Hash of RSA-OAEP that terminals are to use, of those that the token does; sha1: for PIN pads "
+     "that have no other",
+     .restart = 1},
     {"policy", "kcv-length", KL_INI_NUMBER, AT(kcv_length), KL_KCV_LEN_MIN, KL_KCV_LEN_MAX, "3",
      NULL, "Bytes of a key check value"},
 

@@ -77,6 +77,7 @@ struct kl_config {
     uint64_t terminal_auth;    /* enum kl_terminal_auth */
     uint64_t host_fallback;    /* 1: working keys under TDES may be in a worker's memory */
     uint64_t strength_enforce; /* 1 = enforce, 0 = warn */
+    uint64_t oaep_hash;        /* enum kl_oaep_hash; 0: the strongest that the token does */
     uint64_t kcv_length;       /* bytes, 3 or 4 */
     /* [limits] */
     uint64_t connections, connections_per_address;

@@ -148,6 +148,7 @@ enum kl_rc kl_loader_open(struct kl_token *token, const struct kl_loader_config 
     }
     loader->strength_enforce = config->strength_enforce;
     loader->host_fallback = config->host_fallback;
+    loader->oaep_hash = config->oaep_hash;
     loader->accept = config->accept;
     loader->audit_key = config->audit_key;
     if ((rc = kl_session_open(token, &loader->session, err)) != KL_OK ||

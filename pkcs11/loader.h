@@ -39,6 +39,8 @@ struct kl_loader_config {
     int strength_enforce;  /* 1: refuse a TMK stronger than the work key */
     int host_fallback; /* 1: where the token cannot wrap under a TDES TMK, working keys may stand in
                           this process's locked memory while they are enciphered */
+    unsigned oaep_hash; /* enum kl_oaep_hash, the only one to announce; 0: the strongest that the
+                           token does */
     int session_copies; /* 1: work with session copies of the keys (pkcs11/key_copy.h) */
     unsigned accept;    /* KL_WEAK_BITs (pkcs11/weakness.h) that are no reason to refuse */
 };
@@ -56,7 +58,7 @@ void kl_loader_free(struct kl_loader *loader); /* takes NULL */
 struct kl_loader_key {
     const char *label; /* borrowed */
     enum kl_suite suite;
-    enum kl_oaep_hash oaep_hash; /* the strongest that the token does; KL_OAEP_SHA1 for EC */
+    enum kl_oaep_hash oaep_hash; /* as the configuration wants it; KL_OAEP_SHA1 for EC */
     EVP_PKEY *public_key;        /* AcquireWCRT_Pu; borrowed */
 };
 size_t kl_loader_keys(const struct kl_loader *loader, struct kl_loader_key out[KL_LOADER_KEYS_MAX]);

@@ -87,10 +87,18 @@ static enum kl_rc learn(struct kl_loader *loader, struct kl_work *work, struct k
     enum kl_rc rc = KL_ERR_HSM_LACKS;
 
     for (unsigned nth = 0; work->suite->choose(work, nth); nth++) {
+        if (work->type == KL_KEY_RSA && loader->oaep_hash != 0 &&
+            work->oaep_hash != loader->oaep_hash) {
+            continue;
+        }
         rc = kl_loader_known_answer(loader, work, err);
         if (rc == KL_OK || rc == KL_ERR_TOKEN || rc == KL_ERR_MEMORY) {
             break;
         }
+    }
+    if (rc != KL_OK && work->type == KL_KEY_RSA && loader->oaep_hash != 0) {
+        return kl_err_context(err, "RSA-OAEP with %s, as [policy] oaep-hash wants it",
+                              loader->oaep_hash == KL_OAEP_SHA256 ? "SHA-256" : "SHA-1");
     }
     return rc;
 }

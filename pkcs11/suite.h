@@ -36,6 +36,7 @@ struct kl_loader {
     const char *audit_key; /* label for the self-test, borrowed while it runs; NULL: none */
     int strength_enforce;
     int host_fallback;
+    unsigned oaep_hash;        /* of kl_loader_config */
     unsigned accept;           /* KL_WEAK_BITs that an operator has accepted */
     struct kl_weaknesses weak; /* found by the self-test */
     int wraps_tdes;     /* the token wraps and unwraps by CKM_DES3_ECB: learnt by the self-test */

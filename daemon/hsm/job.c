@@ -93,7 +93,7 @@ static int setup_ok(const struct kl_job_setup *setup)
            text_ok(setup->binding_key, KL_JOB_TEXT_MAX) &&
            text_ok(setup->audit_key, KL_JOB_TEXT_MAX) && setup->strength_enforce <= 1 &&
            setup->host_fallback <= 1 && setup->session_copies <= 1 &&
-           (setup->accept & ~KL_WEAK_ALL) == 0;
+           setup->oaep_hash <= KL_OAEP_SHA256 && (setup->accept & ~KL_WEAK_ALL) == 0;
 }
 
 static int ready_ok(const struct kl_job_ready *ready)
@@ -310,6 +310,7 @@ enum kl_rc kl_job_from_config(const struct kl_config *config, size_t hsm,
     setup->strength_enforce = (uint32_t)config->strength_enforce;
     setup->host_fallback = (uint32_t)config->host_fallback;
     setup->session_copies = (uint32_t)where->session_copies;
+    setup->oaep_hash = (uint32_t)config->oaep_hash;
     setup->accept = kl_config_accept(config, hsm);
     setup->log_level = (uint32_t)config->log_level;
     setup->log_target = (uint32_t)config->log_target;

@@ -60,7 +60,8 @@ struct kl_job_setup {
     struct kl_job_wants work_keys;
     uint32_t strength_enforce, host_fallback;
     uint32_t session_copies;
-    uint32_t accept; /* KL_WEAK_BITs */
+    uint32_t oaep_hash; /* enum kl_oaep_hash; 0: the strongest that the token does */
+    uint32_t accept;    /* KL_WEAK_BITs */
     uint32_t log_level, log_target;
 };
 

@@ -165,6 +165,7 @@ static enum kl_rc station_open(struct station *station, const struct kl_job_setu
         .strength_enforce = setup->strength_enforce != 0,
         .host_fallback = setup->host_fallback != 0,
         .session_copies = setup->session_copies != 0,
+        .oaep_hash = setup->oaep_hash,
         .accept = setup->accept,
     };
     enum kl_rc rc = kl_hsm_open_token(&where, 0, &station->hsm, err);

@@ -80,6 +80,12 @@ static enum kl_rc token_start_rsa(struct kl_pinpad *pad, EVP_PKEY *work, enum kl
     if (!rc) {
         rc = kl_op_wrap_oaep(self->session, public_key, rnd1, hash, c_rnd1, KL_RSA_MAX, c_rnd1_len,
                              err);
+        if (rc && hash == KL_OAEP_SHA256) {
+            (void)kl_err_context(err,
+                                 "RSA-OAEP with SHA-256, which the loader announced (for a PIN "
+                                 "pad that has SHA-1 only the loader needs [policy] oaep-hash = "
+                                 "sha1, or suite hardened-ec)");
+        }
     }
     if (!rc) {
         rc = kl_token_pad_derive(self, KL_PURPOSE_WRAP, KL_PURPOSE_DONE, rnd1, labels, err);

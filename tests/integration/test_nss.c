@@ -10,6 +10,7 @@
 
 #include "tests/support/lab.h"
 #include "tests/support/lab_hsm.h"
+#include "tests/support/lab_keys.h"
 #include "tests/support/suite.h"
 
 static struct lab lab;
@@ -76,6 +77,49 @@ START_TEST(load_kill_and_sign_in)
     lab_arm(&lab, serial, 1);
     ck_assert_int_eq(lab_load(&lab, serial, lab.port), 0);
     lab_settled(&lab, serial, 2);
+    lab_end(&lab);
+}
+END_TEST
+
+/* A PIN pad on SoftHSM, which does OAEP with SHA-1 only. */
+static void softhsm_terminal(const char *serial)
+{
+    struct lab pad = lab;
+
+    ck_assert_int_eq(setenv("KL_TEST_MODULE", "softhsm", 1), 0);
+    lab_find_modules(&pad);
+    lab_terminal(&pad, serial, "tdes2");
+    ck_assert_int_eq(setenv("KL_TEST_MODULE", "nss", 1), 0);
+}
+
+/* It says what the loader needs; and with that it loads, as does a PIN pad that has both. */
+START_TEST(pin_pad_with_sha1_only)
+{
+    static const char *const serials[] = {"SOFTHSM", "NSS"};
+    struct proc proc;
+    char to[32];
+
+    lab_begin(&lab, "oaep");
+    lab_set(&lab, "policy", "suites", "hardened-rsa");
+    softhsm_terminal(serials[0]);
+    lab_terminal(&lab, serials[1], "tdes2");
+    lab_start(&lab);
+    lab_arm(&lab, serials[0], 3);
+    snprintf(to, sizeof to, "%s", connect_to(&lab));
+    ck_assert_int_ne(lab_sim(&lab, serials[0], &proc, "load", "--connect", to, NULL), 0);
+    char *said = file_read(proc.err, NULL);
+    ck_assert_msg(strstr(said, "needs [policy] oaep-hash = sha1, or suite hardened-ec"), "%s",
+                  said);
+    free(said);
+    lab_stop(&lab);
+
+    lab_set(&lab, "policy", "oaep-hash", "sha1");
+    lab_start(&lab);
+    for (int i = 0; i < 2; i++) {
+        lab_arm(&lab, serials[i], 1);
+        ck_assert_int_eq(lab_load(&lab, serials[i], lab.port), 0);
+        lab_settled(&lab, serials[i], 1);
+    }
     lab_end(&lab);
 }
 END_TEST
@@ -148,6 +192,7 @@ int main(void)
     tcase_set_timeout(tc, 120);
     tcase_add_test(tc, token_init_says_what_to_do);
     tcase_add_loop_test(tc, load_kill_and_sign_in, 0, 2);
+    tcase_add_test(tc, pin_pad_with_sha1_only);
     tcase_add_test(tc, acceptance_is_said);
     tcase_add_loop_test(tc, no_start_without_acceptance, 0, 2);
     tcase_add_test(tc, needless_acceptance);

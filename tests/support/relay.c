@@ -189,7 +189,8 @@ static void pump(struct relay *relay, int client, int server)
         if (poll(p, 3, -1) < 0 && errno != EINTR) {
             break;
         }
-        if (p[2].revents != 0) {
+        /* What was sent before the relay is stopped still goes through: a terminal's last word. */
+        if (p[2].revents != 0 && p[0].revents == 0 && p[1].revents == 0) {
             break;
         }
         /* The server's side first: its last message must not be lost to the client's ending. */

@@ -9,6 +9,7 @@
 #include "conf/log.h"
 #include "daemon/config.h"
 #include "pkcs11/token.h"
+#include "proto/message.h"
 #include "proto/suite.h"
 #include "tests/support/hsm.h"
 #include "tests/support/suite.h"
@@ -60,6 +61,7 @@ START_TEST(defaults)
     ck_assert_uint_eq(config.superseded_grace, 30 * 86400);
     ck_assert_uint_eq(config.terminal_auth, KL_TERMINAL_REGISTERED);
     ck_assert_uint_eq(config.host_fallback, 0);
+    ck_assert_uint_eq(config.oaep_hash, 0);
     ck_assert_uint_eq(config.suites.count, 2);
     ck_assert_uint_eq(config.suites.items[0] + 1, KL_SUITE_HARDENED_EC);
     ck_assert_uint_eq(config.suites.items[1] + 1, KL_SUITE_HARDENED_RSA);
@@ -104,10 +106,12 @@ START_TEST(terminal_certificates)
 {
     ck_assert_msg(load(BASE "[certificates]\ncrl =\nterminal-root = /t\nterminal-crl = /c\n"
                             "[policy]\nterminal-auth = certificate\nhost-fallback = yes\n"
+                            "oaep-hash = sha1\n"
                             "[store]\nsuperseded-grace = 0\n") == KL_OK,
                   "%s", err.text);
     ck_assert_uint_eq(config.terminal_auth, KL_TERMINAL_CERTIFICATE);
     ck_assert_uint_eq(config.host_fallback, 1);
+    ck_assert_uint_eq(config.oaep_hash, KL_OAEP_SHA1);
     ck_assert_uint_eq(config.superseded_grace, 0);
     ck_assert_str_eq(config.crl, "");
     ck_assert_str_eq(config.terminal_root, "/t");
@@ -152,6 +156,7 @@ static const struct {
     {BASE "[policy]\nterminal-auth = none\n", "registered, certificate"},
     {BASE "[policy]\nterminal-auth = certificate\n", "terminal-root"},
     {BASE "[policy]\nhost-fallback = maybe\n", "no, yes"},
+    {BASE "[policy]\noaep-hash = md5\n", "strongest, sha1, sha256"},
     {BASE "[certificates]\nterminal-crl = /c\n", "without terminal-root"},
     {BASE "[certificates]\nterminal-root = t.pem\n", "absolute"},
     {BASE "[certificates]\nwork =\n", "characters"},

@@ -312,6 +312,7 @@ DAMAGE(no_label_wanted, fill_setup, setup.work_keys.want[1].label[0], = 0)
 DAMAGE(odd_optional, fill_setup, setup.work_keys.want[1].optional, = 2)
 DAMAGE(odd_enforce, fill_setup, setup.strength_enforce, = 2)
 DAMAGE(odd_fallback, fill_setup, setup.host_fallback, = 2)
+DAMAGE(odd_oaep, fill_setup, setup.oaep_hash, = KL_OAEP_SHA256 + 1)
 DAMAGE(no_keys_found, fill_ready, ready.count, = 0)
 DAMAGE(many_keys_found, fill_ready, ready.count, = KL_LOADER_KEYS_MAX + 1)
 DAMAGE(no_label_found, fill_ready, ready.key[1].label[0], = 0)
@@ -440,6 +441,7 @@ static const struct damage damages[] = {
     {"optional neither 0 nor 1", odd_optional},
     {"enforce neither 0 nor 1", odd_enforce},
     {"fallback neither 0 nor 1", odd_fallback},
+    {"an OAEP hash that there is not", odd_oaep},
     {"no keys found", no_keys_found},
     {"too many keys found", many_keys_found},
     {"key without a label found", no_label_found},
@@ -558,11 +560,13 @@ START_TEST(setup_from_config_is_bounded)
         .audit_key = audit};
 
     config.host_fallback = 1;
+    config.oaep_hash = KL_OAEP_SHA256;
     ck_assert_int_eq(kl_job_from_config(&config, 0, &wants, out, &err), KL_OK);
     ck_assert_str_eq(out->u.setup.work_keys.want[0].label, "work");
     ck_assert_str_eq(out->u.setup.binding_key, "b");
     ck_assert_str_eq(out->u.setup.audit_key, "a");
     ck_assert_uint_eq(out->u.setup.host_fallback, 1);
+    ck_assert_uint_eq(out->u.setup.oaep_hash, KL_OAEP_SHA256);
     memset(longest, 'a', KL_JOB_TEXT_MAX);
     longest[KL_JOB_TEXT_MAX] = '\0';
     config.hsm[0].token = longest;

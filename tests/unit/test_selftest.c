@@ -277,6 +277,27 @@ START_TEST(every_work_key_is_tried)
 }
 END_TEST
 
+/* SoftHSM does OAEP with SHA-1 only: that it takes when told to, and no other. EC keys have none.
+ */
+START_TEST(oaep_hash_that_is_wanted)
+{
+    struct kl_loader_config config = p11_config;
+    struct kl_loader_key keys[KL_LOADER_KEYS_MAX];
+
+    config.oaep_hash = KL_OAEP_SHA1;
+    ck_ok(kl_loader_open(hsm.token, &config, &loader, &err));
+    ck_assert_uint_eq(kl_loader_keys(loader, keys), 1);
+    ck_assert_int_eq(keys[0].oaep_hash, KL_OAEP_SHA1);
+    kl_loader_free(loader);
+    loader = NULL;
+    config.oaep_hash = KL_OAEP_SHA256;
+    ck_rc(kl_loader_open(hsm.token, &config, &loader, &err), KL_ERR_HSM_LACKS);
+    ck_says("RSA-OAEP with SHA-256, as [policy] oaep-hash wants it");
+    replace_work_key(KL_SUITE_HARDENED_EC, 256);
+    ck_ok(kl_loader_open(hsm.token, &config, &loader, &err));
+}
+END_TEST
+
 /* As many loads as there are algorithms that the key is strong enough for. */
 START_TEST(selftest_loads_what_the_key_carries)
 {
@@ -570,6 +591,7 @@ static Suite *selftest_suite(void)
     tcase_add_test(cases, selftest_passes_on_a_lost_token);
     tcase_add_loop_test(cases, selftest_names_what_is_missing, 0, 15);
     tcase_add_test(cases, every_work_key_is_tried);
+    tcase_add_test(cases, oaep_hash_that_is_wanted);
     tcase_add_loop_test(cases, selftest_loads_what_the_key_carries, 0, 6);
     tcase_add_loop_test(cases, a_wrong_mac_or_signature_is_found, 0, 6);
     tcase_add_loop_test(cases, a_wrong_ecdh_is_found, 0, 3);
