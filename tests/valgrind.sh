@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # Unit tests under valgrind's memcheck, CHECK_JOBS (2) suites at a time, with a leak check at the end
 # of each test's process. An error or a definite leak is a failed test. Prints each suite's totals and
-# seconds and, last, "N passed, N failed", counting suites.
+# processor time and, last, "N passed, N failed", counting suites.
 #
 #   tests/valgrind.sh BUILD SUITE...     SUITE like uri: BUILD/tests/unit/test_uri
 set -u
@@ -18,18 +18,20 @@ mkdir -p "$logs"
 export KL_BUILD=$build KL_SUPPORT=$here/support CK_TIMEOUT_MULTIPLIER=30
 
 run_one() { # SUITE: its verdict is its status, kept in the scratch folder
-    local log=$logs/valgrind-$1.log began=$SECONDS rc
+    local log=$logs/valgrind-$1.log rc TIMEFORMAT='%U s'
     mkdir "$scratch/$1"
-    TMPDIR=$scratch/$1 timeout --kill-after=10 "${KL_SUITE_SECONDS:-900}" valgrind -q \
-        --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite \
-        --error-exitcode=99 --suppressions="$here/support/valgrind.supp" \
-        "$build/tests/unit/test_$1" > "$log" 2>&1 < /dev/null
+    {
+        time TMPDIR=$scratch/$1 timeout --kill-after=10 "${KL_SUITE_SECONDS:-900}" valgrind -q \
+            --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite \
+            --error-exitcode=99 --suppressions="$here/support/valgrind.supp" \
+            "$build/tests/unit/test_$1" > "$log" 2>&1 < /dev/null
+    } 2> "$scratch/$1.time"
     rc=$?
     if [[ $rc -ne 0 ]]; then # a test's own process ended with 99, or this one did
-        echo "$1: exit status $rc after $((SECONDS - began)) s; see $log"
+        echo "$1: exit status $rc after $(cat "$scratch/$1.time"); see $log"
         grep '^==' "$log" | head -20
     else
-        echo "$1: $(grep 'Checks:' "$log"), $((SECONDS - began)) s"
+        echo "$1: $(grep 'Checks:' "$log"), $(cat "$scratch/$1.time")"
     fi
     rm -rf "${scratch:?}/$1"
     echo "$rc" > "$scratch/$1.rc"

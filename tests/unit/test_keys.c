@@ -331,6 +331,36 @@ START_TEST(allowed_mechanisms_are_optional_the_rest_is_not)
 }
 END_TEST
 
+/* Of two keys of one name it might be the wrong one; and one that stays is not called destroyed. */
+START_TEST(a_pair_that_is_not_destroyed)
+{
+    CK_OBJECT_CLASS class = CKO_PUBLIC_KEY;
+    CK_KEY_TYPE type = CKK_RSA;
+    uint8_t modulus[256] = {0xc1, [255] = 1}, exponent[] = {1, 0, 1};
+    CK_ATTRIBUTE twin[] = {
+        {CKA_CLASS, &class, sizeof(class)},      {CKA_KEY_TYPE, &type, sizeof(type)},
+        {CKA_TOKEN, (void *)&yes, sizeof(yes)},  {CKA_LABEL, (void *)"k", 1},
+        {CKA_MODULUS, modulus, sizeof(modulus)}, {CKA_PUBLIC_EXPONENT, exponent, sizeof(exponent)},
+    };
+    CK_OBJECT_HANDLE handle;
+    EVP_PKEY *public;
+
+    ck_ok(kl_pair_generate(hsm.session, KL_PAIR_WORK, "k", KL_KEY_RSA, 2048, &public, &err));
+    EVP_PKEY_free(public);
+    fake_p11_fail(FAKE_C_DestroyObject, 1, CKR_DEVICE_ERROR);
+    ck_rc(kl_pair_destroy(hsm.session, "k", &err), KL_ERR_TOKEN);
+    ck_says("key pair \"k\"");
+    fake_p11_reset();
+    ck_assert_uint_eq(hsm.f->C_CreateObject(hsm.s, twin, 6, &handle), CKR_OK);
+    ck_rc(kl_pair_destroy(hsm.session, "k", &err), KL_ERR_KEY);
+    ck_says("several keys \"k\"");
+    ck_assert_uint_eq(fake_p11_calls(FAKE_C_DestroyObject), 0);
+    ck_assert_uint_ne(find(CKO_PRIVATE_KEY, "k"), CK_INVALID_HANDLE);
+    ck_assert_uint_eq(hsm.f->C_DestroyObject(hsm.s, handle), CKR_OK);
+    ck_ok(kl_pair_destroy(hsm.session, "k", &err));
+}
+END_TEST
+
 START_TEST(a_failed_generation_leaves_nothing)
 {
     EVP_PKEY *key = NULL;
@@ -429,6 +459,7 @@ static Suite *keys_suite(void)
     tcase_add_test(keys, the_longest_point_in_der);
     tcase_add_test(keys, work_key_has_two_mechanisms);
     tcase_add_test(keys, allowed_mechanisms_are_optional_the_rest_is_not);
+    tcase_add_test(keys, a_pair_that_is_not_destroyed);
     tcase_add_loop_test(keys, a_failed_generation_leaves_nothing, 0, 15);
     tcase_add_test(keys, bad_key_requests);
     tcase_add_loop_test(keys, work_key_with_other_mechanisms, 0, 7);
