@@ -3,6 +3,7 @@
  * make bench: every group of figures in one go, a table, a line for each figure, JSON and a page.
  *
  *   BENCH="NAME ..."    only those groups (bench --list)
+ *   BENCH_KINDS="NAME ..."  of load_vs_bare: only those work keys (rsa2048, classic, ...)
  *   BENCH_SECONDS=N     of one measurement (default 2)
  *   BENCH_REPEATS=N     of each (default 5)
  *   BENCH_OUT=DIR       where bench.json and bench.html go (default: the build directory)
@@ -79,23 +80,6 @@ static void facts(void)
 
 /* ---- Running ---- */
 
-static int is_wanted(const char *name)
-{
-    const char *wanted = getenv("BENCH");
-    char copy[512], *rest = copy, *word;
-
-    if (!wanted || !*wanted) {
-        return 1;
-    }
-    snprintf(copy, sizeof(copy), "%s", wanted);
-    while ((word = strsep(&rest, " ,")) != NULL) {
-        if (strcmp(word, name) == 0) {
-            return 1;
-        }
-    }
-    return 0;
-}
-
 static void found(void)
 {
     const char *dir = getenv("BENCH_OUT");
@@ -130,7 +114,7 @@ static int run_all(void)
     tcase_set_timeout(tcase, 0);
     tcase_add_unchecked_fixture(tcase, found, abandon);
     for (int i = 0; i < (int)GROUPS; i++) {
-        if (is_wanted(groups[i].name)) {
+        if (bench_wants("BENCH", groups[i].name)) {
             tcase_add_loop_test(tcase, measure, i, i + 1);
         }
     }
@@ -192,6 +176,19 @@ static double number_of(const char *name, double otherwise, double max)
     return value;
 }
 
+/* Paths go into configurations, which want them whole. */
+static void find_build(void)
+{
+    const char *build = getenv("KL_BUILD");
+    char path[PATH_MAX];
+
+    build = build && *build ? build : "build";
+    if (!realpath(build, path) || setenv("KL_BUILD", path, 1) != 0) {
+        fprintf(stderr, "bench: %s: no such build directory (KL_BUILD)\n", build);
+        exit(66);
+    }
+}
+
 int main(int argc, char **argv)
 {
     int failed;
@@ -206,6 +203,7 @@ int main(int argc, char **argv)
                            .seconds = number_of("BENCH_SECONDS", SECONDS_DEFAULT, 600),
                            .repeats = (unsigned)number_of("BENCH_REPEATS", REPEATS_DEFAULT, 50),
                            .workers = (unsigned)sysconf(_SC_NPROCESSORS_ONLN)};
+    find_build();
     failed = run_all();
     figures_table(bench.figures, stdout);
     putchar('\n');

@@ -23,16 +23,21 @@ const struct kind kinds[KIND_COUNT] = {
     [KIND_P521] = {"p521", "hardened-ec", "p-521", "aes128", 1},
 };
 
-/* Each kind's chain is in a directory of its own, so that a daemon serves it alone. */
+/* Each kind's chain is in a directory of its own, so that a daemon serves it alone. The first rig
+ * of a kind makes its key. */
 static void serve(struct lab *lab, const struct kind *kind)
 {
-    char path[PATH_MAX], name[64];
+    char path[PATH_MAX], chain[PATH_MAX + 64], name[64];
 
     snprintf(name, sizeof(name), "work-%s", kind->name);
     file_mkdir(file_path(path, lab->dir, name));
     lab_set(lab, "certificates", "work", path);
     lab_set(lab, "hsm", "work-key", kind->name);
     lab_set(lab, "policy", "suites", kind->suite);
+    proc_text(chain, sizeof(chain), "%s/%s.pem", path, kind->name);
+    if (access(chain, F_OK) != 0) {
+        lab_certify(lab, kind->name, kind->suite, kind->key, "ca");
+    }
 }
 
 void rig_found(struct lab *lab)
@@ -40,10 +45,6 @@ void rig_found(struct lab *lab)
     lab_lay_out(lab);
     lab_found_ca(lab, "ca");
     lab_publish_crl(lab, "ca", "loader");
-    for (size_t i = 0; i < KIND_COUNT; i++) {
-        serve(lab, &kinds[i]);
-        lab_certify(lab, kinds[i].name, kinds[i].suite, kinds[i].key, "ca");
-    }
 }
 
 void rig_abandon(struct lab *lab)
@@ -68,8 +69,8 @@ static void set_up(struct rig *rig, struct fault *fault, const struct lab *found
     lab_set(&rig->lab, "log", "level", "info");
 }
 
-void rig_begin(struct rig *rig, const struct lab *founded, const char *name,
-               const struct kind *kind, unsigned workers, unsigned terminals)
+void rig_begin(struct rig *rig, struct lab *founded, const char *name, const struct kind *kind,
+               unsigned workers, unsigned terminals)
 {
     set_up(rig, NULL, founded, name, kind, workers, terminals);
 }
@@ -157,6 +158,16 @@ void rig_fleet_start(struct rig *rig, struct proc *proc, const char *line, ...)
     va_end(args);
 }
 
+/* What went wrong, by kind; malloc'ed. libcheck ends the program at a message that is too long. */
+static char *failures(const json_t *report)
+{
+    char *text = json_dumps(json_object_get(report, "errors"), JSON_COMPACT);
+
+    ck_assert_ptr_nonnull(text);
+    text[strnlen(text, 1000)] = '\0';
+    return text;
+}
+
 json_t *rig_fleet_end(struct rig *rig, struct proc *proc, int status)
 {
     int is = proc_wait(proc, FLEET_SECONDS);
@@ -165,8 +176,9 @@ json_t *rig_fleet_end(struct rig *rig, struct proc *proc, int status)
     json_t *report = json_loads(text, 0, &error);
 
     (void)rig;
-    ck_assert_msg(report != NULL, "the fleet's report: %s: %s%s", error.text, text, said);
-    ck_assert_msg(is == status, "the fleet's status is %d, not %d: %s%s", is, status, text, said);
+    ck_assert_msg(report != NULL, "the fleet's report: %s: %.500s", error.text, said);
+    ck_assert_msg(is == status, "the fleet's status is %d, not %d: %.500s%s", is, status, said,
+                  failures(report));
     unlink(proc->out);
     unlink(proc->err);
     free(said);
