@@ -13,10 +13,12 @@
  * function ends the group, with its message, and the others still run.
  */
 #include <check.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/utsname.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -35,6 +37,7 @@ static const struct bench_group groups[] = {
     {"registry_scale", "a million registered terminals against a thousand", group_scale},
     {"slow_hsm", "64 sessions of an HSM that takes 10 ms for every call", group_slow_hsm},
     {"leak", "memory by load, and what it costs to replace workers", group_leak},
+    {"peers", "p11-kit server and openssl s_server with the same key", group_peers},
     {"growth", "plots: workers, loads at once, keys", group_growth},
 };
 #define GROUPS (sizeof(groups) / sizeof(groups[0]))
@@ -90,6 +93,18 @@ static void found(void)
     rig_found(&bench.lab);
 }
 
+/* What a group that failed has left. */
+static void end_children(void)
+{
+    pid_t children[256];
+    size_t count = proc_children(getpid(), children, 256);
+
+    for (size_t i = 0; i < count; i++) {
+        kill(children[i], SIGKILL);
+        (void)waitpid(children[i], NULL, 0);
+    }
+}
+
 static void abandon(void)
 {
     rig_abandon(&bench.lab);
@@ -113,6 +128,7 @@ static int run_all(void)
     suite_add_tcase(suite, tcase);
     tcase_set_timeout(tcase, 0);
     tcase_add_unchecked_fixture(tcase, found, abandon);
+    tcase_add_checked_fixture(tcase, NULL, end_children);
     for (int i = 0; i < (int)GROUPS; i++) {
         if (bench_wants("BENCH", groups[i].name)) {
             tcase_add_loop_test(tcase, measure, i, i + 1);

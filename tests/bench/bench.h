@@ -41,5 +41,6 @@ void group_scale(struct bench *bench);
 void group_slow_hsm(struct bench *bench);
 void group_leak(struct bench *bench);
 void group_growth(struct bench *bench);
+void group_peers(struct bench *bench);
 
 #endif

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #define START_SECONDS 120
+#define OPERATOR_SECONDS 600
 #define FLEET_SECONDS 300
 #define BARE_SECONDS 120
 #define WORDS_MAX (PROC_ARGS - 12)
@@ -82,6 +83,15 @@ void rig_begin_faulty(struct rig *rig, struct fault *fault, const struct lab *fo
     set_up(rig, fault, founded, name, kind, workers, terminals);
 }
 
+/* keyloaderctl may be at it for minutes, if there are a million terminals. */
+static void operator_done(struct proc *proc)
+{
+    int status = proc_wait(proc, OPERATOR_SECONDS);
+
+    ck_assert_msg(status == 0, "keyloaderctl: status %d: %.500s", status,
+                  file_read(proc->err, NULL));
+}
+
 void rig_register(struct rig *rig)
 {
     char csv[PATH_MAX], count[16];
@@ -93,7 +103,8 @@ void rig_register(struct rig *rig)
                (const char *const[]){lab_built("bin/terminal-sim"), "fleet", "--write-csv", csv,
                                      "--terminals", count, "--algorithm", rig->kind->alg, NULL});
     ck_assert_int_eq(proc_wait(&proc, FLEET_SECONDS), 0);
-    free(lab_ctl(&rig->lab, "terminal", "import", csv, NULL));
+    lab_ctl_start(&rig->lab, &proc, "terminal", "import", csv, NULL);
+    operator_done(&proc);
 }
 
 void rig_wait(struct rig *rig)
@@ -135,9 +146,12 @@ static void fleet_start(struct rig *rig, struct proc *proc, const char *line, va
                                    "--algorithm",
                                    rig->kind->alg};
     char *rest = words, *word;
+    struct proc operator;
     size_t n = 13;
 
-    free(lab_ctl(&rig->lab, "terminal", "arm-all", "--for", "1h", "--attempts", "100", NULL));
+    lab_ctl_start(&rig->lab, &operator, "terminal", "arm-all", "--for", "1h", "--attempts", "100",
+                  NULL);
+    operator_done(&operator);
     snprintf(address, sizeof(address), "127.0.0.1:%u", rig->lab.port);
     snprintf(count, sizeof(count), "%u", rig->terminals);
     ck_assert_uint_lt((size_t)vsnprintf(words, sizeof(words), line, args), sizeof(words));
@@ -331,10 +345,11 @@ double rig_private(pid_t pid)
 
 /* ---- The bare loop ---- */
 
-struct bare rig_bare(const struct rig *rig, unsigned processes, double seconds)
+static struct bare loop(const struct rig *rig, const char *module, const char *alg,
+                        const char *more_env, unsigned processes, double seconds)
 {
     char pin[PATH_MAX], conf[PATH_MAX + 64], count[16], ms[24];
-    const char *env[] = {conf, NULL};
+    const char *env[] = {conf, more_env, NULL};
     struct bare bare;
     struct proc proc;
     json_t *said;
@@ -343,18 +358,28 @@ struct bare rig_bare(const struct rig *rig, unsigned processes, double seconds)
     snprintf(count, sizeof(count), "%u", processes);
     snprintf(ms, sizeof(ms), "%.0f", seconds * 1000);
     proc_spawn(&proc, rig->lab.logs, env,
-               (const char *const[]){lab_built("tests/bench/bare"), rig->lab.module,
-                                     "pkcs11:token=loader",
+               (const char *const[]){lab_built("tests/bench/bare"), module, "pkcs11:token=loader",
                                      file_path(pin, rig->lab.dir, "loader.pin"), rig->kind->name,
-                                     rig->kind->alg, count, ms, NULL});
+                                     alg, count, ms, NULL});
     int status = proc_wait(&proc, BARE_SECONDS);
     char *text = file_read(proc.out, NULL);
     said = json_loads(text, 0, NULL);
-    ck_assert_msg(status == 0 && said != NULL, "the bare loop: status %d: %s%s", status, text,
+    ck_assert_msg(status == 0 && said != NULL, "the bare loop: status %d: %.500s", status,
                   file_read(proc.err, NULL));
     bare = (struct bare){rig_number(said, "loads-per-second"), rig_number(said, "cpu-us-per-load"),
                          rig_number(said, "calls-per-load")};
     json_decref(said);
     free(text);
     return bare;
+}
+
+struct bare rig_bare(const struct rig *rig, unsigned processes, double seconds)
+{
+    return loop(rig, rig->lab.module, rig->kind->alg, NULL, processes, seconds);
+}
+
+struct bare rig_sign(const struct rig *rig, const char *module, const char *env, unsigned processes,
+                     double seconds)
+{
+    return loop(rig, module, "sign", env, processes, seconds);
 }

@@ -73,6 +73,10 @@ struct bare {
     double rate, cpu_us; /* loads a second; CPU of a load */
     double calls;        /* PKCS#11 calls of a load */
 };
+/* Signatures by CKM_RSA_PKCS with the rig's key, through that module; env: more of it, may be NULL.
+ */
+struct bare rig_sign(const struct rig *rig, const char *module, const char *env, unsigned processes,
+                     double seconds);
 struct bare rig_bare(const struct rig *rig, unsigned processes, double seconds);
 
 #endif
