@@ -223,7 +223,7 @@ $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(SUPPORT) $(TEST_LIBS)
 	$(if $(V),,@echo "LD $@")
 	$(Q)$(CC) $(LDFLAGS) $(filter %.o,$^) $(filter %.a,$^) $(LDLIBS) $(shell pkg-config --libs $(TESTPKGS)) -o $@
 
-$(BENCHES) $(filter %/test_bench %/test_bench_calls,$(UNIT) $(INTEG)): $(BENCH_SHARED)
+$(BENCHES) $(filter %/test_bench %/test_bench_calls,$(UNIT)): $(BENCH_SHARED)
 
 tests: $(UNIT) $(INTEG) $(REPLAY) tools
 tools: $(TOOLS) $(BENCHES)

@@ -5,7 +5,8 @@
  *
  *   bare MODULE TOKEN PIN-FILE LABEL ALGORITHM PROCESSES MILLISECONDS
  *
- * LABEL is a work key, ALGORITHM a TMK's. Says as JSON how many loads there were, in how many
+ * LABEL is a work key, ALGORITHM a TMK's, or "sign": then a load is one signature by CKM_RSA_PKCS,
+ * for comparisons with what does no more. Says as JSON how many loads there were, in how many
  * seconds, and what CPU they took. Each process lets the loader of pkcs11/ do one load, records its
  * calls, and makes those (record.h).
  */
@@ -20,6 +21,8 @@
 #include <unistd.h>
 
 #include "pkcs11/module.h"
+#include "pkcs11/object.h"
+#include "pkcs11/ops.h"
 #include "pkcs11/pin.h"
 #include "pkcs11/uri.h"
 #include "proto/clock.h"
@@ -29,12 +32,13 @@
 #include "tests/support/proc.h"
 
 #define PROCESSES_MAX 64
+#define SIGN "sign"
 #define TRIES 50
 #define WARM_UP 5 /* loads before it counts */
 
 static struct order {
     const char *module, *token, *pin_file, *label;
-    enum kl_alg alg;
+    const struct kl_alg_info *alg; /* NULL: signatures and no loads */
     unsigned processes;
     int64_t us;
 } order;
@@ -89,17 +93,52 @@ static struct kl_token *open_token(CK_FUNCTION_LIST *functions, const struct kl_
     return token;
 }
 
-/* Logs in, opens the loader and records one load of it. All of that stays until the process ends.
- */
-static void prepare(void)
+/* Records one load of the loader's, which stays open until the process ends. */
+static void record_load(struct kl_token *token)
 {
     struct kl_loader_config config = {.work_keys = {{.label = order.label}},
                                       .work_key_count = 1,
                                       .storage_key = "tmk-storage",
                                       .binding_key = "tmk-binding",
                                       .strength_enforce = 1};
+
+    must(kl_loader_open(token, &config, &loader, &err));
+    term = calloc(1, sizeof(*term));
+    if (!term) {
+        die("memory", strerror(errno));
+    }
+    ht_choose(order.label);
+    ht_messages(order.alg->alg);
+    record_begin();
+    must(ht_run());
+    record_end();
+}
+
+/* Records one signature by CKM_RSA_PKCS: a private operation and no more. */
+static void record_signature(struct kl_token *token)
+{
+    static const uint8_t digest_info[51];
+    struct kl_session *session = NULL;
+    CK_OBJECT_HANDLE key = CK_INVALID_HANDLE;
+    uint8_t signature[KL_RSA_MAX];
+    size_t count = 0, len = 0;
+
+    must(kl_session_open(token, &session, &err));
+    must(kl_object_find(session, CKO_PRIVATE_KEY, order.label, &key, 1, &count, &err));
+    if (count != 1) {
+        die(order.label, "is not one key");
+    }
+    record_begin();
+    must(kl_op_sign_recover(session, key, digest_info, sizeof(digest_info), signature,
+                            sizeof(signature), &len, &err));
+    record_end();
+}
+
+static void prepare(void)
+{
     CK_FUNCTION_LIST *functions = p11_kit_module_load(order.module, P11_KIT_MODULE_UNMANAGED);
     struct kl_secret *pin = NULL;
+    struct kl_token *token;
     struct kl_uri *uri = NULL;
     char source[4096];
 
@@ -110,19 +149,14 @@ static void prepare(void)
     must(kl_secret_setup(&err));
     must(kl_pin_read(source, NULL, &pin, &err));
     must(kl_uri_parse(order.token, &uri, &err));
-    must(kl_loader_open(open_token(record_in_front_of(functions), uri, pin), &config, &loader,
-                        &err));
+    token = open_token(record_in_front_of(functions), uri, pin);
     kl_secret_free(pin);
     kl_uri_free(uri);
-    term = calloc(1, sizeof(*term));
-    if (!term) {
-        die("memory", strerror(errno));
+    if (order.alg) {
+        record_load(token);
+    } else {
+        record_signature(token);
     }
-    ht_choose(order.label);
-    ht_messages(order.alg);
-    record_begin();
-    must(ht_run());
-    record_end();
 }
 
 static void play(void)
@@ -234,7 +268,7 @@ int main(int argc, char **argv)
     struct result result, sum = {0};
     double rate = 0;
 
-    if (argc != 8 || !kl_alg_by_name(argv[5])) {
+    if (argc != 8 || (strcmp(argv[5], SIGN) != 0 && !kl_alg_by_name(argv[5]))) {
         fputs("usage: bare MODULE TOKEN PIN-FILE LABEL ALGORITHM PROCESSES MILLISECONDS\n", stderr);
         return 64;
     }
@@ -242,7 +276,7 @@ int main(int argc, char **argv)
                            argv[2],
                            argv[3],
                            argv[4],
-                           kl_alg_by_name(argv[5])->alg,
+                           kl_alg_by_name(argv[5]),
                            (unsigned)strtoul(argv[6], NULL, 10),
                            strtol(argv[7], NULL, 10) * 1000};
     if (order.processes == 0 || order.processes > PROCESSES_MAX || order.us <= 0) {

@@ -3,6 +3,7 @@
  * make bench: every group of figures in one go, a table, a line for each figure, JSON and a page.
  *
  *   BENCH="NAME ..."    only those groups (bench --list)
+ *   BENCH_KINDS="NAME ..."  of load_vs_bare: only those work keys (rsa2048, classic, ...)
  *   BENCH_SECONDS=N     of one measurement (default 2)
  *   BENCH_REPEATS=N     of each (default 5)
  *   BENCH_OUT=DIR       where bench.json and bench.html go (default: the build directory)
@@ -12,10 +13,12 @@
  * function ends the group, with its message, and the others still run.
  */
 #include <check.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/utsname.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -34,6 +37,7 @@ static const struct bench_group groups[] = {
     {"registry_scale", "a million registered terminals against a thousand", group_scale},
     {"slow_hsm", "64 sessions of an HSM that takes 10 ms for every call", group_slow_hsm},
     {"leak", "memory by load, and what it costs to replace workers", group_leak},
+    {"peers", "p11-kit server and openssl s_server with the same key", group_peers},
     {"growth", "plots: workers, loads at once, keys", group_growth},
 };
 #define GROUPS (sizeof(groups) / sizeof(groups[0]))
@@ -79,23 +83,6 @@ static void facts(void)
 
 /* ---- Running ---- */
 
-static int is_wanted(const char *name)
-{
-    const char *wanted = getenv("BENCH");
-    char copy[512], *rest = copy, *word;
-
-    if (!wanted || !*wanted) {
-        return 1;
-    }
-    snprintf(copy, sizeof(copy), "%s", wanted);
-    while ((word = strsep(&rest, " ,")) != NULL) {
-        if (strcmp(word, name) == 0) {
-            return 1;
-        }
-    }
-    return 0;
-}
-
 static void found(void)
 {
     const char *dir = getenv("BENCH_OUT");
@@ -104,6 +91,18 @@ static void found(void)
     facts();
     bench_progress("keys and certificates");
     rig_found(&bench.lab);
+}
+
+/* What a group that failed has left. */
+static void end_children(void)
+{
+    pid_t children[256];
+    size_t count = proc_children(getpid(), children, 256);
+
+    for (size_t i = 0; i < count; i++) {
+        kill(children[i], SIGKILL);
+        (void)waitpid(children[i], NULL, 0);
+    }
 }
 
 static void abandon(void)
@@ -129,8 +128,9 @@ static int run_all(void)
     suite_add_tcase(suite, tcase);
     tcase_set_timeout(tcase, 0);
     tcase_add_unchecked_fixture(tcase, found, abandon);
+    tcase_add_checked_fixture(tcase, NULL, end_children);
     for (int i = 0; i < (int)GROUPS; i++) {
-        if (is_wanted(groups[i].name)) {
+        if (bench_wants("BENCH", groups[i].name)) {
             tcase_add_loop_test(tcase, measure, i, i + 1);
         }
     }
@@ -192,6 +192,19 @@ static double number_of(const char *name, double otherwise, double max)
     return value;
 }
 
+/* Paths go into configurations, which want them whole. */
+static void find_build(void)
+{
+    const char *build = getenv("KL_BUILD");
+    char path[PATH_MAX];
+
+    build = build && *build ? build : "build";
+    if (!realpath(build, path) || setenv("KL_BUILD", path, 1) != 0) {
+        fprintf(stderr, "bench: %s: no such build directory (KL_BUILD)\n", build);
+        exit(66);
+    }
+}
+
 int main(int argc, char **argv)
 {
     int failed;
@@ -206,6 +219,7 @@ int main(int argc, char **argv)
                            .seconds = number_of("BENCH_SECONDS", SECONDS_DEFAULT, 600),
                            .repeats = (unsigned)number_of("BENCH_REPEATS", REPEATS_DEFAULT, 50),
                            .workers = (unsigned)sysconf(_SC_NPROCESSORS_ONLN)};
+    find_build();
     failed = run_all();
     figures_table(bench.figures, stdout);
     putchar('\n');

@@ -27,6 +27,9 @@ struct bench_group {
 /* On a terminal: what is being done now. */
 void bench_progress(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
+/* Whether that environment variable is not set, or names it among its words. */
+int bench_wants(const char *variable, const char *name);
+
 /* The figure PREFIX_NAME, which is made if there is none. */
 struct figure *bench_figure(struct bench *bench, const char *prefix, const char *name,
                             const char *unit, enum figure_rule rule, double target);
@@ -38,5 +41,6 @@ void group_scale(struct bench *bench);
 void group_slow_hsm(struct bench *bench);
 void group_leak(struct bench *bench);
 void group_growth(struct bench *bench);
+void group_peers(struct bench *bench);
 
 #endif

@@ -2,6 +2,8 @@
 /* What groups share: see bench.h. */
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "tests/bench/bench.h"
@@ -27,4 +29,21 @@ struct figure *bench_figure(struct bench *b, const char *prefix, const char *nam
 
     proc_text(whole, sizeof(whole), "%s_%s", prefix, name);
     return figure_of(b->figures, whole, unit, rule, target);
+}
+
+int bench_wants(const char *variable, const char *name)
+{
+    const char *wanted = getenv(variable);
+    char copy[512], *rest = copy, *word;
+
+    if (!wanted || !*wanted) {
+        return 1;
+    }
+    snprintf(copy, sizeof(copy), "%s", wanted);
+    while ((word = strsep(&rest, " ,")) != NULL) {
+        if (strcmp(word, name) == 0) {
+            return 1;
+        }
+    }
+    return 0;
 }

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #define START_SECONDS 120
+#define OPERATOR_SECONDS 600
 #define FLEET_SECONDS 300
 #define BARE_SECONDS 120
 #define WORDS_MAX (PROC_ARGS - 12)
@@ -23,16 +24,21 @@ const struct kind kinds[KIND_COUNT] = {
     [KIND_P521] = {"p521", "hardened-ec", "p-521", "aes128", 1},
 };
 
-/* Each kind's chain is in a directory of its own, so that a daemon serves it alone. */
+/* Each kind's chain is in a directory of its own, so that a daemon serves it alone. The first rig
+ * of a kind makes its key. */
 static void serve(struct lab *lab, const struct kind *kind)
 {
-    char path[PATH_MAX], name[64];
+    char path[PATH_MAX], chain[PATH_MAX + 64], name[64];
 
     snprintf(name, sizeof(name), "work-%s", kind->name);
     file_mkdir(file_path(path, lab->dir, name));
     lab_set(lab, "certificates", "work", path);
     lab_set(lab, "hsm", "work-key", kind->name);
     lab_set(lab, "policy", "suites", kind->suite);
+    proc_text(chain, sizeof(chain), "%s/%s.pem", path, kind->name);
+    if (access(chain, F_OK) != 0) {
+        lab_certify(lab, kind->name, kind->suite, kind->key, "ca");
+    }
 }
 
 void rig_found(struct lab *lab)
@@ -40,10 +46,6 @@ void rig_found(struct lab *lab)
     lab_lay_out(lab);
     lab_found_ca(lab, "ca");
     lab_publish_crl(lab, "ca", "loader");
-    for (size_t i = 0; i < KIND_COUNT; i++) {
-        serve(lab, &kinds[i]);
-        lab_certify(lab, kinds[i].name, kinds[i].suite, kinds[i].key, "ca");
-    }
 }
 
 void rig_abandon(struct lab *lab)
@@ -68,8 +70,8 @@ static void set_up(struct rig *rig, struct fault *fault, const struct lab *found
     lab_set(&rig->lab, "log", "level", "info");
 }
 
-void rig_begin(struct rig *rig, const struct lab *founded, const char *name,
-               const struct kind *kind, unsigned workers, unsigned terminals)
+void rig_begin(struct rig *rig, struct lab *founded, const char *name, const struct kind *kind,
+               unsigned workers, unsigned terminals)
 {
     set_up(rig, NULL, founded, name, kind, workers, terminals);
 }
@@ -79,6 +81,15 @@ void rig_begin_faulty(struct rig *rig, struct fault *fault, const struct lab *fo
                       unsigned terminals)
 {
     set_up(rig, fault, founded, name, kind, workers, terminals);
+}
+
+/* keyloaderctl may be at it for minutes, if there are a million terminals. */
+static void operator_done(struct proc *proc)
+{
+    int status = proc_wait(proc, OPERATOR_SECONDS);
+
+    ck_assert_msg(status == 0, "keyloaderctl: status %d: %.500s", status,
+                  file_read(proc->err, NULL));
 }
 
 void rig_register(struct rig *rig)
@@ -92,7 +103,8 @@ void rig_register(struct rig *rig)
                (const char *const[]){lab_built("bin/terminal-sim"), "fleet", "--write-csv", csv,
                                      "--terminals", count, "--algorithm", rig->kind->alg, NULL});
     ck_assert_int_eq(proc_wait(&proc, FLEET_SECONDS), 0);
-    free(lab_ctl(&rig->lab, "terminal", "import", csv, NULL));
+    lab_ctl_start(&rig->lab, &proc, "terminal", "import", csv, NULL);
+    operator_done(&proc);
 }
 
 void rig_wait(struct rig *rig)
@@ -134,9 +146,12 @@ static void fleet_start(struct rig *rig, struct proc *proc, const char *line, va
                                    "--algorithm",
                                    rig->kind->alg};
     char *rest = words, *word;
+    struct proc operator;
     size_t n = 13;
 
-    free(lab_ctl(&rig->lab, "terminal", "arm-all", "--for", "1h", "--attempts", "100", NULL));
+    lab_ctl_start(&rig->lab, &operator, "terminal", "arm-all", "--for", "1h", "--attempts", "100",
+                  NULL);
+    operator_done(&operator);
     snprintf(address, sizeof(address), "127.0.0.1:%u", rig->lab.port);
     snprintf(count, sizeof(count), "%u", rig->terminals);
     ck_assert_uint_lt((size_t)vsnprintf(words, sizeof(words), line, args), sizeof(words));
@@ -157,6 +172,16 @@ void rig_fleet_start(struct rig *rig, struct proc *proc, const char *line, ...)
     va_end(args);
 }
 
+/* What went wrong, by kind; malloc'ed. libcheck ends the program at a message that is too long. */
+static char *failures(const json_t *report)
+{
+    char *text = json_dumps(json_object_get(report, "errors"), JSON_COMPACT);
+
+    ck_assert_ptr_nonnull(text);
+    text[strnlen(text, 1000)] = '\0';
+    return text;
+}
+
 json_t *rig_fleet_end(struct rig *rig, struct proc *proc, int status)
 {
     int is = proc_wait(proc, FLEET_SECONDS);
@@ -165,8 +190,9 @@ json_t *rig_fleet_end(struct rig *rig, struct proc *proc, int status)
     json_t *report = json_loads(text, 0, &error);
 
     (void)rig;
-    ck_assert_msg(report != NULL, "the fleet's report: %s: %s%s", error.text, text, said);
-    ck_assert_msg(is == status, "the fleet's status is %d, not %d: %s%s", is, status, text, said);
+    ck_assert_msg(report != NULL, "the fleet's report: %s: %.500s", error.text, said);
+    ck_assert_msg(is == status, "the fleet's status is %d, not %d: %.500s%s", is, status, said,
+                  failures(report));
     unlink(proc->out);
     unlink(proc->err);
     free(said);
@@ -319,10 +345,11 @@ double rig_private(pid_t pid)
 
 /* ---- The bare loop ---- */
 
-struct bare rig_bare(const struct rig *rig, unsigned processes, double seconds)
+static struct bare loop(const struct rig *rig, const char *module, const char *alg,
+                        const char *more_env, unsigned processes, double seconds)
 {
     char pin[PATH_MAX], conf[PATH_MAX + 64], count[16], ms[24];
-    const char *env[] = {conf, NULL};
+    const char *env[] = {conf, more_env, NULL};
     struct bare bare;
     struct proc proc;
     json_t *said;
@@ -331,18 +358,28 @@ struct bare rig_bare(const struct rig *rig, unsigned processes, double seconds)
     snprintf(count, sizeof(count), "%u", processes);
     snprintf(ms, sizeof(ms), "%.0f", seconds * 1000);
     proc_spawn(&proc, rig->lab.logs, env,
-               (const char *const[]){lab_built("tests/bench/bare"), rig->lab.module,
-                                     "pkcs11:token=loader",
+               (const char *const[]){lab_built("tests/bench/bare"), module, "pkcs11:token=loader",
                                      file_path(pin, rig->lab.dir, "loader.pin"), rig->kind->name,
-                                     rig->kind->alg, count, ms, NULL});
+                                     alg, count, ms, NULL});
     int status = proc_wait(&proc, BARE_SECONDS);
     char *text = file_read(proc.out, NULL);
     said = json_loads(text, 0, NULL);
-    ck_assert_msg(status == 0 && said != NULL, "the bare loop: status %d: %s%s", status, text,
+    ck_assert_msg(status == 0 && said != NULL, "the bare loop: status %d: %.500s", status,
                   file_read(proc.err, NULL));
     bare = (struct bare){rig_number(said, "loads-per-second"), rig_number(said, "cpu-us-per-load"),
                          rig_number(said, "calls-per-load")};
     json_decref(said);
     free(text);
     return bare;
+}
+
+struct bare rig_bare(const struct rig *rig, unsigned processes, double seconds)
+{
+    return loop(rig, rig->lab.module, rig->kind->alg, NULL, processes, seconds);
+}
+
+struct bare rig_sign(const struct rig *rig, const char *module, const char *env, unsigned processes,
+                     double seconds)
+{
+    return loop(rig, module, "sign", env, processes, seconds);
 }

@@ -23,7 +23,7 @@ struct kind {
 enum kind_id { KIND_RSA2048, KIND_CLASSIC, KIND_RSA3072, KIND_P256, KIND_P521, KIND_COUNT };
 extern const struct kind kinds[KIND_COUNT];
 
-/* The ceremony, once: a CA, and a work key of each kind. */
+/* The ceremony, once: a CA. */
 void rig_found(struct lab *lab);
 void rig_abandon(struct lab *lab);
 
@@ -36,8 +36,8 @@ struct rig {
 /* A copy of that lab with a store of its own in the directory `name`, so many terminals in it, and
  * no settings for speed's sake: what an operator has by default, but for the number of workers.
  * Settings may follow by lab_set, then rig_start. */
-void rig_begin(struct rig *rig, const struct lab *founded, const char *name,
-               const struct kind *kind, unsigned workers, unsigned terminals);
+void rig_begin(struct rig *rig, struct lab *founded, const char *name, const struct kind *kind,
+               unsigned workers, unsigned terminals);
 /* The same, its workers reaching the token through the fault-injecting module. */
 void rig_begin_faulty(struct rig *rig, struct fault *fault, const struct lab *founded,
                       const char *name, const struct kind *kind, unsigned workers,
@@ -73,6 +73,10 @@ struct bare {
     double rate, cpu_us; /* loads a second; CPU of a load */
     double calls;        /* PKCS#11 calls of a load */
 };
+/* Signatures by CKM_RSA_PKCS with the rig's key, through that module; env: more of it, may be NULL.
+ */
+struct bare rig_sign(const struct rig *rig, const char *module, const char *env, unsigned processes,
+                     double seconds);
 struct bare rig_bare(const struct rig *rig, unsigned processes, double seconds);
 
 #endif

@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The bare loop of make bench makes the PKCS#11 calls of a worker's load: all of them, the same,
+ * and no other. What they are is written down here for each suite, so that a change of what a load
+ * costs the HSM shows in a review.
+ */
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/bench/record.h"
+#include "tests/support/fake_p11.h"
+#include "tests/support/host_terminal.h"
+#include "tests/support/p11.h"
+#include "tests/support/suite.h"
+
+#define DERIVE "C_DeriveKey AES_ECB_ENCRYPT_DATA 16 attributes\n"
+#define CMAC "C_SignInit AES_CMAC\nC_Sign\n"
+#define SIGN(mechanism) "C_SignInit " mechanism "\nC_Sign\n"
+#define DESTROY "C_DestroyObject\n"
+#define UNWRAP(mechanism) \
+    "C_UnwrapKey " mechanism " 15 attributes\n" \
+    "C_GetAttributeValue 1 attributes\n" /* the length of what came out */
+
+/* S6, given Rnd1': Rnd2' by K_nonce, K_wrap, K_ack and K_done. */
+#define HARDENED DERIVE "C_DecryptInit AES_GCM\nC_Decrypt\n" DESTROY DERIVE DERIVE DERIVE
+/* S7: the TMK, wrapped for the store, its KCV, wrapped for the terminal, bound. */
+#define TMK_TDES2 \
+    "C_GenerateKey DES2_KEY_GEN 16 attributes\nC_WrapKey AES_KEY_WRAP\n" \
+    "C_EncryptInit DES3_ECB\nC_Encrypt\nC_WrapKey AES_KEY_WRAP\n" CMAC
+#define TMK_AES \
+    "C_GenerateKey AES_KEY_GEN 17 attributes\nC_WrapKey AES_KEY_WRAP\n" CMAC \
+    "C_WrapKey AES_KEY_WRAP\n" CMAC
+/* The MACs of Loaded and of either Done; then all keys go. */
+#define END CMAC CMAC CMAC DESTROY DESTROY DESTROY DESTROY DESTROY
+
+#define RSA(tmk) UNWRAP("RSA_PKCS_OAEP") HARDENED tmk SIGN("SHA256_RSA_PKCS_PSS") END
+#define EC \
+    "C_DeriveKey ECDH1_DERIVE 16 attributes\n" DERIVE DESTROY UNWRAP("AES_KEY_WRAP") \
+        DESTROY HARDENED TMK_AES SIGN("ECDSA") END
+#define CLASSIC \
+    "C_DecryptInit RSA_PKCS_OAEP\nC_Decrypt\nC_CreateObject 16 attributes\n" \
+    "C_CreateObject 16 attributes\n" DERIVE DERIVE TMK_TDES2 SIGN("RSA_PKCS") \
+        DERIVE CMAC DESTROY END
+
+static const struct {
+    struct ht_key key;
+    enum kl_alg alg;
+    const char *calls;
+} kinds[] = {
+    {{KL_SUITE_HARDENED_RSA, 2048}, KL_ALG_TDES2, RSA(TMK_TDES2)},
+    {{KL_SUITE_HARDENED_RSA, 3072}, KL_ALG_AES128, RSA(TMK_AES)},
+    {{KL_SUITE_CLASSIC, 2048}, KL_ALG_TDES2, CLASSIC},
+    {{KL_SUITE_HARDENED_EC, 256}, KL_ALG_AES128, EC},
+    {{KL_SUITE_HARDENED_EC, 521}, KL_ALG_AES128, EC},
+};
+
+/* As ht_setup, with the recorder in front. */
+static void set_up(int kind)
+{
+    test_secrets();
+    test_token_open(&hsm, record_in_front_of(fake_p11(test_softhsm_path())));
+    ht_make_key("work", kinds[kind].key);
+    p11_make_store_keys();
+    ht_open(&p11_config);
+    term = calloc(1, sizeof(*term));
+    ht_choose("work");
+    ht_messages(kinds[kind].alg);
+    fake_p11_reset();
+    record_begin();
+    ck_ok(ht_run());
+    record_end();
+}
+
+START_TEST(a_load_makes_these_calls)
+{
+    char *text = NULL;
+    size_t len;
+    FILE *out = open_memstream(&text, &len);
+
+    set_up(_i);
+    record_print(out);
+    ck_assert_int_eq(fclose(out), 0);
+    ck_assert_str_eq(text, kinds[_i].calls);
+    free(text);
+}
+END_TEST
+
+START_TEST(they_are_made_again_and_no_other)
+{
+    unsigned calls[FAKE_P11_COUNT], sum = 0;
+
+    set_up(_i);
+    for (int fn = 0; fn < FAKE_P11_COUNT; fn++) {
+        sum += calls[fn] = fake_p11_calls((enum fake_p11_fn)fn);
+    }
+    ck_assert_uint_eq(record_count(), sum);
+    for (int round = 0; round < 3; round++) {
+        fake_p11_reset();
+        ck_assert_uint_eq(record_play(NULL), CKR_OK);
+        for (int fn = 0; fn < FAKE_P11_COUNT; fn++) {
+            ck_assert_msg(fake_p11_calls((enum fake_p11_fn)fn) == calls[fn], "%s: %u, not %u",
+                          fake_p11_name((enum fake_p11_fn)fn), fake_p11_calls((enum fake_p11_fn)fn),
+                          calls[fn]);
+        }
+        ck_assert_uint_eq(test_session_objects(hsm.session), 0);
+    }
+}
+END_TEST
+
+/* A load can be recorded anew, and one that fails ends the loop with what failed. */
+START_TEST(what_fails_is_named)
+{
+    const char *which = "";
+    size_t count;
+
+    set_up(_i);
+    count = record_count();
+    fake_p11_fail(FAKE_C_WrapKey, 2, CKR_DEVICE_ERROR);
+    ck_assert_uint_eq(record_play(&which), CKR_DEVICE_ERROR);
+    ck_assert_str_eq(which, "C_WrapKey");
+    ht_messages(kinds[_i].alg);
+    record_begin();
+    ck_ok(ht_run());
+    record_end();
+    ck_assert_uint_eq(record_count(), count);
+    ck_assert_uint_eq(record_play(NULL), CKR_OK);
+}
+END_TEST
+
+int main(void)
+{
+    const int count = sizeof(kinds) / sizeof(kinds[0]);
+    Suite *suite = suite_create("bench_calls");
+    TCase *tcase = tcase_create("calls");
+
+    tcase_add_checked_fixture(tcase, NULL, ht_teardown);
+    tcase_set_timeout(tcase, 60);
+    tcase_add_loop_test(tcase, a_load_makes_these_calls, 0, count);
+    tcase_add_loop_test(tcase, they_are_made_again_and_no_other, 0, count);
+    tcase_add_loop_test(tcase, what_fails_is_named, 0, count);
+    suite_add_tcase(suite, tcase);
+    return test_run(suite);
+}
