@@ -83,3 +83,14 @@ unsigned fake_p11_calls(enum fake_p11_fn fn)
 {
     return fake.fn[fn].calls;
 }
+
+const char *fake_p11_name(enum fake_p11_fn fn)
+{
+    static const char *const names[] = {
+#define FAKE_NAME(name, params, args) #name,
+        P11_FUNCTIONS(FAKE_NAME)
+#undef FAKE_NAME
+    };
+
+    return names[fn];
+}

@@ -29,5 +29,6 @@ void fake_p11_reset(void);
 void fake_p11_fail(enum fake_p11_fn fn, unsigned nth, CK_RV rv);
 
 unsigned fake_p11_calls(enum fake_p11_fn fn); /* since fake_p11() or fake_p11_reset() */
+const char *fake_p11_name(enum fake_p11_fn fn);
 
 #endif
