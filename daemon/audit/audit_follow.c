@@ -56,43 +56,22 @@ static enum kl_rc take_damaged(const char *table, uint64_t id, void *arg, struct
                       table);
 }
 
-enum kl_rc kl_audit_follow_begin(struct kl_store *store, struct kl_audit_place *place,
-                                 struct kl_err *err)
+void kl_audit_follow_begin(const struct kl_audit_state *state,
+                           const struct kl_checkpoint *checkpoint, struct kl_audit_place *place)
 {
-    struct kl_checkpoint checkpoint;
-    struct kl_audit_state state;
-    struct kl_err none = KL_ERR_INIT;
-    enum kl_rc rc = kl_store_checkpoint_last(store, 0, &checkpoint, &none);
-
-    if (rc == KL_OK) {
-        place->id = checkpoint.id;
-        memcpy(place->hash, checkpoint.hash, KL_HASH_LEN);
-        return KL_OK;
-    }
-    if (rc != KL_ERR_NOT_FOUND) {
-        *err = none;
-        return rc;
-    }
-    if ((rc = kl_store_audit_state(store, &state, err)) == KL_OK) {
-        place->id = state.archived_to;
-        memcpy(place->hash, state.archived_hash, KL_HASH_LEN);
-    }
-    return rc;
+    place->id = checkpoint->id > 0 ? checkpoint->id : state->archived_to;
+    memcpy(place->hash, checkpoint->id > 0 ? checkpoint->hash : state->archived_hash, KL_HASH_LEN);
 }
 
-enum kl_rc kl_audit_follow(struct kl_store *store, struct kl_audit_place *place, uint64_t most,
-                           struct kl_err *err)
+enum kl_rc kl_audit_follow(struct kl_store *store, const struct kl_audit_state *state,
+                           struct kl_audit_place *place, uint64_t most, struct kl_err *err)
 {
     struct follower f = {.seen = *place, .left = most};
     const struct kl_audit_walk walk = {.record = take_record, .damaged = take_damaged, .arg = &f};
-    struct kl_audit_state state;
-    enum kl_rc rc = kl_store_audit_state(store, &state, err);
+    enum kl_rc rc;
 
-    if (rc != KL_OK) {
-        return rc;
-    }
-    if (place->id == state.archived_to) { /* what follows is in the store, it itself is not */
-        if (memcmp(place->hash, state.archived_hash, KL_HASH_LEN) != 0) {
+    if (place->id == state->archived_to) { /* what follows is in the store, it itself is not */
+        if (memcmp(place->hash, state->archived_hash, KL_HASH_LEN) != 0) {
             return differs(place->id, err);
         }
     } else {

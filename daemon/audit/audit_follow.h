@@ -17,13 +17,16 @@ struct kl_audit_place { /* a record that has been seen; id 0: what stands before
     uint8_t hash[KL_HASH_LEN];
 };
 
-/* Where who has seen nothing yet begins: at the last checkpoint, else behind what is archived. */
-enum kl_rc kl_audit_follow_begin(struct kl_store *store, struct kl_audit_place *place,
-                                 struct kl_err *err) KL_MUST_CHECK;
+/* Where who has seen nothing yet begins: at the last checkpoint (id 0: there is none), else behind
+ * what is archived. */
+void kl_audit_follow_begin(const struct kl_audit_state *state,
+                           const struct kl_checkpoint *checkpoint, struct kl_audit_place *place);
 
-/* Moves *place on by up to `most` records. KL_ERR_VERIFY: the record there is not what it was, or
- * one behind it does not follow from the one before; *place stays. */
-enum kl_rc kl_audit_follow(struct kl_store *store, struct kl_audit_place *place, uint64_t most,
+/* Moves *place on by up to `most` records of the store, whose state that is. KL_ERR_VERIFY: the
+ * record there is not what it was, or one behind it does not follow from the one before; *place
+ * stays. */
+enum kl_rc kl_audit_follow(struct kl_store *store, const struct kl_audit_state *state,
+                           struct kl_audit_place *place, uint64_t most,
                            struct kl_err *err) KL_MUST_CHECK;
 
 #endif

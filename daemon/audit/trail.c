@@ -93,19 +93,46 @@ static enum kl_rc take_records(struct look *look, struct kl_store *store, struct
     return rc == KL_ERR_BUSY && look->count == BATCH ? KL_OK : rc;
 }
 
-/* A trail that has been tampered with is still sent on, but not signed. */
-static enum kl_rc follow(struct look *look, struct kl_store *store, struct kl_err *err)
+/* The last checkpoint, if there is one. One that cannot be read ends signing, and nothing else. */
+static enum kl_rc see_checkpoint(struct look *look, struct kl_store *store, struct kl_err *err)
 {
-    enum kl_rc rc = look->begun ? KL_OK : kl_audit_follow_begin(store, &look->place, err);
+    struct kl_err seen = KL_ERR_INIT;
+    enum kl_rc rc = kl_store_checkpoint_last(store, 0, &look->checkpoint, &seen);
 
-    if (rc == KL_OK) {
-        rc = kl_audit_follow(store, &look->place, FOLLOWED, err);
+    if (rc == KL_ERR_STORE) {
+        (void)kl_err_set(&look->broken, KL_ERR_VERIFY,
+                         "the last checkpoint of the audit trail is damaged (%.150s): run"
+                         " keyloaderctl audit verify",
+                         seen.text);
+        return KL_OK;
     }
-    if (rc == KL_ERR_VERIFY) {
-        look->broken = *err;
-        rc = KL_OK;
+    if (rc == KL_OK || rc == KL_ERR_NOT_FOUND) {
+        return KL_OK;
     }
+    *err = seen;
     return rc;
+}
+
+/* A trail that has been tampered with is still sent on, but not signed. */
+static enum kl_rc follow(struct look *look, struct kl_store *store,
+                         const struct kl_audit_state *state, struct kl_err *err)
+{
+    struct kl_err seen = KL_ERR_INIT;
+    enum kl_rc rc;
+
+    if (!look->begun) {
+        kl_audit_follow_begin(state, &look->checkpoint, &look->place);
+    }
+    rc = kl_audit_follow(store, state, &look->place, FOLLOWED, &seen);
+    if (rc == KL_OK && look->checkpoint.id > look->place.id) {
+        /* Only we sign, and never beyond what we have seen. */
+        rc = kl_err_set(&seen, KL_ERR_VERIFY,
+                        "checkpoint %" PRIu64 " of the audit trail is not ours: run keyloaderctl"
+                        " audit verify",
+                        look->checkpoint.id);
+    }
+    *(rc == KL_ERR_VERIFY ? &look->broken : err) = seen;
+    return rc == KL_ERR_VERIFY ? KL_OK : rc;
 }
 
 static enum kl_rc look_run(struct kl_unit *unit, struct kl_store *store, struct kl_err *err)
@@ -114,7 +141,6 @@ static enum kl_rc look_run(struct kl_unit *unit, struct kl_store *store, struct 
     char id[KL_META_MAX + 1];
     uint8_t hash[KL_HASH_LEN];
     struct kl_audit_state state;
-    struct kl_err none = KL_ERR_INIT;
     enum kl_rc rc = KL_OK;
 
     if (look->sent > 0) {
@@ -123,25 +149,14 @@ static enum kl_rc look_run(struct kl_unit *unit, struct kl_store *store, struct 
     if (rc != KL_OK || (rc = kl_store_meta_get(store, KL_META_STORE_ID, id, err)) != KL_OK ||
         (rc = kl_store_audit_head(store, &look->last, hash, err)) != KL_OK ||
         (rc = kl_store_audit_state(store, &state, err)) != KL_OK ||
-        (rc = follow(look, store, err)) != KL_OK) {
+        (rc = see_checkpoint(look, store, err)) != KL_OK ||
+        (look->broken.rc == KL_OK && (rc = follow(look, store, &state, err)) != KL_OK)) {
         return rc;
     }
     if (!kl_hex_parse(id, look->store_id, sizeof(look->store_id))) {
         return kl_err_set(err, KL_ERR_STORE, "the store's id is none");
     }
     look->forwarded = state.forwarded > state.archived_to ? state.forwarded : state.archived_to;
-    rc = kl_store_checkpoint_last(store, 0, &look->checkpoint, &none);
-    if (rc != KL_OK && rc != KL_ERR_NOT_FOUND) {
-        *err = none;
-        return rc;
-    }
-    /* Only we sign, and never beyond what we have seen. */
-    if (rc == KL_OK && look->broken.rc == KL_OK && look->checkpoint.id > look->place.id) {
-        (void)kl_err_set(&look->broken, KL_ERR_VERIFY,
-                         "checkpoint %" PRIu64 " of the audit trail is not ours: run keyloaderctl"
-                         " audit verify",
-                         look->checkpoint.id);
-    }
     return look->with_records ? take_records(look, store, err) : KL_OK;
 }
 

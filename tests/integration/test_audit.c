@@ -331,6 +331,14 @@ START_TEST(to_syslog)
     receive(fd, 1, last, line); /* what keyloaderctl wrote, too */
     ck_assert_msg(strstr(line, hash) != NULL, "%s", line);
     ck_assert_ptr_nonnull(strstr(line, "audit=tmk-active"));
+    /* A checkpoint that cannot be read ends signing, not this. */
+    wait_signed(1000, &last, &from);
+    last = head_id(hash);
+    ck_assert_int_gt(lab_sql(lab.store, "PRAGMA ignore_check_constraints = 1;"
+                                        "DROP TRIGGER checkpoint_no_update;"
+                                        "UPDATE audit_checkpoint SET key = x'00'"),
+                     0);
+    ck_assert(lab_logged(&lab, "checkpoint of the audit trail is damaged", 20));
     /* Nobody there: terminals are served, and later all arrives. */
     close(fd);
     ck_assert_int_eq(unlink(path), 0);

@@ -8,8 +8,8 @@
  * The HSM workers look at themselves, at the entry and exit of each PKCS#11 call
  * (tests/tools/scan_p11.h).
  *
- *   KL_TEST_MEMORY=closed   a daemon whose memory this user may not read (CAP_SYS_PTRACE) is not
- *                           looked at; without it that is a failure
+ * Who is not root may not read a daemon's memory (CAP_SYS_PTRACE): the first part is left out then,
+ * and its log says so. For root, a memory that is closed is a failure.
  */
 #include <check.h>
 #include <pthread.h>
@@ -328,11 +328,8 @@ START_TEST(test_network_process)
     begin(suite, "network");
     lab_start(&lab);
     if (!image_take(&images[0], lab.daemon.pid)) {
-        const char *may = getenv("KL_TEST_MEMORY");
-        ck_assert_msg(may != NULL && strcmp(may, "closed") == 0,
-                      "the daemon's memory is not open to this user, so nothing is shown: run this "
-                      "as root, or leave it out with KL_TEST_MEMORY=closed");
-        printf("network process, %s: left out (KL_TEST_MEMORY=closed)\n", suite->suite);
+        ck_assert_msg(geteuid() != 0, "the daemon's memory is closed to root: nothing is shown");
+        printf("network process, %s: left out, which needs root\n", suite->suite);
         fflush(stdout);
         lab_end(&lab);
         return;

@@ -12,6 +12,26 @@ static void add(int count)
     OK(kl_store_commit(store, &err));
 }
 
+static void take_up(void)
+{
+    struct kl_checkpoint checkpoint = {.id = 0};
+    struct kl_audit_state state;
+    enum kl_rc rc = kl_store_checkpoint_last(store, 0, &checkpoint, &err);
+
+    ck_assert(rc == KL_OK || rc == KL_ERR_NOT_FOUND);
+    err = (struct kl_err)KL_ERR_INIT;
+    OK(kl_store_audit_state(store, &state, &err));
+    kl_audit_follow_begin(&state, &checkpoint, &place);
+}
+
+static enum kl_rc follow(uint64_t most)
+{
+    struct kl_audit_state state;
+
+    OK(kl_store_audit_state(store, &state, &err));
+    return kl_audit_follow(store, &state, &place, most, &err);
+}
+
 /* At the head, whose number is `id`. */
 static void stands_at(uint64_t id)
 {
@@ -38,23 +58,23 @@ static void add_checkpoint(void)
 static void begin(void)
 {
     setup();
-    OK(kl_audit_follow_begin(store, &place, &err));
+    take_up();
     stands_at(0);
 }
 
 START_TEST(grows)
 {
-    OK(kl_audit_follow(store, &place, 10, &err)); /* there is nothing yet */
+    OK(follow(10)); /* there is nothing yet */
     stands_at(0);
     add(4);
-    OK(kl_audit_follow(store, &place, 10, &err));
+    OK(follow(10));
     stands_at(4);
-    OK(kl_audit_follow(store, &place, 10, &err));
+    OK(follow(10));
     stands_at(4);
     add(5);
-    OK(kl_audit_follow(store, &place, 2, &err)); /* in several looks */
+    OK(follow(2)); /* in several looks */
     ck_assert_uint_eq(place.id, 6);
-    OK(kl_audit_follow(store, &place, 3, &err));
+    OK(follow(3));
     stands_at(9);
 }
 END_TEST
@@ -68,24 +88,24 @@ START_TEST(begins_again)
     add(3);
     add_checkpoint();
     add(2);
-    OK(kl_audit_follow_begin(store, &place, &err));
+    take_up();
     ck_assert_uint_eq(place.id, 3);
-    OK(kl_audit_follow(store, &place, 10, &err));
+    OK(follow(10));
     stands_at(5);
     OK(kl_store_checkpoint_last(store, 0, &checkpoint, &err));
     OK(kl_store_begin(store, &err));
     OK(kl_store_audit_archived(store, &checkpoint, &count, &err));
     OK(kl_store_commit(store, &err));
-    OK(kl_audit_follow(store, &place, 10, &err)); /* records before it have left */
+    OK(follow(10)); /* records before it have left */
     stands_at(5);
-    OK(kl_audit_follow_begin(store, &place, &err));
+    take_up();
     ck_assert_uint_eq(place.id, 3);
-    OK(kl_audit_follow(store, &place, 10, &err));
+    OK(follow(10));
     stands_at(5);
     tamper("DELETE FROM audit_checkpoint");
-    OK(kl_audit_follow_begin(store, &place, &err));
+    take_up();
     ck_assert_uint_eq(place.id, 3);
-    OK(kl_audit_follow(store, &place, 10, &err));
+    OK(follow(10));
     stands_at(5);
 }
 END_TEST
@@ -117,7 +137,7 @@ START_TEST(tampered)
     struct kl_audit_place before;
 
     add(4);
-    OK(kl_audit_follow(store, &place, 10, &err));
+    OK(follow(10));
     add_checkpoint();
     add(3);
     before = place;
@@ -125,7 +145,7 @@ START_TEST(tampered)
     if (tamperings[_i].recompute) {
         recompute();
     }
-    FAILS(kl_audit_follow(store, &place, 10, &err), KL_ERR_VERIFY);
+    FAILS(follow(10), KL_ERR_VERIFY);
     SAYS(tamperings[_i].says);
     ck_assert_mem_eq(&place, &before, sizeof(place));
 }
