@@ -271,7 +271,7 @@ crash-points: all tools $(BUILD)/tests/integration/test_crash_points
 	@KL_CRASH_POINTS=writes $(CRASH_RUN) $(BUILD)/tests/integration/test_crash_points
 	@grep 'points,' $(BUILD)/tests/log/test_crash_points.log
 
-# In a file, so that a review sees what a change costs; repeatable to half a percent.
+# In a file, so that a review sees what a change costs; docs/performance.md.
 .PHONY: instructions instructions-baseline
 INSTRUCTIONS := tests/bench/instructions.txt
 instructions: all tools
