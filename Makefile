@@ -15,6 +15,8 @@
 #   make coverage           all tests with gcc's coverage; a table for each room, HTML into build/cov
 #   make check-docs         holds man pages and programs against each other, and types the examples
 #                           of docs/operations.md in a scratch folder (check-operations: only that)
+#   make instructions       instructions per load of each process, by callgrind, and their difference to
+#                           tests/bench/instructions.txt; instructions-baseline writes that anew
 #   make check-nss          integration tests with all keys in NSS softokn instead of SoftHSM
 #   make check-valgrind     unit tests without module and daemon under memcheck
 #   make modules-table      writes the table of docs/modules.md; MODULES='NAME=PATH' adds a column
@@ -49,9 +51,9 @@ BENCH        ?=
 # ---- Packages, before pkg-config is asked for flags below ----
 
 GOALS     := $(or $(MAKECMDGOALS),all)
-NEEDS     := build $(if $(filter check% crash% soak bench tests demo fuzz% tools vectors coverage modules-table lint,$(GOALS)),test) \
+NEEDS     := build $(if $(filter check% crash% soak bench instructions% tests demo fuzz% tools vectors coverage modules-table lint,$(GOALS)),test) \
              $(if $(filter check-page,$(GOALS)),page) $(if $(filter fuzz%,$(GOALS)),fuzz) \
-             $(if $(filter lint format,$(GOALS)),lint) $(if $(filter check-valgrind,$(GOALS)),valgrind) \
+             $(if $(filter lint format,$(GOALS)),lint) $(if $(filter check-valgrind instructions%,$(GOALS)),valgrind) \
              $(if $(filter deb check-package,$(GOALS)),package) $(if $(filter coverage,$(GOALS)),coverage)
 DRY_RUN   := $(findstring n,$(filter-out --%,$(firstword -$(MAKEFLAGS))))
 ifeq ($(NODEPS)$(DRY_RUN),)
@@ -121,7 +123,7 @@ BENCHES := $(patsubst tests/%.c,$(BUILD)/tests/%,$(BENCH_MAINS))
 BENCH_SHARED := $(call objs,$(filter-out $(BENCH_MAINS),$(wildcard tests/bench/*.c)))
 
 SOURCES := $(wildcard $(addsuffix /*.[ch],$(ROOMS)) $(addsuffix /*/*.[ch],$(ROOMS)) tests/*/*.[ch])
-SCRIPTS := $(wildcard .ci/run .ci/*.sh tests/*.sh tests/fuzz/*.sh conf/completion/*.bash conf/debian/*.sh conf/debian/*.postinst conf/debian/*.prerm conf/debian/*.postrm)
+SCRIPTS := $(wildcard .ci/run .ci/*.sh tests/*.sh tests/bench/*.sh tests/fuzz/*.sh conf/completion/*.bash conf/debian/*.sh conf/debian/*.postinst conf/debian/*.prerm conf/debian/*.postrm)
 
 .PHONY: all deps tests tools check check-unit check-integration check-nss check-valgrind modules-table check-asan check-tsan \
         check-docs check-operations check-page bench fuzz soak fuzzers fuzz-run fuzz-seeds coverage demo lint format \
@@ -286,6 +288,16 @@ crash-matrix: all tools $(BUILD)/tests/integration/test_crash_matrix
 crash-points: all tools $(BUILD)/tests/integration/test_crash_points
 	@KL_CRASH_POINTS=writes KL_CRASH_JOBS=$(CRASH_JOBS) $(CRASH_RUN) $(BUILD)/tests/integration/test_crash_points
 	@awk '/ points, / { print; n += $$2 } END { print n " deaths" }' $(BUILD)/tests/log/test_crash_points.log
+
+# In a file, so that a review sees what a change costs; docs/performance.md.
+.PHONY: instructions instructions-baseline
+INSTRUCTIONS := tests/bench/instructions.txt
+instructions: all tools
+	@tests/bench/instructions.sh $(BUILD) $(INSTRUCTIONS)
+instructions-baseline: all tools
+	@tests/bench/instructions.sh $(BUILD) > $(BUILD)/instructions.txt
+	@cp $(BUILD)/instructions.txt $(INSTRUCTIONS)
+	@cat $(INSTRUCTIONS)
 
 check-docs: all man tools
 	@$(RUN_TESTS) $(DOCTESTS)

@@ -28,7 +28,7 @@ static const char head_sql[] =
     "SELECT s.archived_to, s.archived_hash, coalesce(a.id, s.archived_to),"
     " coalesce(a.hash, s.archived_hash),"
     " coalesce((SELECT max(seq) FROM sqlite_sequence WHERE name = 'audit'), 0)"
-    " FROM audit_state s LEFT JOIN (SELECT id, hash FROM audit ORDER BY id DESC LIMIT 1) a";
+    " FROM audit_state s LEFT JOIN audit a ON a.id = (SELECT max(id) FROM audit)";
 
 static enum kl_rc read_head(struct kl_store *store, sqlite3_stmt *stmt, void *out,
                             struct kl_err *err)

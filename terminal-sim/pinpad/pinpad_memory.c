@@ -272,7 +272,9 @@ static enum kl_rc memory_start_classic(struct kl_pinpad *pad, EVP_PKEY *work,
     return rc;
 }
 
-/* ECDH of both keys: the trailing KL_ECDH_LEN bytes of the shared X coordinate. */
+/* ECDH of both keys: the trailing KL_ECDH_LEN bytes of the shared X coordinate. That the work key's
+ * point lies on its curve was seen to as it was decoded, that it is not at infinity by
+ * kl_pubkey_type; of curves of prime order that is all there is to check, so not again here. */
 static enum kl_rc agree(EVP_PKEY *ephemeral, EVP_PKEY *work, struct kl_secret **out,
                         struct kl_err *err)
 {
@@ -282,7 +284,7 @@ static enum kl_rc agree(EVP_PKEY *ephemeral, EVP_PKEY *work, struct kl_secret **
     enum kl_rc rc = kl_secret_new(KL_EC_FIELD_MAX, &shared, err);
 
     if (!rc &&
-        (!ctx || EVP_PKEY_derive_init(ctx) != 1 || EVP_PKEY_derive_set_peer(ctx, work) != 1 ||
+        (!ctx || EVP_PKEY_derive_init(ctx) != 1 || EVP_PKEY_derive_set_peer_ex(ctx, work, 0) != 1 ||
          EVP_PKEY_derive(ctx, kl_secret_data(shared), &len) != 1 || len < KL_ECDH_LEN)) {
         rc = kl_err_openssl(err, KL_ERR_INTERNAL, "EVP_PKEY_derive", "ECDH with AcquireWCRT_Pu");
     }
