@@ -5,7 +5,7 @@
  *   BENCH="NAME ..."    only those groups (bench --list)
  *   BENCH_KINDS="NAME ..."  of load_vs_bare: only those work keys (rsa2048, classic, ...)
  *   BENCH_SECONDS=N     of one measurement (default 2)
- *   BENCH_REPEATS=N     of each (default 5)
+ *   BENCH_REPEATS=N     of each (default 3)
  *   BENCH_OUT=DIR       where bench.json and bench.html go (default: the build directory)
  *
  * Status 0 when all could be measured, whether or not targets are met: the table says so. A group
@@ -26,7 +26,7 @@
 #include "tests/bench/bench.h"
 
 #define SECONDS_DEFAULT 2
-#define REPEATS_DEFAULT 5
+#define REPEATS_DEFAULT 3
 
 static const struct bench_group groups[] = {
     {"load_vs_bare", "whole loads over the bare PKCS#11 loop, and CPU; EC over RSA",
@@ -36,6 +36,7 @@ static const struct bench_group groups[] = {
     {"idle_sessions", "20,000 silent connections: memory, and loads beside them", group_idle},
     {"registry_scale", "a million registered terminals against a thousand", group_scale},
     {"slow_hsm", "64 sessions of an HSM that takes 10 ms for every call", group_slow_hsm},
+    {"store_commit", "loads for each fsync; group commit against one at a time", group_commit},
     {"leak", "memory by load, and what it costs to replace workers", group_leak},
     {"peers", "p11-kit server and openssl s_server with the same key", group_peers},
     {"growth", "plots: workers, loads at once, keys", group_growth},
@@ -216,7 +217,7 @@ int main(int argc, char **argv)
         return strcmp(argv[1], "--list") == 0 ? 0 : 64;
     }
     bench = (struct bench){.figures = figures_new(),
-                           .seconds = number_of("BENCH_SECONDS", SECONDS_DEFAULT, 600),
+                           .seconds = number_of("BENCH_SECONDS", SECONDS_DEFAULT, 120),
                            .repeats = (unsigned)number_of("BENCH_REPEATS", REPEATS_DEFAULT, 50),
                            .workers = (unsigned)sysconf(_SC_NPROCESSORS_ONLN)};
     find_build();

@@ -10,10 +10,12 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "terminal-sim/fleet/fleet.h"
+
 #define START_SECONDS 120
 #define OPERATOR_SECONDS 600
-#define FLEET_SECONDS 300
-#define BARE_SECONDS 120
+#define FLEET_SECONDS 900
+#define BARE_SECONDS 300
 #define WORDS_MAX (PROC_ARGS - 12)
 
 const struct kind kinds[KIND_COUNT] = {
@@ -58,6 +60,9 @@ static void set_up(struct rig *rig, struct fault *fault, const struct lab *found
 {
     char count[16];
 
+    if (terminals > KL_FLEET_TERMINALS_MAX) { /* then a fleet ends early, when all have loaded */
+        terminals = KL_FLEET_TERMINALS_MAX;
+    }
     *rig = (struct rig){.lab = *founded, .kind = kind, .workers = workers, .terminals = terminals};
     if (fault) {
         fault_begin(fault, &rig->lab, name);
