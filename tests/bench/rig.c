@@ -63,7 +63,8 @@ static void set_up(struct rig *rig, struct fault *fault, const struct lab *found
     if (terminals > KL_FLEET_TERMINALS_MAX) { /* then a fleet ends early, when all have loaded */
         terminals = KL_FLEET_TERMINALS_MAX;
     }
-    *rig = (struct rig){.lab = *founded, .kind = kind, .workers = workers, .terminals = terminals};
+    *rig = (struct rig){
+        .lab = *founded, .kind = kind, .workers = workers, .terminals = terminals, .armed = ""};
     if (fault) {
         fault_begin(fault, &rig->lab, name);
     } else {
@@ -136,7 +137,7 @@ void rig_end(struct rig *rig)
 
 static void fleet_start(struct rig *rig, struct proc *proc, const char *line, va_list args)
 {
-    char words[1024], address[32], root[PATH_MAX], count[16];
+    char words[1024], address[32], root[PATH_MAX], count[16], prefix[64];
     const char *argv[PROC_ARGS] = {lab_built("bin/terminal-sim"),
                                    "fleet",
                                    "--json",
@@ -154,8 +155,9 @@ static void fleet_start(struct rig *rig, struct proc *proc, const char *line, va
     struct proc operator;
     size_t n = 13;
 
+    proc_text(prefix, sizeof(prefix), "--prefix=%s", rig->armed);
     lab_ctl_start(&rig->lab, &operator, "terminal", "arm-all", "--for", "1h", "--attempts", "100",
-                  NULL);
+                  rig->armed[0] ? prefix : NULL, NULL);
     operator_done(&operator);
     snprintf(address, sizeof(address), "127.0.0.1:%u", rig->lab.port);
     snprintf(count, sizeof(count), "%u", rig->terminals);

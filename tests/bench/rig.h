@@ -30,7 +30,9 @@ void rig_abandon(struct lab *lab);
 struct rig {
     struct lab lab;
     const struct kind *kind;
-    unsigned workers, terminals;
+    unsigned workers;
+    unsigned terminals; /* registered; and of a fleet, for which it may be lowered after that */
+    const char *armed;  /* what serials begin with that are armed for a fleet: "" = all */
 };
 
 /* A copy of that lab with a store of its own in the directory `name`, so many terminals in it, and
