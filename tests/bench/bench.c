@@ -13,11 +13,14 @@
  * function ends the group, with its message, and the others still run.
  */
 #include <check.h>
+#include <linux/magic.h>
+#include <openssl/crypto.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/utsname.h>
+#include <sys/vfs.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -63,6 +66,7 @@ static void facts(void)
 {
     char text[256], started[KL_TIME_TEXT], load[64];
     struct utsname kernel;
+    struct statfs scratch;
     char *average = file_read("/proc/loadavg", NULL);
 
     kl_time_format((int64_t)time(NULL), started);
@@ -73,8 +77,12 @@ static void facts(void)
     uname(&kernel);
     snprintf(text, sizeof(text), "%s %.100s", kernel.sysname, kernel.release);
     figures_fact(bench.figures, "kernel", text);
+    figures_fact(bench.figures, "openssl", OpenSSL_version(OPENSSL_VERSION));
+    ck_assert_int_eq(statfs(bench.lab.dir, &scratch), 0);
+    figures_fact(bench.figures, "scratch directory",
+                 scratch.f_type == TMPFS_MAGIC ? "tmpfs: an fsync costs nothing" : "on a disk");
     snprintf(load, sizeof(load), "%.*s", (int)strcspn(average, "\n"), average);
-    figures_fact(bench.figures, "load average before", load);
+    figures_fact(bench.figures, "load average at the start", load);
     snprintf(text, sizeof(text), "%g seconds each, %u repeats", bench.seconds, bench.repeats);
     figures_fact(bench.figures, "measurements", text);
     snprintf(text, sizeof(text), "%u, not pinned", bench.workers);
@@ -89,9 +97,9 @@ static void found(void)
     const char *dir = getenv("BENCH_OUT");
 
     proc_text(out_dir, sizeof(out_dir), "%s", dir ? dir : lab_built("."));
-    facts();
     bench_progress("keys and certificates");
     rig_found(&bench.lab);
+    facts();
 }
 
 /* What a group that failed has left. */
@@ -108,7 +116,7 @@ static void end_children(void)
 
 static void abandon(void)
 {
-    rig_abandon(&bench.lab);
+    lab_abandon(&bench.lab);
 }
 
 START_TEST(measure)

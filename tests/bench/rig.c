@@ -50,11 +50,6 @@ void rig_found(struct lab *lab)
     lab_publish_crl(lab, "ca", "loader");
 }
 
-void rig_abandon(struct lab *lab)
-{
-    lab_abandon(lab);
-}
-
 static void set_up(struct rig *rig, struct fault *fault, const struct lab *founded,
                    const char *name, const struct kind *kind, unsigned workers, unsigned terminals)
 {
@@ -76,8 +71,8 @@ static void set_up(struct rig *rig, struct fault *fault, const struct lab *found
     lab_set(&rig->lab, "log", "level", "info");
 }
 
-void rig_begin(struct rig *rig, struct lab *founded, const char *name, const struct kind *kind,
-               unsigned workers, unsigned terminals)
+void rig_begin(struct rig *rig, const struct lab *founded, const char *name,
+               const struct kind *kind, unsigned workers, unsigned terminals)
 {
     set_up(rig, NULL, founded, name, kind, workers, terminals);
 }
@@ -189,14 +184,13 @@ static char *failures(const json_t *report)
     return text;
 }
 
-json_t *rig_fleet_end(struct rig *rig, struct proc *proc, int status)
+json_t *rig_fleet_end(struct proc *proc, int status)
 {
     int is = proc_wait(proc, FLEET_SECONDS);
     char *text = file_read(proc->out, NULL), *said = file_read(proc->err, NULL);
     json_error_t error;
     json_t *report = json_loads(text, 0, &error);
 
-    (void)rig;
     ck_assert_msg(report != NULL, "the fleet's report: %s: %.500s", error.text, said);
     ck_assert_msg(is == status, "the fleet's status is %d, not %d: %.500s%s", is, status, said,
                   failures(report));
@@ -215,7 +209,7 @@ json_t *rig_fleet(struct rig *rig, int status, const char *line, ...)
     va_start(args, line);
     fleet_start(rig, &proc, line, args);
     va_end(args);
-    return rig_fleet_end(rig, &proc, status);
+    return rig_fleet_end(&proc, status);
 }
 
 double rig_number(const json_t *report, const char *path)
