@@ -52,7 +52,7 @@ BENCH        ?=
 
 GOALS     := $(or $(MAKECMDGOALS),all)
 NEEDS     := build $(if $(filter check% crash% soak bench instructions% tests demo fuzz% tools vectors coverage modules-table lint,$(GOALS)),test) \
-             $(if $(filter check-page,$(GOALS)),page) $(if $(filter fuzz%,$(GOALS)),fuzz) \
+             $(if $(filter check-page,$(GOALS)),page) $(if $(filter bench,$(GOALS)),bench) $(if $(filter fuzz%,$(GOALS)),fuzz) \
              $(if $(filter lint format,$(GOALS)),lint) $(if $(filter check-valgrind instructions%,$(GOALS)),valgrind) \
              $(if $(filter deb check-package,$(GOALS)),package) $(if $(filter coverage,$(GOALS)),coverage)
 DRY_RUN   := $(findstring n,$(filter-out --%,$(firstword -$(MAKEFLAGS))))

@@ -5,7 +5,7 @@
  *   BENCH="NAME ..."    only those groups (bench --list)
  *   BENCH_KINDS="NAME ..."  of load_vs_bare: only those work keys (rsa2048, classic, ...)
  *   BENCH_SECONDS=N     of one measurement (default 2)
- *   BENCH_REPEATS=N     of each (default 5)
+ *   BENCH_REPEATS=N     of each (default 3)
  *   BENCH_OUT=DIR       where bench.json and bench.html go (default: the build directory)
  *
  * Status 0 when all could be measured, whether or not targets are met: the table says so. A group
@@ -13,11 +13,14 @@
  * function ends the group, with its message, and the others still run.
  */
 #include <check.h>
+#include <linux/magic.h>
+#include <openssl/crypto.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/utsname.h>
+#include <sys/vfs.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -26,7 +29,7 @@
 #include "tests/bench/bench.h"
 
 #define SECONDS_DEFAULT 2
-#define REPEATS_DEFAULT 5
+#define REPEATS_DEFAULT 3
 
 static const struct bench_group groups[] = {
     {"load_vs_bare", "whole loads over the bare PKCS#11 loop, and CPU; EC over RSA",
@@ -36,6 +39,7 @@ static const struct bench_group groups[] = {
     {"idle_sessions", "20,000 silent connections: memory, and loads beside them", group_idle},
     {"registry_scale", "a million registered terminals against a thousand", group_scale},
     {"slow_hsm", "64 sessions of an HSM that takes 10 ms for every call", group_slow_hsm},
+    {"store_commit", "loads for each fsync; group commit against one at a time", group_commit},
     {"leak", "memory by load, and what it costs to replace workers", group_leak},
     {"peers", "p11-kit server and openssl s_server with the same key", group_peers},
     {"growth", "plots: workers, loads at once, keys", group_growth},
@@ -62,6 +66,7 @@ static void facts(void)
 {
     char text[256], started[KL_TIME_TEXT], load[64];
     struct utsname kernel;
+    struct statfs scratch;
     char *average = file_read("/proc/loadavg", NULL);
 
     kl_time_format((int64_t)time(NULL), started);
@@ -72,8 +77,12 @@ static void facts(void)
     uname(&kernel);
     snprintf(text, sizeof(text), "%s %.100s", kernel.sysname, kernel.release);
     figures_fact(bench.figures, "kernel", text);
+    figures_fact(bench.figures, "openssl", OpenSSL_version(OPENSSL_VERSION));
+    ck_assert_int_eq(statfs(bench.lab.dir, &scratch), 0);
+    figures_fact(bench.figures, "scratch directory",
+                 scratch.f_type == TMPFS_MAGIC ? "tmpfs: an fsync costs nothing" : "on a disk");
     snprintf(load, sizeof(load), "%.*s", (int)strcspn(average, "\n"), average);
-    figures_fact(bench.figures, "load average before", load);
+    figures_fact(bench.figures, "load average at the start", load);
     snprintf(text, sizeof(text), "%g seconds each, %u repeats", bench.seconds, bench.repeats);
     figures_fact(bench.figures, "measurements", text);
     snprintf(text, sizeof(text), "%u, not pinned", bench.workers);
@@ -88,9 +97,9 @@ static void found(void)
     const char *dir = getenv("BENCH_OUT");
 
     proc_text(out_dir, sizeof(out_dir), "%s", dir ? dir : lab_built("."));
-    facts();
     bench_progress("keys and certificates");
     rig_found(&bench.lab);
+    facts();
 }
 
 /* What a group that failed has left. */
@@ -107,7 +116,7 @@ static void end_children(void)
 
 static void abandon(void)
 {
-    rig_abandon(&bench.lab);
+    lab_abandon(&bench.lab);
 }
 
 START_TEST(measure)
@@ -216,7 +225,7 @@ int main(int argc, char **argv)
         return strcmp(argv[1], "--list") == 0 ? 0 : 64;
     }
     bench = (struct bench){.figures = figures_new(),
-                           .seconds = number_of("BENCH_SECONDS", SECONDS_DEFAULT, 600),
+                           .seconds = number_of("BENCH_SECONDS", SECONDS_DEFAULT, 120),
                            .repeats = (unsigned)number_of("BENCH_REPEATS", REPEATS_DEFAULT, 50),
                            .workers = (unsigned)sysconf(_SC_NPROCESSORS_ONLN)};
     find_build();

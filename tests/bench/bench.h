@@ -39,6 +39,7 @@ void group_overload(struct bench *bench);
 void group_idle(struct bench *bench);
 void group_scale(struct bench *bench);
 void group_slow_hsm(struct bench *bench);
+void group_commit(struct bench *bench);
 void group_leak(struct bench *bench);
 void group_growth(struct bench *bench);
 void group_peers(struct bench *bench);

@@ -26,7 +26,7 @@ static struct whole run(struct rig *rig, double seconds)
     rig_fleet_start(rig, &proc, "--concurrency %u --duration %.0fms", 4 * rig->workers,
                     seconds * 1000);
     before = rig_usage(rig);
-    json_t *report = rig_fleet_end(rig, &proc, 0);
+    json_t *report = rig_fleet_end(&proc, 0);
     after = rig_usage(rig);
     good = rig_number(report, "loads/good");
     whole = (struct whole){

@@ -35,7 +35,7 @@ void group_slow_hsm(struct bench *bench)
         rig_fleet_start(&rig, &proc, "--source 127.0.0.0/8 --concurrency %d --duration %.0fms",
                         SESSIONS * IN_FLIGHT, bench->seconds * LONGER * 1000);
         loop = rig_loop_cpu(&rig);
-        report = rig_fleet_end(&rig, &proc, 0);
+        report = rig_fleet_end(&proc, 0);
         loop = rig_loop_cpu(&rig) - loop;
         figure_add(figure_of(bench->figures, "slow_hsm", "ratio", FIGURE_AT_LEAST, 0.90),
                    rig_number(report, "loads/good-per-second") / ideal);

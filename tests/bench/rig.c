@@ -10,10 +10,12 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "terminal-sim/fleet/fleet.h"
+
 #define START_SECONDS 120
 #define OPERATOR_SECONDS 600
-#define FLEET_SECONDS 300
-#define BARE_SECONDS 120
+#define FLEET_SECONDS 900
+#define BARE_SECONDS 300
 #define WORDS_MAX (PROC_ARGS - 12)
 
 const struct kind kinds[KIND_COUNT] = {
@@ -48,17 +50,16 @@ void rig_found(struct lab *lab)
     lab_publish_crl(lab, "ca", "loader");
 }
 
-void rig_abandon(struct lab *lab)
-{
-    lab_abandon(lab);
-}
-
 static void set_up(struct rig *rig, struct fault *fault, const struct lab *founded,
                    const char *name, const struct kind *kind, unsigned workers, unsigned terminals)
 {
     char count[16];
 
-    *rig = (struct rig){.lab = *founded, .kind = kind, .workers = workers, .terminals = terminals};
+    if (terminals > KL_FLEET_TERMINALS_MAX) { /* then a fleet ends early, when all have loaded */
+        terminals = KL_FLEET_TERMINALS_MAX;
+    }
+    *rig = (struct rig){
+        .lab = *founded, .kind = kind, .workers = workers, .terminals = terminals, .armed = ""};
     if (fault) {
         fault_begin(fault, &rig->lab, name);
     } else {
@@ -70,8 +71,8 @@ static void set_up(struct rig *rig, struct fault *fault, const struct lab *found
     lab_set(&rig->lab, "log", "level", "info");
 }
 
-void rig_begin(struct rig *rig, struct lab *founded, const char *name, const struct kind *kind,
-               unsigned workers, unsigned terminals)
+void rig_begin(struct rig *rig, const struct lab *founded, const char *name,
+               const struct kind *kind, unsigned workers, unsigned terminals)
 {
     set_up(rig, NULL, founded, name, kind, workers, terminals);
 }
@@ -131,7 +132,7 @@ void rig_end(struct rig *rig)
 
 static void fleet_start(struct rig *rig, struct proc *proc, const char *line, va_list args)
 {
-    char words[1024], address[32], root[PATH_MAX], count[16];
+    char words[1024], address[32], root[PATH_MAX], count[16], prefix[64];
     const char *argv[PROC_ARGS] = {lab_built("bin/terminal-sim"),
                                    "fleet",
                                    "--json",
@@ -149,8 +150,9 @@ static void fleet_start(struct rig *rig, struct proc *proc, const char *line, va
     struct proc operator;
     size_t n = 13;
 
+    proc_text(prefix, sizeof(prefix), "--prefix=%s", rig->armed);
     lab_ctl_start(&rig->lab, &operator, "terminal", "arm-all", "--for", "1h", "--attempts", "100",
-                  NULL);
+                  rig->armed[0] ? prefix : NULL, NULL);
     operator_done(&operator);
     snprintf(address, sizeof(address), "127.0.0.1:%u", rig->lab.port);
     snprintf(count, sizeof(count), "%u", rig->terminals);
@@ -182,14 +184,13 @@ static char *failures(const json_t *report)
     return text;
 }
 
-json_t *rig_fleet_end(struct rig *rig, struct proc *proc, int status)
+json_t *rig_fleet_end(struct proc *proc, int status)
 {
     int is = proc_wait(proc, FLEET_SECONDS);
     char *text = file_read(proc->out, NULL), *said = file_read(proc->err, NULL);
     json_error_t error;
     json_t *report = json_loads(text, 0, &error);
 
-    (void)rig;
     ck_assert_msg(report != NULL, "the fleet's report: %s: %.500s", error.text, said);
     ck_assert_msg(is == status, "the fleet's status is %d, not %d: %.500s%s", is, status, said,
                   failures(report));
@@ -208,7 +209,7 @@ json_t *rig_fleet(struct rig *rig, int status, const char *line, ...)
     va_start(args, line);
     fleet_start(rig, &proc, line, args);
     va_end(args);
-    return rig_fleet_end(rig, &proc, status);
+    return rig_fleet_end(&proc, status);
 }
 
 double rig_number(const json_t *report, const char *path)

@@ -25,19 +25,20 @@ extern const struct kind kinds[KIND_COUNT];
 
 /* The ceremony, once: a CA. */
 void rig_found(struct lab *lab);
-void rig_abandon(struct lab *lab);
 
 struct rig {
     struct lab lab;
     const struct kind *kind;
-    unsigned workers, terminals;
+    unsigned workers;
+    unsigned terminals; /* registered; and of a fleet, for which it may be lowered after that */
+    const char *armed;  /* what serials begin with that are armed for a fleet: "" = all */
 };
 
 /* A copy of that lab with a store of its own in the directory `name`, so many terminals in it, and
  * no settings for speed's sake: what an operator has by default, but for the number of workers.
  * Settings may follow by lab_set, then rig_start. */
-void rig_begin(struct rig *rig, struct lab *founded, const char *name, const struct kind *kind,
-               unsigned workers, unsigned terminals);
+void rig_begin(struct rig *rig, const struct lab *founded, const char *name,
+               const struct kind *kind, unsigned workers, unsigned terminals);
 /* The same, its workers reaching the token through the fault-injecting module. */
 void rig_begin_faulty(struct rig *rig, struct fault *fault, const struct lab *founded,
                       const char *name, const struct kind *kind, unsigned workers,
@@ -54,7 +55,7 @@ json_t *rig_fleet(struct rig *rig, int status, const char *line, ...)
 /* Only starts it. */
 void rig_fleet_start(struct rig *rig, struct proc *proc, const char *line, ...)
     __attribute__((format(printf, 3, 4)));
-json_t *rig_fleet_end(struct rig *rig, struct proc *proc, int status);
+json_t *rig_fleet_end(struct proc *proc, int status);
 
 /* The number at a path of members ("loads/good"); 0 where there is none. */
 double rig_number(const json_t *report, const char *path);
