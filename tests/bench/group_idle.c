@@ -26,8 +26,8 @@ static unsigned reachable(void)
 
 static double rate(struct rig *rig, double seconds)
 {
-    json_t *report = rig_fleet(rig, 0, "--source 127.0.0.0/8 --concurrency %u --duration %.0fms",
-                               4 * rig->workers, seconds * 1000);
+    json_t *report =
+        rig_fleet(rig, 0, "--concurrency %u --duration %.0fms", 4 * rig->workers, seconds * 1000);
     double per_second = rig_number(report, "loads/good-per-second");
 
     json_decref(report);
@@ -65,8 +65,7 @@ void group_idle(struct bench *bench)
     for (unsigned repeat = 0; repeat < bench->repeats; repeat++) {
         without[repeat] = rate(&rig, bench->seconds);
     }
-    rig_fleet_start(&rig, &silent, "--idle %u --source 127.0.0.0/8 --duration 1h --allow connect",
-                    idle);
+    rig_fleet_start(&rig, &silent, "--idle %u --duration 1h --allow connect", idle);
     connected(&rig, idle);
     figure_add(figure_of(bench->figures, "idle_sessions", "sessions", FIGURE_NO_TARGET, 0), idle);
     figure_add(figure_of(bench->figures, "idle_session_bytes", "bytes", FIGURE_AT_MOST, 4096),

@@ -10,14 +10,11 @@
 #define SHARE 0.7
 #define RATE_MAX 2500 /* loads a second that this kind does not reach: terminals for as many */
 
-/* Each terminal from an address of its own, so that no limit for one address is in the way. */
-#define SOURCE "--source 127.0.0.0/8"
-
 static double latency(struct rig *rig, double seconds, double rate, const char *path)
 {
-    json_t *report =
-        rate > 0 ? rig_fleet(rig, 0, SOURCE " --rate %.3f --duration %.0fms", rate, seconds * 1000)
-                 : rig_fleet(rig, 0, SOURCE " --concurrency 1 --duration %.0fms", seconds * 1000);
+    json_t *report = rate > 0
+                         ? rig_fleet(rig, 0, "--rate %.3f --duration %.0fms", rate, seconds * 1000)
+                         : rig_fleet(rig, 0, "--concurrency 1 --duration %.0fms", seconds * 1000);
     double ms = rig_number(report, path);
 
     json_decref(report);
@@ -27,7 +24,7 @@ static double latency(struct rig *rig, double seconds, double rate, const char *
 static void flood(struct bench *bench, struct rig *rig, double peak)
 {
     json_t *report =
-        rig_fleet(rig, 0, SOURCE " --rate %.3f --duration %.0fms --allow busy,unstarted,timeout",
+        rig_fleet(rig, 0, "--rate %.3f --duration %.0fms --allow busy,unstarted,timeout",
                   TIMES * peak, bench->seconds * 1000);
     double hung =
         rig_number(report, "errors/timeout/failed") + rig_number(report, "candidates-in-doubt");
@@ -59,7 +56,7 @@ void group_overload(struct bench *bench)
         json_t *report;
 
         bench_progress("overload: %u of %u", repeat + 1, bench->repeats);
-        report = rig_fleet(&rig, 0, SOURCE " --concurrency %u --duration %.0fms", 4 * rig.workers,
+        report = rig_fleet(&rig, 0, "--concurrency %u --duration %.0fms", 4 * rig.workers,
                            bench->seconds * 1000);
         peak = rig_number(report, "loads/good-per-second");
         json_decref(report);

@@ -133,22 +133,15 @@ void rig_end(struct rig *rig)
 static void fleet_start(struct rig *rig, struct proc *proc, const char *line, va_list args)
 {
     char words[1024], address[32], root[PATH_MAX], count[16], prefix[64];
-    const char *argv[PROC_ARGS] = {lab_built("bin/terminal-sim"),
-                                   "fleet",
-                                   "--json",
-                                   "--connect",
-                                   address,
-                                   "--root",
-                                   file_path(root, rig->lab.dir, "root.pem"),
-                                   "--terminals",
-                                   count,
-                                   "--suite",
-                                   rig->kind->suite,
-                                   "--algorithm",
-                                   rig->kind->alg};
+    const char *argv[PROC_ARGS] = {lab_built("bin/terminal-sim"), "fleet", "--json", "--connect",
+                                   address, "--root", file_path(root, rig->lab.dir, "root.pem"),
+                                   "--terminals", count, "--suite", rig->kind->suite, "--algorithm",
+                                   rig->kind->alg,
+                                   /* so that no limit for one address is in the way */
+                                   "--source", "127.0.0.0/8"};
     char *rest = words, *word;
     struct proc operator;
-    size_t n = 13;
+    size_t n = 15;
 
     proc_text(prefix, sizeof(prefix), "--prefix=%s", rig->armed);
     lab_ctl_start(&rig->lab, &operator, "terminal", "arm-all", "--for", "1h", "--attempts", "100",

@@ -48,8 +48,9 @@ void rig_start(struct rig *rig);    /* until all workers are ready */
 void rig_wait(struct rig *rig);     /* the second half of that: it has been started */
 void rig_end(struct rig *rig);
 
-/* A fleet of the rig's terminals, all armed before it starts; line: words with single spaces
- * between. The report; the caller releases it. Fails unless the exit status is `status`. */
+/* A fleet of the rig's terminals, each with an address of its own, all armed before it starts;
+ * line: words with single spaces between. The report; the caller releases it. Fails unless the exit
+ * status is `status`. */
 json_t *rig_fleet(struct rig *rig, int status, const char *line, ...)
     __attribute__((format(printf, 3, 4)));
 /* Only starts it. */
