@@ -200,7 +200,7 @@ $(BUILD)/tests/tools/scan_p11.so: tests/tools/scan_p11.c Makefile
 	$(if $(V),,@echo "LD $@")
 	$(Q)$(PRELOAD)
 
-# As archives: a target takes what it uses, and may stand in for the rest (fake_service.c does so
+# As archives: a target takes what it uses, and may stand in for the rest (fake_pool.c and fake_committer.c do so
 # for the HSM pool and the store thread).
 $(BUILD)/lib/libkl-fuzz.a: $(FUZZ_SHARED)
 $(BUILD)/lib/libkl-support.a: $(SUPPORT)
@@ -312,15 +312,15 @@ demo: all $(BUILD)/tests/tools/relay
 
 # The integration tests with all keys in NSS softokn; NSS_SUITES='load ...' for some of them.
 # docs/modules.md says why those named here are not among them.
-NSS_OUT    := ca_program ceremony key_import refusals tmk_import units
+NSS_OUT    := bench_run ca_program ceremony key_import refusals tmk_import units
 NSS_SUITES ?= $(filter-out $(NSS_OUT),$(patsubst $(BUILD)/tests/integration/test_%,%,$(INTEG)))
 check-nss: all $(INTEG) tools
 	@KL_TEST_MODULE=nss $(RUN_TESTS) $(addprefix $(BUILD)/tests/integration/test_,$(NSS_SUITES))
 
 # Suites that open no module and end within two minutes or so under memcheck (docs/reliability.md);
 # VALGRIND_SUITES='weakness ...' takes others.
-VALGRIND_SUITES ?= alarm alg allow audit_event breaker cli clockwatch csv err field62 ini job \
-                   life_restore log metrics monitor_where options process scenario store_keys \
+VALGRIND_SUITES ?= alarm alg allow audit_event bench breaker cli clockwatch conn_io csv err field62 \
+                   hsm_trail ini job life_restore log metrics monitor_where options process scenario store_keys \
                    store_rows store_wrap suite syslog uri vectors_signin
 check-valgrind: $(addprefix $(BUILD)/tests/unit/test_,$(VALGRIND_SUITES))
 	@CHECK_JOBS=$(CHECK_JOBS) tests/valgrind.sh $(BUILD) $(VALGRIND_SUITES)

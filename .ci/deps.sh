@@ -1,7 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-2-Clause
-# Sees to it that the packages of the named groups (build, test, fuzz, lint, package, bench; default build) are
-# there: installs what is missing when run as root or with sudo that asks no password, else says
+# Sees to it that the packages of the named groups (see packages.txt; default build) are there: installs what is missing when run as root or with sudo that asks no password, else says
 # which command would, and ends with status 69.
 set -u
 cd "$(dirname "$0")" || exit 70

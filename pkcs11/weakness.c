@@ -40,6 +40,9 @@ void kl_weakness_names(unsigned bits, char out[KL_WEAK_NAMES_MAX])
 void kl_weakness_add(struct kl_weaknesses *weak, enum kl_weakness weakness, const char *where)
 {
     weak->found |= KL_WEAK_BIT(weakness);
+    if (strstr(weak->where[weakness], where) != NULL) {
+        return; /* said already: of another key of the same role, most likely */
+    }
     append(weak->where[weakness], KL_WEAK_WHERE_MAX, "; ", where);
 }
 

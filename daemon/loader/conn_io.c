@@ -96,7 +96,11 @@ enum kl_rc kl_conn_send_der(struct kl_conn *conn, const uint8_t *der, size_t len
 
     kl_frame_header(len, header);
     sent = conn->out_len > 0 ? 0 : write_some(conn, parts, 2);
-    return sent == sizeof(header) + len ? KL_OK : keep_rest(conn, parts, 2, sent, err);
+    if (sent < sizeof(header) + len && keep_rest(conn, parts, 2, sent, err) != KL_OK) {
+        shutdown(conn->fd, SHUT_RDWR); /* nothing may follow half a message */
+        return err->rc;
+    }
+    return KL_OK;
 }
 
 static void write_rest(struct kl_conn *conn)

@@ -18,6 +18,7 @@
 #include "proto/frame.h"
 
 #define BACKLOG 65535    /* or as many as the system allows (net.core.somaxconn) */
+#define TURN 32          /* connections taken before others get their turn */
 #define ACCEPT_PAUSE_S 1 /* when out of descriptors */
 
 /* How many connections an address has; IPv4 as mapped IPv6. An IPv6 peer is its /64: one host
@@ -34,6 +35,7 @@ struct kl_listener {
     struct event *resume;
     void *origins;       /* tsearch tree of struct origin */
     uint64_t open, room; /* connections there are, and may be */
+    unsigned turn;       /* connections taken in this one */
     void (*drained)(void *arg);
     void *drained_arg;
     struct event *drained_event; /* so that the call never comes from inside a connection's end */
@@ -149,8 +151,12 @@ static void on_accept(struct evconnlistener *evl, evutil_socket_t fd, struct soc
     char text[INET6_ADDRSTRLEN] = "?";
     struct kl_err err = KL_ERR_INIT;
 
-    (void)evl;
     (void)address_len;
+    /* libevent takes what comes for as long as it comes. */
+    if (++listener->turn == TURN) {
+        evconnlistener_disable(evl);
+        event_active(listener->resume, EV_TIMEOUT, 0);
+    }
     inet_ntop(address->sa_family,
               address->sa_family == AF_INET
                   ? (const void *)&((struct sockaddr_in *)(void *)address)->sin_addr
@@ -188,6 +194,7 @@ static void on_resume(evutil_socket_t fd, short what, void *arg)
 
     (void)fd;
     (void)what;
+    listener->turn = 0;
     if (listener->drained == NULL) {
         evconnlistener_enable(listener->evl);
     }

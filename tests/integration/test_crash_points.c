@@ -379,8 +379,7 @@ static int run_share(int job, int jobs)
 
 int main(void)
 {
-    const char *text = getenv("KL_CRASH_JOBS");
-    int jobs = text != NULL ? atoi(text) : 1, failed = 0, status;
+    int jobs = (int)knob("KL_CRASH_JOBS", 1), failed = 0, status;
 
     for (int job = 0; job < jobs; job++) {
         pid_t pid = jobs > 1 ? fork() : 0;
