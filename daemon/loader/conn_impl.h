@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * A connection's inside, shared by conn.c (deadlines, end), conn_io.c (socket, framing),
- * handshake.c (what each message of a load does) and signin.c (the same of a sign-in). Nobody else in
- * daemon/ includes this.
+ * handshake.c (what each message of a load does) and signin.c (the same of a sign-in). Nobody else
+ * in daemon/ includes this.
  *
  *   FIRST --Hello--> ADMITTING --Certificate--> RANDOMS --Randoms--> HSM --> PENDING
  *     |                                                    MasterKey --> LOADED --Loaded--+
