@@ -185,6 +185,17 @@ static void print_lines(json_t *value, const char *name, int depth)
     }
 }
 
+json_t *kl_report_time(int64_t unix_time)
+{
+    char text[KL_TIME_TEXT];
+
+    if (unix_time == 0) {
+        return json_null();
+    }
+    kl_time_format(unix_time, text);
+    return json_string(text);
+}
+
 enum kl_rc kl_report_print(json_t *report, int as_json, struct kl_err *err)
 {
     enum kl_rc rc = KL_OK;

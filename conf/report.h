@@ -8,6 +8,7 @@
 
 #include <jansson.h>
 #include <openssl/x509.h>
+#include <stdint.h>
 
 #include "proto/err.h"
 
@@ -28,6 +29,10 @@ enum kl_rc kl_cert_serial_hex(const X509 *cert, char out[KL_SERIAL_HEX],
 
 /* A time of a certificate as Unix time. */
 enum kl_rc kl_asn1_time_unix(const ASN1_TIME *time, int64_t *out, struct kl_err *err) KL_MUST_CHECK;
+
+/* A time as JSON: "2026-01-31T12:34:56Z", or null for 0; NULL when out of memory. The caller frees.
+ */
+json_t *kl_report_time(int64_t unix_time);
 
 /* Prints report to stdout and frees it. NULL (a failed json_pack) is KL_ERR_MEMORY; a stdout that
  * does not take it, KL_ERR_IO. */

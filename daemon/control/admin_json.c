@@ -5,8 +5,8 @@
 #include <string.h>
 
 #include "conf/cli.h"
+#include "conf/report.h"
 #include "daemon/control/admin_request.h"
-#include "daemon/ctl/ctl_list.h"
 
 /* ---- Terminals ---- */
 
@@ -34,8 +34,8 @@ json_t *kl_admin_terminal_json(const struct kl_terminal *t, int64_t now)
     return json_pack("{s:s, s:s, s:s, s:s?, s:o, s:i, s:o, s:b, s:o}", "serial", t->serial, "state",
                      state, "algorithm", kl_alg_info(t->alg)->name, "pinpad",
                      t->pinpad_serial[0] ? t->pinpad_serial : NULL, "armed_until",
-                     kl_ctl_time(armed ? t->armed_until : 0), "attempts_left",
-                     armed ? (int)t->attempts_left : 0, "created", kl_ctl_time(t->created),
+                     kl_report_time(armed ? t->armed_until : 0), "attempts_left",
+                     armed ? (int)t->attempts_left : 0, "created", kl_report_time(t->created),
                      "accept_imported", t->accept_imported, "device_key", device_key_json(t));
 }
 
@@ -50,9 +50,9 @@ json_t *kl_admin_tmk_json(const struct kl_tmk *tmk, int with_serial)
                      with_serial ? tmk->serial : NULL, "version", (int)tmk->version, "state",
                      kl_tmk_state_name(tmk->state), "algorithm", kl_alg_info(tmk->alg)->name, "kcv",
                      kcv, "origin", tmk->imported ? "imported" : "generated", "created",
-                     kl_ctl_time(tmk->created), "expires",
-                     kl_ctl_time(tmk->state == KL_TMK_PENDING ? tmk->expires : 0), "activated",
-                     kl_ctl_time(tmk->activated), "superseded", kl_ctl_time(tmk->superseded));
+                     kl_report_time(tmk->created), "expires",
+                     kl_report_time(tmk->state == KL_TMK_PENDING ? tmk->expires : 0), "activated",
+                     kl_report_time(tmk->activated), "superseded", kl_report_time(tmk->superseded));
 }
 
 json_t *kl_admin_import_json(const struct kl_import *import, int with_serial)
@@ -62,7 +62,7 @@ json_t *kl_admin_import_json(const struct kl_import *import, int with_serial)
     kl_kcv_format(import->key.kcv, import->key.kcv_len, kcv);
     return json_pack("{s:s*, s:s, s:s, s:o, s:s}", "serial", with_serial ? import->serial : NULL,
                      "algorithm", kl_alg_info(import->key.alg)->name, "kcv", kcv, "created",
-                     kl_ctl_time(import->created), "origin", import->origin);
+                     kl_report_time(import->created), "origin", import->origin);
 }
 
 json_t *kl_admin_working_json(const struct kl_working *working)
@@ -72,7 +72,7 @@ json_t *kl_admin_working_json(const struct kl_working *working)
     kl_kcv_format(working->pik.kcv, working->pik.kcv_len, pik);
     kl_kcv_format(working->mak.kcv, working->mak.kcv_len, mak);
     return json_pack("{s:i, s:s, s:s, s:o}", "tmk_version", (int)working->tmk_version, "pik_kcv",
-                     pik, "mak_kcv", mak, "created", kl_ctl_time(working->created));
+                     pik, "mak_kcv", mak, "created", kl_report_time(working->created));
 }
 
 /* ---- Records and requests ---- */
@@ -80,7 +80,7 @@ json_t *kl_admin_working_json(const struct kl_working *working)
 json_t *kl_admin_audit_json(const struct kl_audit *record)
 {
     return json_pack("{s:I, s:o, s:s, s:s, s:s, s:s}", "id", (json_int_t)record->id, "time",
-                     kl_ctl_time(record->time), "actor", record->actor, "event", record->event,
+                     kl_report_time(record->time), "actor", record->actor, "event", record->event,
                      "serial", record->serial, "detail", record->detail);
 }
 
@@ -88,8 +88,8 @@ json_t *kl_admin_request_json(const struct kl_request *r, int64_t now)
 {
     return json_pack("{s:I, s:s, s:s, s:s, s:o, s:o, s:s?, s:o, s:s, s:s}", "id", (json_int_t)r->id,
                      "state", kl_admin_request_state(r, now), "kind", r->kind, "requester",
-                     r->requester, "created", kl_ctl_time(r->created), "expires",
-                     kl_ctl_time(r->expires), "approver", r->approver[0] ? r->approver : NULL,
-                     "decided", kl_ctl_time(r->decided), "params", r->params, "outcome",
+                     r->requester, "created", kl_report_time(r->created), "expires",
+                     kl_report_time(r->expires), "approver", r->approver[0] ? r->approver : NULL,
+                     "decided", kl_report_time(r->decided), "params", r->params, "outcome",
                      r->outcome);
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Operations that report on the whole store. */
+#include "conf/report.h"
 #include "daemon/control/admin.h"
 #include "daemon/control/params.h"
-#include "daemon/ctl/ctl_list.h"
 
 /* ---- unique: no two terminals have the same key (PCI PIN v3.1, 20-1) ---- */
 
@@ -99,10 +99,10 @@ static enum kl_rc unique(struct kl_store *store, const struct kl_admin_ask *ask,
         (rc = kl_store_import_each(store, count_import, &u, err)) == KL_OK &&
         (rc = kl_store_share_each(store, add_finding, &u, err)) == KL_OK) {
         rc = kl_admin_give(json_pack("{s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:O}", "time",
-                                     kl_ctl_time(ask->now), "terminals", u.terminals, "device_keys",
-                                     u.device_keys, "live_tmks", u.tmks, "waiting", u.waiting,
-                                     "shared", u.shared, "possible", u.possible, "findings",
-                                     u.findings),
+                                     kl_report_time(ask->now), "terminals", u.terminals,
+                                     "device_keys", u.device_keys, "live_tmks", u.tmks, "waiting",
+                                     u.waiting, "shared", u.shared, "possible", u.possible,
+                                     "findings", u.findings),
                            out, err);
     }
     json_decref(u.findings);

@@ -7,7 +7,6 @@
 #include "conf/log.h"
 #include "daemon/control/control_impl.h"
 #include "daemon/control/params.h"
-#include "daemon/ctl/ctl_list.h"
 #include "daemon/loader/conn.h"
 #include "daemon/monitor/status.h"
 #include "proto/clock.h"

@@ -17,7 +17,6 @@
 #include "daemon/ctl/ctl.h"
 #include "daemon/ctl/ctl_audit_key.h"
 #include "daemon/ctl/ctl_channel.h"
-#include "daemon/ctl/ctl_list.h"
 #include "daemon/ctl/ctl_store.h"
 #include "daemon/ctl/ctl_terminal.h"
 #include "daemon/life/life_impl.h"
@@ -166,7 +165,7 @@ static json_t *verdict(const struct verify *v, const struct kl_audit_result *r)
                      "last", (json_int_t)r->last, "records", (json_int_t)r->records, "head", head,
                      "checkpoints", (json_int_t)r->checkpoints, "signatures_checked",
                      v->known.key_count > 0, "covered_to", (json_int_t)r->signed_to, "covered_at",
-                     kl_ctl_time(r->signed_at), "problems", (json_int_t)r->findings, "findings",
+                     kl_report_time(r->signed_at), "problems", (json_int_t)r->findings, "findings",
                      v->findings);
 }
 

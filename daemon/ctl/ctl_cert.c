@@ -435,7 +435,7 @@ static json_t *list_one(const struct kl_config *config, const char *label,
         (void)!kl_err_context(finding, "%s", label);
     }
     row = json_pack("{s:s, s:s, s:o, s:s, s:s}", "label", label, "key", key, "not_after",
-                    kl_ctl_time(until), "status", status_of(why.rc), "subject", subject);
+                    kl_report_time(until), "status", status_of(why.rc), "subject", subject);
     sk_X509_pop_free(chain, X509_free);
     return row;
 }

@@ -14,6 +14,7 @@
 #include "daemon/control/actor.h"
 #include "daemon/control/admin.h"
 #include "daemon/control/control.h"
+#include "daemon/ctl/ctl_list.h"
 #include "daemon/ctl/ctl_store.h"
 #include "daemon/ctl/ctl_terminal.h"
 

@@ -9,7 +9,6 @@
 #include <jansson.h>
 
 #include "daemon/ctl/ctl.h"
-#include "daemon/ctl/ctl_list.h"
 #include "proto/err.h"
 
 /* Runs an operation (daemon/control/admin.h) by name. Takes params (NULL, a failed json_pack, is

@@ -15,7 +15,6 @@
 #include "conf/options.h"
 #include "conf/report.h"
 #include "daemon/ctl/ctl_ceremony.h"
-#include "daemon/ctl/ctl_list.h"
 #include "daemon/loader/trust.h"
 
 /* A scope's files and names. */
@@ -139,7 +138,7 @@ static json_t *describe(const X509_CRL *crl)
     }
     report = json_pack("{s:s, s:I, s:o, s:o, s:i}", "issuer", issuer, "number",
                        (json_int_t)(number != NULL ? ASN1_INTEGER_get(number) : -1), "this_update",
-                       kl_ctl_time(from), "next_update", kl_ctl_time(until), "revoked",
+                       kl_report_time(from), "next_update", kl_report_time(until), "revoked",
                        revoked != NULL ? sk_X509_REVOKED_num(revoked) : 0);
     ASN1_INTEGER_free(number);
     return report;

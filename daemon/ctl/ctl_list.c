@@ -80,14 +80,3 @@ enum kl_rc kl_ctl_list_end(struct kl_ctl_list *list, struct kl_err *err)
     }
     return KL_OK;
 }
-
-json_t *kl_ctl_time(int64_t unix_time)
-{
-    char text[KL_TIME_TEXT];
-
-    if (unix_time == 0) {
-        return json_null();
-    }
-    kl_time_format(unix_time, text);
-    return json_string(text);
-}

@@ -22,7 +22,4 @@ enum kl_rc kl_ctl_list_row(struct kl_ctl_list *list, json_t *row, struct kl_err 
 /* After the last row; also when there was none. */
 enum kl_rc kl_ctl_list_end(struct kl_ctl_list *list, struct kl_err *err) KL_MUST_CHECK;
 
-/* A time as JSON: "2026-01-31T12:34:56Z", or null for 0. */
-json_t *kl_ctl_time(int64_t unix_time);
-
 #endif

@@ -6,8 +6,8 @@
 #include <unistd.h>
 
 #include "conf/log.h"
+#include "conf/report.h"
 #include "daemon/audit/trail.h"
-#include "daemon/ctl/ctl_list.h"
 #include "daemon/loader/conn.h"
 #include "proto/clock.h"
 
@@ -62,7 +62,7 @@ static json_t *refusals(const struct kl_metrics *metrics)
     for (size_t i = 0; (refusal = kl_metrics_refusal(metrics, i)) != NULL; i++) {
         json_array_append_new(out,
                               json_pack("{s:o, s:s, s:s, s:s, s:s}", "time",
-                                        kl_ctl_time(refusal->time), "reason",
+                                        kl_report_time(refusal->time), "reason",
                                         kl_rc_name(refusal->rc), "text", kl_rc_text(refusal->rc),
                                         "serial", refusal->serial, "address", refusal->address));
     }
@@ -83,7 +83,7 @@ static void add_end(const struct kl_trust_end *end, void *arg)
     json_array_append_new(arg,
                           json_pack("{s:s, s:s, s:s, s:o, s:I}", "kind", trust_kinds[end->kind],
                                     "label", end->label, "name", end->name, "until",
-                                    kl_ctl_time((int64_t)end->until), "seconds_left",
+                                    kl_report_time((int64_t)end->until), "seconds_left",
                                     (json_int_t)end->until - (json_int_t)time(NULL)));
 }
 
@@ -120,7 +120,7 @@ static json_t *hsm(const struct kl_pool_hsm_report *report,
     return json_pack("{s:s, s:s, s:o, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f,"
                      " s:s, s:o}",
                      "name", report->name, "state", kl_breaker_name(report->state), "since",
-                     kl_ctl_time(report->since), "accepted", weak, "workers",
+                     kl_report_time(report->since), "accepted", weak, "workers",
                      number(report->workers), "idle", number(report->idle), "busy",
                      number(report->busy), "starting", number(report->starting), "jobs",
                      number(report->jobs), "start_failures", number(report->start_failures), "lost",
@@ -128,7 +128,7 @@ static json_t *hsm(const struct kl_pool_hsm_report *report,
                      number(report->trips), "job_p50_ms",
                      kl_histogram_quantile(&jobs, KL_HISTOGRAM_TIME, 0.5) / 1000, "job_p99_ms",
                      kl_histogram_quantile(&jobs, KL_HISTOGRAM_TIME, 0.99) / 1000, "trouble",
-                     report->last.text, "trouble_at", kl_ctl_time(report->last_at));
+                     report->last.text, "trouble_at", kl_report_time(report->last_at));
 }
 
 /* There is no pool before the store is open. */
@@ -172,7 +172,7 @@ static json_t *store(const struct kl_service *service)
     kl_committer_health(service->committer, &health);
     kl_committer_times(service->committer, &times);
     return json_pack("{s:s, s:o, s:s, s:I, s:I, s:I, s:I, s:f, s:f}", "state",
-                     kl_store_state_name(health.state), "since", kl_ctl_time(health.since),
+                     kl_store_state_name(health.state), "since", kl_report_time(health.since),
                      "trouble", health.last.text, "waiting", number(times.waiting), "bytes",
                      number(census->store_bytes), "free_bytes", number(census->free_bytes),
                      "disk_bytes", number(census->disk_bytes), "commit_p50_ms",
@@ -186,7 +186,7 @@ static json_t *rows(const struct kl_census *census)
     const struct kl_store_census *n = &census->rows;
 
     return json_pack("{s:o, s:{s:I, s:I, s:I}, s:{s:I, s:I, s:I, s:I}, s:I, s:I, s:I}", "counted",
-                     kl_ctl_time(census->time), "terminals", "idle", number(n->idle), "armed",
+                     kl_report_time(census->time), "terminals", "idle", number(n->idle), "armed",
                      number(n->armed), "blocked", number(n->blocked), "tmks", "pending",
                      number(n->pending), "active", number(n->active), "superseded",
                      number(n->superseded), "ended", number(n->ended), "imported",
@@ -203,7 +203,7 @@ static json_t *audit(const struct kl_service *service)
     }
     return json_pack("{s:I, s:I, s:o, s:b, s:s, s:o, s:b}", "last",
                      number(service->metrics.census.audit_last), "checkpoint",
-                     number(trail.checkpoint), "checkpoint_at", kl_ctl_time(trail.checkpoint_at),
+                     number(trail.checkpoint), "checkpoint_at", kl_report_time(trail.checkpoint_at),
                      "signed", trail.is_signed, "trouble", trail.why, "forwarded",
                      trail.syslog ? json_integer(number(trail.forwarded)) : json_null(),
                      "syslog_reached", trail.syslog_reached);
@@ -247,7 +247,7 @@ json_t *kl_status_json(const struct kl_service *service)
                   " s:o, s:o, s:o, s:o,"
                   " s:o, s:o, s:o, s:o, s:I, s:I, s:o}",
                   "version", KL_VERSION, "pid", (int)getpid(), "time",
-                  kl_ctl_time((int64_t)time(NULL)), "started", kl_ctl_time(metrics->started),
+                  kl_report_time((int64_t)time(NULL)), "started", kl_report_time(metrics->started),
                   "uptime_seconds", (json_int_t)up, "draining", service->draining, "readiness",
                   kl_status_ready(service), "sessions", sessions(service), "loads",
                   outcomes(metrics, KL_SESSION_LOAD), "sign_ins",
