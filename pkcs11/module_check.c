@@ -64,7 +64,8 @@ static void tell_policy(const struct check *check, const struct kl_loader *loade
     tell_weakness(check, "CKA_MODIFIABLE binds", weak, KL_WEAK_MODIFIABLE);
     tell_weakness(check, "CKA_DECRYPT of RSA work and storage keys binds", weak, KL_WEAK_USAGE);
     tell_weakness(check, "CKA_SENSITIVE of token keys binds", weak, KL_WEAK_SENSITIVE);
-    tell_weakness(check, "copies of token keys neither decrypt nor come out", weak, KL_WEAK_COPY_LIMITS);
+    tell_weakness(check, "copies of token keys neither decrypt nor come out", weak,
+                  KL_WEAK_COPY_LIMITS);
     tell(check, "wraps under a TDES TMK (no host-fallback for PIK and MAK)",
          loader->wraps_tdes ? "yes" : "no");
     tell(check, "RSA-OAEP hash",

@@ -2,8 +2,8 @@
 /*
  * What a module may fail to enforce of our keys' attributes, although it does every operation: the
  * self-test finds these, and an operator may accept them by name ([hsm] accept). What no operator
- * may accept (a TMK whose value can be read, a storage key that encrypts) is not here: the self-test
- * ends with it.
+ * may accept (a TMK whose value can be read, a storage key that encrypts) is not here: the
+ * self-test ends with it.
  */
 #ifndef KL_PKCS11_WEAKNESS_H
 #define KL_PKCS11_WEAKNESS_H
