@@ -21,19 +21,6 @@
 
 /* ---- The daemon ---- */
 
-static uint16_t monitor_port(struct rig *rig)
-{
-    char *log, *at;
-    unsigned port = 0;
-
-    ck_assert(lab_logged(&rig->lab, "event=monitoring", 10));
-    log = file_read(rig->lab.daemon.err, NULL);
-    at = strstr(log, "event=monitoring address=127.0.0.1 port=");
-    ck_assert(at != NULL && sscanf(strstr(at, "port="), "port=%u", &port) == 1);
-    free(log);
-    return (uint16_t)port;
-}
-
 /* Transactions that it has made durable. */
 static double commits(uint16_t port)
 {
@@ -152,7 +139,7 @@ void group_commit(struct bench *bench)
     lab_set(&rig.lab, "monitor", "listen", "127.0.0.1:0");
     rig_register(&rig);
     rig_start(&rig);
-    port = monitor_port(&rig);
+    port = lab_monitor_port(&rig.lab);
     for (unsigned repeat = 0; repeat < bench->repeats; repeat++) {
         char name[32];
         double single, grouped;

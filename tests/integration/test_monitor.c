@@ -38,17 +38,9 @@ static void abandon(void)
 
 static void start(void)
 {
-    char *log;
-    const char *at;
-
     lab_set(&lab, "monitor", "listen", "127.0.0.1:0");
     lab_start(&lab);
-    ck_assert(lab_logged(&lab, "event=monitoring", 10));
-    log = file_read(lab.daemon.err, NULL);
-    at = strstr(log, "event=monitoring address=127.0.0.1 port=");
-    ck_assert_ptr_nonnull(at);
-    port = (uint16_t)atoi(strstr(at, "port=") + 5);
-    free(log);
+    port = lab_monitor_port(&lab);
 }
 
 /* The value that a line of /metrics begins with; -1 if there is none. */

@@ -380,6 +380,20 @@ int lab_logged(struct lab *lab, const char *wanted, int seconds)
     return 0;
 }
 
+uint16_t lab_monitor_port(struct lab *lab)
+{
+    static const char said[] = "event=monitoring address=127.0.0.1 port=";
+    char *log, *at;
+    uint16_t port;
+
+    ck_assert(lab_logged(lab, said, 10));
+    log = file_read(lab->daemon.err, NULL);
+    at = strstr(log, said);
+    port = (uint16_t)strtoul(at + sizeof(said) - 1, NULL, 10);
+    free(log);
+    return port;
+}
+
 unsigned lab_log_count(struct lab *lab, const char *wanted)
 {
     char *log = file_read(lab->daemon.err, NULL);

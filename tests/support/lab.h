@@ -79,6 +79,8 @@ void lab_kill(struct lab *lab);       /* SIGKILL */
 /* Waits until the daemon has logged `text`; 0 if it has not within `seconds`. */
 int lab_logged(struct lab *lab, const char *text, int seconds);
 unsigned lab_log_count(struct lab *lab, const char *text); /* how often it has */
+/* The port that [monitor] listen = 127.0.0.1:0 has come to, once it listens. */
+uint16_t lab_monitor_port(struct lab *lab);
 
 /* Runs `keyloaderctl -c CONF ARGS...` (NULL-terminated); which must end with status 0. Returns its
  * stdout, malloc'ed. */

@@ -9,13 +9,8 @@
 #include <string.h>
 #include <unistd.h>
 
-static const char *const softhsm_paths[] = {
-    "/usr/lib/softhsm/libsofthsm2.so",
-    "/usr/lib/x86_64-linux-gnu/softhsm/libsofthsm2.so",
-    "/usr/lib/aarch64-linux-gnu/softhsm/libsofthsm2.so",
-    "/usr/lib64/pkcs11/libsofthsm2.so",
-    NULL,
-};
+#include "tests/support/hsm.h"
+
 static const char *const nss_paths[] = {
     "/usr/lib/x86_64-linux-gnu/libsoftokn3.so",
     "/usr/lib/aarch64-linux-gnu/libsoftokn3.so",
@@ -44,7 +39,7 @@ void lab_find_modules(struct lab *lab)
     lab->nss = wanted != NULL && strcmp(wanted, "nss") == 0;
     ck_assert_msg(lab->nss || wanted == NULL || strcmp(wanted, "softhsm") == 0,
                   "KL_TEST_MODULE=%s: must be softhsm or nss", wanted);
-    path = first_there(lab->nss ? nss_paths : softhsm_paths);
+    path = lab->nss ? first_there(nss_paths) : test_softhsm_path();
     ck_assert_msg(path != NULL && (!lab->nss || lab_nss_installed()), "%s is not installed",
                   lab->nss ? "NSS softokn or certutil" : "SoftHSM");
     proc_text(lab->module, sizeof lab->module, "%s", path);
