@@ -305,17 +305,24 @@ static void audit(void)
     proof_store(&lab);
 }
 
-/* With nobody killed any more, each terminal must be able to load. */
+#define BUSY 75 /* a terminal's status: the loader has no HSM, or no time, just now */
+
+/* With nobody killed any more, each terminal must be able to load: once a worker is back, whose
+ * death may have been the last kill. */
 static void last_loads(void)
 {
     for (int i = 0; i < TERMINALS; i++) {
         struct player *player = &players[i];
-        lab_arm(&lab, player->proof.serial, 3);
-        begin_load(player);
-        int status = proc_wait(process(player), LAB_LOAD_SECONDS);
+        int status = BUSY;
+        for (int ms = 0; status == BUSY && ms < proc_seconds(LAB_LOAD_SECONDS) * 1000; ms += 500) {
+            proc_sleep_ms(ms > 0 ? 500 : 0);
+            lab_arm(&lab, player->proof.serial, 3);
+            begin_load(player);
+            status = proc_wait(process(player), LAB_LOAD_SECONDS);
+            ended(player, status);
+        }
         ck_assert_msg(status == 0, "%s: load: status %d (%s)", player->proof.serial, status,
                       lab.run);
-        ended(player, status);
         proof_check(&player->proof, &lab, 1);
     }
 }
