@@ -51,6 +51,7 @@ struct kl_daemon {
     struct kl_census_taker *census;
     struct kl_monitor *monitor; /* NULL = none */
     struct event *sweep;
+    struct event *look; /* at what the HSMs' modules let through */
     struct event *drain_timer;
     struct kl_err err; /* why the loop ended, KL_OK for a drain */
 };
@@ -71,8 +72,8 @@ static enum kl_rc on_pool_check(const struct kl_job_ready *ready, void *arg, str
     enum kl_rc rc = kl_reload_check(daemon->service.reload, ready, err);
 
     /* Once the pool has taken it: what its module lets through goes on record. */
-    if (rc == KL_OK && daemon->service.committer != NULL) {
-        event_active(daemon->sweep, EV_TIMEOUT, 0);
+    if (rc == KL_OK) {
+        event_active(daemon->look, EV_TIMEOUT, 0);
     }
     return rc;
 }
@@ -424,15 +425,24 @@ static void sweep_done(struct kl_unit *unit)
     free(sweep);
 }
 
+static void on_look(evutil_socket_t fd, short what, void *arg)
+{
+    struct kl_daemon *daemon = arg;
+
+    (void)fd;
+    (void)what;
+    if (daemon->service.committer != NULL) {
+        kl_hsm_trail_look(&daemon->hsm_trail, &daemon->service);
+    }
+}
+
 static void on_sweep(evutil_socket_t fd, short what, void *arg)
 {
     struct kl_daemon *daemon = arg;
     struct sweep_unit *sweep = calloc(1, sizeof(*sweep));
     struct kl_err err = KL_ERR_INIT;
 
-    (void)fd;
-    (void)what;
-    kl_hsm_trail_look(&daemon->hsm_trail, &daemon->service);
+    on_look(fd, what, arg); /* what could not be recorded before */
     if (sweep == NULL) {
         return; /* next time */
     }
@@ -510,12 +520,13 @@ static enum kl_rc make_events(struct kl_daemon *daemon, struct kl_err *err)
     daemon->signals[2] = evsignal_new(base, SIGHUP, on_hangup, daemon);
     daemon->drain_timer = evtimer_new(base, on_drain_timeout, daemon);
     daemon->sweep = event_new(base, -1, EV_PERSIST, on_sweep, daemon);
+    daemon->look = evtimer_new(base, on_look, daemon);
     for (size_t i = 0; i < SIGNALS; i++) {
         if (daemon->signals[i] == NULL || evsignal_add(daemon->signals[i], NULL) != 0) {
             return kl_err_set(err, KL_ERR_MEMORY, "event loop");
         }
     }
-    if (daemon->drain_timer == NULL || daemon->sweep == NULL ||
+    if (daemon->drain_timer == NULL || daemon->sweep == NULL || daemon->look == NULL ||
         event_add(daemon->sweep, &period) != 0) {
         return kl_err_set(err, KL_ERR_MEMORY, "event loop");
     }
@@ -552,6 +563,7 @@ static void daemon_wipe(struct kl_daemon *daemon)
         event_release(daemon->signals[i]);
     }
     event_release(daemon->sweep);
+    event_release(daemon->look);
     event_release(daemon->drain_timer);
     if (service->base != NULL) {
         event_base_free(service->base);
