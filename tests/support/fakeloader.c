@@ -30,9 +30,6 @@ X509_CRL *fake_new_crl(X509 *issuer, EVP_PKEY *issuer_key,
 
 void fake_make_keys(void)
 {
-    if (fake_root_key) { /* by the test case before */
-        return;
-    }
     fake_root_key = EVP_RSA_gen(2048);
     fake_other_key = EVP_RSA_gen(2048);
     fake_work_key = EVP_RSA_gen(2048);

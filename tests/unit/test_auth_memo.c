@@ -167,7 +167,7 @@ static Suite *suite(void)
     TCase *tc = tcase_create("memo");
 
     tcase_set_timeout(tc, 60);
-    tcase_add_unchecked_fixture(tc, fake_make_keys, NULL);
+    tcase_add_unchecked_fixture(tc, fake_make_keys, fake_free_keys);
     tcase_add_test(tc, test_same_bytes_same_second);
     tcase_add_test(tc, test_validity_is_looked_at_again);
     tcase_add_test(tc, test_every_byte_counts);
@@ -180,8 +180,5 @@ static Suite *suite(void)
 
 int main(void)
 {
-    int status = test_run(suite());
-
-    fake_free_keys();
-    return status;
+    return test_run(suite());
 }

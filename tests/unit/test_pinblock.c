@@ -307,7 +307,7 @@ static Suite *suite(void)
     TCase *tc = tcase_create("pinblock");
 
     tcase_set_timeout(tc, 60);
-    tcase_add_unchecked_fixture(tc, fake_make_keys, NULL);
+    tcase_add_unchecked_fixture(tc, fake_make_keys, fake_free_keys);
     tcase_add_loop_test(tc, test_format0, 0, (int)(sizeof(format0) / sizeof(format0[0])));
     tcase_add_loop_test(tc, test_format4_pan, 0,
                         (int)(sizeof(format4_pan) / sizeof(format4_pan[0])));
@@ -325,8 +325,5 @@ static Suite *suite(void)
 
 int main(void)
 {
-    int status = test_run(suite());
-
-    fake_free_keys();
-    return status;
+    return test_run(suite());
 }

@@ -360,7 +360,7 @@ static Suite *suite(void)
     TCase *tc = tcase_create("signin");
 
     tcase_set_timeout(tc, 60);
-    tcase_add_unchecked_fixture(tc, fake_make_keys, NULL);
+    tcase_add_unchecked_fixture(tc, fake_make_keys, fake_free_keys);
     tcase_add_loop_test(tc, test_sign_in, 0, CASES * PAD_KINDS);
     tcase_add_loop_test(tc, test_pairing, 0, 2);
     tcase_add_loop_test(tc, test_spoilt, 0, SPOILT * SPOILT_CASES * PAD_KINDS);
@@ -375,8 +375,5 @@ static Suite *suite(void)
 
 int main(void)
 {
-    int status = test_run(suite());
-
-    fake_free_keys();
-    return status;
+    return test_run(suite());
 }

@@ -495,7 +495,7 @@ static Suite *suite(void)
     TCase *tc = tcase_create("signin-doubt");
 
     tcase_set_timeout(tc, 60);
-    tcase_add_unchecked_fixture(tc, fake_make_keys, NULL);
+    tcase_add_unchecked_fixture(tc, fake_make_keys, fake_free_keys);
     tcase_add_loop_test(tc, test_done_spoilt, 0, 4 * PAD_KINDS);
     tcase_add_loop_test(tc, test_doubt_not_recorded, 0, PAD_KINDS);
     tcase_add_test(tc, test_first_in_doubt);
@@ -512,8 +512,5 @@ static Suite *suite(void)
 
 int main(void)
 {
-    int status = test_run(suite());
-
-    fake_free_keys();
-    return status;
+    return test_run(suite());
 }

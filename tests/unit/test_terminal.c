@@ -520,7 +520,7 @@ static Suite *suite(void)
     TCase *tc = tcase_create("load");
 
     tcase_set_timeout(tc, 60);
-    tcase_add_unchecked_fixture(tc, fake_make_keys, NULL);
+    tcase_add_unchecked_fixture(tc, fake_make_keys, fake_free_keys);
     tcase_add_loop_test(tc, test_load, 0, PAD_KINDS);
     tcase_add_loop_test(tc, test_randoms_are_fresh, 0, PAD_KINDS);
     tcase_add_test(tc, test_certificate_suite);
@@ -547,8 +547,5 @@ static Suite *suite(void)
 
 int main(void)
 {
-    int status = test_run(suite());
-
-    fake_free_keys();
-    return status;
+    return test_run(suite());
 }

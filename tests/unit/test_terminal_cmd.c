@@ -377,7 +377,7 @@ static Suite *suite(void)
     TCase *tc = tcase_create("commands");
 
     tcase_set_timeout(tc, 60);
-    tcase_add_unchecked_fixture(tc, fake_make_keys, NULL);
+    tcase_add_unchecked_fixture(tc, fake_make_keys, fake_free_keys);
     tcase_add_test(tc, test_roots);
     tcase_add_test(tc, test_roots_bounded);
     tcase_add_test(tc, test_init_roots);
@@ -391,8 +391,5 @@ static Suite *suite(void)
 
 int main(void)
 {
-    int status = test_run(suite());
-
-    fake_free_keys();
-    return status;
+    return test_run(suite());
 }

@@ -555,7 +555,7 @@ static Suite *suite(void)
     TCase *tc = tcase_create("record");
 
     tcase_set_timeout(tc, 60);
-    tcase_add_unchecked_fixture(tc, fake_make_keys, NULL);
+    tcase_add_unchecked_fixture(tc, fake_make_keys, fake_free_keys);
     tcase_add_loop_test(tc, test_candidate_hidden, 0, 2);
     tcase_add_test(tc, test_candidate_lost_is_said);
     tcase_add_loop_test(tc, test_active_hidden, 0, 2);
@@ -578,8 +578,5 @@ static Suite *suite(void)
 
 int main(void)
 {
-    int status = test_run(suite());
-
-    fake_free_keys();
-    return status;
+    return test_run(suite());
 }

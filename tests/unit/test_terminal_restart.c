@@ -1,21 +1,17 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * A terminal that dies between any two steps, and its folder: what it comes back to is a TMK that
- * the loader knows, and nothing is settled but by a Done that proves itself.
+ * A terminal that dies between any two steps: what it comes back to is a TMK that the loader knows,
+ * and nothing is settled but by a Done that proves itself.
  */
 #include <check.h>
 #include <errno.h>
-#include <glob.h>
-#include <openssl/pem.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-#include "conf/cli.h"
 #include "terminal-sim/pinpad/pinpad_backend.h"
 #include "tests/support/objects.h"
 #include "tests/support/stand.h"
@@ -28,15 +24,10 @@ static int failing_syncs;    /* and so many fail then */
 static const char *unsynced; /* kept as UNSYNCED.crash, as it is at the first of them */
 
 /* In place of libc's: the program's own definition comes first. */
-static int killed_at_sync; /* of a file */
-
 int fsync(int fd)
 {
     struct stat st;
 
-    if (killed_at_sync && fstat(fd, &st) == 0 && S_ISREG(st.st_mode)) {
-        raise(SIGKILL);
-    }
     if (failing_syncs > 0 && fstat(fd, &st) == 0 && S_ISDIR(st.st_mode) && good_syncs-- <= 0) {
         char kept[PATH_MAX + 40];
 
@@ -684,135 +675,13 @@ START_TEST(test_abandoned)
 }
 END_TEST
 
-/* ---- The folder ---- */
-
-/* Refused before anything is made: what terminal.conf could not give back, and what is no root. */
-START_TEST(test_init_refused)
-{
-    struct kl_terminal_setup setup = {.serial = FAKE_SERIAL,
-                                      .pinpad_serial = PINPAD,
-                                      .kind = KL_PINPAD_TOKEN,
-                                      .module = "/usr/lib/m.so",
-                                      .pin_source = "file:/x/pin",
-                                      .so_pin_source = "file:/x/so"};
-    char dir[PATH_MAX + 16], root_path[PATH_MAX + 16], leaf[PATH_MAX + 16], text[1100];
-    struct stand b;
-    FILE *file;
-
-    stand_init(&b, MEMORY);
-    snprintf(dir, sizeof(dir), "%s/other", b.dir);
-    snprintf(root_path, sizeof(root_path), "%s/root.pem", b.dir);
-    snprintf(leaf, sizeof(leaf), "%s/leaf.pem", b.dir);
-    file = fopen(leaf, "w");
-    ck_assert_int_eq(PEM_write_X509(file, work), 1);
-    fclose(file);
-    memset(text, 'x', sizeof(text));
-    text[1003] = '\0';
-    setup.dir = dir;
-    setup.roots[0] = root_path;
-    setup.root_count = 1;
-    switch (_i) {
-    case 0:
-        setup.pin_source = "file:/x/a #b/pin";
-        break;
-    case 1:
-        setup.module = text;
-        break;
-    case 2:
-        setup.module = "/usr/lib/m.so ";
-        break;
-    default:
-        setup.roots[0] = leaf;
-        break;
-    }
-    ck_assert_int_eq(kl_terminal_init(&setup, &b.err), _i < 3 ? KL_ERR_INPUT : KL_ERR_CERT);
-    ck_assert_ptr_nonnull(strstr(b.err.text, _i < 3 ? "cannot stand in" : "not a CA's"));
-    ck_assert_int_ne(access(dir, F_OK), 0);
-    stand_end(&b);
-}
-END_TEST
-
-START_TEST(test_one_at_a_time)
-{
-    struct kl_terminal_home *second;
-    struct stand b;
-
-    stand_init(&b, MEMORY);
-    ck_assert_int_eq(kl_terminal_open(b.home, 1, &second, &b.err), KL_ERR_BUSY);
-    ok(&b, kl_terminal_open(b.home, 0, &second, &b.err)); /* `pinpad show` may look */
-    kl_terminal_free(second);
-    stand_end(&b);
-}
-END_TEST
-
-/* ---- What a kill leaves half written ---- */
-
-static void write_killed(const char *path)
-{
-    struct kl_err err = KL_ERR_INIT;
-    int status;
-    pid_t pid = fork();
-
-    ck_assert_int_ge(pid, 0);
-    if (pid == 0) {
-        killed_at_sync = 1;
-        _exit(kl_file_write(path, "half", 4, 0600, 1, &err));
-    }
-    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
-    ck_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
-}
-
-static size_t files_like(const char *pattern)
-{
-    glob_t found;
-    size_t count = glob(pattern, 0, NULL, &found) == 0 ? found.gl_pathc : 0;
-
-    globfree(&found);
-    return count;
-}
-
-/* It goes as soon as somebody works in the folder alone, and nothing else goes. */
-START_TEST(test_unfinished_swept)
-{
-    static const char *const files[] = {"record", "root.pem", "device.pem"};
-    static const char *const others[] = {"record.backup", "record.new-abcde", "record.new-abcde_",
-                                         "record.new-abcdefg", "notes.new-abcdef"};
-    const size_t count = sizeof(files) / sizeof(files[0]);
-    char path[PATH_MAX + 32], pattern[PATH_MAX + 32];
-    struct kl_terminal_home *second;
-    struct stand b;
-
-    stand_init(&b, MEMORY);
-    snprintf(pattern, sizeof(pattern), "%s/*.new-*", b.home);
-    for (size_t i = 0; i < count; i++) {
-        snprintf(path, sizeof(path), "%s/%s", b.home, files[i]);
-        write_killed(path);
-    }
-    ck_assert_uint_eq(files_like(pattern), count);
-    (void)recorded(&b); /* a look is no work */
-    ck_assert_int_eq(kl_terminal_open(b.home, 1, &second, &b.err), KL_ERR_BUSY);
-    ck_assert_uint_eq(files_like(pattern), count);
-    stand_restart(&b);
-    ck_assert_uint_eq(files_like(pattern), 0);
-    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
-        stand_write_file(b.home, others[i], "mine", path);
-    }
-    stand_restart(&b);
-    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
-        snprintf(path, sizeof(path), "%s/%s", b.home, others[i]);
-        ck_assert_msg(access(path, F_OK) == 0, "%s", path);
-    }
-    stand_end(&b);
-}
-END_TEST
-
 static Suite *suite(void)
 {
     Suite *s = suite_create("terminal-restart");
     TCase *tc = tcase_create("restart");
 
     tcase_set_timeout(tc, 60);
-    tcase_add_unchecked_fixture(tc, fake_make_keys, NULL);
+    tcase_add_unchecked_fixture(tc, fake_make_keys, fake_free_keys);
     tcase_add_test(tc, test_restart_before_loaded);
     tcase_add_test(tc, test_record_is_private);
     tcase_add_loop_test(tc, test_record_fails, 0, 2 * PAD_KINDS);
@@ -835,17 +704,11 @@ static Suite *suite(void)
     tcase_add_loop_test(tc, test_drop_not_synced, 0, 4);
     tcase_add_test(tc, test_confirmed_key_missing);
     tcase_add_loop_test(tc, test_abandoned, 0, PAD_KINDS);
-    tcase_add_loop_test(tc, test_init_refused, 0, 4);
-    tcase_add_test(tc, test_one_at_a_time);
-    tcase_add_test(tc, test_unfinished_swept);
     suite_add_tcase(s, tc);
     return s;
 }
 
 int main(void)
 {
-    int status = test_run(suite());
-
-    fake_free_keys();
-    return status;
+    return test_run(suite());
 }
