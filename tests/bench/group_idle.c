@@ -37,8 +37,8 @@ static double rate(struct rig *rig, double seconds)
 /* Waits until the daemon has about as many: its descriptors tell. */
 static void connected(struct rig *rig, unsigned idle)
 {
-    for (unsigned tries = 0; rig_descriptors(rig->lab.daemon.pid) < idle; tries++) {
-        bench_progress("idle_sessions: %u of %u connected", rig_descriptors(rig->lab.daemon.pid),
+    for (unsigned tries = 0; proc_descriptors(rig->lab.daemon.pid) < idle; tries++) {
+        bench_progress("idle_sessions: %u of %u connected", proc_descriptors(rig->lab.daemon.pid),
                        idle);
         ck_assert_msg(tries < idle / PER_SECOND * 20 + 1200, "not all idle terminals connected");
         proc_sleep_ms(50);

@@ -233,34 +233,21 @@ static double thread_cpu(pid_t pid, const char *thread)
     return seconds;
 }
 
-/* How many entries a folder in /proc/PID has; each is given to fn, unless NULL, and what that says
- * is added up. */
-static unsigned entries(pid_t pid, const char *name, double (*fn)(pid_t, const char *), double *sum)
-{
-    char path[64];
-    struct dirent *entry;
-    unsigned count = 0;
-    DIR *dir;
-
-    snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, name);
-    dir = opendir(path);
-    ck_assert_msg(dir != NULL, "%s is gone", path);
-    while ((entry = readdir(dir)) != NULL) {
-        if (entry->d_name[0] != '.') {
-            count++;
-            *sum += fn ? fn(pid, entry->d_name) : 0;
-        }
-    }
-    closedir(dir);
-    return count;
-}
-
 /* Of all threads that the process has now. */
 static double cpu_of(pid_t pid)
 {
+    char path[64];
+    struct dirent *entry;
     double sum = 0;
+    DIR *dir;
 
-    entries(pid, "task", thread_cpu, &sum);
+    snprintf(path, sizeof(path), "/proc/%d/task", (int)pid);
+    dir = opendir(path);
+    ck_assert_msg(dir != NULL, "%s is gone", path);
+    while ((entry = readdir(dir)) != NULL) {
+        sum += entry->d_name[0] != '.' ? thread_cpu(pid, entry->d_name) : 0;
+    }
+    closedir(dir);
     return sum;
 }
 
@@ -270,13 +257,6 @@ double rig_loop_cpu(const struct rig *rig)
 
     snprintf(thread, sizeof(thread), "%d", (int)rig->lab.daemon.pid); /* the first one */
     return thread_cpu(rig->lab.daemon.pid, thread);
-}
-
-unsigned rig_descriptors(pid_t pid)
-{
-    double none = 0;
-
-    return entries(pid, "fd", NULL, &none);
 }
 
 /* Fields 16 and 17 of stat: what children took that have been waited for. */

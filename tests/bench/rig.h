@@ -68,7 +68,6 @@ struct usage rig_usage(const struct rig *rig);
 double rig_loop_cpu(const struct rig *rig); /* CPU seconds of the daemon's loop thread */
 /* CPU seconds of the daemon and of all workers that it ever had. */
 double rig_cpu_of_all(const struct rig *rig);
-unsigned rig_descriptors(pid_t pid);
 double rig_private(pid_t pid); /* bytes that are its own: Private_* of smaps_rollup */
 
 struct bare {

@@ -9,7 +9,6 @@
  *   KL_SOAK_OUT=FILE    the samples, as CSV
  */
 #include <check.h>
-#include <dirent.h>
 #include <jansson.h>
 #include <signal.h>
 #include <stdio.h>
@@ -23,6 +22,7 @@
 #include "tests/support/fault.h"
 #include "tests/support/knob.h"
 #include "tests/support/lab_trust.h"
+#include "tests/support/proc.h"
 #include "tests/support/suite.h"
 
 #define WORKERS 2
@@ -285,21 +285,6 @@ static void prove(const char *file)
 
 /* ---- What grows ---- */
 
-static unsigned descriptors(pid_t pid)
-{
-    char path[64];
-    unsigned count = 0;
-    DIR *dir;
-
-    snprintf(path, sizeof(path), "/proc/%d/fd", (int)pid);
-    ck_assert_ptr_nonnull(dir = opendir(path));
-    while (readdir(dir) != NULL) {
-        count++;
-    }
-    closedir(dir);
-    return count - 2; /* . and .. */
-}
-
 static unsigned long rss_kib(pid_t pid)
 {
     char path[64];
@@ -326,7 +311,7 @@ static void sample(const char *name)
 {
     pid_t pid = lab.daemon.pid, workers[2 * WORKERS] = {0};
     size_t count = proc_children(pid, workers, 2 * WORKERS);
-    unsigned open_now = descriptors(pid);
+    unsigned open_now = proc_descriptors(pid);
     unsigned long rss = rss_kib(pid);
 
     if (settled.pid != pid) {
@@ -342,7 +327,7 @@ static void sample(const char *name)
          settled.rounds > 3 && open_now > settled.descriptors && tries < proc_seconds(10) * 10;
          tries++) {
         proc_sleep_ms(100);
-        open_now = descriptors(pid);
+        open_now = proc_descriptors(pid);
     }
     fprintf(samples, "%lld,%u,%s,%d,%llu,%llu,%llu,%lu,%u", (long long)kl_clock_us() / 1000000,
             total.rounds, name, (int)pid, (unsigned long long)total.loads,

@@ -3,6 +3,7 @@
 #include "tests/support/proc.h"
 
 #include <check.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
@@ -18,6 +19,22 @@
 #include <unistd.h>
 
 extern char **environ;
+
+unsigned proc_descriptors(pid_t pid)
+{
+    char path[64];
+    unsigned count = 0;
+    struct dirent *entry;
+    DIR *dir;
+
+    snprintf(path, sizeof path, "/proc/%d/fd", (int)pid);
+    ck_assert_msg((dir = opendir(path)) != NULL, "%s is gone", path);
+    while ((entry = readdir(dir)) != NULL) {
+        count += entry->d_name[0] != '.';
+    }
+    closedir(dir);
+    return count;
+}
 
 int proc_seconds(int seconds)
 {

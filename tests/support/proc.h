@@ -31,6 +31,8 @@ void proc_kill(struct proc *proc); /* SIGKILL and wait; nothing if it has ended 
 
 /* The children of pid, up to max: how many. */
 size_t proc_children(pid_t pid, pid_t *out, size_t max);
+/* How many descriptors it has open; of our own process the one that looks is among them. */
+unsigned proc_descriptors(pid_t pid);
 
 /* `seconds` times CK_TIMEOUT_MULTIPLIER. */
 int proc_seconds(int seconds);

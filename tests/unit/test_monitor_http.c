@@ -2,7 +2,6 @@
 /* The monitor's HTTP side against clients of every kind. */
 #include <arpa/inet.h>
 #include <check.h>
-#include <dirent.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -221,25 +220,12 @@ START_TEST(slow_headers)
 }
 END_TEST
 
-static unsigned open_fds(void)
-{
-    DIR *dir = opendir("/proc/self/fd");
-    unsigned count = 0;
-
-    ck_assert_ptr_nonnull(dir);
-    while (readdir(dir) != NULL) {
-        count++;
-    }
-    closedir(dir);
-    return count;
-}
-
 /* More connections than it has room for: no more than that are held (the rest waits in the
  * backlog), and the others have their turn when those end. */
 START_TEST(many_connections)
 {
     enum { MANY = KL_MONITOR_CONNECTIONS + 10 };
-    unsigned before = open_fds();
+    unsigned before = proc_descriptors(getpid());
     int fds[MANY];
 
     for (int i = 0; i < MANY; i++) {
@@ -247,7 +233,8 @@ START_TEST(many_connections)
         ck_assert_int_ge(fds[i], 0);
     }
     proc_sleep_ms(500);
-    ck_assert_uint_eq(open_fds() - before, MANY + KL_MONITOR_CONNECTIONS); /* ours and its */
+    ck_assert_uint_eq(proc_descriptors(getpid()) - before,
+                      MANY + KL_MONITOR_CONNECTIONS); /* ours and its */
     for (int i = 0; i < MANY - 1; i++) {
         close(fds[i]);
     }
@@ -256,7 +243,7 @@ START_TEST(many_connections)
     ck_assert_int_eq(http_status(answer), 200);
     free(answer);
     proc_sleep_ms(500);
-    ck_assert_uint_eq(open_fds(), before);
+    ck_assert_uint_eq(proc_descriptors(getpid()), before);
 }
 END_TEST
 
