@@ -227,7 +227,8 @@ int main(int argc, char **argv)
     bench = (struct bench){.figures = figures_new(),
                            .seconds = number_of("BENCH_SECONDS", SECONDS_DEFAULT, 120),
                            .repeats = (unsigned)number_of("BENCH_REPEATS", REPEATS_DEFAULT, 50),
-                           .workers = (unsigned)sysconf(_SC_NPROCESSORS_ONLN)};
+                           .workers = (unsigned)number_of(
+                               "BENCH_WORKERS", (double)sysconf(_SC_NPROCESSORS_ONLN), 64)};
     find_build();
     failed = run_all();
     figures_table(bench.figures, stdout);
