@@ -187,6 +187,11 @@ int kl_pool_cancel(struct kl_ticket *ticket)
     return 1;
 }
 
+size_t kl_pool_queued(const struct kl_pool *pool)
+{
+    return pool != NULL ? pool->queued : 0;
+}
+
 /* ---- The change of keys ---- */
 
 static int is_up(const struct kl_slot *slot)

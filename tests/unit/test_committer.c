@@ -433,6 +433,61 @@ START_TEST(a_unit_that_stays_fails_the_batch)
 }
 END_TEST
 
+static uint64_t transactions(void)
+{
+    struct kl_store_times times;
+
+    kl_committer_times(committer, &times);
+    return times.batch.count;
+}
+
+/* A patient unit comes to its end alone, but waits for a second one that comes a little later: in
+ * one of many tries, as on a busy machine it may come too late. */
+START_TEST(patient_units_share_a_commit)
+{
+    enum { TRIES = 200 };
+    const struct timespec later = {.tv_nsec = KL_COMMITTER_GATHER_US * 1000 / 4};
+    struct add alone = {.unit.patient = 1, .number = 1};
+    int shared = 0;
+
+    submit(&alone);
+    wait_for(1);
+    for (int i = 1; i <= TRIES && !shared; i++) {
+        struct add pair[2] = {{.unit.patient = 1, .number = 2 * i},
+                              {.unit.patient = 1, .number = 2 * i + 1}};
+        uint64_t before = transactions();
+
+        submit(&pair[0]);
+        nanosleep(&later, NULL);
+        submit(&pair[1]);
+        wait_for(1 + 2 * i);
+        ck_assert(pair[0].unit.rc == KL_OK && pair[1].unit.rc == KL_OK);
+        shared = transactions() - before == 1;
+    }
+    ck_assert_msg(shared, "none of %d pairs had one commit", TRIES);
+}
+END_TEST
+
+/* Many of both kinds at once, so that each is at every place in a batch: all are done. */
+START_TEST(patient_and_urgent_units)
+{
+    enum { COUNT = 1500 };
+    struct add *adds = calloc(COUNT, sizeof(*adds));
+
+    for (int i = 0; i < COUNT; i++) {
+        adds[i].number = i;
+        adds[i].unit.patient = i % 7 != 3;
+        submit(&adds[i]);
+    }
+    wait_for(COUNT);
+    for (int i = 0; i < COUNT; i++) {
+        ck_assert_int_eq(adds[i].unit.rc, KL_OK);
+        ck_assert_int_eq(adds[i].order, i + 1);
+    }
+    free(adds);
+}
+END_TEST
+
 /* What the service manager's watchdog goes by: a store thread that does not get on shows. */
 START_TEST(stuck)
 {
@@ -475,6 +530,8 @@ int main(void)
     tcase_add_test(tc, reports_in_order_after_commit);
     tcase_add_test(tc, a_failing_unit_spoils_no_other);
     tcase_add_test(tc, free_finishes_what_is_queued);
+    tcase_add_test(tc, patient_units_share_a_commit);
+    tcase_add_test(tc, patient_and_urgent_units);
     tcase_add_test(tc, a_failed_commit_is_reported_to_all);
     tcase_add_test(tc, a_full_queue_refuses);
     tcase_add_test(tc, a_full_disk);
