@@ -6,6 +6,7 @@
  *   BENCH_KINDS="NAME ..."  of load_vs_bare: only those work keys (rsa2048, classic, ...)
  *   BENCH_SECONDS=N     of one measurement (default 2)
  *   BENCH_REPEATS=N     of each (default 3)
+ *   BENCH_WORKERS=N     processes on both sides (default: one less than there are CPUs)
  *   BENCH_OUT=DIR       where bench.json and bench.html go (default: the build directory)
  *
  * Status 0 when all could be measured, whether or not targets are met: the table says so. A group
@@ -85,7 +86,8 @@ static void facts(void)
     figures_fact(bench.figures, "load average at the start", load);
     snprintf(text, sizeof(text), "%g seconds each, %u repeats", bench.seconds, bench.repeats);
     figures_fact(bench.figures, "measurements", text);
-    snprintf(text, sizeof(text), "%u, not pinned", bench.workers);
+    snprintf(text, sizeof(text), "%u (%u of figures in _full), not pinned", bench.workers,
+             bench.cpus);
     figures_fact(bench.figures, "workers", text);
     free(average);
 }
@@ -216,6 +218,7 @@ static void find_build(void)
 
 int main(int argc, char **argv)
 {
+    unsigned cpus = (unsigned)sysconf(_SC_NPROCESSORS_ONLN);
     int failed;
 
     if (argc > 1) {
@@ -224,11 +227,12 @@ int main(int argc, char **argv)
         }
         return strcmp(argv[1], "--list") == 0 ? 0 : 64;
     }
-    bench = (struct bench){.figures = figures_new(),
-                           .seconds = number_of("BENCH_SECONDS", SECONDS_DEFAULT, 120),
-                           .repeats = (unsigned)number_of("BENCH_REPEATS", REPEATS_DEFAULT, 50),
-                           .workers = (unsigned)number_of(
-                               "BENCH_WORKERS", (double)sysconf(_SC_NPROCESSORS_ONLN), 64)};
+    bench =
+        (struct bench){.figures = figures_new(),
+                       .seconds = number_of("BENCH_SECONDS", SECONDS_DEFAULT, 120),
+                       .repeats = (unsigned)number_of("BENCH_REPEATS", REPEATS_DEFAULT, 50),
+                       .workers = (unsigned)number_of("BENCH_WORKERS", cpus > 1 ? cpus - 1 : 1, 64),
+                       .cpus = cpus};
     find_build();
     failed = run_all();
     figures_table(bench.figures, stdout);

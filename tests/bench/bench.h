@@ -15,7 +15,8 @@ struct bench {
     struct lab lab;   /* the ceremony: rig_begin takes it */
     double seconds;   /* of one measurement: BENCH_SECONDS */
     unsigned repeats; /* of each: BENCH_REPEATS */
-    unsigned workers; /* as many as there are CPUs */
+    unsigned workers; /* BENCH_WORKERS: if it is not set, one CPU is left for all else */
+    unsigned cpus;
 };
 
 struct bench_group {
