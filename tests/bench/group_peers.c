@@ -143,13 +143,32 @@ static void against(struct bench *bench, const char *name, double ours, double t
     figure_add(bench_figure(bench, "ours_vs", name, "ratio", FIGURE_AT_LEAST, 1), ours / theirs);
 }
 
+/* Whole loads of ours, with network and store, over no more than their calls through p11-kit. */
+static void loads_by_p11_kit(struct peers *peers, double ours)
+{
+    struct bench *bench = peers->bench;
+    struct rig *rig = &peers->rig;
+    struct bare theirs =
+        rig_bare_through(rig, P11_KIT_CLIENT, peers->address, rig->workers, bench->seconds);
+
+    figure_add(figure_of(bench->figures, "peer_loads_p11_kit", "loads/s", FIGURE_NO_TARGET, 0),
+               theirs.rate);
+    figure_add(figure_of(bench->figures, "peer_calls_p11_kit", "calls", FIGURE_NO_TARGET, 0),
+               theirs.calls);
+    figure_add(figure_of(bench->figures, "peer_calls_replaced_p11_kit", "calls", FIGURE_NO_TARGET,
+                         0),
+               theirs.not_carried);
+    figure_add(figure_of(bench->figures, "ours_vs_p11_kit_loads", "ratio", FIGURE_AT_LEAST, 1),
+               ours / theirs.rate);
+}
+
 static void once(struct peers *peers)
 {
     struct bench *bench = peers->bench;
     struct rig *rig = &peers->rig;
     json_t *report = rig_fleet(rig, 0, "--concurrency %u --duration %.0fms", 4 * rig->workers,
                                bench->seconds * 1000);
-    double ours = OPS_OF_A_LOAD * rig_number(report, "loads/good-per-second");
+    double loads = rig_number(report, "loads/good-per-second"), ours = OPS_OF_A_LOAD * loads;
 
     json_decref(report);
     figure_add(figure_of(bench->figures, "ops_ours", "ops/s", FIGURE_NO_TARGET, 0), ours);
@@ -158,6 +177,7 @@ static void once(struct peers *peers)
     if (peers->p11_kit) {
         against(bench, "p11_kit", ours,
                 rig_sign(rig, P11_KIT_CLIENT, peers->address, rig->workers, bench->seconds).rate);
+        loads_by_p11_kit(peers, loads);
     }
     if (peers->tls) {
         against(bench, "s_server", ours, handshakes(peers));

@@ -319,8 +319,8 @@ double rig_private(pid_t pid)
 
 /* ---- The bare loop ---- */
 
-static struct bare loop(const struct rig *rig, const char *module, const char *alg,
-                        const char *more_env, unsigned processes, double seconds)
+static struct bare loop(const struct rig *rig, const char *module, const char *through,
+                        const char *alg, const char *more_env, unsigned processes, double seconds)
 {
     char pin[PATH_MAX], conf[PATH_MAX + 64], count[16], ms[24];
     const char *env[] = {conf, more_env, NULL};
@@ -334,26 +334,32 @@ static struct bare loop(const struct rig *rig, const char *module, const char *a
     proc_spawn(&proc, rig->lab.logs, env,
                (const char *const[]){lab_built("tests/bench/bare"), module, "pkcs11:token=loader",
                                      file_path(pin, rig->lab.dir, "loader.pin"), rig->kind->name,
-                                     alg, count, ms, NULL});
+                                     alg, count, ms, through, NULL});
     int status = proc_wait(&proc, BARE_SECONDS);
     char *text = file_read(proc.out, NULL);
     said = json_loads(text, 0, NULL);
     ck_assert_msg(status == 0 && said != NULL, "the bare loop: status %d: %.500s", status,
                   file_read(proc.err, NULL));
     bare = (struct bare){rig_number(said, "loads-per-second"), rig_number(said, "cpu-us-per-load"),
-                         rig_number(said, "calls-per-load")};
+                         rig_number(said, "calls-per-load"), rig_number(said, "calls-not-carried")};
     json_decref(said);
     free(text);
     return bare;
 }
 
+struct bare rig_bare_through(const struct rig *rig, const char *module, const char *env,
+                             unsigned processes, double seconds)
+{
+    return loop(rig, rig->lab.module, module, rig->kind->alg, env, processes, seconds);
+}
+
 struct bare rig_bare(const struct rig *rig, unsigned processes, double seconds)
 {
-    return loop(rig, rig->lab.module, rig->kind->alg, NULL, processes, seconds);
+    return rig_bare_through(rig, NULL, NULL, processes, seconds);
 }
 
 struct bare rig_sign(const struct rig *rig, const char *module, const char *env, unsigned processes,
                      double seconds)
 {
-    return loop(rig, module, "sign", env, processes, seconds);
+    return loop(rig, module, NULL, "sign", env, processes, seconds);
 }

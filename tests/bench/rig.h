@@ -73,11 +73,14 @@ double rig_private(pid_t pid); /* bytes that are its own: Private_* of smaps_rol
 struct bare {
     double rate, cpu_us; /* loads a second; CPU of a load */
     double calls;        /* PKCS#11 calls of a load */
+    double not_carried;  /* of these, which were replaced or left out (record_move) */
 };
-/* Signatures by CKM_RSA_PKCS with the rig's key, through that module; env: more of it, may be NULL.
- */
+struct bare rig_bare(const struct rig *rig, unsigned processes, double seconds);
+/* The same calls through another module; env: more of it, may be NULL. */
+struct bare rig_bare_through(const struct rig *rig, const char *module, const char *env,
+                             unsigned processes, double seconds);
+/* Here each load is one signature by CKM_RSA_PKCS with the rig's key, and nothing else. */
 struct bare rig_sign(const struct rig *rig, const char *module, const char *env, unsigned processes,
                      double seconds);
-struct bare rig_bare(const struct rig *rig, unsigned processes, double seconds);
 
 #endif
