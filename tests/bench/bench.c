@@ -27,6 +27,7 @@
 #include <unistd.h>
 
 #include "conf/cli.h"
+#include "daemon/hsm/worker.h"
 #include "tests/bench/bench.h"
 
 #define SECONDS_DEFAULT 2
@@ -220,6 +221,10 @@ int main(int argc, char **argv)
 {
     unsigned cpus = (unsigned)sysconf(_SC_NPROCESSORS_ONLN);
     int failed;
+
+    if (argc == 2 && strcmp(argv[1], "--" KL_WORKER_OPTION) == 0) { /* of signer.c's pool */
+        return kl_worker_main();
+    }
 
     if (argc > 1) {
         for (size_t i = 0; i < GROUPS; i++) {
