@@ -1,13 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * make bench: every group of figures in one go, a table, a line for each figure, JSON and a page.
- *
- *   BENCH="NAME ..."    only those groups (bench --list)
- *   BENCH_KINDS="NAME ..."  of load_vs_bare: only those work keys (rsa2048, classic, ...)
- *   BENCH_SECONDS=N     of one measurement (default 2)
- *   BENCH_REPEATS=N     of each (default 3)
- *   BENCH_WORKERS=N     processes on both sides (default: one less than there are CPUs)
- *   BENCH_OUT=DIR       where bench.json and bench.html go (default: the build directory)
+ * Options and environment: --help.
  *
  * Status 0 when all could be measured, whether or not targets are met: the table says so. A group
  * runs as a test of libcheck without a process of its own, so that a failure in any support
@@ -28,25 +22,12 @@
 
 #include "conf/cli.h"
 #include "daemon/hsm/worker.h"
+#include "proto/clock.h"
 #include "tests/bench/bench.h"
+#include "tests/bench/compare.h"
 
 #define SECONDS_DEFAULT 2
 #define REPEATS_DEFAULT 3
-
-static const struct bench_group groups[] = {
-    {"load_vs_bare", "whole loads over the bare PKCS#11 loop, and CPU; EC over RSA",
-     group_load_vs_bare},
-    {"overload", "five times more terminals than there is room for; latency at 70 %",
-     group_overload},
-    {"idle_sessions", "20,000 silent connections: memory, and loads beside them", group_idle},
-    {"registry_scale", "a million registered terminals against a thousand", group_scale},
-    {"slow_hsm", "64 sessions of an HSM that takes 10 ms for every call", group_slow_hsm},
-    {"store_commit", "loads for each fsync; group commit against one at a time", group_commit},
-    {"leak", "memory by load, and what it costs to replace workers", group_leak},
-    {"peers", "p11-kit server and openssl s_server with the same key", group_peers},
-    {"growth", "plots: workers, loads at once, keys", group_growth},
-};
-#define GROUPS (sizeof(groups) / sizeof(groups[0]))
 
 static struct bench bench;
 static char out_dir[PATH_MAX];
@@ -122,9 +103,45 @@ static void abandon(void)
     lab_abandon(&bench.lab);
 }
 
+/* What all of it took, and each group. */
+static char took[1024];
+static int64_t began_ms;
+
+/* Tells of the groups from that one on. */
+static void tell_group(size_t i)
+{
+    const struct choice *choice = &bench.choice;
+    double left = 0;
+    unsigned number = 0, count = 0;
+
+    for (size_t k = 0; k < BENCH_GROUPS; k++) {
+        left += k >= i ? choice_seconds(choice, k, bench.seconds, bench.repeats) : 0;
+        number += k <= i && choice->group[k];
+        count += (unsigned)choice->group[k];
+    }
+    bench_progress_group(number, count, left,
+                         choice_seconds(choice, i, bench.seconds, bench.repeats));
+}
+
+static void tell_time(const char *what, int64_t since_ms)
+{
+    size_t len = strlen(took);
+
+    snprintf(took + len, sizeof(took) - len, "%s%s %.0f s", len > 0 ? ", " : "", what,
+             (double)(kl_clock_ms() - since_ms) / 1000);
+}
+
 START_TEST(measure)
 {
-    groups[_i].run(&bench);
+    int64_t begun_ms = kl_clock_ms();
+
+    tell_group((size_t)_i);
+    bench_groups[_i].run(&bench);
+    for (size_t i = 0; i < bench.figures->count; i++) {
+        ck_assert_msg(choice_has(bench.figures->list[i].name), "%s is not in tests/bench/choice.c",
+                      bench.figures->list[i].name);
+    }
+    tell_time(bench_groups[_i].name, begun_ms);
 }
 END_TEST
 
@@ -141,15 +158,15 @@ static int run_all(void)
     tcase_set_timeout(tcase, 0);
     tcase_add_unchecked_fixture(tcase, found, abandon);
     tcase_add_checked_fixture(tcase, NULL, end_children);
-    for (int i = 0; i < (int)GROUPS; i++) {
-        if (bench_wants("BENCH", groups[i].name)) {
+    for (int i = 0; i < BENCH_GROUPS; i++) {
+        if (bench.choice.group[i]) {
             tcase_add_loop_test(tcase, measure, i, i + 1);
         }
     }
     runner = srunner_create(suite);
     srunner_set_fork_status(runner, CK_NOFORK);
     srunner_run_all(runner, CK_SILENT);
-    bench_progress("%s", "");
+    bench_progress_end();
     failed = srunner_ntests_failed(runner);
     failures = srunner_failures(runner);
     for (int i = 0; i < failed; i++) {
@@ -217,29 +234,61 @@ static void find_build(void)
     }
 }
 
-int main(int argc, char **argv)
+static void print_help(void)
+{
+    fputs(
+        "usage: bench [--list | --help]\n"
+        "       bench --compare OLD.json NEW.json\n"
+        "\n"
+        "Measures what docs/performance.md describes: prints a table and a line for each figure,\n"
+        "and writes bench.json and bench.html. `make bench` builds all that it needs.\n"
+        "\n"
+        "  --list       the groups of figures, and the figures of each\n"
+        "  --compare    what two bench.json differ by, and whether that is more than their\n"
+        "               spread; status 1 if a figure with a target is worse by more than that\n"
+        "  -h, --help   this text\n"
+        "\n"
+        "Environment; lists are separated by spaces or commas:\n"
+        "  BENCH          only these: names of groups or figures, or what figures begin with\n"
+        "  BENCH_KINDS    of load_vs_bare: only these kinds of work key (rsa2048, p256, ...)\n"
+        "  BENCH_SECONDS  of one measurement (default 2)\n"
+        "  BENCH_REPEATS  of each (default 3)\n"
+        "  BENCH_WORKERS  worker processes, and those of the bare loop (default: one CPU is left\n"
+        "                 over for all else)\n"
+        "  BENCH_OUT      where the files go (default: the build directory)\n"
+        "  KL_BUILD       the build directory (default: build)\n"
+        "\n"
+        "Status: 0 all was measured, whether targets are met or not; 1 a group could not be\n"
+        "measured; 64 usage; 65, 66 a file that is no report, or not there; 74 a file could not\n"
+        "be written\n",
+        stdout);
+}
+
+static int measure_all(void)
 {
     unsigned cpus = (unsigned)sysconf(_SC_NPROCESSORS_ONLN);
+    char unknown[64];
     int failed;
 
-    if (argc == 2 && strcmp(argv[1], "--" KL_WORKER_OPTION) == 0) { /* of signer.c's pool */
-        return kl_worker_main();
-    }
-
-    if (argc > 1) {
-        for (size_t i = 0; i < GROUPS; i++) {
-            printf("%-16s %s\n", groups[i].name, groups[i].about);
-        }
-        return strcmp(argv[1], "--list") == 0 ? 0 : 64;
-    }
     bench =
         (struct bench){.figures = figures_new(),
                        .seconds = number_of("BENCH_SECONDS", SECONDS_DEFAULT, 120),
                        .repeats = (unsigned)number_of("BENCH_REPEATS", REPEATS_DEFAULT, 50),
                        .workers = (unsigned)number_of("BENCH_WORKERS", cpus > 1 ? cpus - 1 : 1, 64),
                        .cpus = cpus};
+    if (!choice_make(getenv("BENCH"), getenv("BENCH_KINDS"), &bench.choice, unknown)) {
+        fprintf(stderr,
+                "bench: there is no group, figure or kind of key \"%s\" (BENCH, BENCH_KINDS): "
+                "there are\n",
+                unknown);
+        choice_print(stderr);
+        return 64;
+    }
     find_build();
+    began_ms = kl_clock_ms();
     failed = run_all();
+    tell_time("all", began_ms);
+    figures_fact(bench.figures, "took", took);
     figures_table(bench.figures, stdout);
     putchar('\n');
     figures_lines(bench.figures, stdout);
@@ -247,4 +296,26 @@ int main(int argc, char **argv)
     write_file("bench.html", figures_page);
     figures_free(bench.figures);
     return failed == 0 ? 0 : 1;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc == 1) {
+        return measure_all();
+    }
+    if (argc == 2 && strcmp(argv[1], "--" KL_WORKER_OPTION) == 0) { /* of signer.c's pool */
+        return kl_worker_main();
+    }
+    if (argc == 2 && strcmp(argv[1], "--list") == 0) {
+        choice_print(stdout);
+        return 0;
+    }
+    if (argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
+        print_help();
+        return 0;
+    }
+    if (argc == 4 && strcmp(argv[1], "--compare") == 0) {
+        return compare_files(argv[2], argv[3]);
+    }
+    return kl_cli_usage("bench", "%s: no such option, or not so many operands", argv[1]);
 }

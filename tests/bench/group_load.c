@@ -13,8 +13,6 @@
 
 #include "tests/bench/bench.h"
 
-#define KINDS "BENCH_KINDS"
-#define FULL "_full"
 #define SIDES_MAX (2 * KIND_COUNT)
 #define RATE_MAX 6000 /* loads a second that no kind comes near: an arming is for one load */
 
@@ -49,7 +47,7 @@ static struct whole run(struct rig *rig, double seconds)
 /* A daemon that is compared with the bare loop. */
 struct side {
     struct rig rig;
-    char name[32]; /* of its figures: the kind, and FULL */
+    char name[32]; /* of its figures: the kind, and BENCH_FULL */
 };
 
 static void add(struct bench *bench, const char *prefix, const struct side *side, const char *unit,
@@ -100,14 +98,13 @@ void group_load_vs_bare(struct bench *bench)
 {
     struct side sides[SIDES_MAX];
     size_t count = 0;
-    int both =
-        bench_wants(KINDS, kinds[KIND_P256].name) && bench_wants(KINDS, kinds[KIND_RSA2048].name);
+    int both = bench->choice.kind[KIND_P256] && bench->choice.kind[KIND_RSA2048];
 
     for (size_t i = 0; i < KIND_COUNT; i++) {
-        if (bench_wants(KINDS, kinds[i].name)) {
+        if (bench->choice.kind[i]) {
             begin(bench, &sides[count++], &kinds[i], "", bench->workers);
-            if (bench->workers < bench->cpus && (i == KIND_RSA2048 || i == KIND_P256)) {
-                begin(bench, &sides[count++], &kinds[i], FULL, bench->cpus);
+            if (bench->workers < bench->cpus && choice_both((enum kind_id)i)) {
+                begin(bench, &sides[count++], &kinds[i], BENCH_FULL, bench->cpus);
             }
         }
     }
