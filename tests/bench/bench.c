@@ -136,6 +136,7 @@ START_TEST(measure)
     int64_t begun_ms = kl_clock_ms();
 
     tell_group((size_t)_i);
+    figures_section(bench.figures, bench_groups[_i].about);
     bench_groups[_i].run(&bench);
     for (size_t i = 0; i < bench.figures->count; i++) {
         ck_assert_msg(choice_has(bench.figures->list[i].name), "%s is not in tests/bench/choice.c",

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "terminal-sim/fleet/fleet.h"
@@ -204,6 +205,42 @@ json_t *rig_fleet(struct rig *rig, int status, const char *line, ...)
     va_end(args);
     return rig_fleet_end(&proc, status);
 }
+
+/* ---- Silent connections ---- */
+
+#define IDLE_SPARE 512       /* descriptors for all else, and for loads */
+#define IDLE_PER_SECOND 1000 /* connections that come so fast at the least */
+
+unsigned rig_idle_max(unsigned wanted)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_max == RLIM_INFINITY ||
+        limit.rlim_max >= wanted + IDLE_SPARE) {
+        return wanted;
+    }
+    return limit.rlim_max > IDLE_SPARE ? (unsigned)limit.rlim_max - IDLE_SPARE : 0;
+}
+
+void rig_keep_idle(struct rig *rig)
+{
+    lab_set(&rig->lab, "limits", "connections", "100000");
+    lab_set(&rig->lab, "limits", "idle-timeout", "1h");
+    lab_set(&rig->lab, "limits", "handshake-timeout", "1h");
+}
+
+/* The daemon's descriptors tell how many it has. */
+void rig_idle(struct rig *rig, struct proc *proc, unsigned more, unsigned all)
+{
+    rig_fleet_start(rig, proc, "--idle %u --duration 1h --allow connect", more);
+    for (unsigned tries = 0; proc_descriptors(rig->lab.daemon.pid) < all; tries++) {
+        ck_assert_msg(tries < more / IDLE_PER_SECOND * 20 + 1200,
+                      "not all idle terminals connected");
+        proc_sleep_ms(50);
+    }
+}
+
+/* ---- Reports ---- */
 
 double rig_number(const json_t *report, const char *path)
 {

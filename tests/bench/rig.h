@@ -58,6 +58,15 @@ void rig_fleet_start(struct rig *rig, struct proc *proc, const char *line, ...)
     __attribute__((format(printf, 3, 4)));
 json_t *rig_fleet_end(struct proc *proc, int status);
 
+/* How many silent connections descriptors allow, and at most `wanted`: daemon and simulator both
+ * raise their own limit as far as the system lets them. */
+unsigned rig_idle_max(unsigned wanted);
+/* Before it starts: silent connections are let in, and stay. */
+void rig_keep_idle(struct rig *rig);
+/* Starts a fleet that connects so many more and says nothing, and waits until the daemon has
+ * `all`. proc_kill ends it. */
+void rig_idle(struct rig *rig, struct proc *proc, unsigned more, unsigned all);
+
 /* The number at a path of members ("loads/good"); 0 where there is none. */
 double rig_number(const json_t *report, const char *path);
 

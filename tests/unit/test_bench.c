@@ -103,14 +103,18 @@ END_TEST
 START_TEST(as_json)
 {
     FIGURE("good", FIGURE_AT_LEAST, 0.5, 1.25, 0.75);
-    struct curve *curve = curve_new(figures, "A plot", "x");
-    json_t *json, *first;
+    struct curve *curve = curve_new(figures, "A plot", "x", "loads/s", 2);
+    json_t *json, *first, *line;
 
-    curve->lines = 2;
     curve->line[0] = "this";
     curve->line[1] = "that";
-    curve_add(curve, 1, (double[]){10, 20});
-    curve_add(curve, 2, (double[]){30, 40});
+    curve_point(curve, "1");
+    curve_add(curve, 0, 10);
+    curve_add(curve, 1, 20);
+    curve_point(curve, "4096");
+    curve_add(curve, 0, 30);
+    curve_add(curve, 1, 40);
+    curve_add(curve, 1, 60);
     figures_fact(figures, "cpus", "2");
     json = figures_json(figures);
     first = json_array_get(json_object_get(json, "figures"), 0);
@@ -125,35 +129,84 @@ START_TEST(as_json)
     ck_assert_double_eq(rig_number(first, "repeats"), 2);
     ck_assert_uint_eq(json_array_size(json_object_get(first, "samples")), 2);
     first = json_array_get(json_object_get(json, "curves"), 0);
-    ck_assert_double_eq(json_real_value(
-                            json_array_get(json_object_get(json_object_get(first, "lines"), "that"),
-                                           1)),
-                        40);
+    ck_assert_str_eq(json_string_value(json_object_get(first, "y-label")), "loads/s");
+    ck_assert_str_eq(json_string_value(json_array_get(json_object_get(first, "x"), 1)), "4096");
+    line = json_object_get(json_object_get(first, "lines"), "that");
+    ck_assert_double_eq(json_real_value(json_array_get(json_object_get(line, "median"), 1)), 50);
+    ck_assert_double_eq(json_real_value(json_array_get(json_object_get(line, "low"), 1)), 40);
+    ck_assert_double_eq(json_real_value(json_array_get(json_object_get(line, "high"), 1)), 60);
     ck_assert_str_eq(json_string_value(json_object_get(json_object_get(json, "facts"), "cpus")),
                      "2");
     json_decref(json);
 }
 END_TEST
 
+static unsigned times(const char *text, const char *part)
+{
+    unsigned count = 0;
+
+    for (const char *at = text; (at = strstr(at, part)) != NULL; at += strlen(part)) {
+        count++;
+    }
+    return count;
+}
+
 START_TEST(as_page)
 {
-    FIGURE("good", FIGURE_AT_LEAST, 0.5, 1);
-    FIGURE("bad<x>", FIGURE_AT_LEAST, 5, 1);
-    struct curve *curve = curve_new(figures, "A plot", "x");
     char *text;
 
-    curve->lines = 1;
-    curve->line[0] = "this";
-    curve_add(curve, 1, (double[]){10});
+    figures_section(figures, "first");
+    FIGURE("good", FIGURE_AT_LEAST, 0.5, 1);
+    FIGURE("bad<x>", FIGURE_AT_LEAST, 5, 1);
+    figures_section(figures, "second");
+    FIGURE("told", FIGURE_NO_TARGET, 0, -1, 2);
+    FIGURE("zero", FIGURE_NO_TARGET, 0, 0, 0);
     figures_fact(figures, "cpus", "<script>");
     text = told(figures_page);
     ck_assert_ptr_nonnull(strstr(text, "<td class=\"as-expected\">met</td>"));
     ck_assert_ptr_nonnull(strstr(text, "<td class=\"failed\">MISSED</td>"));
     ck_assert_ptr_nonnull(strstr(text, "bad&lt;x&gt;"));
-    ck_assert_ptr_nonnull(strstr(text, "<svg "));
+    ck_assert_uint_eq(times(text, "<th colspan=\"8\">first</th>"), 1);
+    ck_assert_uint_eq(times(text, "<th colspan=\"8\">second</th>"), 1);
+    ck_assert_uint_eq(times(text, "<svg "), 3);            /* not where all samples are 0 */
+    ck_assert_uint_eq(times(text, "stroke-dasharray"), 2); /* the targets */
+    ck_assert_uint_eq(times(text, "<circle "), 1 + 1 + 2); /* the samples */
+    ck_assert_ptr_nonnull(strstr(text, "cx=\"4.0\""));     /* -1 is the lowest */
     ck_assert_ptr_nonnull(strstr(text, "default-src 'none'"));
     ck_assert_ptr_null(strstr(text, "<script"));
+    ck_assert_ptr_null(strstr(text, "nan"));
+    ck_assert_ptr_null(strstr(text, "http:"));
     ck_assert_ptr_nonnull(strstr(text, "</html>"));
+    free(text);
+}
+END_TEST
+
+START_TEST(as_plot)
+{
+    struct curve *curve = curve_new(figures, "A plot", "workers", "loads/s", 2);
+    char *text;
+
+    curve->line[0] = "this";
+    curve->line[1] = "that";
+    curve_point(curve, "1");
+    curve_add(curve, 0, 10);
+    curve_add(curve, 0, 30);
+    curve_point(curve, "<4>");
+    curve_add(curve, 0, 40);
+    curve_add(curve, 1, 50);
+    text = told(figures_page);
+    ck_assert_uint_eq(times(text, ">workers</text>"), 1);
+    ck_assert_uint_eq(times(text, ">loads/s</text>"), 1);
+    ck_assert_uint_eq(times(text, ">this</text>"), 1);
+    ck_assert_uint_eq(times(text, ">that</text>"), 1);
+    ck_assert_uint_eq(times(text, "&lt;4&gt;"), 1);
+    ck_assert_uint_eq(times(text, ">50</text>"), 1);
+    ck_assert_uint_eq(times(text, "this: 20 (10 to 30)"), 1);
+    /* Two lines; a whisker where there are two samples; nothing where there is none. */
+    ck_assert_uint_eq(times(text, "<polyline class=\"c0\""), 1 + 1);
+    ck_assert_uint_eq(times(text, "<polyline class=\"c1\""), 1);
+    ck_assert_uint_eq(times(text, "<circle "), 3);
+    ck_assert_ptr_null(strstr(text, "nan"));
     free(text);
 }
 END_TEST
@@ -399,6 +452,7 @@ int main(void)
     tcase_add_test(tcase, lines_and_table);
     tcase_add_test(tcase, as_json);
     tcase_add_test(tcase, as_page);
+    tcase_add_test(tcase, as_plot);
     tcase_add_loop_test(tcase, only_what_is_wanted, 0, sizeof(choices) / sizeof(choices[0]));
     tcase_add_test(tcase, reports_compared);
     tcase_add_test(tcase, no_reports);
