@@ -273,7 +273,7 @@ static int measure_all(void)
 
     bench =
         (struct bench){.figures = figures_new(),
-                       .seconds = number_of("BENCH_SECONDS", SECONDS_DEFAULT, 120),
+                       .seconds = number_of("BENCH_SECONDS", SECONDS_DEFAULT, 600),
                        .repeats = (unsigned)number_of("BENCH_REPEATS", REPEATS_DEFAULT, 50),
                        .workers = (unsigned)number_of("BENCH_WORKERS", cpus > 1 ? cpus - 1 : 1, 64),
                        .cpus = cpus};

@@ -33,7 +33,9 @@ const struct bench_group bench_groups[BENCH_GROUPS] = {
     {"store_commit", "loads for each fsync; group commit against one at a time",
      "loads_per_fsync store_single store_grouped store_group_vs_single", 2, 3, 4, group_commit},
     {"leak", "memory by load, and what it costs to replace workers",
-     "leak_daemon leak_workers leak_workers_recycled recycle_cost", 10, 4, 1, group_leak},
+     "leak_daemon leak_daemon_recycling leak_workers leak_recycled_vs_bound leak_loads "
+     "recycle_cost",
+     10, 4, 1, group_leak},
     {"peers", "p11-kit server and openssl s_server with the same key",
      "ops_ours ops_module ops_workers ops_p11_kit ops_s_server ours_vs_p11_kit_ops "
      "ours_vs_p11_kit_loads ours_vs_p11_kit ours_vs_s_server peer_loads_p11_kit "

@@ -38,6 +38,7 @@ struct figure {
 struct curve {
     const char *title, *x_label, *y_label; /* static */
     const char *line[CURVE_LINES_MAX];     /* what they are called: static */
+    int apart;                             /* 1: no lines between points, which have no order */
     size_t lines, points;
     char x[CURVE_POINTS_MAX][16]; /* what stands at the axis, in equal steps: "4096" */
     struct figure y[CURVE_LINES_MAX][CURVE_POINTS_MAX];

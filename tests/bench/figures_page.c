@@ -12,7 +12,7 @@
 
 /* ---- A figure's samples on a line, from 0 or what is less ---- */
 
-#define STRIP_WIDTH 170.0
+#define STRIP_WIDTH 130.0
 #define STRIP_HEIGHT 16.0
 
 struct scale {
@@ -75,7 +75,8 @@ static void row(const struct figure *figure, FILE *out)
             figure_median(figure), figure->unit, figure_spread(figure));
     strip(figure, out);
     fprintf(out,
-            "</td><td class=\"n\">%zu</td><td>%s</td><td class=\"%s\">%s</td>"
+            "</td><td class=\"n\">%zu</td><td style=\"white-space:nowrap\">%s</td><td "
+            "class=\"%s\">%s</td>"
             "</tr>\n",
             figure->count, figure_target_text(figure, target), classes[figure_judge(figure)],
             figure_verdict_text(figure));
@@ -180,7 +181,7 @@ static void whisker(const struct figure *point, size_t l, double x, const struct
 static void line(const struct curve *curve, size_t l, const struct scale *y, FILE *out)
 {
     fprintf(out, "<polyline class=\"c%zu\" points=\"", l);
-    for (size_t i = 0; i < curve->points; i++) {
+    for (size_t i = 0; !curve->apart && i < curve->points; i++) {
         if (curve->y[l][i].count > 0) {
             fprintf(out, "%.1f,%.1f ", across(curve, i), place(y, figure_median(&curve->y[l][i])));
         }

@@ -153,6 +153,7 @@ static void by_key(struct bench *bench)
     struct rig rig;
 
     curve->line[0] = "bare loop";
+    curve->apart = 1;
     for (size_t i = 0; i < KIND_COUNT; i++) {
         bench_progress("growth: the bare loop of %s", kinds[i].name);
         rig_begin(&rig, &bench->lab, kinds[i].name, &kinds[i], 1, 1);
