@@ -205,7 +205,7 @@ static void write_json(const struct figures *figures, FILE *file)
     json_decref(json);
 }
 
-static double number_of(const char *name, double otherwise, double max)
+static double number_of(const char *name, double otherwise, double min, double max)
 {
     const char *text = getenv(name);
     char *end;
@@ -215,11 +215,16 @@ static double number_of(const char *name, double otherwise, double max)
         return otherwise;
     }
     value = strtod(text, &end);
-    if (*end != '\0' || !(value >= 0.1) || value > max) {
-        fprintf(stderr, "bench: %s=%s must be a number from 0.1 to %g\n", name, text, max);
+    if (*end != '\0' || !(value >= min) || value > max) {
+        fprintf(stderr, "bench: %s=%s must be a number from %g to %g\n", name, text, min, max);
         exit(64);
     }
     return value;
+}
+
+static unsigned count_of(const char *name, unsigned otherwise, unsigned max)
+{
+    return (unsigned)number_of(name, otherwise, 1, max);
 }
 
 /* Paths go into configurations, which want them whole. */
@@ -271,12 +276,11 @@ static int measure_all(void)
     char unknown[64];
     int failed;
 
-    bench =
-        (struct bench){.figures = figures_new(),
-                       .seconds = number_of("BENCH_SECONDS", SECONDS_DEFAULT, 600),
-                       .repeats = (unsigned)number_of("BENCH_REPEATS", REPEATS_DEFAULT, 50),
-                       .workers = (unsigned)number_of("BENCH_WORKERS", cpus > 1 ? cpus - 1 : 1, 64),
-                       .cpus = cpus};
+    bench = (struct bench){.figures = figures_new(),
+                           .seconds = number_of("BENCH_SECONDS", SECONDS_DEFAULT, 0.1, 600),
+                           .repeats = count_of("BENCH_REPEATS", REPEATS_DEFAULT, 50),
+                           .workers = count_of("BENCH_WORKERS", cpus > 1 ? cpus - 1 : 1, 64),
+                           .cpus = cpus};
     if (!choice_make(getenv("BENCH"), getenv("BENCH_KINDS"), &bench.choice, unknown)) {
         fprintf(stderr,
                 "bench: there is no group, figure or kind of key \"%s\" (BENCH, BENCH_KINDS): "

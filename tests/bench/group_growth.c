@@ -37,7 +37,7 @@ static void begin(struct bench *bench, struct rig *rig, const char *what, enum k
     char name[64];
 
     snprintf(name, sizeof(name), "growth-%s-%s-%u", what, kinds[kind].name, workers);
-    rig_begin(rig, &bench->lab, name, &kinds[kind], workers,
+    rig_begin(rig, NULL, &bench->lab, name, &kinds[kind], workers,
               (unsigned)(bench->seconds * RATE_MAX) + CONCURRENCY_MAX);
     rig_keep_idle(rig);
     lab_set(&rig->lab, "limits", "queue", "10000");
@@ -156,7 +156,7 @@ static void by_key(struct bench *bench)
     curve->apart = 1;
     for (size_t i = 0; i < KIND_COUNT; i++) {
         bench_progress("growth: the bare loop of %s", kinds[i].name);
-        rig_begin(&rig, &bench->lab, kinds[i].name, &kinds[i], 1, 1);
+        rig_begin(&rig, NULL, &bench->lab, kinds[i].name, &kinds[i], 1, 1);
         curve_point(curve, kinds[i].name);
         for (unsigned repeat = 0; repeat < REPEATS; repeat++) {
             curve_add(curve, 0, rig_bare(&rig, 1, bench->seconds / 4).cpu_us);

@@ -24,7 +24,7 @@ void group_idle(struct bench *bench)
     struct rig rig;
     double before, without[FIGURE_SAMPLES_MAX];
 
-    rig_begin(&rig, &bench->lab, "idle", &kinds[KIND_RSA2048], bench->workers,
+    rig_begin(&rig, NULL, &bench->lab, "idle", &kinds[KIND_RSA2048], bench->workers,
               (unsigned)(bench->seconds * 2500));
     rig_keep_idle(&rig);
     rig_register(&rig);

@@ -70,7 +70,7 @@ static void begin(struct bench *bench, struct rig *rig, const char *name, unsign
 {
     char count[16];
 
-    rig_begin(rig, &bench->lab, name, &kinds[KIND_P256], bench->workers,
+    rig_begin(rig, NULL, &bench->lab, name, &kinds[KIND_P256], bench->workers,
               (unsigned)(bench->seconds * LONGER * RATE_MAX));
     snprintf(count, sizeof(count), "%u", recycle);
     lab_set(&rig->lab, "hsm", "recycle-after", count);

@@ -88,7 +88,7 @@ static void begin(struct bench *bench, struct side *side, const struct kind *kin
 {
     proc_text(side->name, sizeof(side->name), "%s%s", kind->name, suffix);
     bench_progress("load_vs_bare: a daemon for %s", side->name);
-    rig_begin(&side->rig, &bench->lab, side->name, kind, workers,
+    rig_begin(&side->rig, NULL, &bench->lab, side->name, kind, workers,
               (unsigned)(bench->seconds * RATE_MAX));
     rig_register(&side->rig);
     rig_start(&side->rig);

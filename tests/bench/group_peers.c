@@ -209,7 +209,7 @@ void group_peers(struct bench *bench)
                               access(P11_KIT_CLIENT, R_OK) == 0 && access(P11_KIT, X_OK) == 0,
                           .tls = access(ENGINE, R_OK) == 0 && access(OPENSSL, X_OK) == 0};
 
-    rig_begin(&peers.rig, &bench->lab, "peers", &kinds[KIND_CLASSIC], bench->workers,
+    rig_begin(&peers.rig, NULL, &bench->lab, "peers", &kinds[KIND_CLASSIC], bench->workers,
               (unsigned)(bench->seconds * RATE_MAX));
     rig_register(&peers.rig);
     rig_start(&peers.rig);

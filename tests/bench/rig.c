@@ -51,8 +51,8 @@ void rig_found(struct lab *lab)
     lab_publish_crl(lab, "ca", "loader");
 }
 
-static void set_up(struct rig *rig, struct fault *fault, const struct lab *founded,
-                   const char *name, const struct kind *kind, unsigned workers, unsigned terminals)
+void rig_begin(struct rig *rig, struct fault *fault, const struct lab *founded, const char *name,
+               const struct kind *kind, unsigned workers, unsigned terminals)
 {
     char count[16];
 
@@ -70,19 +70,6 @@ static void set_up(struct rig *rig, struct fault *fault, const struct lab *found
     snprintf(count, sizeof(count), "%u", workers);
     lab_set(&rig->lab, "hsm", "workers", count);
     lab_set(&rig->lab, "log", "level", "info");
-}
-
-void rig_begin(struct rig *rig, const struct lab *founded, const char *name,
-               const struct kind *kind, unsigned workers, unsigned terminals)
-{
-    set_up(rig, NULL, founded, name, kind, workers, terminals);
-}
-
-void rig_begin_faulty(struct rig *rig, struct fault *fault, const struct lab *founded,
-                      const char *name, const struct kind *kind, unsigned workers,
-                      unsigned terminals)
-{
-    set_up(rig, fault, founded, name, kind, workers, terminals);
 }
 
 /* keyloaderctl may be at it for minutes, if there are a million terminals. */

@@ -36,13 +36,10 @@ struct rig {
 
 /* A copy of that lab with a store of its own in the directory `name`, so many terminals in it, and
  * no settings for speed's sake: what an operator has by default, but for the number of workers.
- * Settings may follow by lab_set, then rig_start. */
-void rig_begin(struct rig *rig, const struct lab *founded, const char *name,
+ * fault: NULL, or its workers reach the token through the fault-injecting module. Settings may
+ * follow by lab_set, then rig_start. */
+void rig_begin(struct rig *rig, struct fault *fault, const struct lab *founded, const char *name,
                const struct kind *kind, unsigned workers, unsigned terminals);
-/* The same, its workers reaching the token through the fault-injecting module. */
-void rig_begin_faulty(struct rig *rig, struct fault *fault, const struct lab *founded,
-                      const char *name, const struct kind *kind, unsigned workers,
-                      unsigned terminals);
 void rig_register(struct rig *rig); /* its terminals; before it starts. Of rig_begin's making */
 void rig_start(struct rig *rig);    /* until all workers are ready */
 void rig_wait(struct rig *rig);     /* the second half of that: it has been started */
