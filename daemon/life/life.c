@@ -255,17 +255,16 @@ static enum kl_rc check_candidate(const struct kl_tmk *tmk, const struct kl_admi
     return KL_OK;
 }
 
-/* A generated key that is there already comes from a generator that repeats itself. */
+/* A generated key that anyone had, be it the terminal itself, comes from a generator that repeats
+ * itself. */
 static enum kl_rc check_unique(struct kl_store *store, const struct kl_tmk *tmk, struct kl_err *err)
 {
     struct kl_stored_key key = kl_tmk_key(tmk);
     struct kl_holder holder;
     int found;
-    enum kl_rc rc = kl_life_holder(store, tmk->serial, 1, &key, &holder, &found, err);
+    enum kl_rc rc =
+        kl_life_holder(store, tmk->imported ? tmk->serial : "", 1, &key, &holder, &found, err);
 
-    if (rc == KL_OK && !found && !tmk->imported) {
-        rc = kl_life_holder(store, tmk->serial, 0, &key, &holder, &found, err);
-    }
     if (rc == KL_OK && found) {
         rc = kl_err_set(err, KL_ERR_HSM, "terminal %s: its new TMK is terminal %s's already",
                         tmk->serial, holder.serial);
@@ -414,9 +413,13 @@ static enum kl_rc consume_import(struct kl_store *store, const struct kl_tmk *tm
 {
     struct kl_import import;
     int found;
-    enum kl_rc rc = kl_life_waiting(store, tmk->serial, &import, &found, err);
+    enum kl_rc rc;
 
-    if (rc != KL_OK || !tmk->imported || !found || !kl_life_same(&import.key, tmk)) {
+    if (!tmk->imported) {
+        return KL_OK;
+    }
+    rc = kl_life_waiting(store, tmk->serial, &import, &found, err);
+    if (rc != KL_OK || !found || !kl_life_same(&import.key, tmk)) {
         return rc;
     }
     return kl_store_import_remove(store, tmk->serial, err);

@@ -238,9 +238,10 @@ struct kl_holder {
     char serial[KL_SERIAL_MAX + 1];
     uint32_t version;
 };
-/* The first that has that cryptogram, the waiting one before any version. others 1: of terminals
- * other than `serial`, whatever they have or ever had: a key that went out may still be in the PIN
- * pad. 0: of `serial` itself, waiting or live. KL_ERR_NOT_FOUND if none. */
+/* Who has that cryptogram. others 1: one of the terminals other than `serial` ("" = of all),
+ * whatever they have or ever had: a key that went out may still be in the PIN pad. 0: `serial`
+ * itself, waiting or live; the waiting one before any version, and the first of these.
+ * KL_ERR_NOT_FOUND if none. */
 enum kl_rc kl_store_key_holder(struct kl_store *store, const char *serial, int others,
                                const uint8_t *cryptogram, size_t cryptogram_len,
                                struct kl_holder *out, struct kl_err *err) KL_MUST_CHECK;

@@ -243,13 +243,14 @@ static enum kl_rc read_holder(struct kl_store *store, sqlite3_stmt *stmt, void *
 }
 
 /* Of others whatever they have ever had counts, which the digest tells. Of itself what is live;
- * named by the term of the index tmk_live, so that it is used. */
+ * named by the term of the index tmk_live, so that it is used. Of others any will do: to put them
+ * in order would take a temporary table, for each load. */
 #define HOLDER_SQL(whose, has) \
     "SELECT serial, 0 AS version FROM imported WHERE cryptogram = ?2 AND serial " whose " ?1" \
-    " UNION ALL SELECT serial, version FROM tmk WHERE " has " AND serial " whose " ?1" \
-    " ORDER BY version LIMIT 1"
-static const char others_sql[] = HOLDER_SQL("!=", "digest = ?3"),
-                  own_sql[] = HOLDER_SQL("=", "cryptogram = ?2 AND cryptogram != x''");
+    " UNION ALL SELECT serial, version FROM tmk WHERE " has " AND serial " whose " ?1"
+static const char others_sql[] = HOLDER_SQL("!=", "digest = ?3") " LIMIT 1",
+                  own_sql[] = HOLDER_SQL(
+                      "=", "cryptogram = ?2 AND cryptogram != x''") " ORDER BY version LIMIT 1";
 
 enum kl_rc kl_store_key_holder(struct kl_store *store, const char *serial, int others,
                                const uint8_t *cryptogram, size_t cryptogram_len,

@@ -2,7 +2,6 @@
 /*
  * The store in SQLite: rows of terminals and of TMKs.
  */
-#include <openssl/evp.h>
 #include <string.h>
 
 #include "daemon/store/store_sqlite.h"
@@ -311,10 +310,7 @@ static enum kl_rc read_tmk(struct kl_store *store, sqlite3_stmt *stmt, void *out
 enum kl_rc kl_sql_digest(const uint8_t *cryptogram, size_t len, uint8_t out[KL_HASH_LEN],
                          struct kl_err *err)
 {
-    if (EVP_Digest(cryptogram, len, out, NULL, EVP_sha256(), NULL) != 1) {
-        return kl_err_openssl(err, KL_ERR_INTERNAL, "EVP_Digest", "digest of a cryptogram");
-    }
-    return KL_OK;
+    return kl_audit_sha256(cryptogram, len, out, "digest of a cryptogram", err);
 }
 
 enum kl_rc kl_store_tmk_add(struct kl_store *store, const struct kl_tmk *tmk, struct kl_err *err)
@@ -388,13 +384,16 @@ enum kl_rc kl_store_tmk_set_state(struct kl_store *store, const char *serial, ui
                                   enum kl_tmk_state state, int64_t activated, int64_t superseded,
                                   struct kl_err *err)
 {
+    /* Two texts, so that a key that stays is not written again. */
+    static const char live[] = "UPDATE tmk SET state = ?3, activated = ?4, superseded = ?5"
+                               " WHERE serial = ?1 AND version = ?2",
+                      gone[] = "UPDATE tmk SET state = ?3, activated = ?4, superseded = ?5,"
+                               " cryptogram = x'', binding = x''"
+                               " WHERE serial = ?1 AND version = ?2";
     sqlite3_stmt *stmt = NULL;
-    enum kl_rc rc = kl_sql_writer(store, KL_SQL_TMK_SET_STATE,
-                                  "UPDATE tmk SET state = ?3, activated = ?4, superseded = ?5,"
-                                  " cryptogram = CASE WHEN ?3 >= 4 THEN x'' ELSE cryptogram"
-                                  " END, binding = CASE WHEN ?3 >= 4 THEN x''"
-                                  " ELSE binding END WHERE serial = ?1 AND version = ?2",
-                                  &stmt, err);
+    enum kl_rc rc = state >= KL_TMK_DESTROYED
+                        ? kl_sql_writer(store, KL_SQL_TMK_SET_GONE, gone, &stmt, err)
+                        : kl_sql_writer(store, KL_SQL_TMK_SET_STATE, live, &stmt, err);
 
     if (rc != KL_OK) {
         return rc;
@@ -430,7 +429,8 @@ enum kl_rc kl_store_tmk_last_version(struct kl_store *store, const char *serial,
     int found; /* always */
     enum kl_rc rc =
         kl_sql_keep(store, KL_SQL_TMK_LAST_VERSION,
-                    "SELECT max(coalesce((SELECT max(version) FROM tmk WHERE serial = ?1), 0),"
+                    "SELECT max(coalesce((SELECT version FROM tmk WHERE serial = ?1"
+                    " ORDER BY version DESC LIMIT 1), 0),"
                     " coalesce((SELECT version_floor FROM terminal WHERE serial = ?1), 0))",
                     &stmt, err);
 

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <pthread.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -256,12 +257,21 @@ static enum kl_rc open_database(struct kl_store *store, enum kl_store_mode mode,
     return schema < KL_STORE_VERSION ? kl_schema_migrate(store, err) : KL_OK;
 }
 
+/* SQLite's count of its memory, of which nobody asks, takes a lock at each allocation. Refused, and
+ * no matter, where SQLite is in use already. */
+static void set_up(void)
+{
+    (void)sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+}
+
 enum kl_rc kl_store_open(const char *path, enum kl_store_mode mode, struct kl_store **out,
                          struct kl_err *err)
 {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
     struct kl_store *store = calloc(1, sizeof(*store));
     enum kl_rc rc;
 
+    pthread_once(&once, set_up);
     if (!store) {
         return kl_err_set(err, KL_ERR_MEMORY, "%s: out of memory", path);
     }

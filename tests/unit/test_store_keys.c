@@ -299,6 +299,8 @@ START_TEST(holders)
         OK(holder_of("B", 1, n, &holder)); /* also when the cryptogram is gone */
         ck_assert_str_eq(holder.serial, "C");
         ck_assert_uint_eq(holder.version, (uint32_t)state);
+        OK(holder_of("", 1, n, &holder)); /* of all terminals */
+        ck_assert_str_eq(holder.serial, "C");
     }
 }
 END_TEST
