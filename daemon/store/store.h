@@ -26,7 +26,7 @@ enum kl_store_mode {
     KL_STORE_CREATE, /* made (mode 0600) if it does not exist */
 };
 
-#define KL_STORE_VERSION 3 /* of its schema */
+#define KL_STORE_VERSION 4 /* of its schema */
 /* Opens the store at path and checks its schema version. One of an older version is brought up to
  * date by who opens it to write, in one transaction, with a copy kept beside it; who opens it to
  * read is told so. KL_ERR_NO_FILE, KL_ERR_PERMISSION or KL_ERR_STORE, with path and cause;

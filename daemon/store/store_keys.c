@@ -242,15 +242,14 @@ static enum kl_rc read_holder(struct kl_store *store, sqlite3_stmt *stmt, void *
     return KL_OK;
 }
 
-/* Of others whatever they have ever had counts, which the digest tells. Of itself what is live;
- * named by the term of the index tmk_live, so that it is used. Of others any will do: to put them
- * in order would take a temporary table, for each load. */
+/* By the digest, for which there is an index. Of others whatever they have ever had counts, which
+ * the digest tells, and any will do: to put them in order would take a temporary table, for each
+ * load. Of itself what is live. */
 #define HOLDER_SQL(whose, has) \
     "SELECT serial, 0 AS version FROM imported WHERE cryptogram = ?2 AND serial " whose " ?1" \
-    " UNION ALL SELECT serial, version FROM tmk WHERE " has " AND serial " whose " ?1"
-static const char others_sql[] = HOLDER_SQL("!=", "digest = ?3") " LIMIT 1",
-                  own_sql[] = HOLDER_SQL(
-                      "=", "cryptogram = ?2 AND cryptogram != x''") " ORDER BY version LIMIT 1";
+    " UNION ALL SELECT serial, version FROM tmk WHERE digest = ?3 AND serial " whose " ?1" has
+static const char others_sql[] = HOLDER_SQL("!=", " LIMIT 1"),
+                  own_sql[] = HOLDER_SQL("=", " AND cryptogram = ?2 ORDER BY version LIMIT 1");
 
 enum kl_rc kl_store_key_holder(struct kl_store *store, const char *serial, int others,
                                const uint8_t *cryptogram, size_t cryptogram_len,
@@ -270,9 +269,7 @@ enum kl_rc kl_store_key_holder(struct kl_store *store, const char *serial, int o
     }
     kl_sql_bind_text(stmt, 1, serial);
     kl_sql_bind_blob(stmt, 2, cryptogram, cryptogram_len);
-    if (others) {
-        kl_sql_bind_blob(stmt, 3, digest, sizeof(digest));
-    }
+    kl_sql_bind_blob(stmt, 3, digest, sizeof(digest));
     if ((rc = kl_sql_get(store, stmt, read_holder, out, &found, err)) == KL_OK && !found) {
         rc = kl_err_set(err, KL_ERR_NOT_FOUND, "no terminal has that key");
     }

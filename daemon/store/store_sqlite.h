@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * What the files of the SQLite store share: the connection, how its errors are told, statements
- * and columns. store_sqlite.c opens, locks and commits; store_schema.c has the tables and brings
- * older ones up to date, store_copy.c copies the whole; store_sql.c has what is below under
- * "Statements"; store_rows.c (terminals, TMKs), store_keys.c (imported keys, working keys, who has
- * which key), store_audit.c, store_trail.c (the audit trail as a whole), store_meta.c (meta,
- * requests) and store_census.c (how many there are) read and write rows.
+ * and columns. store_sqlite.c opens, locks and commits; store_schema.c has the tables,
+ * store_migrate.c brings older ones up to date, store_copy.c copies the whole; store_sql.c has what
+ * is below under "Statements"; store_rows.c (terminals, TMKs), store_keys.c (imported keys, working
+ * keys, who has which key), store_audit.c, store_trail.c (the audit trail as a whole), store_meta.c
+ * (meta, requests) and store_census.c (how many there are) read and write rows.
  */
 #ifndef KL_DAEMON_STORE_STORE_SQLITE_H
 #define KL_DAEMON_STORE_STORE_SQLITE_H
@@ -79,7 +79,7 @@ struct kl_store {
     char actor[KL_AUDIT_ACTOR_MAX + 1];
 };
 
-/* ---- Schema (store_schema.c) ---- */
+/* ---- Schema (store_schema.c, store_migrate.c) ---- */
 
 #define KL_SCHEMA_OLDEST 2 /* that can be brought up to date */
 

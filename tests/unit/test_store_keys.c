@@ -387,7 +387,7 @@ START_TEST(lookups_go_by_index)
         enum kl_sql which;
         const char *index;
     } rows[] = {
-        {KL_SQL_KEY_HOLDER, "INDEX tmk_live"},
+        {KL_SQL_KEY_HOLDER, "INDEX tmk_digest"},
         {KL_SQL_KEY_HOLDER_OTHER, "INDEX tmk_digest"},
         {KL_SQL_DEVICE_KEY_OWNER, "INDEX terminal_device_key"},
         {KL_SQL_TMK_SUPERSEDED, "INDEX tmk_superseded"},
