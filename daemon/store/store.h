@@ -160,14 +160,18 @@ enum kl_rc kl_store_tmk_get(struct kl_store *store, const char *serial, uint32_t
 enum kl_rc kl_store_tmk_set_state(struct kl_store *store, const char *serial, uint32_t version,
                                   enum kl_tmk_state state, int64_t activated, int64_t superseded,
                                   struct kl_err *err) KL_MUST_CHECK;
-/* The highest version ever given to the terminal, and version_floor at least; 0 if none. */
-enum kl_rc kl_store_tmk_last_version(struct kl_store *store, const char *serial, uint32_t *out,
-                                     struct kl_err *err) KL_MUST_CHECK;
+/* The highest version ever given to the terminal, and its version_floor at least; 0 if none. */
+enum kl_rc kl_store_tmk_last_version(struct kl_store *store, const struct kl_terminal *terminal,
+                                     uint32_t *out, struct kl_err *err) KL_MUST_CHECK;
 /* Calls fn for each TMK in order of serial and version; serial NULL = of all terminals;
  * state 0 = any. fn must not write to the store. */
 typedef enum kl_rc (*kl_tmk_fn)(const struct kl_tmk *tmk, void *arg, struct kl_err *err);
 enum kl_rc kl_store_tmk_each(struct kl_store *store, const char *serial, enum kl_tmk_state state,
                              kl_tmk_fn fn, void *arg, struct kl_err *err) KL_MUST_CHECK;
+/* The same of one terminal, but for that version. */
+enum kl_rc kl_store_tmk_others(struct kl_store *store, const char *serial, uint32_t but,
+                               enum kl_tmk_state state, kl_tmk_fn fn, void *arg,
+                               struct kl_err *err) KL_MUST_CHECK;
 /* The same of those that come after that one; of one serial, only its version counts. */
 struct kl_holder;
 enum kl_rc kl_store_tmk_from(struct kl_store *store, const char *serial, enum kl_tmk_state state,

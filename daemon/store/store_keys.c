@@ -122,7 +122,7 @@ static enum kl_rc take_import(struct kl_store *store, sqlite3_stmt *stmt,
 enum kl_rc kl_store_import_from(struct kl_store *store, const char *after, kl_import_fn fn,
                                 void *arg, struct kl_err *err)
 {
-    struct kl_sql_row row = {take_import, {.import = fn}, arg, 0};
+    struct kl_sql_row row = {.take = take_import, .fn.import = fn, .arg = arg};
 
     return kl_sql_each(store, KL_SQL_IMPORT_EACH,
                        "SELECT " IMPORT_COLUMNS " FROM imported WHERE serial > ?1 ORDER BY serial",
@@ -344,7 +344,7 @@ static const char share_sql[] =
 enum kl_rc kl_store_share_each(struct kl_store *store, kl_share_fn fn, void *arg,
                                struct kl_err *err)
 {
-    struct kl_sql_row row = {take_share, {.share = fn}, arg, 0};
+    struct kl_sql_row row = {.take = take_share, .fn.share = fn, .arg = arg};
 
     return kl_sql_each(store, KL_SQL_SHARE_EACH, share_sql, NULL, 0, &row, err);
 }

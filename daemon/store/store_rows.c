@@ -189,7 +189,7 @@ static enum kl_rc take_terminal(struct kl_store *store, sqlite3_stmt *stmt,
 enum kl_rc kl_store_terminal_from(struct kl_store *store, const char *after, kl_terminal_fn fn,
                                   void *arg, struct kl_err *err)
 {
-    struct kl_sql_row row = {take_terminal, {.terminal = fn}, arg, 0};
+    struct kl_sql_row row = {.take = take_terminal, .fn.terminal = fn, .arg = arg};
 
     return kl_sql_each(store, KL_SQL_TERMINAL_EACH,
                        "SELECT " TERMINAL_ALL_COLUMNS " FROM terminal WHERE serial > ?1"
@@ -422,23 +422,25 @@ static enum kl_rc read_last_version(struct kl_store *store, sqlite3_stmt *stmt, 
     return KL_OK;
 }
 
-enum kl_rc kl_store_tmk_last_version(struct kl_store *store, const char *serial, uint32_t *out,
-                                     struct kl_err *err)
+enum kl_rc kl_store_tmk_last_version(struct kl_store *store, const struct kl_terminal *terminal,
+                                     uint32_t *out, struct kl_err *err)
 {
     sqlite3_stmt *stmt = NULL;
-    int found; /* always */
-    enum kl_rc rc =
-        kl_sql_keep(store, KL_SQL_TMK_LAST_VERSION,
-                    "SELECT max(coalesce((SELECT version FROM tmk WHERE serial = ?1"
-                    " ORDER BY version DESC LIMIT 1), 0),"
-                    " coalesce((SELECT version_floor FROM terminal WHERE serial = ?1), 0))",
-                    &stmt, err);
+    uint32_t last = 0;
+    int found;
+    enum kl_rc rc = kl_sql_keep(store, KL_SQL_TMK_LAST_VERSION,
+                                "SELECT version FROM tmk WHERE serial = ?1"
+                                " ORDER BY version DESC LIMIT 1",
+                                &stmt, err);
 
     if (rc != KL_OK) {
         return rc;
     }
-    kl_sql_bind_text(stmt, 1, serial);
-    return kl_sql_get(store, stmt, read_last_version, out, &found, err);
+    kl_sql_bind_text(stmt, 1, terminal->serial);
+    if ((rc = kl_sql_get(store, stmt, read_last_version, &last, &found, err)) == KL_OK) {
+        *out = last > terminal->version_floor ? last : terminal->version_floor;
+    }
+    return rc;
 }
 
 static enum kl_rc take_tmk(struct kl_store *store, sqlite3_stmt *stmt, const struct kl_sql_row *row,
@@ -450,20 +452,31 @@ static enum kl_rc take_tmk(struct kl_store *store, sqlite3_stmt *stmt, const str
     return rc == KL_OK ? row->fn.tmk(&tmk, row->arg, err) : rc;
 }
 
+/* Two texts, so that the one with a serial goes by the primary key. */
+static const char of_one_sql[] = "SELECT " TMK_COLUMNS " FROM tmk WHERE serial = ?1"
+                                 " AND version > ?3 AND version != ?4 AND (?2 = 0 OR state = ?2)"
+                                 " ORDER BY version",
+                  of_all_sql[] =
+                      "SELECT " TMK_COLUMNS " FROM tmk WHERE (serial, version) > (?1, ?3)"
+                      " AND (?2 = 0 OR state = ?2) ORDER BY serial, version";
+
 enum kl_rc kl_store_tmk_from(struct kl_store *store, const char *serial, enum kl_tmk_state state,
                              const struct kl_holder *after, kl_tmk_fn fn, void *arg,
                              struct kl_err *err)
 {
-    struct kl_sql_row row = {take_tmk, {.tmk = fn}, arg, after->version};
-    /* Two texts, so that the one with a serial goes by the primary key. */
-    static const char of_one[] = "SELECT " TMK_COLUMNS " FROM tmk WHERE serial = ?1"
-                                 " AND version > ?3 AND (?2 = 0 OR state = ?2) ORDER BY version";
-    static const char of_all[] =
-        "SELECT " TMK_COLUMNS " FROM tmk WHERE (serial, version) > (?1, ?3)"
-        " AND (?2 = 0 OR state = ?2) ORDER BY serial, version";
+    struct kl_sql_row row = {.take = take_tmk, .fn.tmk = fn, .arg = arg, .after = after->version};
 
-    return serial ? kl_sql_each(store, KL_SQL_TMK_EACH_OF_ONE, of_one, serial, state, &row, err)
-                  : kl_sql_each(store, KL_SQL_TMK_EACH, of_all, after->serial, state, &row, err);
+    return serial
+               ? kl_sql_each(store, KL_SQL_TMK_EACH_OF_ONE, of_one_sql, serial, state, &row, err)
+               : kl_sql_each(store, KL_SQL_TMK_EACH, of_all_sql, after->serial, state, &row, err);
+}
+
+enum kl_rc kl_store_tmk_others(struct kl_store *store, const char *serial, uint32_t but,
+                               enum kl_tmk_state state, kl_tmk_fn fn, void *arg, struct kl_err *err)
+{
+    struct kl_sql_row row = {.take = take_tmk, .fn.tmk = fn, .arg = arg, .but = but};
+
+    return kl_sql_each(store, KL_SQL_TMK_EACH_OF_ONE, of_one_sql, serial, state, &row, err);
 }
 
 enum kl_rc kl_store_tmk_each(struct kl_store *store, const char *serial, enum kl_tmk_state state,

@@ -412,6 +412,7 @@ static enum kl_rc run(struct kl_store *store, enum kl_sql which, const char *sql
 
 enum kl_rc kl_store_begin(struct kl_store *store, struct kl_err *err)
 {
+    store->has_head = 0;
     /* A writer takes the write lock at once: waiting for it is only safe before anything is read.
      */
     return store->writable ? run(store, KL_SQL_BEGIN_WRITER, "BEGIN IMMEDIATE", err)
@@ -458,5 +459,6 @@ enum kl_rc kl_store_release(struct kl_store *store, struct kl_err *err)
 
 enum kl_rc kl_store_undo(struct kl_store *store, struct kl_err *err)
 {
+    store->has_head = 0;
     return kl_sql_exec(store, "ROLLBACK TO part; RELEASE part", "ROLLBACK TO", err);
 }

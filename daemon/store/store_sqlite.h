@@ -70,6 +70,12 @@ enum kl_sql {
     KL_SQL_COUNT,
 };
 
+/* The last record of the audit trail. given: the highest id that was ever given to one. */
+struct kl_audit_head {
+    uint64_t id, given;
+    uint8_t hash[KL_HASH_LEN];
+};
+
 struct kl_store {
     sqlite3 *db;
     sqlite3_stmt *kept[KL_SQL_COUNT];
@@ -77,6 +83,9 @@ struct kl_store {
     int lock_fd; /* -1 = not claimed */
     int writable;
     char actor[KL_AUDIT_ACTOR_MAX + 1];
+    /* What this transaction has appended last: nobody else can, until it ends. */
+    struct kl_audit_head head;
+    int has_head;
 };
 
 /* ---- Schema (store_schema.c, store_migrate.c) ---- */
@@ -153,10 +162,11 @@ struct kl_sql_row {
         kl_request_fn request;
     } fn;
     void *arg;
-    int64_t after; /* ?3, if the statement names it */
+    int64_t after, but; /* ?3 and ?4, if the statement names them */
 };
 /* Goes through the rows of a statement, the kept one unless this is called from within itself. ?1
- * is text, ?2 a number, ?3 row->after; what the statement does not name is not bound. */
+ * is text, ?2 a number, ?3 row->after, ?4 row->but; what the statement does not name is not bound.
+ */
 enum kl_rc kl_sql_each(struct kl_store *store, enum kl_sql which, const char *sql, const char *text,
                        int64_t number, const struct kl_sql_row *row,
                        struct kl_err *err) KL_MUST_CHECK;

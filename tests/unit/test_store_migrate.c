@@ -445,16 +445,16 @@ START_TEST(floor_of_versions)
     OK(kl_store_begin(store, &err));
     OK(kl_store_tmk_add(store, &tmk, &err));
     OK(kl_store_terminal_floor(store, "A", 2, &err));
-    OK(kl_store_tmk_last_version(store, "A", &last, &err));
+    OK(last_version("A", &last));
     ck_assert_uint_eq(last, 3);
     OK(kl_store_terminal_floor(store, "A", 10, &err));
     OK(kl_store_terminal_floor(store, "A", 9, &err)); /* never sinks */
-    OK(kl_store_tmk_last_version(store, "A", &last, &err));
+    OK(last_version("A", &last));
     ck_assert_uint_eq(last, 10);
     OK(kl_store_terminal_get(store, "A", &terminal, &err));
     ck_assert_uint_eq(terminal.version_floor, 10);
     OK(kl_store_terminal_update(store, &terminal, &err));
-    OK(kl_store_tmk_last_version(store, "B", &last, &err));
+    OK(last_version("B", &last));
     ck_assert_uint_eq(last, 0);
     FAILS(kl_store_terminal_floor(store, "C", 1, &err), KL_ERR_NOT_FOUND);
     OK(kl_store_commit(store, &err));
@@ -534,6 +534,7 @@ END_TEST
 START_TEST(actors)
 {
     char big[KL_AUDIT_DETAIL_MAX + 100];
+    struct kl_store *other = NULL;
     struct kl_audit record;
 
     memset(big, 'x', sizeof(big) - 1);
@@ -554,6 +555,19 @@ START_TEST(actors)
     OK(kl_store_undo(store, &err));
     kl_store_set_actor(store, "");
     OK(kl_store_audit(store, 4, "alarm", "", "", &err));
+    check_chain(4);
+    kl_store_rollback(store); /* nor what is rolled back */
+    OK(kl_store_begin(store, &err));
+    OK(kl_store_audit(store, 4, "alarm", "", "", &err));
+    OK(kl_store_commit(store, &err));
+    OK(kl_store_open(path, KL_STORE_WRITE, &other, &err)); /* another program appends meanwhile */
+    OK(kl_store_begin(other, &err));
+    OK(kl_store_audit(other, 5, "alarm", "", "", &err));
+    OK(kl_store_commit(other, &err));
+    kl_store_free(other);
+    OK(kl_store_begin(store, &err));
+    OK(kl_store_audit(store, 6, "alarm", "", "", &err));
+    OK(kl_store_audit(store, 6, "alarm", "", "", &err));
     check_chain(4);
     OK(kl_store_commit(store, &err));
 }
