@@ -9,12 +9,14 @@
 #include <openssl/core_names.h>
 #include <openssl/ec.h>
 #include <openssl/ecdsa.h>
-#include <openssl/err.h>
 #include <openssl/objects.h>
 #include <openssl/params.h>
 #include <openssl/rsa.h>
 #include <openssl/x509.h>
+#include <stdatomic.h>
 #include <string.h>
+
+#include "proto/digest.h"
 
 #define RSA_EXPONENT 65537
 
@@ -35,7 +37,7 @@ static enum kl_rc rsa_type(const EVP_PKEY *key, unsigned *bits, struct kl_err *e
                           "public key is RSA of %d bits: must have 2048, 3072 or 4096", size);
     }
     if (!EVP_PKEY_get_params(key, params) || exponent != RSA_EXPONENT) {
-        ERR_clear_error();
+        kl_err_openssl_begin();
         return kl_err_set(err, KL_ERR_CERT, "public key's RSA exponent is not %d", RSA_EXPONENT);
     }
     *bits = (unsigned)size;
@@ -70,13 +72,13 @@ static enum kl_rc ec_type(const EVP_PKEY *key, unsigned *bits, struct kl_err *er
     }
     if (!EVP_PKEY_get_int_param(key, OSSL_PKEY_PARAM_EC_DECODED_FROM_EXPLICIT_PARAMS, &spelt_out) ||
         spelt_out || !curve) {
-        ERR_clear_error();
+        kl_err_openssl_begin();
         return kl_err_set(err, KL_ERR_CERT,
                           "public key is EC on %s: must be on P-256, P-384 or P-521, by name",
                           spelt_out || group[0] == '\0' ? "a curve of its own" : group);
     }
     if (!read_point(key, curve, point)) {
-        ERR_clear_error();
+        kl_err_openssl_begin();
         return kl_err_set(err, KL_ERR_CERT, "public key's point is not written uncompressed");
     }
     *bits = curve->bits;
@@ -90,7 +92,7 @@ enum kl_rc kl_pubkey_type(const EVP_PKEY *key, enum kl_key_type *type, unsigned 
     int is_rsa = EVP_PKEY_is_a(key, "RSA");
     enum kl_rc rc;
 
-    ERR_clear_error();
+    kl_err_openssl_begin();
     if (is_rsa) {
         rc = rsa_type(key, bits, err);
     } else if (EVP_PKEY_is_a(key, "EC")) {
@@ -107,19 +109,17 @@ enum kl_rc kl_pubkey_type(const EVP_PKEY *key, enum kl_key_type *type, unsigned 
 
 enum kl_rc kl_pubkey_hash(const EVP_PKEY *key, uint8_t out[KL_HASH_LEN], struct kl_err *err)
 {
-    unsigned char *der = NULL, hash[KL_HASH_LEN];
-    unsigned hash_len = sizeof(hash);
-    int len, ok;
+    unsigned char *der = NULL;
+    enum kl_rc rc;
+    int len;
 
-    ERR_clear_error();
+    kl_err_openssl_begin();
     len = i2d_PUBKEY(key, &der);
-    ok = len > 0 && EVP_Digest(der, (size_t)len, hash, &hash_len, EVP_sha256(), NULL) == 1;
+    rc = len > 0
+             ? kl_digest_of("SHA256", der, (size_t)len, out, NULL, err)
+             : kl_err_openssl(err, KL_ERR_INTERNAL, "i2d_PUBKEY", "fingerprint of a public key");
     OPENSSL_free(der);
-    if (!ok) {
-        return kl_err_openssl(err, KL_ERR_INTERNAL, "i2d_PUBKEY", "fingerprint of a public key");
-    }
-    memcpy(out, hash, sizeof(hash));
-    return KL_OK;
+    return rc;
 }
 
 /* ---- RSA ---- */
@@ -134,7 +134,7 @@ enum kl_rc kl_rsa_oaep_encrypt(EVP_PKEY *key, enum kl_oaep_hash hash, const uint
     enum kl_rc rc = KL_OK;
     EVP_PKEY_CTX *ctx;
 
-    ERR_clear_error();
+    kl_err_openssl_begin();
     ctx = EVP_PKEY_CTX_new(key, NULL);
     if (!ctx || EVP_PKEY_encrypt_init(ctx) != 1 ||
         EVP_PKEY_CTX_set_rsa_padding(ctx, RSA_PKCS1_OAEP_PADDING) != 1 ||
@@ -156,7 +156,7 @@ static enum kl_rc verify_pss(EVP_PKEY *key, const uint8_t *sig, size_t sig_len, 
     enum kl_rc rc = KL_OK;
     EVP_MD_CTX *ctx;
 
-    ERR_clear_error();
+    kl_err_openssl_begin();
     ctx = EVP_MD_CTX_new();
     if (!ctx || EVP_DigestVerifyInit(ctx, &pctx, EVP_sha256(), NULL, key) != 1 ||
         EVP_PKEY_CTX_set_rsa_padding(pctx, RSA_PKCS1_PSS_PADDING) != 1 ||
@@ -201,7 +201,7 @@ enum kl_rc kl_rsa_recover(EVP_PKEY *key, const uint8_t *sig, size_t sig_len, uin
             "as its modulus",
             sig_len);
     }
-    ERR_clear_error();
+    kl_err_openssl_begin();
     ctx = EVP_PKEY_CTX_new(key, NULL);
     if (!ctx || EVP_PKEY_verify_recover_init(ctx) != 1 ||
         EVP_PKEY_CTX_set_rsa_padding(ctx, RSA_PKCS1_PADDING) != 1 ||
@@ -247,7 +247,7 @@ enum kl_rc kl_ecdsa_to_der(const struct kl_curve *curve, const uint8_t *raw, siz
         return kl_err_set(err, KL_ERR_VERIFY, "ECDSA signature has %zu bytes: must have %zu on %s",
                           raw_len, 2 * curve->field_len, curve->name);
     }
-    ERR_clear_error();
+    kl_err_openssl_begin();
     sig = ECDSA_SIG_new();
     r = BN_bin2bn(raw, (int)curve->field_len, NULL);
     s = BN_bin2bn(raw + curve->field_len, (int)curve->field_len, NULL);
@@ -285,7 +285,7 @@ enum kl_rc kl_ecdsa_from_der(const struct kl_curve *curve, const uint8_t *der, s
         return kl_err_set(err, KL_ERR_VERIFY, "ECDSA signature has %zu bytes: must have 1 to %d",
                           der_len, KL_ECDSA_DER_MAX);
     }
-    ERR_clear_error();
+    kl_err_openssl_begin();
     sig = d2i_ECDSA_SIG(NULL, &p, (long)der_len);
     if (!sig) {
         return no_signature(err);
@@ -316,7 +316,7 @@ static enum kl_rc verify_ecdsa(EVP_PKEY *key, const struct kl_curve *curve, cons
     if (rc != KL_OK) {
         return rc;
     }
-    ERR_clear_error();
+    kl_err_openssl_begin();
     ctx = EVP_MD_CTX_new();
     if (!ctx || EVP_DigestVerifyInit_ex(ctx, NULL, curve->hash, NULL, NULL, key, NULL) != 1 ||
         EVP_DigestVerify(ctx, der, der_len, in, in_len) != 1) {
@@ -342,6 +342,54 @@ enum kl_rc kl_pubkey_verify(EVP_PKEY *key, const uint8_t *sig, size_t sig_len, c
                : verify_ecdsa(key, kl_curve_by_bits(bits), sig, sig_len, in, in_len, err);
 }
 
+/* The group of a curve, made once: making one costs ten times what checking a point does. */
+static const EC_GROUP *group_of(const struct kl_curve *curve)
+{
+    static _Atomic(EC_GROUP *) kept[3];
+    _Atomic(EC_GROUP *) *slot = &kept[curve->bits == 256 ? 0 : curve->bits == 384 ? 1 : 2];
+    EC_GROUP *group = atomic_load_explicit(slot, memory_order_acquire), *first = NULL;
+
+    if (group) {
+        return group;
+    }
+    group = EC_GROUP_new_by_curve_name(curve->nid);
+    if (group && !atomic_compare_exchange_strong(slot, &first, group)) {
+        EC_GROUP_free(group); /* another thread was faster */
+        group = first;
+    }
+    return group;
+}
+
+enum kl_rc kl_ec_point_check(const struct kl_curve *curve, const uint8_t *point, size_t len,
+                             struct kl_err *err)
+{
+    const EC_GROUP *group;
+    EC_POINT *parsed = NULL;
+    enum kl_rc rc = KL_OK;
+
+    /* Infinity has another form. All three curves have cofactor 1: what is on one, is of its order.
+     */
+    if (len != curve->point_len || point[0] != POINT_CONVERSION_UNCOMPRESSED) {
+        return kl_err_set(err, KL_ERR_VERIFY,
+                          "EC point is not an uncompressed one of %zu bytes, as on %s",
+                          curve->point_len, curve->name);
+    }
+    kl_err_openssl_begin();
+    group = group_of(curve);
+    parsed = group ? EC_POINT_new(group) : NULL;
+    if (!parsed) {
+        return kl_err_openssl(err, KL_ERR_INTERNAL, "EC_POINT_new", "no %s", curve->name);
+    }
+    /* This also sees to it that coordinates are below the prime, and the point lies on the curve.
+     */
+    if (EC_POINT_oct2point(group, parsed, point, len, NULL) != 1) {
+        rc = kl_err_openssl(err, KL_ERR_VERIFY, "EC_POINT_oct2point", "EC point is not on %s",
+                            curve->name);
+    }
+    EC_POINT_free(parsed);
+    return rc;
+}
+
 enum kl_rc kl_ec_from_point(const struct kl_curve *curve, const uint8_t *point, size_t len,
                             EVP_PKEY **out, struct kl_err *err)
 {
@@ -352,20 +400,17 @@ enum kl_rc kl_ec_from_point(const struct kl_curve *curve, const uint8_t *point, 
     };
     EVP_PKEY_CTX *ctx;
     EVP_PKEY *key = NULL;
-    enum kl_rc rc = KL_OK;
+    enum kl_rc rc = kl_ec_point_check(curve, point, len, err);
 
-    if (len != curve->point_len || point[0] != POINT_CONVERSION_UNCOMPRESSED) {
-        return kl_err_set(err, KL_ERR_VERIFY,
-                          "EC point is not an uncompressed one of %zu bytes, as on %s",
-                          curve->point_len, curve->name);
+    if (rc != KL_OK) {
+        return rc;
     }
-    ERR_clear_error();
+    kl_err_openssl_begin();
     ctx = EVP_PKEY_CTX_new_from_name(NULL, "EC", NULL);
-    /* This also sees to it that the point lies on the curve. */
     if (!ctx || EVP_PKEY_fromdata_init(ctx) != 1 ||
         EVP_PKEY_fromdata(ctx, &key, EVP_PKEY_PUBLIC_KEY, params) != 1) {
-        rc = kl_err_openssl(err, KL_ERR_VERIFY, "EVP_PKEY_fromdata", "EC point is not on %s",
-                            curve->name);
+        rc = kl_err_openssl(err, KL_ERR_VERIFY, "EVP_PKEY_fromdata",
+                            "EC point makes no public key on %s", curve->name);
     } else {
         *out = key;
     }
@@ -388,7 +433,7 @@ enum kl_rc kl_ec_to_point(const EVP_PKEY *key, uint8_t *out, size_t *len, struct
         return kl_err_set(err, KL_ERR_VERIFY, "public key is RSA: must be EC");
     }
     curve = kl_curve_by_bits(bits);
-    ERR_clear_error();
+    kl_err_openssl_begin();
     if (!read_point(key, curve, point)) {
         return kl_err_openssl(err, KL_ERR_VERIFY, "EVP_PKEY_get_octet_string_param",
                               "public key's point cannot be read");

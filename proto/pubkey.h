@@ -52,9 +52,14 @@ enum kl_rc kl_ecdsa_to_der(const struct kl_curve *curve, const uint8_t *raw, siz
 enum kl_rc kl_ecdsa_from_der(const struct kl_curve *curve, const uint8_t *der, size_t der_len,
                              uint8_t *raw, size_t *raw_len, struct kl_err *err) KL_MUST_CHECK;
 
-/* An EC public key from an uncompressed point on that curve, checked to lie on it (and not at
- * infinity): KL_ERR_VERIFY. The caller frees with EVP_PKEY_free. And the reverse: out holds
- * KL_EC_POINT_MAX bytes; KL_ERR_VERIFY if kl_pubkey_type does not find such a key. */
+/* Whether it is an uncompressed point that lies on that curve (and not at infinity): KL_ERR_VERIFY.
+ * The curve's group is made at the first call and kept. Any thread. */
+enum kl_rc kl_ec_point_check(const struct kl_curve *curve, const uint8_t *point, size_t len,
+                             struct kl_err *err) KL_MUST_CHECK;
+
+/* An EC public key from such a point, which is checked likewise. The caller frees with
+ * EVP_PKEY_free. And the reverse: out holds KL_EC_POINT_MAX bytes; KL_ERR_VERIFY if kl_pubkey_type
+ * does not find such a key. */
 enum kl_rc kl_ec_from_point(const struct kl_curve *curve, const uint8_t *point, size_t len,
                             EVP_PKEY **out, struct kl_err *err) KL_MUST_CHECK;
 enum kl_rc kl_ec_to_point(const EVP_PKEY *key, uint8_t *out, size_t *len,

@@ -19,9 +19,8 @@
 #define CMAC "C_SignInit AES_CMAC\nC_Sign\n"
 #define SIGN(mechanism) "C_SignInit " mechanism "\nC_Sign\n"
 #define DESTROY "C_DestroyObject\n"
-#define UNWRAP(mechanism) \
-    "C_UnwrapKey " mechanism " 15 attributes\n" \
-    "C_GetAttributeValue 1 attributes\n" /* the length of what came out */
+#define UNWRAP(mechanism) "C_UnwrapKey " mechanism " 15 attributes\n"
+#define LENGTH "C_GetAttributeValue 1 attributes\n" /* of what came out */
 
 /* S6, given Rnd1': Rnd2' by K_nonce, K_wrap, K_ack and K_done. */
 #define HARDENED DERIVE "C_DecryptInit AES_GCM\nC_Decrypt\n" DESTROY DERIVE DERIVE DERIVE
@@ -35,7 +34,7 @@
 /* The MACs of Loaded and of either Done; then all keys go. */
 #define END CMAC CMAC CMAC DESTROY DESTROY DESTROY DESTROY DESTROY
 
-#define RSA(tmk) UNWRAP("RSA_PKCS_OAEP") HARDENED tmk SIGN("SHA256_RSA_PKCS_PSS") END
+#define RSA(tmk) UNWRAP("RSA_PKCS_OAEP") LENGTH HARDENED tmk SIGN("SHA256_RSA_PKCS_PSS") END
 #define EC \
     "C_DeriveKey ECDH1_DERIVE 16 attributes\n" DERIVE DESTROY UNWRAP("AES_KEY_WRAP") \
         DESTROY HARDENED TMK_AES SIGN("ECDSA") END
