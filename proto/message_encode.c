@@ -339,8 +339,8 @@ static void check_authenticated(struct kl_check *check, const struct kl_msg *msg
     }
 }
 
-enum kl_rc kl_msg_encode(const struct kl_msg *msg, uint8_t out[KL_MSG_MAX], size_t *out_len,
-                         struct kl_err *err)
+enum kl_rc kl_msg_encode_into(const struct kl_msg *msg, uint8_t *out, size_t capacity,
+                              size_t *out_len, struct kl_err *err)
 {
     struct kl_check check = {KL_ERR_INTERNAL, KL_OK, err};
     const ASN1_ITEM *item = ASN1_ITEM_rptr(kl_asn1_msg);
@@ -356,10 +356,16 @@ enum kl_rc kl_msg_encode(const struct kl_msg *msg, uint8_t out[KL_MSG_MAX], size
     ERR_clear_error();
     built = (void *)ASN1_item_new(item);
     if (built && put_msg(built, msg)) {
-        rc = encode(built, item, name, out, KL_MSG_MAX, out_len, err);
+        rc = encode(built, item, name, out, capacity, out_len, err);
     } else {
         rc = kl_err_openssl(err, KL_ERR_MEMORY, "ASN1_item_new", "cannot build a %s", name);
     }
     ASN1_item_free((ASN1_VALUE *)built, item);
     return rc;
+}
+
+enum kl_rc kl_msg_encode(const struct kl_msg *msg, uint8_t out[KL_MSG_MAX], size_t *out_len,
+                         struct kl_err *err)
+{
+    return kl_msg_encode_into(msg, out, KL_MSG_MAX, out_len, err);
 }

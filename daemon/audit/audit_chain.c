@@ -6,6 +6,7 @@
 #include "daemon/audit/audit_chain.h"
 
 #include <openssl/evp.h>
+#include <pthread.h>
 #include <string.h>
 
 /* With their NUL: labels of equal start stay apart. */
@@ -13,9 +14,43 @@ static const char genesis_label[] = "keyloader audit genesis 1";
 static const char record_label[] = "keyloader audit record 1";
 static const char checkpoint_label[] = "keyloader audit checkpoint 1";
 
-static int put(EVP_MD_CTX *ctx, const void *data, size_t len)
+/* ---- SHA-256 ---- */
+
+/* EVP_sha256() has OpenSSL look for an implementation at each use, which takes longer than the hash
+ * of a record. Kept for the life of the process. */
+static const EVP_MD *sha256;
+
+static void fetch_sha256(void)
 {
-    return EVP_DigestUpdate(ctx, data, len) == 1;
+    sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
+    if (sha256 == NULL) {
+        sha256 = EVP_sha256(); /* and the use of it fails, with the reason */
+    }
+}
+
+enum kl_rc kl_audit_sha256(const void *data, size_t len, uint8_t out[KL_HASH_LEN], const char *what,
+                           struct kl_err *err)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+    pthread_once(&once, fetch_sha256);
+    if (EVP_Digest(data, len, out, NULL, sha256, NULL) != 1) {
+        return kl_err_openssl(err, KL_ERR_INTERNAL, "EVP_Digest", "%s", what);
+    }
+    return KL_OK;
+}
+
+/* ---- What is hashed ---- */
+
+/* All that a record's hash covers, at its longest. */
+#define RECORD_MAX \
+    (sizeof(record_label) + KL_HASH_LEN + 8 + 8 + 4 + KL_AUDIT_EVENT_MAX + 4 + KL_SERIAL_MAX + 4 + \
+     KL_AUDIT_DETAIL_MAX + 4 + KL_AUDIT_ACTOR_MAX)
+
+static uint8_t *put(uint8_t *at, const void *data, size_t len)
+{
+    memcpy(at, data, len);
+    return at + len;
 }
 
 static void big_endian(uint64_t number, uint8_t *out, size_t bytes)
@@ -25,19 +60,18 @@ static void big_endian(uint64_t number, uint8_t *out, size_t bytes)
     }
 }
 
-static int put_number(EVP_MD_CTX *ctx, uint64_t number, size_t bytes)
+static uint8_t *put_number(uint8_t *at, uint64_t number, size_t bytes)
 {
-    uint8_t out[8];
-
-    big_endian(number, out, bytes);
-    return put(ctx, out, bytes);
+    big_endian(number, at, bytes);
+    return at + bytes;
 }
 
-static int put_text(EVP_MD_CTX *ctx, const char *text)
+/* max: of the field, which ends with a NUL. */
+static uint8_t *put_text(uint8_t *at, const char *text, size_t max)
 {
-    size_t len = strlen(text);
+    size_t len = strnlen(text, max);
 
-    return put_number(ctx, len, 4) && put(ctx, text, len);
+    return put(put_number(at, len, 4), text, len);
 }
 
 enum kl_rc kl_audit_genesis(const uint8_t store_id[KL_STORE_ID_LEN], uint8_t out[KL_HASH_LEN],
@@ -47,31 +81,23 @@ enum kl_rc kl_audit_genesis(const uint8_t store_id[KL_STORE_ID_LEN], uint8_t out
 
     memcpy(data, genesis_label, sizeof(genesis_label));
     memcpy(data + sizeof(genesis_label), store_id, KL_STORE_ID_LEN);
-    if (EVP_Digest(data, sizeof(data), out, NULL, EVP_sha256(), NULL) != 1) {
-        return kl_err_openssl(err, KL_ERR_INTERNAL, "EVP_Digest", "audit trail");
-    }
-    return KL_OK;
+    return kl_audit_sha256(data, sizeof(data), out, "audit trail", err);
 }
 
 enum kl_rc kl_audit_hash(const uint8_t before[KL_HASH_LEN], const struct kl_audit *record,
                          uint8_t out[KL_HASH_LEN], struct kl_err *err)
 {
-    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
-    uint8_t hash[KL_HASH_LEN];
-    enum kl_rc rc = KL_OK;
+    uint8_t data[RECORD_MAX], *at = data;
 
-    if (!ctx || EVP_DigestInit_ex(ctx, EVP_sha256(), NULL) != 1 ||
-        !put(ctx, record_label, sizeof(record_label)) || !put(ctx, before, KL_HASH_LEN) ||
-        !put_number(ctx, record->id, 8) || !put_number(ctx, (uint64_t)record->time, 8) ||
-        !put_text(ctx, record->event) || !put_text(ctx, record->serial) ||
-        !put_text(ctx, record->detail) || !put_text(ctx, record->actor) ||
-        EVP_DigestFinal_ex(ctx, hash, NULL) != 1) {
-        rc = kl_err_openssl(err, KL_ERR_INTERNAL, "EVP_Digest", "audit trail");
-    } else {
-        memcpy(out, hash, KL_HASH_LEN);
-    }
-    EVP_MD_CTX_free(ctx);
-    return rc;
+    at = put(at, record_label, sizeof(record_label));
+    at = put(at, before, KL_HASH_LEN);
+    at = put_number(at, record->id, 8);
+    at = put_number(at, (uint64_t)record->time, 8);
+    at = put_text(at, record->event, KL_AUDIT_EVENT_MAX);
+    at = put_text(at, record->serial, KL_SERIAL_MAX);
+    at = put_text(at, record->detail, KL_AUDIT_DETAIL_MAX);
+    at = put_text(at, record->actor, KL_AUDIT_ACTOR_MAX);
+    return kl_audit_sha256(data, (size_t)(at - data), out, "audit trail", err);
 }
 
 void kl_audit_tbs(const uint8_t store_id[KL_STORE_ID_LEN], const struct kl_checkpoint *checkpoint,

@@ -104,6 +104,8 @@ struct kl_pool_report {
     int64_t service_ms; /* how long a job takes, on average of late; 0: not known yet */
     int serving;        /* 1: a job that is submitted now would be taken */
 };
+/* Jobs that wait for a worker; of NULL 0. */
+size_t kl_pool_queued(const struct kl_pool *pool);
 void kl_pool_report(const struct kl_pool *pool, struct kl_pool_report *out);
 
 /* Tries the HSM of that section (NULL: all) at once, with its PIN read anew, also after the PIN was

@@ -196,7 +196,7 @@ static enum kl_rc admit(struct kl_store *store, const struct kl_claim *claim, in
         (rc = check_terminal(terminal, claim->pinpad_serial, now, err)) != KL_OK ||
         (rc = check_device_key(store, claim, err)) != KL_OK ||
         (rc = admit_import(store, claim, terminal, &admission, err)) != KL_OK ||
-        (rc = kl_store_tmk_last_version(store, claim->serial, &last, err)) != KL_OK) {
+        (rc = kl_store_tmk_last_version(store, terminal, &last, err)) != KL_OK) {
         return rc;
     }
     if (last >= KL_VERSION_MAX) {
@@ -255,17 +255,16 @@ static enum kl_rc check_candidate(const struct kl_tmk *tmk, const struct kl_admi
     return KL_OK;
 }
 
-/* A generated key that is there already comes from a generator that repeats itself. */
+/* A generated key that anyone had, be it the terminal itself, comes from a generator that repeats
+ * itself. */
 static enum kl_rc check_unique(struct kl_store *store, const struct kl_tmk *tmk, struct kl_err *err)
 {
     struct kl_stored_key key = kl_tmk_key(tmk);
     struct kl_holder holder;
     int found;
-    enum kl_rc rc = kl_life_holder(store, tmk->serial, 1, &key, &holder, &found, err);
+    enum kl_rc rc =
+        kl_life_holder(store, tmk->imported ? tmk->serial : "", 1, &key, &holder, &found, err);
 
-    if (rc == KL_OK && !found && !tmk->imported) {
-        rc = kl_life_holder(store, tmk->serial, 0, &key, &holder, &found, err);
-    }
     if (rc == KL_OK && found) {
         rc = kl_err_set(err, KL_ERR_HSM, "terminal %s: its new TMK is terminal %s's already",
                         tmk->serial, holder.serial);
@@ -354,8 +353,7 @@ static enum kl_rc gather(const struct kl_tmk *tmk, void *arg, struct kl_err *err
     struct batch *batch = arg;
 
     (void)err;
-    if (batch->count < KL_LIFE_BATCH && tmk->version != batch->which.but &&
-        (tmk->imported || !batch->which.imported_only)) {
+    if (batch->count < KL_LIFE_BATCH && (tmk->imported || !batch->which.imported_only)) {
         batch->tmks[batch->count++] = *tmk;
     }
     return KL_OK;
@@ -370,7 +368,7 @@ enum kl_rc kl_life_move_all(struct kl_store *store, const char *serial, struct k
     batch.which = which;
     do {
         batch.count = 0;
-        rc = kl_store_tmk_each(store, serial, which.from, gather, &batch, err);
+        rc = kl_store_tmk_others(store, serial, which.but, which.from, gather, &batch, err);
         for (size_t i = 0; i < batch.count && rc == KL_OK; i++) {
             rc = kl_life_move(store, &batch.tmks[i], to, why, now, err);
         }
@@ -414,9 +412,13 @@ static enum kl_rc consume_import(struct kl_store *store, const struct kl_tmk *tm
 {
     struct kl_import import;
     int found;
-    enum kl_rc rc = kl_life_waiting(store, tmk->serial, &import, &found, err);
+    enum kl_rc rc;
 
-    if (rc != KL_OK || !tmk->imported || !found || !kl_life_same(&import.key, tmk)) {
+    if (!tmk->imported) {
+        return KL_OK;
+    }
+    rc = kl_life_waiting(store, tmk->serial, &import, &found, err);
+    if (rc != KL_OK || !found || !kl_life_same(&import.key, tmk)) {
         return rc;
     }
     return kl_store_import_remove(store, tmk->serial, err);
@@ -425,7 +427,7 @@ static enum kl_rc consume_import(struct kl_store *store, const struct kl_tmk *tm
 static enum kl_rc activate(struct kl_store *store, const struct kl_tmk *tmk,
                            struct kl_terminal *terminal, int64_t now, struct kl_err *err)
 {
-    const struct kl_life_which active = {.from = KL_TMK_ACTIVE};
+    const struct kl_life_which active = {.from = KL_TMK_ACTIVE, .but = tmk->version};
     const char *why = terminal->armed_until < now ? "confirmed-late" : "confirmed";
     enum kl_rc rc;
 

@@ -12,17 +12,19 @@
 /* ---- Sign-in ---- */
 
 /* A TMK of that version is not there; which of two reasons? */
-static enum kl_rc no_such_tmk(struct kl_store *store, const char *serial, struct kl_err *err)
+static enum kl_rc no_such_tmk(struct kl_store *store, const struct kl_terminal *terminal,
+                              struct kl_err *err)
 {
     struct kl_err missing = *err;
     uint32_t last;
-    enum kl_rc rc = kl_store_tmk_last_version(store, serial, &last, err);
+    enum kl_rc rc = kl_store_tmk_last_version(store, terminal, &last, err);
 
     if (rc != KL_OK) {
         return rc;
     }
     if (last == 0) {
-        return kl_err_set(err, KL_ERR_NOT_FOUND, "terminal %s has never loaded a TMK", serial);
+        return kl_err_set(err, KL_ERR_NOT_FOUND, "terminal %s has never loaded a TMK",
+                          terminal->serial);
     }
     *err = missing;
     return missing.rc;
@@ -59,7 +61,7 @@ enum kl_rc kl_life_sign_in_admit(struct kl_store *store, const struct kl_claim *
     }
     rc = kl_store_tmk_get(store, claim->serial, tmk_version, &tmk, err);
     if (rc != KL_OK) {
-        return rc == KL_ERR_NOT_FOUND ? no_such_tmk(store, claim->serial, err) : rc;
+        return rc == KL_ERR_NOT_FOUND ? no_such_tmk(store, &terminal, err) : rc;
     }
     if ((rc = check_in_use(&tmk, err)) != KL_OK) {
         return rc;

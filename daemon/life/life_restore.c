@@ -114,7 +114,7 @@ static enum kl_rc take_highest(const struct kl_terminal *terminal, void *arg, st
 {
     struct highest *highest = arg;
     uint32_t last = 0;
-    enum kl_rc rc = kl_store_tmk_last_version(highest->store, terminal->serial, &last, err);
+    enum kl_rc rc = kl_store_tmk_last_version(highest->store, terminal, &last, err);
 
     if (rc == KL_OK && last > highest->version) {
         highest->version = last;

@@ -131,6 +131,8 @@ enum kl_rc kl_step_submit(struct kl_step *step, struct kl_err *err)
     enum kl_rc rc = begins ? kl_committer_ready(committer, err) : KL_OK;
 
     if (rc == KL_OK) {
+        /* While loads wait for the HSM, a commit that comes later costs nobody anything. */
+        step->unit.patient = kl_pool_queued(step->service->pool) > 0;
         rc = kl_committer_submit(committer, &step->unit, err);
     }
     if (rc != KL_OK) {

@@ -19,7 +19,9 @@
 #include "proto/clock.h"
 
 #define BATCH_MAX 512 /* units in one transaction */
-#define PROBE_MIN 1   /* seconds between tries of a store that takes nothing */
+#define NS_PER_US INT64_C(1000)
+#define US_PER_S INT64_C(1000000)
+#define PROBE_MIN 1 /* seconds between tries of a store that takes nothing */
 #define PROBE_MAX 60
 #define CALM 60 /* seconds after which a recovery was one */
 
@@ -33,7 +35,7 @@ struct kl_committer {
     pthread_mutex_t lock; /* guards what follows */
     pthread_cond_t work;
     struct unit_list waiting;
-    size_t waiting_count;
+    size_t waiting_count, urgent_count; /* of those that wait: how many are not patient */
     struct unit_list finished;
     int stopping;
     int64_t since_ms; /* when the present transaction began, or what waits began to; 0 = neither */
@@ -309,6 +311,26 @@ static void run_batch(struct kl_committer *committer, struct unit_list *batch)
     }
 }
 
+/* With the lock: is there a transaction's worth, or one that must not wait? */
+static int is_enough(const struct kl_committer *committer)
+{
+    return committer->stopping || committer->urgent_count > 0 ||
+           committer->waiting_count >= BATCH_MAX;
+}
+
+/* With the lock, which it gives away meanwhile: while only patient units wait, and the first of
+ * them has not waited its time, others may come and share its commit. */
+static void gather(struct kl_committer *committer)
+{
+    int64_t until = TAILQ_FIRST(&committer->waiting)->queued_us + KL_COMMITTER_GATHER_US;
+    const struct timespec deadline = {.tv_sec = (time_t)(until / US_PER_S),
+                                      .tv_nsec = (long)(until % US_PER_S * NS_PER_US)};
+
+    while (!is_enough(committer) &&
+           pthread_cond_timedwait(&committer->work, &committer->lock, &deadline) == 0) {
+    }
+}
+
 /* Moves up to BATCH_MAX waiting units to batch; waits for some. 0 when it is time to stop. */
 static int take_batch(struct kl_committer *committer, struct unit_list *batch)
 {
@@ -319,8 +341,12 @@ static int take_batch(struct kl_committer *committer, struct unit_list *batch)
     while (TAILQ_EMPTY(&committer->waiting) && !committer->stopping) {
         pthread_cond_wait(&committer->work, &committer->lock);
     }
+    if (!TAILQ_EMPTY(&committer->waiting)) {
+        gather(committer);
+    }
     while (count < BATCH_MAX && (unit = TAILQ_FIRST(&committer->waiting)) != NULL) {
         TAILQ_REMOVE(&committer->waiting, unit, link);
+        committer->urgent_count -= !unit->patient;
         TAILQ_INSERT_TAIL(batch, unit, link);
         count++;
     }
@@ -381,6 +407,17 @@ static void on_wake(evutil_socket_t fd, short what, void *arg)
     report_finished(arg);
 }
 
+/* Waited for until a time of kl_clock_us. */
+static void init_work(pthread_cond_t *work)
+{
+    pthread_condattr_t monotonic;
+
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(work, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+}
+
 enum kl_rc kl_committer_new(struct event_base *base, struct kl_store *store,
                             struct kl_committer **out, struct kl_err *err)
 {
@@ -396,7 +433,7 @@ enum kl_rc kl_committer_new(struct event_base *base, struct kl_store *store,
     committer->probe.run = probe_run;
     committer->probe.done = probe_done;
     pthread_mutex_init(&committer->lock, NULL);
-    pthread_cond_init(&committer->work, NULL);
+    init_work(&committer->work);
     committer->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     if (committer->wake_fd < 0) {
         rc = kl_err_errno(err, "eventfd", "store thread");
@@ -467,7 +504,7 @@ int64_t kl_committer_stuck_ms(struct kl_committer *committer)
 enum kl_rc kl_committer_submit(struct kl_committer *committer, struct kl_unit *unit,
                                struct kl_err *err)
 {
-    int full;
+    int full, wake;
 
     if (committer == NULL) {
         return kl_committer_ready(committer, err);
@@ -478,10 +515,12 @@ enum kl_rc kl_committer_submit(struct kl_committer *committer, struct kl_unit *u
     if (!full) {
         TAILQ_INSERT_TAIL(&committer->waiting, unit, link);
         committer->waiting_count++;
+        committer->urgent_count += !unit->patient;
         committer->since_ms = committer->since_ms != 0 ? committer->since_ms : kl_clock_ms();
     }
+    wake = committer->waiting_count == 1 || is_enough(committer);
     pthread_mutex_unlock(&committer->lock);
-    if (!full) {
+    if (!full && wake) {
         pthread_cond_signal(&committer->work); /* who wakes finds the lock free */
     }
     return full ? kl_err_set(err, KL_ERR_BUSY, "%d units wait for the store already",

@@ -22,11 +22,16 @@ struct kl_unit {
     enum kl_rc (*run)(struct kl_unit *unit, struct kl_store *store, struct kl_err *err);
     /* In the loop thread, exactly once. unit->rc is KL_OK only if the work is durable. */
     void (*done)(struct kl_unit *unit);
+    /* 1: its commit may be up to KL_COMMITTER_GATHER_US later than it could be, so that more units
+     * share it. A unit that is not patient takes all that wait along at once. */
+    int patient;
     enum kl_rc rc;
     struct kl_err err;
     int64_t queued_us;         /* the committer's */
     TAILQ_ENTRY(kl_unit) link; /* the committer's */
 };
+
+#define KL_COMMITTER_GATHER_US 3000
 
 struct kl_committer;
 

@@ -26,7 +26,7 @@ enum kl_store_mode {
     KL_STORE_CREATE, /* made (mode 0600) if it does not exist */
 };
 
-#define KL_STORE_VERSION 3 /* of its schema */
+#define KL_STORE_VERSION 4 /* of its schema */
 /* Opens the store at path and checks its schema version. One of an older version is brought up to
  * date by who opens it to write, in one transaction, with a copy kept beside it; who opens it to
  * read is told so. KL_ERR_NO_FILE, KL_ERR_PERMISSION or KL_ERR_STORE, with path and cause;
@@ -160,14 +160,18 @@ enum kl_rc kl_store_tmk_get(struct kl_store *store, const char *serial, uint32_t
 enum kl_rc kl_store_tmk_set_state(struct kl_store *store, const char *serial, uint32_t version,
                                   enum kl_tmk_state state, int64_t activated, int64_t superseded,
                                   struct kl_err *err) KL_MUST_CHECK;
-/* The highest version ever given to the terminal, and version_floor at least; 0 if none. */
-enum kl_rc kl_store_tmk_last_version(struct kl_store *store, const char *serial, uint32_t *out,
-                                     struct kl_err *err) KL_MUST_CHECK;
+/* The highest version ever given to the terminal, and its version_floor at least; 0 if none. */
+enum kl_rc kl_store_tmk_last_version(struct kl_store *store, const struct kl_terminal *terminal,
+                                     uint32_t *out, struct kl_err *err) KL_MUST_CHECK;
 /* Calls fn for each TMK in order of serial and version; serial NULL = of all terminals;
  * state 0 = any. fn must not write to the store. */
 typedef enum kl_rc (*kl_tmk_fn)(const struct kl_tmk *tmk, void *arg, struct kl_err *err);
 enum kl_rc kl_store_tmk_each(struct kl_store *store, const char *serial, enum kl_tmk_state state,
                              kl_tmk_fn fn, void *arg, struct kl_err *err) KL_MUST_CHECK;
+/* The same of one terminal, but for that version. */
+enum kl_rc kl_store_tmk_others(struct kl_store *store, const char *serial, uint32_t but,
+                               enum kl_tmk_state state, kl_tmk_fn fn, void *arg,
+                               struct kl_err *err) KL_MUST_CHECK;
 /* The same of those that come after that one; of one serial, only its version counts. */
 struct kl_holder;
 enum kl_rc kl_store_tmk_from(struct kl_store *store, const char *serial, enum kl_tmk_state state,
@@ -238,9 +242,10 @@ struct kl_holder {
     char serial[KL_SERIAL_MAX + 1];
     uint32_t version;
 };
-/* The first that has that cryptogram, the waiting one before any version. others 1: of terminals
- * other than `serial`, whatever they have or ever had: a key that went out may still be in the PIN
- * pad. 0: of `serial` itself, waiting or live. KL_ERR_NOT_FOUND if none. */
+/* Who has that cryptogram. others 1: one of the terminals other than `serial` ("" = of all),
+ * whatever they have or ever had: a key that went out may still be in the PIN pad. 0: `serial`
+ * itself, waiting or live; the waiting one before any version, and the first of these.
+ * KL_ERR_NOT_FOUND if none. */
 enum kl_rc kl_store_key_holder(struct kl_store *store, const char *serial, int others,
                                const uint8_t *cryptogram, size_t cryptogram_len,
                                struct kl_holder *out, struct kl_err *err) KL_MUST_CHECK;

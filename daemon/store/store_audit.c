@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The store in SQLite: the audit trail. A record's hash covers the one before it, which is read
- * from the database each time: other programs append as well.
+ * from the database once in each transaction: between them other programs append as well.
  */
 #include <string.h>
 
@@ -18,11 +18,6 @@ void kl_store_set_actor(struct kl_store *store, const char *actor)
 
 /* ---- The last record ---- */
 
-struct head {
-    uint64_t id, given; /* given: the highest that was ever given to a record */
-    uint8_t hash[KL_HASH_LEN];
-};
-
 /* Without a record of its own: what was archived last, or nothing yet. */
 static const char head_sql[] =
     "SELECT s.archived_to, s.archived_hash, coalesce(a.id, s.archived_to),"
@@ -33,7 +28,7 @@ static const char head_sql[] =
 static enum kl_rc read_head(struct kl_store *store, sqlite3_stmt *stmt, void *out,
                             struct kl_err *err)
 {
-    struct head *head = out;
+    struct kl_audit_head *head = out;
     int64_t archived, id, given;
     uint8_t ignored[KL_HASH_LEN];
     size_t len;
@@ -50,7 +45,7 @@ static enum kl_rc read_head(struct kl_store *store, sqlite3_stmt *stmt, void *ou
     return KL_OK;
 }
 
-static enum kl_rc get_head(struct kl_store *store, struct head *out, struct kl_err *err)
+static enum kl_rc get_head(struct kl_store *store, struct kl_audit_head *out, struct kl_err *err)
 {
     sqlite3_stmt *stmt = NULL;
     int found = 0;
@@ -65,7 +60,7 @@ static enum kl_rc get_head(struct kl_store *store, struct head *out, struct kl_e
 enum kl_rc kl_store_audit_head(struct kl_store *store, uint64_t *id, uint8_t hash[KL_HASH_LEN],
                                struct kl_err *err)
 {
-    struct head head;
+    struct kl_audit_head head;
     enum kl_rc rc = get_head(store, &head, err);
 
     if (rc == KL_OK) {
@@ -112,25 +107,32 @@ enum kl_rc kl_store_audit(struct kl_store *store, int64_t now, const char *event
                           const char *serial, const char *detail, struct kl_err *err)
 {
     struct kl_audit record = {.time = now};
-    struct head head;
+    struct kl_audit_head head;
     enum kl_rc rc;
 
     if (!kl_audit_event_find(event)) {
         return kl_err_set(err, KL_ERR_INTERNAL, "\"%.40s\" is no event of the audit trail", event);
     }
-    if ((rc = get_head(store, &head, err)) != KL_OK) {
+    if (store->has_head) {
+        head = store->head;
+    } else if ((rc = get_head(store, &head, err)) != KL_OK) {
         return rc;
     }
+    store->has_head = 0;
     /* An id is never given twice: where records were removed from the end, the gap shows it. */
     record.id = (head.given > head.id ? head.given : head.id) + 1;
     put_text(record.event, KL_AUDIT_EVENT_MAX, event);
     put_text(record.serial, KL_SERIAL_MAX, serial);
     put_text(record.detail, KL_AUDIT_DETAIL_MAX, detail);
     put_text(record.actor, KL_AUDIT_ACTOR_MAX, store->actor);
-    if ((rc = kl_audit_hash(head.hash, &record, record.hash, err)) != KL_OK) {
+    if ((rc = kl_audit_hash(head.hash, &record, record.hash, err)) != KL_OK ||
+        (rc = kl_sql_audit_put(store, &record, err)) != KL_OK) {
         return rc;
     }
-    return kl_sql_audit_put(store, &record, err);
+    store->head = (struct kl_audit_head){.id = record.id, .given = record.id};
+    memcpy(store->head.hash, record.hash, KL_HASH_LEN);
+    store->has_head = 1;
+    return KL_OK;
 }
 
 int kl_sql_audit_get(sqlite3_stmt *stmt, struct kl_audit *out)
@@ -163,7 +165,7 @@ static enum kl_rc take_audit(struct kl_store *store, sqlite3_stmt *stmt,
 enum kl_rc kl_store_audit_each(struct kl_store *store, uint64_t last, kl_audit_fn fn, void *arg,
                                struct kl_err *err)
 {
-    struct kl_sql_row row = {take_audit, {.audit = fn}, arg, 0};
+    struct kl_sql_row row = {.take = take_audit, .fn.audit = fn, .arg = arg};
     /* A negative limit is none. */
     int64_t limit = last == 0 || last > INT64_MAX ? -1 : (int64_t)last;
 
@@ -176,7 +178,10 @@ enum kl_rc kl_store_audit_each(struct kl_store *store, uint64_t last, kl_audit_f
 enum kl_rc kl_store_audit_from(struct kl_store *store, uint64_t after, kl_audit_fn fn, void *arg,
                                struct kl_err *err)
 {
-    struct kl_sql_row row = {take_audit, {.audit = fn}, arg, (int64_t)after};
+    struct kl_sql_row row = {.take = take_audit,
+                             .fn.audit = fn,
+                             .arg = arg,
+                             .after = (int64_t)after};
 
     return kl_sql_each(store, KL_SQL_AUDIT_FROM,
                        "SELECT id, time, event, serial, detail, actor, hash FROM audit"

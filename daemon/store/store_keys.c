@@ -122,7 +122,7 @@ static enum kl_rc take_import(struct kl_store *store, sqlite3_stmt *stmt,
 enum kl_rc kl_store_import_from(struct kl_store *store, const char *after, kl_import_fn fn,
                                 void *arg, struct kl_err *err)
 {
-    struct kl_sql_row row = {take_import, {.import = fn}, arg, 0};
+    struct kl_sql_row row = {.take = take_import, .fn.import = fn, .arg = arg};
 
     return kl_sql_each(store, KL_SQL_IMPORT_EACH,
                        "SELECT " IMPORT_COLUMNS " FROM imported WHERE serial > ?1 ORDER BY serial",
@@ -242,14 +242,14 @@ static enum kl_rc read_holder(struct kl_store *store, sqlite3_stmt *stmt, void *
     return KL_OK;
 }
 
-/* Of others whatever they have ever had counts, which the digest tells. Of itself what is live;
- * named by the term of the index tmk_live, so that it is used. */
+/* By the digest, for which there is an index. Of others whatever they have ever had counts, which
+ * the digest tells, and any will do: to put them in order would take a temporary table, for each
+ * load. Of itself what is live. */
 #define HOLDER_SQL(whose, has) \
     "SELECT serial, 0 AS version FROM imported WHERE cryptogram = ?2 AND serial " whose " ?1" \
-    " UNION ALL SELECT serial, version FROM tmk WHERE " has " AND serial " whose " ?1" \
-    " ORDER BY version LIMIT 1"
-static const char others_sql[] = HOLDER_SQL("!=", "digest = ?3"),
-                  own_sql[] = HOLDER_SQL("=", "cryptogram = ?2 AND cryptogram != x''");
+    " UNION ALL SELECT serial, version FROM tmk WHERE digest = ?3 AND serial " whose " ?1" has
+static const char others_sql[] = HOLDER_SQL("!=", " LIMIT 1"),
+                  own_sql[] = HOLDER_SQL("=", " AND cryptogram = ?2 ORDER BY version LIMIT 1");
 
 enum kl_rc kl_store_key_holder(struct kl_store *store, const char *serial, int others,
                                const uint8_t *cryptogram, size_t cryptogram_len,
@@ -269,9 +269,7 @@ enum kl_rc kl_store_key_holder(struct kl_store *store, const char *serial, int o
     }
     kl_sql_bind_text(stmt, 1, serial);
     kl_sql_bind_blob(stmt, 2, cryptogram, cryptogram_len);
-    if (others) {
-        kl_sql_bind_blob(stmt, 3, digest, sizeof(digest));
-    }
+    kl_sql_bind_blob(stmt, 3, digest, sizeof(digest));
     if ((rc = kl_sql_get(store, stmt, read_holder, out, &found, err)) == KL_OK && !found) {
         rc = kl_err_set(err, KL_ERR_NOT_FOUND, "no terminal has that key");
     }
@@ -346,7 +344,7 @@ static const char share_sql[] =
 enum kl_rc kl_store_share_each(struct kl_store *store, kl_share_fn fn, void *arg,
                                struct kl_err *err)
 {
-    struct kl_sql_row row = {take_share, {.share = fn}, arg, 0};
+    struct kl_sql_row row = {.take = take_share, .fn.share = fn, .arg = arg};
 
     return kl_sql_each(store, KL_SQL_SHARE_EACH, share_sql, NULL, 0, &row, err);
 }

@@ -185,7 +185,10 @@ static enum kl_rc take_request(struct kl_store *store, sqlite3_stmt *stmt,
 enum kl_rc kl_store_request_each(struct kl_store *store, enum kl_request_state state,
                                  uint64_t after, kl_request_fn fn, void *arg, struct kl_err *err)
 {
-    struct kl_sql_row row = {take_request, {.request = fn}, arg, (int64_t)after};
+    struct kl_sql_row row = {.take = take_request,
+                             .fn.request = fn,
+                             .arg = arg,
+                             .after = (int64_t)after};
 
     return kl_sql_each(store, KL_SQL_REQUEST_EACH,
                        "SELECT " REQUEST_COLUMNS " FROM request WHERE id > ?3"

@@ -2,7 +2,6 @@
 /*
  * The store in SQLite: rows of terminals and of TMKs.
  */
-#include <openssl/evp.h>
 #include <string.h>
 
 #include "daemon/store/store_sqlite.h"
@@ -190,7 +189,7 @@ static enum kl_rc take_terminal(struct kl_store *store, sqlite3_stmt *stmt,
 enum kl_rc kl_store_terminal_from(struct kl_store *store, const char *after, kl_terminal_fn fn,
                                   void *arg, struct kl_err *err)
 {
-    struct kl_sql_row row = {take_terminal, {.terminal = fn}, arg, 0};
+    struct kl_sql_row row = {.take = take_terminal, .fn.terminal = fn, .arg = arg};
 
     return kl_sql_each(store, KL_SQL_TERMINAL_EACH,
                        "SELECT " TERMINAL_ALL_COLUMNS " FROM terminal WHERE serial > ?1"
@@ -311,10 +310,7 @@ static enum kl_rc read_tmk(struct kl_store *store, sqlite3_stmt *stmt, void *out
 enum kl_rc kl_sql_digest(const uint8_t *cryptogram, size_t len, uint8_t out[KL_HASH_LEN],
                          struct kl_err *err)
 {
-    if (EVP_Digest(cryptogram, len, out, NULL, EVP_sha256(), NULL) != 1) {
-        return kl_err_openssl(err, KL_ERR_INTERNAL, "EVP_Digest", "digest of a cryptogram");
-    }
-    return KL_OK;
+    return kl_audit_sha256(cryptogram, len, out, "digest of a cryptogram", err);
 }
 
 enum kl_rc kl_store_tmk_add(struct kl_store *store, const struct kl_tmk *tmk, struct kl_err *err)
@@ -388,13 +384,16 @@ enum kl_rc kl_store_tmk_set_state(struct kl_store *store, const char *serial, ui
                                   enum kl_tmk_state state, int64_t activated, int64_t superseded,
                                   struct kl_err *err)
 {
+    /* Two texts, so that a key that stays is not written again. */
+    static const char live[] = "UPDATE tmk SET state = ?3, activated = ?4, superseded = ?5"
+                               " WHERE serial = ?1 AND version = ?2",
+                      gone[] = "UPDATE tmk SET state = ?3, activated = ?4, superseded = ?5,"
+                               " cryptogram = x'', binding = x''"
+                               " WHERE serial = ?1 AND version = ?2";
     sqlite3_stmt *stmt = NULL;
-    enum kl_rc rc = kl_sql_writer(store, KL_SQL_TMK_SET_STATE,
-                                  "UPDATE tmk SET state = ?3, activated = ?4, superseded = ?5,"
-                                  " cryptogram = CASE WHEN ?3 >= 4 THEN x'' ELSE cryptogram"
-                                  " END, binding = CASE WHEN ?3 >= 4 THEN x''"
-                                  " ELSE binding END WHERE serial = ?1 AND version = ?2",
-                                  &stmt, err);
+    enum kl_rc rc = state >= KL_TMK_DESTROYED
+                        ? kl_sql_writer(store, KL_SQL_TMK_SET_GONE, gone, &stmt, err)
+                        : kl_sql_writer(store, KL_SQL_TMK_SET_STATE, live, &stmt, err);
 
     if (rc != KL_OK) {
         return rc;
@@ -423,22 +422,25 @@ static enum kl_rc read_last_version(struct kl_store *store, sqlite3_stmt *stmt, 
     return KL_OK;
 }
 
-enum kl_rc kl_store_tmk_last_version(struct kl_store *store, const char *serial, uint32_t *out,
-                                     struct kl_err *err)
+enum kl_rc kl_store_tmk_last_version(struct kl_store *store, const struct kl_terminal *terminal,
+                                     uint32_t *out, struct kl_err *err)
 {
     sqlite3_stmt *stmt = NULL;
-    int found; /* always */
-    enum kl_rc rc =
-        kl_sql_keep(store, KL_SQL_TMK_LAST_VERSION,
-                    "SELECT max(coalesce((SELECT max(version) FROM tmk WHERE serial = ?1), 0),"
-                    " coalesce((SELECT version_floor FROM terminal WHERE serial = ?1), 0))",
-                    &stmt, err);
+    uint32_t last = 0;
+    int found;
+    enum kl_rc rc = kl_sql_keep(store, KL_SQL_TMK_LAST_VERSION,
+                                "SELECT version FROM tmk WHERE serial = ?1"
+                                " ORDER BY version DESC LIMIT 1",
+                                &stmt, err);
 
     if (rc != KL_OK) {
         return rc;
     }
-    kl_sql_bind_text(stmt, 1, serial);
-    return kl_sql_get(store, stmt, read_last_version, out, &found, err);
+    kl_sql_bind_text(stmt, 1, terminal->serial);
+    if ((rc = kl_sql_get(store, stmt, read_last_version, &last, &found, err)) == KL_OK) {
+        *out = last > terminal->version_floor ? last : terminal->version_floor;
+    }
+    return rc;
 }
 
 static enum kl_rc take_tmk(struct kl_store *store, sqlite3_stmt *stmt, const struct kl_sql_row *row,
@@ -450,20 +452,31 @@ static enum kl_rc take_tmk(struct kl_store *store, sqlite3_stmt *stmt, const str
     return rc == KL_OK ? row->fn.tmk(&tmk, row->arg, err) : rc;
 }
 
+/* Two texts, so that the one with a serial goes by the primary key. */
+static const char of_one_sql[] = "SELECT " TMK_COLUMNS " FROM tmk WHERE serial = ?1"
+                                 " AND version > ?3 AND version != ?4 AND (?2 = 0 OR state = ?2)"
+                                 " ORDER BY version",
+                  of_all_sql[] =
+                      "SELECT " TMK_COLUMNS " FROM tmk WHERE (serial, version) > (?1, ?3)"
+                      " AND (?2 = 0 OR state = ?2) ORDER BY serial, version";
+
 enum kl_rc kl_store_tmk_from(struct kl_store *store, const char *serial, enum kl_tmk_state state,
                              const struct kl_holder *after, kl_tmk_fn fn, void *arg,
                              struct kl_err *err)
 {
-    struct kl_sql_row row = {take_tmk, {.tmk = fn}, arg, after->version};
-    /* Two texts, so that the one with a serial goes by the primary key. */
-    static const char of_one[] = "SELECT " TMK_COLUMNS " FROM tmk WHERE serial = ?1"
-                                 " AND version > ?3 AND (?2 = 0 OR state = ?2) ORDER BY version";
-    static const char of_all[] =
-        "SELECT " TMK_COLUMNS " FROM tmk WHERE (serial, version) > (?1, ?3)"
-        " AND (?2 = 0 OR state = ?2) ORDER BY serial, version";
+    struct kl_sql_row row = {.take = take_tmk, .fn.tmk = fn, .arg = arg, .after = after->version};
 
-    return serial ? kl_sql_each(store, KL_SQL_TMK_EACH_OF_ONE, of_one, serial, state, &row, err)
-                  : kl_sql_each(store, KL_SQL_TMK_EACH, of_all, after->serial, state, &row, err);
+    return serial
+               ? kl_sql_each(store, KL_SQL_TMK_EACH_OF_ONE, of_one_sql, serial, state, &row, err)
+               : kl_sql_each(store, KL_SQL_TMK_EACH, of_all_sql, after->serial, state, &row, err);
+}
+
+enum kl_rc kl_store_tmk_others(struct kl_store *store, const char *serial, uint32_t but,
+                               enum kl_tmk_state state, kl_tmk_fn fn, void *arg, struct kl_err *err)
+{
+    struct kl_sql_row row = {.take = take_tmk, .fn.tmk = fn, .arg = arg, .but = but};
+
+    return kl_sql_each(store, KL_SQL_TMK_EACH_OF_ONE, of_one_sql, serial, state, &row, err);
 }
 
 enum kl_rc kl_store_tmk_each(struct kl_store *store, const char *serial, enum kl_tmk_state state,

@@ -105,6 +105,9 @@ enum kl_rc kl_sql_each(struct kl_store *store, enum kl_sql which, const char *sq
     if (sqlite3_bind_parameter_index(stmt, "?3")) {
         sqlite3_bind_int64(stmt, 3, row->after);
     }
+    if (sqlite3_bind_parameter_index(stmt, "?4")) {
+        sqlite3_bind_int64(stmt, 4, row->but);
+    }
     while (rc == KL_OK && (step = sqlite3_step(stmt)) == SQLITE_ROW) {
         rc = row->take(store, stmt, row, err);
     }

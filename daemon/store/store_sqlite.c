@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <pthread.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -256,12 +257,21 @@ static enum kl_rc open_database(struct kl_store *store, enum kl_store_mode mode,
     return schema < KL_STORE_VERSION ? kl_schema_migrate(store, err) : KL_OK;
 }
 
+/* SQLite's count of its memory, of which nobody asks, takes a lock at each allocation. Refused, and
+ * no matter, where SQLite is in use already. */
+static void set_up(void)
+{
+    (void)sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+}
+
 enum kl_rc kl_store_open(const char *path, enum kl_store_mode mode, struct kl_store **out,
                          struct kl_err *err)
 {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
     struct kl_store *store = calloc(1, sizeof(*store));
     enum kl_rc rc;
 
+    pthread_once(&once, set_up);
     if (!store) {
         return kl_err_set(err, KL_ERR_MEMORY, "%s: out of memory", path);
     }
@@ -402,6 +412,7 @@ static enum kl_rc run(struct kl_store *store, enum kl_sql which, const char *sql
 
 enum kl_rc kl_store_begin(struct kl_store *store, struct kl_err *err)
 {
+    store->has_head = 0;
     /* A writer takes the write lock at once: waiting for it is only safe before anything is read.
      */
     return store->writable ? run(store, KL_SQL_BEGIN_WRITER, "BEGIN IMMEDIATE", err)
@@ -448,5 +459,6 @@ enum kl_rc kl_store_release(struct kl_store *store, struct kl_err *err)
 
 enum kl_rc kl_store_undo(struct kl_store *store, struct kl_err *err)
 {
+    store->has_head = 0;
     return kl_sql_exec(store, "ROLLBACK TO part; RELEASE part", "ROLLBACK TO", err);
 }

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * What the files of the SQLite store share: the connection, how its errors are told, statements
- * and columns. store_sqlite.c opens, locks and commits; store_schema.c has the tables and brings
- * older ones up to date, store_copy.c copies the whole; store_sql.c has what is below under
- * "Statements"; store_rows.c (terminals, TMKs), store_keys.c (imported keys, working keys, who has
- * which key), store_audit.c, store_trail.c (the audit trail as a whole), store_meta.c (meta,
- * requests) and store_census.c (how many there are) read and write rows.
+ * and columns. store_sqlite.c opens, locks and commits; store_schema.c has the tables,
+ * store_migrate.c brings older ones up to date, store_copy.c copies the whole; store_sql.c has what
+ * is below under "Statements"; store_rows.c (terminals, TMKs), store_keys.c (imported keys, working
+ * keys, who has which key), store_audit.c, store_trail.c (the audit trail as a whole), store_meta.c
+ * (meta, requests) and store_census.c (how many there are) read and write rows.
  */
 #ifndef KL_DAEMON_STORE_STORE_SQLITE_H
 #define KL_DAEMON_STORE_STORE_SQLITE_H
@@ -25,6 +25,7 @@ enum kl_sql {
     KL_SQL_TMK_ADD,
     KL_SQL_TMK_GET,
     KL_SQL_TMK_SET_STATE,
+    KL_SQL_TMK_SET_GONE,
     KL_SQL_TMK_LAST_VERSION,
     KL_SQL_TMK_EXPIRED,
     KL_SQL_TMK_SUPERSEDED,
@@ -69,6 +70,12 @@ enum kl_sql {
     KL_SQL_COUNT,
 };
 
+/* The last record of the audit trail. given: the highest id that was ever given to one. */
+struct kl_audit_head {
+    uint64_t id, given;
+    uint8_t hash[KL_HASH_LEN];
+};
+
 struct kl_store {
     sqlite3 *db;
     sqlite3_stmt *kept[KL_SQL_COUNT];
@@ -76,9 +83,12 @@ struct kl_store {
     int lock_fd; /* -1 = not claimed */
     int writable;
     char actor[KL_AUDIT_ACTOR_MAX + 1];
+    /* What this transaction has appended last: nobody else can, until it ends. */
+    struct kl_audit_head head;
+    int has_head;
 };
 
-/* ---- Schema (store_schema.c) ---- */
+/* ---- Schema (store_schema.c, store_migrate.c) ---- */
 
 #define KL_SCHEMA_OLDEST 2 /* that can be brought up to date */
 
@@ -152,10 +162,11 @@ struct kl_sql_row {
         kl_request_fn request;
     } fn;
     void *arg;
-    int64_t after; /* ?3, if the statement names it */
+    int64_t after, but; /* ?3 and ?4, if the statement names them */
 };
 /* Goes through the rows of a statement, the kept one unless this is called from within itself. ?1
- * is text, ?2 a number, ?3 row->after; what the statement does not name is not bound. */
+ * is text, ?2 a number, ?3 row->after, ?4 row->but; what the statement does not name is not bound.
+ */
 enum kl_rc kl_sql_each(struct kl_store *store, enum kl_sql which, const char *sql, const char *text,
                        int64_t number, const struct kl_sql_row *row,
                        struct kl_err *err) KL_MUST_CHECK;

@@ -92,6 +92,14 @@ static inline enum kl_rc get(struct kl_store *s, const char *serial)
     return kl_store_terminal_get(s, serial, &t, &err);
 }
 
+static inline enum kl_rc last_version(const char *serial, uint32_t *out)
+{
+    struct kl_terminal t;
+    enum kl_rc rc = kl_store_terminal_get(store, serial, &t, &err);
+
+    return rc == KL_OK ? kl_store_tmk_last_version(store, &t, out, &err) : rc;
+}
+
 static inline void reopen(enum kl_store_mode mode)
 {
     kl_store_free(store);

@@ -83,25 +83,37 @@ static const char v2_schema[] =
 #define B16(x) "x'" x x x x x x x x x x x x x x x x "'"
 #define B24(x) "x'" x x x x x x x x x x x x x x x x x x x x x x x x "'"
 #define B32(x) "x'" x x x x x x x x x x x x x x x x x x x x x x x x x x x x x x x x "'"
-#define V2_TMK(version, state, cryptogram, binding) \
-    "INSERT INTO tmk VALUES ('T1', " version ", " state ", 'P1', 2, x'a1a2a3', " cryptogram \
+#define TMK(version, state, cryptogram, binding) \
+    "INSERT INTO tmk (serial, version, state, pinpad, alg, kcv, cryptogram, ack_mac, active_mac," \
+    " drop_mac, created, expires, activated, imported, device_key, superseded, binding, digest)" \
+    " VALUES ('T1', " version ", " state ", 'P1', 2, x'a1a2a3', " cryptogram \
     ", " B16("01") ", " B16("02") ", " B16("03") ", 11, 12, 13, " version \
                                                  " % 2, " B32("d1") ", 14, " binding \
                                                                     ", " B32("e" version) ");"
 
-static const char *const v2_rows[] = {
+#define TERMINAL \
+    "INSERT INTO terminal (serial, pinpad, alg, blocked, armed_until, attempts_left," \
+    " accept_imported, device_key, created) VALUES "
+
+/* By the names of their columns, as later versions have more. */
+static const char *const key_rows[] = {
     "PRAGMA foreign_keys = ON",
-    "INSERT INTO terminal VALUES ('T1', 'P1', 2, 0, 99, 3, 1, " B32("d1") ", 17)",
-    "INSERT INTO terminal VALUES ('T2', '', 5, 1, 0, 0, 0, x'', 18)",
-    V2_TMK("1", "3", B32("c1"), B16("b1")),
-    V2_TMK("2", "2", B32("c2"), B16("b2")),
-    V2_TMK("3", "1", B32("c3"), B16("b3")),
-    V2_TMK("4", "4", "x''", "x''"),
-    V2_TMK("5", "5", "x''", "x''"),
-    V2_TMK("6", "6", "x''", "x''"),
-    "INSERT INTO imported VALUES ('T2', 5, x'010203', " B32("c7") ", " B16("b7") ", 20, 'zmk:Z')",
-    "INSERT INTO working VALUES ('T1', 2, 1, " B24("c8") ", x'0a0b0c', " B16("b8") ", 2, " B32(
+    TERMINAL "('T1', 'P1', 2, 0, 99, 3, 1, " B32("d1") ", 17)",
+    TERMINAL "('T2', '', 5, 1, 0, 0, 0, x'', 18)",
+    TMK("1", "3", B32("c1"), B16("b1")),
+    TMK("2", "2", B32("c2"), B16("b2")),
+    TMK("3", "1", B32("c3"), B16("b3")),
+    TMK("4", "4", "x''", "x''"),
+    TMK("5", "5", "x''", "x''"),
+    TMK("6", "6", "x''", "x''"),
+    "INSERT INTO imported (serial, alg, kcv, cryptogram, binding, created, origin)"
+    " VALUES ('T2', 5, x'010203', " B32("c7") ", " B16("b7") ", 20, 'zmk:Z')",
+    "INSERT INTO working (serial, tmk_version, pik_alg, pik_cryptogram, pik_kcv, pik_binding,"
+    " mak_alg, mak_cryptogram, mak_kcv, mak_binding, created)"
+    " VALUES ('T1', 2, 1, " B24("c8") ", x'0a0b0c', " B16("b8") ", 2, " B32(
         "c9") ", x'0d0e0f10', " B16("b9") ", 21)",
+};
+static const char *const v2_audit_rows[] = {
     "INSERT INTO audit VALUES (1, 1, 'terminal-registered', 'T1', 'alg=TDES3')",
     "INSERT INTO audit VALUES (2, 2, 'alarm', '', 'reason=x detail=\"a b\"')",
     "INSERT INTO audit VALUES (3, -3, 'tmk-active', 'T1', '')",

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "daemon/store/committer.h"
+#include "proto/clock.h"
 #include "tests/support/hsm.h"
 #include "tests/support/proc.h"
 #include "tests/support/suite.h"
@@ -27,18 +28,20 @@ static int reported;
 struct add {
     struct kl_unit unit;
     int number;
-    int spoil;     /* write, then fail: the write must be undone */
-    int stays;     /* and cannot be */
-    int order;     /* when it was reported */
+    int spoil; /* write, then fail: the write must be undone */
+    int stays; /* and cannot be */
+    int order; /* when it was reported */
+    int64_t ran_us;
     char pad[401]; /* of an audit record, to need room */
 };
 
 static enum kl_rc add_run(struct kl_unit *unit, struct kl_store *store, struct kl_err *err)
 {
-    const struct add *add = (struct add *)unit;
+    struct add *add = (struct add *)unit;
     struct kl_terminal terminal = {.alg = KL_ALG_TDES2, .created = 1};
     enum kl_rc rc;
 
+    add->ran_us = kl_clock_us();
     snprintf(terminal.serial, sizeof(terminal.serial), "T%d", add->number);
     rc = kl_store_terminal_add(store, &terminal, err);
     for (int i = 0; rc == KL_OK && add->pad[0] && i < 4; i++) {
@@ -433,6 +436,61 @@ START_TEST(a_unit_that_stays_fails_the_batch)
 }
 END_TEST
 
+/* Alone, it runs when its time is over, and not sooner. */
+START_TEST(a_patient_unit_waits_for_others)
+{
+    for (int i = 0; i < 20; i++) {
+        struct add alone = {.unit.patient = 1, .number = i};
+
+        submit(&alone);
+        wait_for(i + 1);
+        ck_assert_int_eq(alone.unit.rc, KL_OK);
+        ck_assert_int_ge(alone.ran_us - alone.unit.queued_us, KL_COMMITTER_GATHER_US);
+    }
+}
+END_TEST
+
+/* One that is not patient runs at once, and so do those that have waited: in one of many tries, as
+ * a busy machine may take its time. */
+START_TEST(an_urgent_unit_takes_all_along)
+{
+    enum { TRIES = 200 };
+    int at_once = 0;
+
+    for (int i = 0; i < TRIES && !at_once; i++) {
+        struct add first = {.unit.patient = 1, .number = 2 * i}, urgent = {.number = 2 * i + 1};
+
+        submit(&first);
+        sched_yield();
+        submit(&urgent);
+        wait_for(2 * (i + 1));
+        ck_assert(first.unit.rc == KL_OK && urgent.unit.rc == KL_OK);
+        at_once = urgent.ran_us - first.unit.queued_us < KL_COMMITTER_GATHER_US / 2;
+    }
+    ck_assert_msg(at_once, "none of %d ran at once", TRIES);
+}
+END_TEST
+
+/* Many of both kinds at once, so that each is at every place in a batch: all are done. */
+START_TEST(patient_and_urgent_units)
+{
+    enum { COUNT = 1500 };
+    struct add *adds = calloc(COUNT, sizeof(*adds));
+
+    for (int i = 0; i < COUNT; i++) {
+        adds[i].number = i;
+        adds[i].unit.patient = i % 7 != 3;
+        submit(&adds[i]);
+    }
+    wait_for(COUNT);
+    for (int i = 0; i < COUNT; i++) {
+        ck_assert_int_eq(adds[i].unit.rc, KL_OK);
+        ck_assert_int_eq(adds[i].order, i + 1);
+    }
+    free(adds);
+}
+END_TEST
+
 /* What the service manager's watchdog goes by: a store thread that does not get on shows. */
 START_TEST(stuck)
 {
@@ -475,6 +533,9 @@ int main(void)
     tcase_add_test(tc, reports_in_order_after_commit);
     tcase_add_test(tc, a_failing_unit_spoils_no_other);
     tcase_add_test(tc, free_finishes_what_is_queued);
+    tcase_add_test(tc, a_patient_unit_waits_for_others);
+    tcase_add_test(tc, an_urgent_unit_takes_all_along);
+    tcase_add_test(tc, patient_and_urgent_units);
     tcase_add_test(tc, a_failed_commit_is_reported_to_all);
     tcase_add_test(tc, a_full_queue_refuses);
     tcase_add_test(tc, a_full_disk);

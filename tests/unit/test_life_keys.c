@@ -438,6 +438,15 @@ START_TEST(generated_is_unique)
     tmk = life_imported(T, 2, 7);
     tmk.imported = 0;
     FAILS(pend_as(&mine, &tmk), KL_ERR_HSM);
+    /* Nor one that is gone. */
+    OK(pend(T, 2));
+    ck_assert_int_eq(confirm(T, 2), KL_VERDICT_ACTIVE);
+    OK(kl_store_tmk_set_state(life.store, T, 1, KL_TMK_DESTROYED, NOW, NOW, &life.err));
+    OK(arm(T));
+    tmk = life_candidate(T, 1);
+    tmk.version = 3;
+    FAILS(pend_as(&mine, &tmk), KL_ERR_HSM);
+    SAYS("is terminal T-1's already");
 }
 END_TEST
 

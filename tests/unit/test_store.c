@@ -136,9 +136,9 @@ START_TEST(newer_schema)
 {
     struct kl_store *other = NULL;
 
-    raw("PRAGMA user_version = 4");
+    raw("PRAGMA user_version = 5");
     FAILS(kl_store_open(path, KL_STORE_WRITE, &other, &err), KL_ERR_STORE);
-    SAYS("schema version 4");
+    SAYS("schema version 5");
     SAYS("newer keyloader");
 }
 END_TEST
@@ -151,7 +151,7 @@ START_TEST(settings)
     } rows[] = {
         {"PRAGMA journal_mode", "wal"},  {"PRAGMA synchronous", "2"},
         {"PRAGMA foreign_keys", "1"},    {"PRAGMA secure_delete", "1"},
-        {"PRAGMA busy_timeout", "5000"}, {"PRAGMA user_version", "3"},
+        {"PRAGMA busy_timeout", "5000"}, {"PRAGMA user_version", "4"},
     };
     sqlite3_stmt *stmt;
 

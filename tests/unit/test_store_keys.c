@@ -299,6 +299,8 @@ START_TEST(holders)
         OK(holder_of("B", 1, n, &holder)); /* also when the cryptogram is gone */
         ck_assert_str_eq(holder.serial, "C");
         ck_assert_uint_eq(holder.version, (uint32_t)state);
+        OK(holder_of("", 1, n, &holder)); /* of all terminals */
+        ck_assert_str_eq(holder.serial, "C");
     }
 }
 END_TEST
@@ -385,7 +387,7 @@ START_TEST(lookups_go_by_index)
         enum kl_sql which;
         const char *index;
     } rows[] = {
-        {KL_SQL_KEY_HOLDER, "INDEX tmk_live"},
+        {KL_SQL_KEY_HOLDER, "INDEX tmk_digest"},
         {KL_SQL_KEY_HOLDER_OTHER, "INDEX tmk_digest"},
         {KL_SQL_DEVICE_KEY_OWNER, "INDEX terminal_device_key"},
         {KL_SQL_TMK_SUPERSEDED, "INDEX tmk_superseded"},

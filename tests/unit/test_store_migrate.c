@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * A store of schema version 2 becomes one of version 3: nothing is lost, whatever happens on the
- * way, and a copy of the old one stays.
+ * A store of schema version 2 or 3 becomes one of version 4: nothing is lost, whatever happens on
+ * the way, and a copy of the old one stays.
  */
 #include <dirent.h>
 #include <fcntl.h>
@@ -13,10 +13,13 @@
 
 #include "tests/unit/store_fixture.h"
 #include "tests/unit/store_v2.h"
+#include "tests/unit/store_v3.h"
 
 #define AUDIT_ROWS 4
 
 /* ---- An old store in place of the fixture's ---- */
+
+static int from = 2; /* its version */
 
 static void exec_at(const char *file, const char *sql)
 {
@@ -27,6 +30,47 @@ static void exec_at(const char *file, const char *sql)
     sqlite3_exec(db, sql, NULL, NULL, &text);
     ck_assert_msg(text == NULL, "%.60s: %s", sql, text);
     sqlite3_close(db);
+}
+
+static void exec_all_at(const char *file, const char *const *sql, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        exec_at(file, sql[i]);
+    }
+}
+
+/* The records of version 2, in a chain. */
+static void make_v3_trail(const char *file)
+{
+    static const struct kl_audit records[AUDIT_ROWS] = {
+        {.id = 1, .time = 1, .event = "terminal-registered", .serial = "T1", .actor = "a(1)"},
+        {.id = 2, .time = 2, .event = "alarm", .detail = "reason=x detail=\"a b\""},
+        {.id = 3, .time = -3, .event = "tmk-active", .serial = "T1"},
+        {.id = 4, .time = 4, .event = "alarm", .serial = "T2", .actor = "b(2)"},
+    };
+    static const uint8_t id[KL_STORE_ID_LEN] = {1, 2, 3};
+    char text[2 * KL_HASH_LEN + 1], sql[600];
+    uint8_t hash[KL_HASH_LEN];
+
+    kl_hex_format(id, sizeof(id), text);
+    snprintf(sql, sizeof(sql), "INSERT INTO meta VALUES ('" KL_META_STORE_ID "', '%s')", text);
+    exec_at(file, sql);
+    OK(kl_audit_genesis(id, hash, &err));
+    kl_hex_format(hash, sizeof(hash), text);
+    snprintf(sql, sizeof(sql), "INSERT INTO audit_state VALUES (1, 0, x'%s', 3)", text);
+    exec_at(file, sql);
+    for (size_t i = 0; i < AUDIT_ROWS; i++) {
+        const struct kl_audit *r = &records[i];
+
+        OK(kl_audit_hash(hash, r, hash, &err));
+        kl_hex_format(hash, sizeof(hash), text);
+        snprintf(sql, sizeof(sql),
+                 "INSERT INTO audit VALUES (%d, %d, '%s', '%s', '%s', '%s', x'%s')", (int)r->id,
+                 (int)r->time, r->event, r->serial, r->detail, r->actor, text);
+        exec_at(file, sql);
+    }
+    exec_at(file, "UPDATE terminal SET version_floor = 7; UPDATE tmk SET wrap = 10 + version;"
+                  "UPDATE working SET wrap = 3; UPDATE imported SET wrap = 4");
 }
 
 static void make_old(const char *more)
@@ -42,16 +86,19 @@ static void make_old(const char *more)
     (void)unlink(name);
     ck_assert_int_eq(close(open(path, O_RDWR | O_CREAT | O_EXCL, 0600)), 0);
     exec_at(path, "PRAGMA journal_mode = WAL");
-    exec_at(path, v2_schema);
-    for (size_t i = 0; i < sizeof(v2_rows) / sizeof(v2_rows[0]); i++) {
-        exec_at(path, v2_rows[i]);
+    exec_at(path, from == 2 ? v2_schema : v3_schema);
+    exec_all_at(path, key_rows, sizeof(key_rows) / sizeof(key_rows[0]));
+    if (from == 2) {
+        exec_all_at(path, v2_audit_rows, sizeof(v2_audit_rows) / sizeof(v2_audit_rows[0]));
+    } else {
+        make_v3_trail(path);
     }
     if (more) {
         exec_at(path, more);
     }
 }
 
-/* What version 2 has in its columns, of whichever version the file is. */
+/* What the old version has in its columns, of whichever version the file is. */
 static const char *const dumps[] = {
     "SELECT serial, pinpad, alg, blocked, armed_until, attempts_left, accept_imported,"
     " quote(device_key), created FROM terminal ORDER BY 1",
@@ -64,7 +111,15 @@ static const char *const dumps[] = {
     " quote(pik_binding), mak_alg, quote(mak_cryptogram), quote(mak_kcv), quote(mak_binding),"
     " created FROM working ORDER BY 1",
     "SELECT id, time, event, serial, detail FROM audit WHERE id <= 4 ORDER BY 1",
+    /* Version 3 only: */
+    "SELECT serial, version_floor FROM terminal ORDER BY 1",
+    "SELECT serial, version, wrap FROM tmk UNION ALL SELECT serial, 0, wrap FROM working"
+    " UNION ALL SELECT serial, 0, wrap FROM imported ORDER BY 1, 2, 3",
+    "SELECT id, actor, quote(hash) FROM audit WHERE id <= 4 ORDER BY 1",
+    "SELECT archived_to, quote(archived_hash), forwarded FROM audit_state",
+    "SELECT name, value FROM meta ORDER BY 1",
 };
+#define V3_DUMPS 5
 
 #define DUMP_MAX 16384
 static int dump_row(void *arg, int columns, char **values, char **names)
@@ -93,18 +148,21 @@ static char *dump(const char *file, const char *const *queries, size_t count)
     sqlite3_close(db);
     return out;
 }
-#define DUMP(file) dump(file, dumps, sizeof(dumps) / sizeof(dumps[0]))
+#define DUMP(file) dump(file, dumps, sizeof(dumps) / sizeof(dumps[0]) - (from == 2 ? V3_DUMPS : 0))
 
 /* The copies beside the store: how many, and the name of one. */
 static int copies(char out[PATH_MAX])
 {
     DIR *d = opendir(dir);
     struct dirent *entry;
+    char prefix[32];
     int count = 0;
+
+    snprintf(prefix, sizeof(prefix), "store.db.schema-%d.", from);
 
     ck_assert_ptr_nonnull(d);
     while ((entry = readdir(d)) != NULL) {
-        if (strncmp(entry->d_name, "store.db.schema-2.", 18) == 0) {
+        if (strncmp(entry->d_name, prefix, strlen(prefix)) == 0) {
             snprintf(out, PATH_MAX, "%s/%s", dir, entry->d_name);
             count++;
         }
@@ -154,26 +212,30 @@ static struct kl_audit check_chain(uint64_t count)
 
 START_TEST(nothing_is_lost)
 {
-    char *before, *after, name[PATH_MAX], want[64];
+    char *before, *after, name[PATH_MAX], want[80];
     struct kl_audit record;
     struct kl_terminal terminal;
     struct kl_store *old = NULL;
+    struct kl_tmk tmk;
     struct stat st;
 
+    from = 2 + _i / 2;
     make_old(NULL);
     before = DUMP(path);
     ck_assert_ptr_nonnull(strstr(before, "terminal-registered"));
-    OK(kl_store_open(path, _i ? KL_STORE_CREATE : KL_STORE_WRITE, &store, &err));
+    OK(kl_store_open(path, _i % 2 ? KL_STORE_CREATE : KL_STORE_WRITE, &store, &err));
     after = DUMP(path);
     ck_assert_str_eq(before, after);
     free(after);
     record = check_chain(AUDIT_ROWS + 1);
     ck_assert_str_eq(record.event, "store-migrated");
-    ck_assert_ptr_nonnull(strstr(record.detail, "from=2 to=3 records=4 copy=store.db.schema-2."));
+    snprintf(want, sizeof(want), "from=%d to=4 records=%d copy=store.db.schema-%d.", from,
+             from == 2 ? AUDIT_ROWS : 0, from);
+    ck_assert_ptr_nonnull(strstr(record.detail, want));
     snprintf(want, sizeof(want), "(%lu)", (unsigned long)geteuid());
     ck_assert_ptr_nonnull(strstr(record.actor, want));
     OK(kl_store_terminal_get(store, "T1", &terminal, &err));
-    ck_assert_uint_eq(terminal.version_floor, 0);
+    ck_assert_uint_eq(terminal.version_floor, from == 2 ? 0 : 7);
 
     ck_assert_int_eq(copies(name), 1);
     ck_assert_int_eq(stat(name, &st), 0);
@@ -184,7 +246,11 @@ START_TEST(nothing_is_lost)
     FAILS(kl_store_open(name, KL_STORE_READ, &old, &err), KL_ERR_STORE);
     SAYS("keyloaderctl store migrate");
 
-    OK(kl_store_begin(store, &err)); /* and it goes on */
+    OK(kl_store_begin(store, &err)); /* and it goes on, with all its rules */
+    tmk = a_tmk("T3", 1);
+    FAILS(kl_store_tmk_add(store, &tmk, &err), KL_ERR_NOT_FOUND);
+    FAILS(kl_store_tmk_set_state(store, "T1", 3, KL_TMK_ACTIVE, 1, 0, &err), KL_ERR_STORE);
+    FAILS(kl_store_tmk_set_state(store, "T1", 4, KL_TMK_SUPERSEDED, 1, 0, &err), KL_ERR_STORE);
     OK(kl_store_audit(store, 5, "alarm", "", "", &err));
     OK(kl_store_commit(store, &err));
     check_chain(AUDIT_ROWS + 2);
@@ -210,6 +276,7 @@ START_TEST(same_as_new)
     };
     char *made = dump(path, shape, sizeof(shape) / sizeof(shape[0])), *migrated;
 
+    from = _i;
     make_old(NULL);
     OK(kl_store_open(path, KL_STORE_WRITE, &store, &err));
     migrated = dump(path, shape, sizeof(shape) / sizeof(shape[0]));
@@ -222,12 +289,14 @@ END_TEST
 
 START_TEST(readers_are_told)
 {
-    char *before, *after, name[PATH_MAX];
+    char *before, *after, name[PATH_MAX], want[32];
 
+    from = _i;
+    snprintf(want, sizeof(want), "schema version %d", from);
     make_old(NULL);
     before = DUMP(path);
     FAILS(kl_store_open(path, KL_STORE_READ, &store, &err), KL_ERR_STORE);
-    SAYS("schema version 2");
+    SAYS(want);
     SAYS("keyloaderctl store migrate");
     after = DUMP(path);
     ck_assert_str_eq(before, after);
@@ -251,6 +320,7 @@ START_TEST(not_under_a_daemon)
     char name[PATH_MAX], lock[100];
     int fd;
 
+    from = _i;
     make_old(NULL);
     snprintf(lock, sizeof(lock), "%s.lock", path);
     fd = open(lock, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
@@ -269,6 +339,7 @@ static const struct {
     const char *sql;
     enum kl_rc rc;
     const char *says;
+    int from; /* 0: version 2 */
 } bad[] = {
     {"DROP TRIGGER audit_no_delete; DELETE FROM audit WHERE id = 1;", KL_ERR_VERIFY,
      "audit record 1 is missing"},
@@ -281,6 +352,11 @@ static const struct {
     {"INSERT INTO audit VALUES (5, 0, 'x' || char(0), '', '');", KL_ERR_STORE,
      "a row of audit is damaged"},
     {"ALTER TABLE tmk ADD COLUMN wrap INTEGER;", KL_ERR_STORE, "duplicate column"},
+    {"ALTER TABLE tmk ADD COLUMN more INTEGER;", KL_ERR_STORE, "has 19 columns", 3},
+    {"PRAGMA foreign_keys = OFF; DELETE FROM tmk WHERE version = 2;", KL_ERR_VERIFY,
+     "1 rows are of terminals or TMKs that are missing", 3},
+    {"PRAGMA foreign_keys = OFF; DELETE FROM terminal WHERE serial = 'T1';", KL_ERR_VERIFY,
+     "6 rows are of terminals or TMKs that are missing", 2},
 };
 
 /* It stays as it was, whole. */
@@ -288,6 +364,7 @@ START_TEST(refused)
 {
     char *before, *after, name[PATH_MAX];
 
+    from = bad[_i].from ? bad[_i].from : 2;
     make_old(bad[_i].sql);
     before = DUMP(path);
     FAILS(kl_store_open(path, KL_STORE_WRITE, &store, &err), bad[_i].rc);
@@ -328,7 +405,8 @@ START_TEST(killed)
     int status, finished = 0;
     pid_t pid;
 
-    for (useconds_t wait = 0; wait < 60000 && !finished; wait += 1500) {
+    from = _i;
+    for (useconds_t wait = 0; wait < 120000 && !finished; wait += 3000) {
         make_old(NULL);
         before = DUMP(path);
         if ((pid = fork()) == 0) {
@@ -354,7 +432,7 @@ START_TEST(killed)
 }
 END_TEST
 
-/* ---- What is new in version 3 ---- */
+/* ---- What version 2 had not ---- */
 
 START_TEST(floor_of_versions)
 {
@@ -367,16 +445,16 @@ START_TEST(floor_of_versions)
     OK(kl_store_begin(store, &err));
     OK(kl_store_tmk_add(store, &tmk, &err));
     OK(kl_store_terminal_floor(store, "A", 2, &err));
-    OK(kl_store_tmk_last_version(store, "A", &last, &err));
+    OK(last_version("A", &last));
     ck_assert_uint_eq(last, 3);
     OK(kl_store_terminal_floor(store, "A", 10, &err));
     OK(kl_store_terminal_floor(store, "A", 9, &err)); /* never sinks */
-    OK(kl_store_tmk_last_version(store, "A", &last, &err));
+    OK(last_version("A", &last));
     ck_assert_uint_eq(last, 10);
     OK(kl_store_terminal_get(store, "A", &terminal, &err));
     ck_assert_uint_eq(terminal.version_floor, 10);
     OK(kl_store_terminal_update(store, &terminal, &err));
-    OK(kl_store_tmk_last_version(store, "B", &last, &err));
+    OK(last_version("B", &last));
     ck_assert_uint_eq(last, 0);
     FAILS(kl_store_terminal_floor(store, "C", 1, &err), KL_ERR_NOT_FOUND);
     OK(kl_store_commit(store, &err));
@@ -456,6 +534,7 @@ END_TEST
 START_TEST(actors)
 {
     char big[KL_AUDIT_DETAIL_MAX + 100];
+    struct kl_store *other = NULL;
     struct kl_audit record;
 
     memset(big, 'x', sizeof(big) - 1);
@@ -477,6 +556,19 @@ START_TEST(actors)
     kl_store_set_actor(store, "");
     OK(kl_store_audit(store, 4, "alarm", "", "", &err));
     check_chain(4);
+    kl_store_rollback(store); /* nor what is rolled back */
+    OK(kl_store_begin(store, &err));
+    OK(kl_store_audit(store, 4, "alarm", "", "", &err));
+    OK(kl_store_commit(store, &err));
+    OK(kl_store_open(path, KL_STORE_WRITE, &other, &err)); /* another program appends meanwhile */
+    OK(kl_store_begin(other, &err));
+    OK(kl_store_audit(other, 5, "alarm", "", "", &err));
+    OK(kl_store_commit(other, &err));
+    kl_store_free(other);
+    OK(kl_store_begin(store, &err));
+    OK(kl_store_audit(store, 6, "alarm", "", "", &err));
+    OK(kl_store_audit(store, 6, "alarm", "", "", &err));
+    check_chain(4);
     OK(kl_store_commit(store, &err));
 }
 END_TEST
@@ -484,16 +576,16 @@ END_TEST
 int main(void)
 {
     Suite *suite = suite_create("store-migrate");
-    TCase *old = group(suite, "from version 2"), *fresh = group(suite, "version 3");
+    TCase *old = group(suite, "from versions 2 and 3"), *fresh = group(suite, "this version");
 
-    tcase_add_loop_test(old, nothing_is_lost, 0, 2);
-    tcase_add_test(old, same_as_new);
-    tcase_add_test(old, readers_are_told);
+    tcase_add_loop_test(old, nothing_is_lost, 0, 4);
+    tcase_add_loop_test(old, same_as_new, 2, KL_STORE_VERSION);
+    tcase_add_loop_test(old, readers_are_told, 2, KL_STORE_VERSION);
     tcase_add_test(old, older_still);
-    tcase_add_test(old, not_under_a_daemon);
+    tcase_add_loop_test(old, not_under_a_daemon, 2, KL_STORE_VERSION);
     tcase_add_loop_test(old, refused, 0, (int)(sizeof(bad) / sizeof(bad[0])));
     tcase_add_test(old, copy_cannot_be_made);
-    tcase_add_test(old, killed);
+    tcase_add_loop_test(old, killed, 2, KL_STORE_VERSION);
     tcase_add_test(fresh, floor_of_versions);
     tcase_add_test(fresh, meta);
     tcase_add_test(fresh, requests);

@@ -176,7 +176,7 @@ START_TEST(tmks)
     want.pinpad_serial[0] = '\0';
     FAILS(kl_store_tmk_add(store, &want, &err), KL_ERR_STORE); /* of no PIN pad */
     SAYS("rules");
-    OK(kl_store_tmk_last_version(store, "A", &last, &err));
+    OK(last_version("A", &last));
     ck_assert_uint_eq(last, 0);
     for (uint32_t v = 1; v <= 3; v++) {
         want = a_tmk("A", v);
@@ -190,7 +190,7 @@ START_TEST(tmks)
     FAILS(kl_store_tmk_set_state(store, "B", 3, KL_TMK_ACTIVE, 5, 0, &err), KL_ERR_NOT_FOUND);
     want = a_tmk("B", 7);
     OK(kl_store_tmk_add(store, &want, &err));
-    OK(kl_store_tmk_last_version(store, "B", &last, &err));
+    OK(last_version("B", &last));
     ck_assert_uint_eq(last, 7);
     OK(kl_store_tmk_set_state(store, "A", 1, KL_TMK_ACTIVE, 5, 0, &err));
     OK(kl_store_tmk_get(store, "A", 1, &got, &err));
