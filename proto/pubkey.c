@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Public key operations, over OpenSSL. A key from outside is measured before it is used: curves
- * and sizes other than ours never reach a primitive.
+ * Public keys, over OpenSSL: what one is, and the forms of points and signatures. A key from
+ * outside is measured before it is used: curves and sizes other than ours never reach a primitive.
  */
 #include "proto/pubkey.h"
 
@@ -59,9 +59,9 @@ static int read_point(const EVP_PKEY *key, const struct kl_curve *curve,
            n == curve->point_len;
 }
 
-static enum kl_rc ec_type(const EVP_PKEY *key, unsigned *bits, struct kl_err *err)
+static enum kl_rc ec_type(const EVP_PKEY *key, unsigned *bits, uint8_t point[KL_EC_POINT_MAX],
+                          struct kl_err *err)
 {
-    uint8_t point[KL_EC_POINT_MAX];
     char group[64] = "";
     const struct kl_curve *curve = NULL;
     int spelt_out = 1; /* parameters instead of a name: RFC 5480 forbids them */
@@ -85,8 +85,9 @@ static enum kl_rc ec_type(const EVP_PKEY *key, unsigned *bits, struct kl_err *er
     return KL_OK;
 }
 
-enum kl_rc kl_pubkey_type(const EVP_PKEY *key, enum kl_key_type *type, unsigned *bits,
-                          struct kl_err *err)
+/* kl_pubkey_type, and of a key on a curve the point. */
+static enum kl_rc measure(const EVP_PKEY *key, enum kl_key_type *type, unsigned *bits,
+                          uint8_t point[KL_EC_POINT_MAX], struct kl_err *err)
 {
     const char *name = EVP_PKEY_get0_type_name(key);
     int is_rsa = EVP_PKEY_is_a(key, "RSA");
@@ -96,7 +97,7 @@ enum kl_rc kl_pubkey_type(const EVP_PKEY *key, enum kl_key_type *type, unsigned 
     if (is_rsa) {
         rc = rsa_type(key, bits, err);
     } else if (EVP_PKEY_is_a(key, "EC")) {
-        rc = ec_type(key, bits, err);
+        rc = ec_type(key, bits, point, err);
     } else {
         rc = kl_err_set(err, KL_ERR_CERT, "public key is %s: must be RSA or EC",
                         name ? name : "of an unknown type");
@@ -105,6 +106,14 @@ enum kl_rc kl_pubkey_type(const EVP_PKEY *key, enum kl_key_type *type, unsigned 
         *type = is_rsa ? KL_KEY_RSA : KL_KEY_EC;
     }
     return rc;
+}
+
+enum kl_rc kl_pubkey_type(const EVP_PKEY *key, enum kl_key_type *type, unsigned *bits,
+                          struct kl_err *err)
+{
+    uint8_t point[KL_EC_POINT_MAX];
+
+    return measure(key, type, bits, point, err);
 }
 
 enum kl_rc kl_pubkey_hash(const EVP_PKEY *key, uint8_t out[KL_HASH_LEN], struct kl_err *err)
@@ -124,61 +133,10 @@ enum kl_rc kl_pubkey_hash(const EVP_PKEY *key, uint8_t out[KL_HASH_LEN], struct 
 
 /* ---- RSA ---- */
 
-enum kl_rc kl_rsa_oaep_encrypt(EVP_PKEY *key, enum kl_oaep_hash hash, const uint8_t *in,
-                               size_t in_len, uint8_t out[KL_RSA_MAX], size_t *len,
-                               struct kl_err *err)
+/* A key that is not ours makes a signature that does not verify. */
+static enum kl_rc for_verify(enum kl_rc rc, struct kl_err *err)
 {
-    const EVP_MD *md = hash == KL_OAEP_SHA256 ? EVP_sha256() : EVP_sha1();
-    uint8_t encrypted[KL_RSA_MAX];
-    size_t n = sizeof(encrypted);
-    enum kl_rc rc = KL_OK;
-    EVP_PKEY_CTX *ctx;
-
-    kl_err_openssl_begin();
-    ctx = EVP_PKEY_CTX_new(key, NULL);
-    if (!ctx || EVP_PKEY_encrypt_init(ctx) != 1 ||
-        EVP_PKEY_CTX_set_rsa_padding(ctx, RSA_PKCS1_OAEP_PADDING) != 1 ||
-        EVP_PKEY_CTX_set_rsa_oaep_md(ctx, md) != 1 || EVP_PKEY_CTX_set_rsa_mgf1_md(ctx, md) != 1 ||
-        EVP_PKEY_encrypt(ctx, encrypted, &n, in, in_len) != 1) {
-        rc = kl_err_openssl(err, KL_ERR_INTERNAL, "EVP_PKEY_encrypt", "RSA-OAEP encryption failed");
-    } else {
-        memcpy(out, encrypted, n);
-        *len = n;
-    }
-    EVP_PKEY_CTX_free(ctx);
-    return rc;
-}
-
-static enum kl_rc verify_pss(EVP_PKEY *key, const uint8_t *sig, size_t sig_len, const uint8_t *in,
-                             size_t in_len, struct kl_err *err)
-{
-    EVP_PKEY_CTX *pctx = NULL; /* owned by ctx */
-    enum kl_rc rc = KL_OK;
-    EVP_MD_CTX *ctx;
-
-    kl_err_openssl_begin();
-    ctx = EVP_MD_CTX_new();
-    if (!ctx || EVP_DigestVerifyInit(ctx, &pctx, EVP_sha256(), NULL, key) != 1 ||
-        EVP_PKEY_CTX_set_rsa_padding(pctx, RSA_PKCS1_PSS_PADDING) != 1 ||
-        EVP_PKEY_CTX_set_rsa_mgf1_md(pctx, EVP_sha256()) != 1 ||
-        EVP_PKEY_CTX_set_rsa_pss_saltlen(pctx, KL_HASH_LEN) != 1 ||
-        EVP_DigestVerify(ctx, sig, sig_len, in, in_len) != 1) {
-        rc = kl_err_openssl(err, KL_ERR_VERIFY, "EVP_DigestVerify",
-                            "RSA-PSS signature does not verify");
-    }
-    EVP_MD_CTX_free(ctx);
-    return rc;
-}
-
-/* As kl_pubkey_type, but a key that is not ours makes a signature that does not verify. */
-static enum kl_rc key_for_verify(const EVP_PKEY *key, enum kl_key_type *type, unsigned *bits,
-                                 struct kl_err *err)
-{
-    if (kl_pubkey_type(key, type, bits, err) != KL_OK) {
-        err->rc = err->rc == KL_ERR_MEMORY ? KL_ERR_MEMORY : KL_ERR_VERIFY;
-        return err->rc;
-    }
-    return KL_OK;
+    return rc == KL_OK || rc == KL_ERR_MEMORY ? rc : (err->rc = KL_ERR_VERIFY);
 }
 
 enum kl_rc kl_rsa_recover(EVP_PKEY *key, const uint8_t *sig, size_t sig_len, uint8_t *out,
@@ -189,7 +147,7 @@ enum kl_rc kl_rsa_recover(EVP_PKEY *key, const uint8_t *sig, size_t sig_len, uin
     EVP_PKEY_CTX *ctx = NULL;
     enum kl_key_type type;
     unsigned bits;
-    enum kl_rc rc = key_for_verify(key, &type, &bits, err);
+    enum kl_rc rc = for_verify(kl_pubkey_type(key, &type, &bits, err), err);
 
     if (rc != KL_OK) {
         return rc;
@@ -305,43 +263,6 @@ enum kl_rc kl_ecdsa_from_der(const struct kl_curve *curve, const uint8_t *der, s
     return rc;
 }
 
-static enum kl_rc verify_ecdsa(EVP_PKEY *key, const struct kl_curve *curve, const uint8_t *sig,
-                               size_t sig_len, const uint8_t *in, size_t in_len, struct kl_err *err)
-{
-    uint8_t der[KL_ECDSA_DER_MAX];
-    size_t der_len = 0;
-    EVP_MD_CTX *ctx;
-    enum kl_rc rc = kl_ecdsa_to_der(curve, sig, sig_len, der, &der_len, err);
-
-    if (rc != KL_OK) {
-        return rc;
-    }
-    kl_err_openssl_begin();
-    ctx = EVP_MD_CTX_new();
-    if (!ctx || EVP_DigestVerifyInit_ex(ctx, NULL, curve->hash, NULL, NULL, key, NULL) != 1 ||
-        EVP_DigestVerify(ctx, der, der_len, in, in_len) != 1) {
-        rc = kl_err_openssl(err, KL_ERR_VERIFY, "EVP_DigestVerify",
-                            "ECDSA signature does not verify");
-    }
-    EVP_MD_CTX_free(ctx);
-    return rc;
-}
-
-enum kl_rc kl_pubkey_verify(EVP_PKEY *key, const uint8_t *sig, size_t sig_len, const uint8_t *in,
-                            size_t in_len, struct kl_err *err)
-{
-    enum kl_key_type type;
-    unsigned bits;
-    enum kl_rc rc = key_for_verify(key, &type, &bits, err);
-
-    if (rc != KL_OK) {
-        return rc;
-    }
-    return type == KL_KEY_RSA
-               ? verify_pss(key, sig, sig_len, in, in_len, err)
-               : verify_ecdsa(key, kl_curve_by_bits(bits), sig, sig_len, in, in_len, err);
-}
-
 /* The group of a curve, made once: making one costs ten times what checking a point does. */
 static const EC_GROUP *group_of(const struct kl_curve *curve)
 {
@@ -420,11 +341,10 @@ enum kl_rc kl_ec_from_point(const struct kl_curve *curve, const uint8_t *point, 
 
 enum kl_rc kl_ec_to_point(const EVP_PKEY *key, uint8_t *out, size_t *len, struct kl_err *err)
 {
-    const struct kl_curve *curve;
     uint8_t point[KL_EC_POINT_MAX];
     enum kl_key_type type;
     unsigned bits;
-    enum kl_rc rc = key_for_verify(key, &type, &bits, err);
+    enum kl_rc rc = for_verify(measure(key, &type, &bits, point, err), err);
 
     if (rc != KL_OK) {
         return rc;
@@ -432,13 +352,7 @@ enum kl_rc kl_ec_to_point(const EVP_PKEY *key, uint8_t *out, size_t *len, struct
     if (type != KL_KEY_EC) {
         return kl_err_set(err, KL_ERR_VERIFY, "public key is RSA: must be EC");
     }
-    curve = kl_curve_by_bits(bits);
-    kl_err_openssl_begin();
-    if (!read_point(key, curve, point)) {
-        return kl_err_openssl(err, KL_ERR_VERIFY, "EVP_PKEY_get_octet_string_param",
-                              "public key's point cannot be read");
-    }
-    memcpy(out, point, curve->point_len);
-    *len = curve->point_len;
+    *len = kl_curve_by_bits(bits)->point_len;
+    memcpy(out, point, *len);
     return KL_OK;
 }

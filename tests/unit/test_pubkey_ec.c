@@ -72,6 +72,30 @@ START_TEST(ecdsa_good)
 }
 END_TEST
 
+/* What a kept key did before changes nothing of what it does next. */
+START_TEST(kept_key)
+{
+    uint8_t raw[2 * KL_EC_FIELD_MAX], bad[2 * KL_EC_FIELD_MAX];
+    struct kl_pubkey *kept = NULL;
+
+    ck_assert_int_eq(kl_pubkey_new(ec_key(_i), &kept, &err), KL_OK);
+    ck_assert_int_eq(kl_pubkey_is(kept), KL_KEY_EC);
+    ck_assert_uint_eq(kl_pubkey_bits(kept), curve_of(_i)->bits);
+    for (int i = 0; i < 3; i++) {
+        size_t len = sign_ec(_i, NULL, raw);
+
+        memcpy(bad, raw, len);
+        bad[len - 1] ^= 1;
+        ck_assert_int_eq(kl_pubkey_check(kept, raw, len, text, sizeof(text), &err), KL_OK);
+        ck_assert_int_eq(kl_pubkey_check(kept, bad, len, text, sizeof(text), &err), KL_ERR_VERIFY);
+        ck_assert_int_eq(kl_pubkey_check(kept, raw, len - 1, text, sizeof(text), &err),
+                         KL_ERR_VERIFY);
+        ck_assert_int_eq(kl_pubkey_check(kept, raw, len, text, 1, &err), KL_ERR_VERIFY);
+    }
+    kl_pubkey_free(kept);
+}
+END_TEST
+
 START_TEST(ecdsa_by_another)
 {
     uint8_t raw[2 * KL_EC_FIELD_MAX];
@@ -327,6 +351,7 @@ int main(void)
     tcase_set_timeout(tcase, 60);
     tcase_add_loop_test(tcase, ecdsa_good, 0, 3);
     tcase_add_loop_test(tcase, ecdsa_by_another, 0, 3);
+    tcase_add_loop_test(tcase, kept_key, 0, 3);
     tcase_add_loop_test(tcase, ecdsa_halves, 0, 3 * COUNT(halves));
     tcase_add_loop_test(tcase, ecdsa_to_der_refuses, 0, 3);
     tcase_add_loop_test(tcase, ecdsa_from_der, 0, COUNT(ders));
