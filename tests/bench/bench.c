@@ -28,6 +28,7 @@
 
 #define SECONDS_DEFAULT 2
 #define REPEATS_DEFAULT 3
+#define WORKERS_MAX 64 /* of one HSM */
 
 static struct bench bench;
 static char out_dir[PATH_MAX];
@@ -105,7 +106,6 @@ static void abandon(void)
 
 /* What all of it took, and each group. */
 static char took[1024];
-static int64_t began_ms;
 
 /* Tells of the groups from that one on. */
 static void tell_group(size_t i)
@@ -272,15 +272,18 @@ static void print_help(void)
 
 static int measure_all(void)
 {
-    unsigned cpus = (unsigned)sysconf(_SC_NPROCESSORS_ONLN);
+    unsigned online = (unsigned)sysconf(_SC_NPROCESSORS_ONLN);
+    unsigned cpus = online < WORKERS_MAX ? online : WORKERS_MAX;
+    int64_t begun_ms = kl_clock_ms();
     char unknown[64];
     int failed;
 
-    bench = (struct bench){.figures = figures_new(),
-                           .seconds = number_of("BENCH_SECONDS", SECONDS_DEFAULT, 0.1, 600),
-                           .repeats = count_of("BENCH_REPEATS", REPEATS_DEFAULT, 50),
-                           .workers = count_of("BENCH_WORKERS", cpus > 1 ? cpus - 1 : 1, 64),
-                           .cpus = cpus};
+    bench =
+        (struct bench){.figures = figures_new(),
+                       .seconds = number_of("BENCH_SECONDS", SECONDS_DEFAULT, 0.1, 600),
+                       .repeats = count_of("BENCH_REPEATS", REPEATS_DEFAULT, 50),
+                       .workers = count_of("BENCH_WORKERS", cpus > 1 ? cpus - 1 : 1, WORKERS_MAX),
+                       .cpus = cpus};
     if (!choice_make(getenv("BENCH"), getenv("BENCH_KINDS"), &bench.choice, unknown)) {
         fprintf(stderr,
                 "bench: there is no group, figure or kind of key \"%s\" (BENCH, BENCH_KINDS): "
@@ -290,9 +293,8 @@ static int measure_all(void)
         return 64;
     }
     find_build();
-    began_ms = kl_clock_ms();
     failed = run_all();
-    tell_time("all", began_ms);
+    tell_time("all", begun_ms);
     figures_fact(bench.figures, "took", took);
     figures_table(bench.figures, stdout);
     putchar('\n');

@@ -61,7 +61,7 @@ static void strip(const struct figure *figure, FILE *out)
 
 /* ---- The table ---- */
 
-#define COLUMNS 8
+#define COLUMNS 7
 
 static void row(const struct figure *figure, FILE *out)
 {
@@ -74,11 +74,8 @@ static void row(const struct figure *figure, FILE *out)
     fprintf(out, "</td><td class=\"n\">%.4g</td><td>%s</td><td class=\"n\">%.0f %%</td><td>",
             figure_median(figure), figure->unit, figure_spread(figure));
     strip(figure, out);
-    fprintf(out,
-            "</td><td class=\"n\">%zu</td><td style=\"white-space:nowrap\">%s</td><td "
-            "class=\"%s\">%s</td>"
-            "</tr>\n",
-            figure->count, figure_target_text(figure, target), classes[figure_judge(figure)],
+    fprintf(out, "</td><td style=\"white-space:nowrap\">%s</td><td class=\"%s\">%s</td></tr>\n",
+            figure_target_text(figure, target), classes[figure_judge(figure)],
             figure_verdict_text(figure));
 }
 
@@ -86,9 +83,9 @@ static void table(const struct figures *figures, FILE *out)
 {
     const char *section = NULL;
 
-    fputs("<table>\n<tr><th>figure</th><th class=\"n\">median</th><th>unit</th>"
-          "<th class=\"n\">spread</th><th>samples, from 0; target dashed</th>"
-          "<th class=\"n\">repeats</th><th>target</th><th>verdict</th></tr>\n",
+    fputs("<table style=\"font-size:13px\">\n<tr><th>figure</th><th class=\"n\">median</th>"
+          "<th>unit</th><th class=\"n\">spread</th><th>samples</th><th>target</th>"
+          "<th>verdict</th></tr>\n",
           out);
     for (size_t i = 0; i < figures->count; i++) {
         const struct figure *figure = &figures->list[i];
@@ -227,7 +224,8 @@ void figures_page(const struct figures *figures, FILE *out)
 
     kl_page_begin("keyloader: make bench", out);
     fputs("<h1>make bench</h1>\n<p>Medians; spread is from the lowest to the highest sample, in "
-          "percent of the median. docs/performance.md says what is measured.</p>\n",
+          "percent of the median. Samples are drawn from 0 on, and the target as a dashed line. "
+          "docs/performance.md says what is measured.</p>\n",
           out);
     table(figures, out);
     for (size_t i = 0; i < figures->curve_count; i++) {

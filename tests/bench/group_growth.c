@@ -36,9 +36,9 @@ static void begin(struct bench *bench, struct rig *rig, const char *what, enum k
 {
     char name[64];
 
-    snprintf(name, sizeof(name), "growth-%s-%s-%u", what, kinds[kind].name, workers);
+    snprintf(name, sizeof(name), "growth%s-%s-%u", what, kinds[kind].name, workers);
     rig_begin(rig, NULL, &bench->lab, name, &kinds[kind], workers,
-              (unsigned)(bench->seconds * RATE_MAX) + CONCURRENCY_MAX);
+              (unsigned)(bench->seconds / REPEATS * RATE_MAX) + CONCURRENCY_MAX);
     rig_keep_idle(rig);
     lab_set(&rig->lab, "limits", "queue", "10000");
     rig_register(rig);
@@ -90,40 +90,35 @@ static void by_workers(struct bench *bench)
         struct rig rigs[2];
 
         bench_progress("growth: %u workers", workers);
-        begin_both(bench, rigs, "workers", workers);
+        begin_both(bench, rigs, "-workers", workers);
         point(curve, workers);
         measure(bench, curve, rigs, 4 * workers);
         end_both(rigs);
     }
 }
 
-static void by_concurrency(struct bench *bench)
+static void by_concurrency(struct bench *bench, struct rig rigs[2])
 {
     struct curve *curve = curve_of_both(bench, "Loads a second by loads under way at once",
                                         "loads under way at once");
-    struct rig rigs[2];
 
-    begin_both(bench, rigs, "at-once", bench->workers);
     for (unsigned at_once = 1; at_once <= CONCURRENCY_MAX; at_once *= 4) {
         bench_progress("growth: %u at once", at_once);
         point(curve, at_once);
         measure(bench, curve, rigs, at_once);
     }
-    end_both(rigs);
 }
 
 /* As many as descriptors allow: then the last point says how many that were. */
-static void by_connections(struct bench *bench)
+static void by_connections(struct bench *bench, struct rig rigs[2])
 {
     static const unsigned wanted[] = {0, 100, 1000, 5000, 10000};
     enum { STEPS = sizeof(wanted) / sizeof(wanted[0]) };
     struct curve *curve = curve_of_both(bench, "Loads a second beside silent connections",
                                         "connected terminals that say nothing");
     struct proc silent[2][STEPS] = {0};
-    struct rig rigs[2];
     unsigned connected = 0;
 
-    begin_both(bench, rigs, "connections", bench->workers);
     for (size_t step = 0; step < STEPS; step++) {
         unsigned idle = rig_idle_max(wanted[step]);
 
@@ -142,7 +137,6 @@ static void by_connections(struct bench *bench)
         proc_kill(&silent[0][step]);
         proc_kill(&silent[1][step]);
     }
-    end_both(rigs);
 }
 
 /* Bare only: whole loads of each key are figures of load_vs_bare. */
@@ -166,8 +160,12 @@ static void by_key(struct bench *bench)
 
 void group_growth(struct bench *bench)
 {
+    struct rig rigs[2];
+
     by_workers(bench);
-    by_concurrency(bench);
-    by_connections(bench);
+    begin_both(bench, rigs, "", bench->workers);
+    by_concurrency(bench, rigs);
+    by_connections(bench, rigs);
+    end_both(rigs);
     by_key(bench);
 }
