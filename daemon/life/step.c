@@ -7,7 +7,10 @@
 #include <time.h>
 
 #include "conf/log.h"
+#include "daemon/hsm/pool.h"
 #include "proto/secret.h"
+
+#define PATIENCE_US 2000 /* for others to share a transaction with, at most */
 
 /* Is this the rules' answer (to be told to the peer and alarmed), or trouble of our own? */
 static int is_refusal(enum kl_step_kind kind, enum kl_rc rc)
@@ -123,6 +126,15 @@ struct kl_step *kl_step_new(enum kl_step_kind kind, struct kl_service *service,
     return step;
 }
 
+/* While the HSM has work for twice as long, no load ends later for having waited for others to
+ * share a commit with. */
+static int64_t patience(const struct kl_service *service)
+{
+    int64_t half = service->pool != NULL ? kl_pool_ahead_us(service->pool) / 2 : 0;
+
+    return half < PATIENCE_US ? half : PATIENCE_US;
+}
+
 enum kl_rc kl_step_submit(struct kl_step *step, struct kl_err *err)
 {
     struct kl_committer *committer = step->service->committer;
@@ -131,6 +143,7 @@ enum kl_rc kl_step_submit(struct kl_step *step, struct kl_err *err)
     enum kl_rc rc = begins ? kl_committer_ready(committer, err) : KL_OK;
 
     if (rc == KL_OK) {
+        kl_committer_gather(committer, patience(step->service));
         rc = kl_committer_submit(committer, &step->unit, err);
     }
     if (rc != KL_OK) {

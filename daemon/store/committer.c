@@ -19,6 +19,7 @@
 #include "proto/clock.h"
 
 #define BATCH_MAX 512 /* units in one transaction */
+#define ENOUGH 24     /* units for which a transaction does not wait any more */
 #define PROBE_MIN 1   /* seconds between tries of a store that takes nothing */
 #define PROBE_MAX 60
 #define CALM 60 /* seconds after which a recovery was one */
@@ -35,12 +36,14 @@ struct kl_committer {
     struct unit_list waiting;
     size_t waiting_count;
     struct unit_list finished;
+    int64_t begin_by_us; /* when the first of what waits has waited for others long enough */
     int stopping;
     int64_t since_ms; /* when the present transaction began, or what waits began to; 0 = neither */
     struct kl_store_health health;
     struct kl_histogram commit, batch;
     uint64_t failed;
     /* Of the loop alone */
+    int64_t gather_us;
     struct kl_histogram unit;
     struct kl_unit probe; /* the audit record that says that all is well again */
     struct event *probe_timer;
@@ -309,6 +312,19 @@ static void run_batch(struct kl_committer *committer, struct unit_list *batch)
     }
 }
 
+/* With the lock. Until there are enough units for a transaction, or the first has waited enough. */
+static void gather(struct kl_committer *committer)
+{
+    int code = 0;
+    const struct timespec by = {.tv_sec = (time_t)(committer->begin_by_us / 1000000),
+                                .tv_nsec = (long)(committer->begin_by_us % 1000000) * 1000};
+
+    while (code == 0 && committer->waiting_count < ENOUGH && !committer->stopping &&
+           committer->begin_by_us > kl_clock_us()) {
+        code = pthread_cond_timedwait(&committer->work, &committer->lock, &by);
+    }
+}
+
 /* Moves up to BATCH_MAX waiting units to batch; waits for some. 0 when it is time to stop. */
 static int take_batch(struct kl_committer *committer, struct unit_list *batch)
 {
@@ -319,6 +335,7 @@ static int take_batch(struct kl_committer *committer, struct unit_list *batch)
     while (TAILQ_EMPTY(&committer->waiting) && !committer->stopping) {
         pthread_cond_wait(&committer->work, &committer->lock);
     }
+    gather(committer);
     while (count < BATCH_MAX && (unit = TAILQ_FIRST(&committer->waiting)) != NULL) {
         TAILQ_REMOVE(&committer->waiting, unit, link);
         TAILQ_INSERT_TAIL(batch, unit, link);
@@ -385,6 +402,7 @@ enum kl_rc kl_committer_new(struct event_base *base, struct kl_store *store,
                             struct kl_committer **out, struct kl_err *err)
 {
     struct kl_committer *committer = calloc(1, sizeof(*committer));
+    pthread_condattr_t monotonic;
     enum kl_rc rc;
 
     if (committer == NULL) {
@@ -396,7 +414,10 @@ enum kl_rc kl_committer_new(struct event_base *base, struct kl_store *store,
     committer->probe.run = probe_run;
     committer->probe.done = probe_done;
     pthread_mutex_init(&committer->lock, NULL);
-    pthread_cond_init(&committer->work, NULL);
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&committer->work, &monotonic);
+    pthread_condattr_destroy(&monotonic);
     committer->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     if (committer->wake_fd < 0) {
         rc = kl_err_errno(err, "eventfd", "store thread");
@@ -452,6 +473,13 @@ void kl_committer_free(struct kl_committer *committer)
     free(committer);
 }
 
+void kl_committer_gather(struct kl_committer *committer, int64_t us)
+{
+    if (committer != NULL) {
+        committer->gather_us = us;
+    }
+}
+
 int64_t kl_committer_stuck_ms(struct kl_committer *committer)
 {
     int64_t since = 0;
@@ -467,7 +495,7 @@ int64_t kl_committer_stuck_ms(struct kl_committer *committer)
 enum kl_rc kl_committer_submit(struct kl_committer *committer, struct kl_unit *unit,
                                struct kl_err *err)
 {
-    int full;
+    int full, wake;
 
     if (committer == NULL) {
         return kl_committer_ready(committer, err);
@@ -478,10 +506,14 @@ enum kl_rc kl_committer_submit(struct kl_committer *committer, struct kl_unit *u
     if (!full) {
         TAILQ_INSERT_TAIL(&committer->waiting, unit, link);
         committer->waiting_count++;
+        if (committer->waiting_count == 1) {
+            committer->begin_by_us = unit->queued_us + committer->gather_us;
+        }
         committer->since_ms = committer->since_ms != 0 ? committer->since_ms : kl_clock_ms();
     }
+    wake = committer->waiting_count == 1 || committer->waiting_count >= ENOUGH;
     pthread_mutex_unlock(&committer->lock);
-    if (!full) {
+    if (!full && wake) {
         pthread_cond_signal(&committer->work); /* who wakes finds the lock free */
     }
     return full ? kl_err_set(err, KL_ERR_BUSY, "%d units wait for the store already",

@@ -45,6 +45,11 @@ void kl_committer_free(struct kl_committer *committer);
 enum kl_rc kl_committer_submit(struct kl_committer *committer, struct kl_unit *unit,
                                struct kl_err *err) KL_MUST_CHECK;
 
+/* From now on a unit that finds nothing waiting may wait for so many microseconds for others to
+ * share its transaction (0, as at first: none), unless enough come before. For while its caller has
+ * enough else to do. Loop thread; takes NULL. */
+void kl_committer_gather(struct kl_committer *committer, int64_t us);
+
 /* Milliseconds for which the thread has been at the present transaction, or has not looked at what
  * waits; 0 if there is nothing to do. Loop thread; takes NULL. */
 int64_t kl_committer_stuck_ms(struct kl_committer *committer);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The store thread: order, durability before report, isolation of units, stop with work queued,
- * and a queue with an end.
+ * The store thread: order, durability before report, isolation of units, units that wait for
+ * others, stop with work queued, and a queue with an end.
  */
 #include <check.h>
 #include <sched.h>
@@ -167,6 +167,46 @@ START_TEST(free_finishes_what_is_queued)
 END_TEST
 
 /* When the commit cannot be made durable, every unit of the batch must hear so. */
+/* Which of them comes last does not matter, if the first has waited for it. */
+START_TEST(units_wait_for_others)
+{
+    enum { COUNT = 24 };
+    struct add adds[COUNT] = {0};
+    struct kl_store_times times;
+
+    kl_committer_gather(committer, (int64_t)3600 * 1000000);
+    for (int i = 0; i < COUNT; i++) {
+        adds[i].number = i;
+        submit(&adds[i]);
+        if (i == 0) {
+            proc_sleep_ms(50); /* it would have begun */
+        }
+    }
+    wait_for(COUNT);
+    kl_committer_times(committer, &times);
+    ck_assert_uint_eq(times.batch.count, 1);
+    ck_assert_uint_eq(times.batch.sum, COUNT);
+}
+END_TEST
+
+START_TEST(nobody_comes)
+{
+    struct add alone = {.number = 1}, last = {.number = 2};
+
+    kl_committer_gather(committer, 1000);
+    submit(&alone);
+    wait_for(1);
+    ck_assert(is_stored(1));
+    kl_committer_gather(committer, (int64_t)3600 * 1000000);
+    submit(&last);
+    kl_committer_free(committer); /* nor does the end wait for others */
+    committer = NULL;
+    ck_assert_int_eq(last.unit.rc, KL_OK);
+    ck_assert(is_stored(2));
+    kl_committer_gather(NULL, 1);
+}
+END_TEST
+
 START_TEST(a_failed_commit_is_reported_to_all)
 {
     struct add first = {.number = 1}, second = {.number = 2};
@@ -475,6 +515,8 @@ int main(void)
     tcase_add_test(tc, reports_in_order_after_commit);
     tcase_add_test(tc, a_failing_unit_spoils_no_other);
     tcase_add_test(tc, free_finishes_what_is_queued);
+    tcase_add_test(tc, units_wait_for_others);
+    tcase_add_test(tc, nobody_comes);
     tcase_add_test(tc, a_failed_commit_is_reported_to_all);
     tcase_add_test(tc, a_full_queue_refuses);
     tcase_add_test(tc, a_full_disk);
