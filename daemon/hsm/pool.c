@@ -132,13 +132,23 @@ static uint64_t room_for(const struct kl_pool *pool, const struct kl_job *job)
     return job->kind == KL_JOB_SIGN_IN ? (queue + 1) / 2 : queue;
 }
 
+/* What so many jobs take the workers that are up, us. */
+static int64_t time_of(const struct kl_pool *pool, size_t jobs)
+{
+    size_t up = kl_pool_up(pool);
+
+    return up > 0 ? pool->service_us * (int64_t)jobs / (int64_t)up : 0;
+}
+
+int64_t kl_pool_ahead_us(const struct kl_pool *pool)
+{
+    return time_of(pool, pool->queued);
+}
+
 /* A terminal whose turn cannot come in time is better told so now. */
 static int comes_too_late(const struct kl_pool *pool)
 {
-    size_t up = kl_pool_up(pool);
-    int64_t wait_us = up > 0 ? pool->service_us * (int64_t)(pool->queued + 1) / (int64_t)up : 0;
-
-    return wait_us > (int64_t)pool->config->handshake_timeout * 1000000;
+    return time_of(pool, pool->queued + 1) > (int64_t)pool->config->handshake_timeout * 1000000;
 }
 
 enum kl_rc kl_pool_submit(struct kl_pool *pool, const struct kl_job *job, kl_pool_done_fn done,
@@ -185,11 +195,6 @@ int kl_pool_cancel(struct kl_ticket *ticket)
     }
     ticket->done = NULL;
     return 1;
-}
-
-size_t kl_pool_queued(const struct kl_pool *pool)
-{
-    return pool != NULL ? pool->queued : 0;
 }
 
 /* ---- The change of keys ---- */

@@ -74,6 +74,9 @@ struct kl_ticket; /* a job on its way; dead once done was called or it was cance
  * KL_ERR_UNAVAILABLE: no HSM is up. What is queued when the last HSM goes ends so, too. */
 enum kl_rc kl_pool_submit(struct kl_pool *pool, const struct kl_job *job, kl_pool_done_fn done,
                           void *arg, struct kl_ticket **ticket, struct kl_err *err) KL_MUST_CHECK;
+/* How long what is queued will keep the workers that are up, in us, by how long jobs took of late.
+ */
+int64_t kl_pool_ahead_us(const struct kl_pool *pool);
 /* Nobody waits for this any more: it leaves the queue (0), or a worker has it already and its
  * result will be wiped and dropped (1). */
 int kl_pool_cancel(struct kl_ticket *ticket);
@@ -104,8 +107,6 @@ struct kl_pool_report {
     int64_t service_ms; /* how long a job takes, on average of late; 0: not known yet */
     int serving;        /* 1: a job that is submitted now would be taken */
 };
-/* Jobs that wait for a worker; of NULL 0. */
-size_t kl_pool_queued(const struct kl_pool *pool);
 void kl_pool_report(const struct kl_pool *pool, struct kl_pool_report *out);
 
 /* Tries the HSM of that section (NULL: all) at once, with its PIN read anew, also after the PIN was

@@ -9,6 +9,8 @@
 #include "conf/log.h"
 #include "proto/secret.h"
 
+#define PATIENCE_MAX_US 3000
+
 /* Is this the rules' answer (to be told to the peer and alarmed), or trouble of our own? */
 static int is_refusal(enum kl_step_kind kind, enum kl_rc rc)
 {
@@ -123,6 +125,15 @@ struct kl_step *kl_step_new(enum kl_step_kind kind, struct kl_service *service,
     return step;
 }
 
+/* While the HSM has work for twice as long, no load ends later for having waited for others to
+ * share a commit with. */
+static int64_t patience(const struct kl_service *service)
+{
+    int64_t half = service->pool != NULL ? kl_pool_ahead_us(service->pool) / 2 : 0;
+
+    return half < PATIENCE_MAX_US ? half : PATIENCE_MAX_US;
+}
+
 enum kl_rc kl_step_submit(struct kl_step *step, struct kl_err *err)
 {
     struct kl_committer *committer = step->service->committer;
@@ -131,8 +142,7 @@ enum kl_rc kl_step_submit(struct kl_step *step, struct kl_err *err)
     enum kl_rc rc = begins ? kl_committer_ready(committer, err) : KL_OK;
 
     if (rc == KL_OK) {
-        /* While loads wait for the HSM, a commit that comes later costs nobody anything. */
-        step->unit.patient = kl_pool_queued(step->service->pool) > 0;
+        step->unit.patience_us = patience(step->service);
         rc = kl_committer_submit(committer, &step->unit, err);
     }
     if (rc != KL_OK) {

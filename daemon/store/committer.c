@@ -35,7 +35,8 @@ struct kl_committer {
     pthread_mutex_t lock; /* guards what follows */
     pthread_cond_t work;
     struct unit_list waiting;
-    size_t waiting_count, urgent_count; /* of those that wait: how many are not patient */
+    size_t waiting_count;
+    int64_t begin_by_us; /* when the first of those that wait is out of patience */
     struct unit_list finished;
     int stopping;
     int64_t since_ms; /* when the present transaction began, or what waits began to; 0 = neither */
@@ -311,23 +312,17 @@ static void run_batch(struct kl_committer *committer, struct unit_list *batch)
     }
 }
 
-/* With the lock: is there a transaction's worth, or one that must not wait? */
-static int is_enough(const struct kl_committer *committer)
-{
-    return committer->stopping || committer->urgent_count > 0 ||
-           committer->waiting_count >= BATCH_MAX;
-}
-
-/* With the lock, which it gives away meanwhile: while only patient units wait, and the first of
- * them has not waited its time, others may come and share its commit. */
+/* With the lock, which it gives away meanwhile: while all that wait have patience, others may come
+ * and share their commit. */
 static void gather(struct kl_committer *committer)
 {
-    int64_t until = TAILQ_FIRST(&committer->waiting)->queued_us + KL_COMMITTER_GATHER_US;
-    const struct timespec deadline = {.tv_sec = (time_t)(until / US_PER_S),
-                                      .tv_nsec = (long)(until % US_PER_S * NS_PER_US)};
+    while (!committer->stopping && committer->waiting_count < BATCH_MAX &&
+           kl_clock_us() < committer->begin_by_us) {
+        const struct timespec by = {.tv_sec = (time_t)(committer->begin_by_us / US_PER_S),
+                                    .tv_nsec =
+                                        (long)(committer->begin_by_us % US_PER_S * NS_PER_US)};
 
-    while (!is_enough(committer) &&
-           pthread_cond_timedwait(&committer->work, &committer->lock, &deadline) == 0) {
+        (void)pthread_cond_timedwait(&committer->work, &committer->lock, &by);
     }
 }
 
@@ -341,12 +336,9 @@ static int take_batch(struct kl_committer *committer, struct unit_list *batch)
     while (TAILQ_EMPTY(&committer->waiting) && !committer->stopping) {
         pthread_cond_wait(&committer->work, &committer->lock);
     }
-    if (!TAILQ_EMPTY(&committer->waiting)) {
-        gather(committer);
-    }
+    gather(committer);
     while (count < BATCH_MAX && (unit = TAILQ_FIRST(&committer->waiting)) != NULL) {
         TAILQ_REMOVE(&committer->waiting, unit, link);
-        committer->urgent_count -= !unit->patient;
         TAILQ_INSERT_TAIL(batch, unit, link);
         count++;
     }
@@ -501,6 +493,22 @@ int64_t kl_committer_stuck_ms(struct kl_committer *committer)
     return since == 0 ? 0 : kl_clock_ms() - since;
 }
 
+/* With the lock. Whether the thread must be woken: it waits for a first unit, or for a time that is
+ * sooner now, or for no more than this one. */
+static int enqueue(struct kl_committer *committer, struct kl_unit *unit)
+{
+    int64_t begin_by_us = unit->queued_us + unit->patience_us;
+    int sooner = committer->waiting_count == 0 || begin_by_us < committer->begin_by_us;
+
+    TAILQ_INSERT_TAIL(&committer->waiting, unit, link);
+    committer->waiting_count++;
+    if (sooner) {
+        committer->begin_by_us = begin_by_us;
+    }
+    committer->since_ms = committer->since_ms != 0 ? committer->since_ms : kl_clock_ms();
+    return sooner || committer->waiting_count == BATCH_MAX;
+}
+
 enum kl_rc kl_committer_submit(struct kl_committer *committer, struct kl_unit *unit,
                                struct kl_err *err)
 {
@@ -512,15 +520,9 @@ enum kl_rc kl_committer_submit(struct kl_committer *committer, struct kl_unit *u
     unit->queued_us = kl_clock_us();
     pthread_mutex_lock(&committer->lock);
     full = committer->waiting_count >= KL_COMMITTER_MAX;
-    if (!full) {
-        TAILQ_INSERT_TAIL(&committer->waiting, unit, link);
-        committer->waiting_count++;
-        committer->urgent_count += !unit->patient;
-        committer->since_ms = committer->since_ms != 0 ? committer->since_ms : kl_clock_ms();
-    }
-    wake = committer->waiting_count == 1 || is_enough(committer);
+    wake = !full && enqueue(committer, unit);
     pthread_mutex_unlock(&committer->lock);
-    if (!full && wake) {
+    if (wake) {
         pthread_cond_signal(&committer->work); /* who wakes finds the lock free */
     }
     return full ? kl_err_set(err, KL_ERR_BUSY, "%d units wait for the store already",

@@ -22,16 +22,14 @@ struct kl_unit {
     enum kl_rc (*run)(struct kl_unit *unit, struct kl_store *store, struct kl_err *err);
     /* In the loop thread, exactly once. unit->rc is KL_OK only if the work is durable. */
     void (*done)(struct kl_unit *unit);
-    /* 1: its commit may be up to KL_COMMITTER_GATHER_US later than it could be, so that more units
-     * share it. A unit that is not patient takes all that wait along at once. */
-    int patient;
+    /* For how long, in us, its transaction may wait for other units to share the commit with. A
+     * unit without patience (0) takes all that wait along at once. */
+    int64_t patience_us;
     enum kl_rc rc;
     struct kl_err err;
     int64_t queued_us;         /* the committer's */
     TAILQ_ENTRY(kl_unit) link; /* the committer's */
 };
-
-#define KL_COMMITTER_GATHER_US 3000
 
 struct kl_committer;
 

@@ -201,7 +201,7 @@ int kl_pool_cancel(struct kl_ticket *ticket)
     return job->started;
 }
 
-size_t kl_pool_queued(const struct kl_pool *pool)
+int64_t kl_pool_ahead_us(const struct kl_pool *pool)
 {
     (void)pool;
     return 0;

@@ -436,38 +436,63 @@ START_TEST(a_unit_that_stays_fails_the_batch)
 }
 END_TEST
 
+#define AN_HOUR INT64_C(3600000000) /* of us: longer than a test may take */
+#define BATCH 512                   /* is not waited for more than that */
+
 /* Alone, it runs when its time is over, and not sooner. */
 START_TEST(a_patient_unit_waits_for_others)
 {
     for (int i = 0; i < 20; i++) {
-        struct add alone = {.unit.patient = 1, .number = i};
+        struct add alone = {.unit.patience_us = 2000, .number = i};
 
         submit(&alone);
         wait_for(i + 1);
         ck_assert_int_eq(alone.unit.rc, KL_OK);
-        ck_assert_int_ge(alone.ran_us - alone.unit.queued_us, KL_COMMITTER_GATHER_US);
+        ck_assert_int_ge(alone.ran_us - alone.unit.queued_us, 2000);
     }
 }
 END_TEST
 
-/* One that is not patient runs at once, and so do those that have waited: in one of many tries, as
- * a busy machine may take its time. */
+/* However late the other one comes; the one without patience ends it. */
 START_TEST(an_urgent_unit_takes_all_along)
 {
-    enum { TRIES = 200 };
-    int at_once = 0;
+    struct add patient = {.unit.patience_us = AN_HOUR, .number = 1}, urgent = {.number = 2};
+    struct kl_store_times times;
 
-    for (int i = 0; i < TRIES && !at_once; i++) {
-        struct add first = {.unit.patient = 1, .number = 2 * i}, urgent = {.number = 2 * i + 1};
+    submit(&patient);
+    proc_sleep_ms(50); /* it would have run */
+    submit(&urgent);
+    wait_for(2);
+    ck_assert(patient.unit.rc == KL_OK && urgent.unit.rc == KL_OK);
+    kl_committer_times(committer, &times);
+    ck_assert_uint_eq(times.batch.count, 1);
+    ck_assert_uint_eq(times.batch.sum, 2);
+}
+END_TEST
 
-        submit(&first);
-        sched_yield();
-        submit(&urgent);
-        wait_for(2 * (i + 1));
-        ck_assert(first.unit.rc == KL_OK && urgent.unit.rc == KL_OK);
-        at_once = urgent.ran_us - first.unit.queued_us < KL_COMMITTER_GATHER_US / 2;
+START_TEST(a_batch_of_patient_units_is_enough)
+{
+    struct add *adds = calloc(BATCH, sizeof(*adds));
+
+    for (int i = 0; i < BATCH; i++) {
+        adds[i].number = i;
+        adds[i].unit.patience_us = AN_HOUR;
+        submit(&adds[i]);
     }
-    ck_assert_msg(at_once, "none of %d ran at once", TRIES);
+    wait_for(BATCH);
+    free(adds);
+}
+END_TEST
+
+START_TEST(the_end_has_no_patience)
+{
+    struct add last = {.unit.patience_us = AN_HOUR, .number = 1};
+
+    submit(&last);
+    kl_committer_free(committer);
+    committer = NULL;
+    ck_assert_int_eq(last.unit.rc, KL_OK);
+    ck_assert(is_stored(1));
 }
 END_TEST
 
@@ -479,7 +504,7 @@ START_TEST(patient_and_urgent_units)
 
     for (int i = 0; i < COUNT; i++) {
         adds[i].number = i;
-        adds[i].unit.patient = i % 7 != 3;
+        adds[i].unit.patience_us = i % 7 * 500;
         submit(&adds[i]);
     }
     wait_for(COUNT);
@@ -535,6 +560,8 @@ int main(void)
     tcase_add_test(tc, free_finishes_what_is_queued);
     tcase_add_test(tc, a_patient_unit_waits_for_others);
     tcase_add_test(tc, an_urgent_unit_takes_all_along);
+    tcase_add_test(tc, a_batch_of_patient_units_is_enough);
+    tcase_add_test(tc, the_end_has_no_patience);
     tcase_add_test(tc, patient_and_urgent_units);
     tcase_add_test(tc, a_failed_commit_is_reported_to_all);
     tcase_add_test(tc, a_full_queue_refuses);
