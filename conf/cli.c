@@ -399,6 +399,10 @@ void kl_progress(struct kl_progress *progress, const char *what, uint64_t done, 
         return;
     }
     progress->shown_ms = now;
-    fprintf(stderr, "\r%s %" PRIu64 "/%" PRIu64 "%s", what, done, total, done == total ? "\n" : "");
+    fprintf(stderr, "\r%s %" PRIu64, what, done);
+    if (total > 0) {
+        fprintf(stderr, "/%" PRIu64, total);
+    }
+    fputs(done == total ? "\n" : "", stderr);
     fflush(stderr);
 }

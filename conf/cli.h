@@ -66,7 +66,8 @@ int kl_file_unfinished(const char *rest);
 enum kl_rc kl_file_remove(const char *path, struct kl_err *err) KL_MUST_CHECK;
 
 /* Progress line on stderr when that is a terminal and two seconds have passed: "WHAT done/total".
- * Call at will; call with done == total to end the line. Start is a caller-owned zeroed struct. */
+ * Call at will, with a total of 0 while that is not known: "WHAT done"; call with done == total to
+ * end the line. Start is a caller-owned zeroed struct. */
 struct kl_progress {
     int64_t started_ms, shown_ms;
 };

@@ -9,11 +9,9 @@
 #include <string.h>
 
 #include "pkcs11/loader.h"
-#include "pkcs11/ops.h"
 #include "pkcs11/rv.h"
 
-#define MECHANISMS_MAX 16       /* more than this is not ours */
-#define PROBE "keyloader-probe" /* label and id of a key that is made to be destroyed */
+#define MECHANISMS_MAX 16 /* more than this is not ours */
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
@@ -222,51 +220,13 @@ void kl_mechanisms_add(const struct kl_mechanisms *mechanisms, struct kl_tmpl *t
                   mechanisms->count * sizeof(mechanisms->list[0]));
 }
 
-/* Whether no token object can hold it, seen on a key of our own that is gone again: with it, the
- * module fails as vaguely as NSS does, whose database has no column for it; without it, it makes
- * the key. */
-static int cannot_hold(struct kl_session *session)
-{
-    static const CK_MECHANISM_TYPE list[] = {CKM_AES_CBC};
-    static const struct kl_mechanisms some = {list, 1, ""};
-    CK_MECHANISM mechanism = {CKM_AES_KEY_GEN, NULL, 0};
-    CK_FUNCTION_LIST *f = kl_session_functions(session);
-
-    for (int with = 1; with >= 0; with--) {
-        CK_OBJECT_HANDLE handle = CK_INVALID_HANDLE;
-        struct kl_tmpl tmpl;
-        CK_RV rv;
-
-        kl_tmpl_init(&tmpl);
-        kl_tmpl_number(&tmpl, CKA_CLASS, CKO_SECRET_KEY);
-        kl_tmpl_number(&tmpl, CKA_KEY_TYPE, CKK_AES);
-        kl_tmpl_number(&tmpl, CKA_VALUE_LEN, 16);
-        kl_tmpl_bool(&tmpl, CKA_TOKEN, 1);
-        kl_tmpl_bool(&tmpl, CKA_PRIVATE, 1);
-        kl_tmpl_bool(&tmpl, CKA_SENSITIVE, 1);
-        kl_tmpl_bool(&tmpl, CKA_EXTRACTABLE, 0);
-        kl_tmpl_can(&tmpl, CKO_SECRET_KEY, KL_CAN_ENCRYPT);
-        kl_tmpl_bytes(&tmpl, CKA_LABEL, PROBE, sizeof(PROBE) - 1);
-        kl_tmpl_bytes(&tmpl, CKA_ID, PROBE, sizeof(PROBE) - 1);
-        if (with) {
-            kl_mechanisms_add(&some, &tmpl);
-        }
-        rv = f->C_GenerateKey(kl_session_handle(session), &mechanism, tmpl.attrs, tmpl.count,
-                              &handle);
-        if (rv == CKR_OK) {
-            kl_op_destroy(session, &handle);
-        }
-        if (rv != (with ? CKR_GENERAL_ERROR : CKR_OK)) {
-            return 0;
-        }
-    }
-    return 1;
-}
-
 int kl_mechanisms_drop(struct kl_session *session, CK_RV rv, struct kl_tmpl *tmpl)
 {
+    static const CK_MECHANISM_TYPE list[] = {CKM_AES_CBC};
+    const CK_ATTRIBUTE some = {CKA_ALLOWED_MECHANISMS, (void *)list, sizeof(list)};
+
     return (rv == CKR_ATTRIBUTE_TYPE_INVALID ||
-            (rv == CKR_GENERAL_ERROR && cannot_hold(session))) &&
+            (rv == CKR_GENERAL_ERROR && kl_object_cannot_hold(session, &some))) &&
            kl_tmpl_drop(tmpl, CKA_ALLOWED_MECHANISMS);
 }
 

@@ -517,11 +517,12 @@ static enum kl_rc seal(struct kl_loader *loader, struct load *load, struct kl_lo
                         err);
     }
     if (rc == KL_OK) {
-        rc = kl_msg_encode(&msg, out->master_key, &out->master_key_len, err);
+        rc = kl_msg_encode_into(&msg, out->master_key, sizeof(out->master_key),
+                                &out->master_key_len, err);
     }
 out:
-    kl_wipe(&msg, sizeof(msg)); /* Rnd2' */
-    kl_wipe(tbs_der, sizeof(tbs_der));
+    kl_wipe(&master_key->tbs, sizeof(master_key->tbs)); /* Rnd2' */
+    kl_wipe(tbs_der, tbs_len);
     return rc;
 }
 
@@ -571,38 +572,23 @@ static void destroy_keys(struct kl_loader *loader, struct kl_load_keys *keys)
 enum kl_rc kl_loader_load(struct kl_loader *loader, const struct kl_load_in *in,
                           struct kl_load_out *out, struct kl_err *err)
 {
-    struct load *load = calloc(1, sizeof(*load));
-    struct kl_load_out *result = calloc(1, sizeof(*result));
+    struct load load = {.in = in};
+    struct kl_load_out result = {0};
     enum kl_rc rc;
 
-    if (!load || !result) {
-        rc = kl_err_set(err, KL_ERR_MEMORY, "out of memory for a load");
-        goto out;
+    if ((rc = read_messages(loader, &load, err)) == KL_OK &&
+        (rc = check_imported(loader, &load, err)) == KL_OK &&
+        (rc = recover(loader, &load, err)) == KL_OK &&
+        (rc = provide_tmk(loader, &load, &result, err)) == KL_OK &&
+        (rc = seal(loader, &load, &result, err)) == KL_OK &&
+        (rc = compute_macs(loader, &load, &result, err)) == KL_OK) {
+        *out = result;
     }
-    load->in = in;
-    if ((rc = read_messages(loader, load, err)) != KL_OK ||
-        (rc = check_imported(loader, load, err)) != KL_OK ||
-        (rc = recover(loader, load, err)) != KL_OK ||
-        (rc = provide_tmk(loader, load, result, err)) != KL_OK ||
-        (rc = seal(loader, load, result, err)) != KL_OK ||
-        (rc = compute_macs(loader, load, result, err)) != KL_OK) {
-        goto out;
-    }
-    *out = *result;
-out:
-    if (load) {
-        destroy_keys(loader, &load->keys);
-        kl_transcript_free(load->transcript);
-    }
+    destroy_keys(loader, &load.keys);
+    kl_transcript_free(load.transcript);
     /* Rnd2', and MACs that authorise what has not been decided yet. */
-    if (result) {
-        kl_wipe(result, sizeof(*result));
-    }
-    if (load) {
-        kl_wipe(load, sizeof(*load));
-    }
-    free(result);
-    free(load);
+    kl_wipe(&load.tbs, sizeof(load.tbs));
+    kl_wipe(&result, sizeof(result));
     return rc;
 }
 

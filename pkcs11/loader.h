@@ -102,7 +102,7 @@ struct kl_load_in {
 
 struct kl_load_out {
     size_t master_key_len;
-    uint8_t master_key[KL_MSG_MAX]; /* exact DER of the MasterKey message */
+    uint8_t master_key[KL_MASTER_KEY_MAX]; /* exact DER of the MasterKey message */
     size_t cryptogram_len;
     uint8_t cryptogram[KL_CTMK_LEN_MAX]; /* TMK under the storage key, RFC 3394 */
     size_t kcv_len;
@@ -135,10 +135,10 @@ struct kl_sign_in_in {
 
 struct kl_sign_in_out {
     size_t message_len;
-    uint8_t message[KL_KEYS_BODY_MAX + 64]; /* exact DER of the WorkingKeys message */
-    struct kl_stored_key pik, mak;          /* bound; MAK of FIELD62: as the TDES2 key K || K */
-    uint8_t ack_mac[KL_MAC_LEN];            /* a good Loaded.mac, over PIK's KCV */
-    uint8_t active_mac[KL_MAC_LEN];         /* Done.mac for KL_VERDICT_ACTIVE */
+    uint8_t message[KL_WORKING_KEYS_MAX]; /* exact DER of the WorkingKeys message */
+    struct kl_stored_key pik, mak;        /* bound; MAK of FIELD62: as the TDES2 key K || K */
+    uint8_t ack_mac[KL_MAC_LEN];          /* a good Loaded.mac, over PIK's KCV */
+    uint8_t active_mac[KL_MAC_LEN];       /* Done.mac for KL_VERDICT_ACTIVE */
 };
 
 /* Draws PIK and MAK. FIELD62 has a PIK of double length whatever the TMK's length is, and a MAK

@@ -397,8 +397,8 @@ static enum kl_rc compute_mac(struct kl_loader *loader, struct sign_in *job,
 static enum kl_rc make_message(struct kl_loader *loader, struct sign_in *job, struct kl_err *err)
 {
     struct kl_working_keys *keys = &job->msg.u.working_keys;
-    uint8_t body[KL_KEYS_BODY_MAX], message[KL_MSG_MAX];
-    size_t body_len = 0, len = 0;
+    uint8_t body[KL_KEYS_BODY_MAX];
+    size_t body_len = 0;
     enum kl_rc rc;
 
     memset(&job->msg, 0, sizeof(job->msg));
@@ -418,16 +418,10 @@ static enum kl_rc make_message(struct kl_loader *loader, struct sign_in *job, st
         return rc;
     }
     keys->body_der = (struct kl_bytes){body, body_len};
-    if ((rc = compute_mac(loader, job, keys, err)) != KL_OK ||
-        (rc = kl_msg_encode(&job->msg, message, &len, err)) != KL_OK) {
-        return rc;
-    }
-    if (len > sizeof(job->out.message)) {
-        return kl_err_set(err, KL_ERR_INTERNAL, "WorkingKeys has %zu bytes", len);
-    }
-    memcpy(job->out.message, message, len);
-    job->out.message_len = len;
-    return KL_OK;
+    rc = compute_mac(loader, job, keys, err);
+    return rc != KL_OK ? rc
+                       : kl_msg_encode_into(&job->msg, job->out.message, sizeof(job->out.message),
+                                            &job->out.message_len, err);
 }
 
 /* What a good Loaded must say, and what our Done will. */

@@ -4,7 +4,6 @@
 
 #include <openssl/bn.h>
 #include <openssl/core_names.h>
-#include <openssl/err.h>
 #include <openssl/param_build.h>
 #include <string.h>
 
@@ -46,6 +45,47 @@ enum kl_rc kl_object_find(struct kl_session *session, CK_OBJECT_CLASS class, con
     }
     *count = found;
     return KL_OK;
+}
+
+/* ---- Attributes that no token object holds ---- */
+
+static CK_RV make_probe(struct kl_session *session, const CK_ATTRIBUTE *extra)
+{
+    static const char name[] = "keyloader-probe";
+    CK_MECHANISM mechanism = {CKM_AES_KEY_GEN, NULL, 0};
+    CK_FUNCTION_LIST *f = kl_session_functions(session);
+    CK_SESSION_HANDLE s = kl_session_handle(session);
+    CK_OBJECT_HANDLE handle = CK_INVALID_HANDLE;
+    struct kl_tmpl tmpl;
+    CK_RV rv;
+
+    kl_tmpl_init(&tmpl);
+    kl_tmpl_number(&tmpl, CKA_CLASS, CKO_SECRET_KEY);
+    kl_tmpl_number(&tmpl, CKA_KEY_TYPE, CKK_AES);
+    kl_tmpl_number(&tmpl, CKA_VALUE_LEN, 16);
+    kl_tmpl_bool(&tmpl, CKA_TOKEN, 1);
+    kl_tmpl_bool(&tmpl, CKA_PRIVATE, 1);
+    kl_tmpl_bool(&tmpl, CKA_SENSITIVE, 1);
+    kl_tmpl_bool(&tmpl, CKA_EXTRACTABLE, 0);
+    kl_tmpl_can(&tmpl, CKO_SECRET_KEY, KL_CAN_ENCRYPT);
+    kl_tmpl_bytes(&tmpl, CKA_LABEL, name, sizeof(name) - 1);
+    kl_tmpl_bytes(&tmpl, CKA_ID, name, sizeof(name) - 1);
+    if (extra) {
+        kl_tmpl_bytes(&tmpl, extra->type, extra->pValue, extra->ulValueLen);
+    }
+    rv = f->C_GenerateKey(s, &mechanism, tmpl.attrs, tmpl.count, &handle);
+    if (rv == CKR_OK) {
+        (void)f->C_DestroyObject(s, handle);
+    }
+    return rv;
+}
+
+int kl_object_cannot_hold(struct kl_session *session, const CK_ATTRIBUTE *attr)
+{
+    CK_RV rv = make_probe(session, attr);
+
+    return (rv == CKR_ATTRIBUTE_TYPE_INVALID || rv == CKR_GENERAL_ERROR) &&
+           make_probe(session, NULL) == CKR_OK;
 }
 
 /* ---- Demands ---- */
@@ -175,7 +215,7 @@ static enum kl_rc rsa_public(const BIGNUM *n, const BIGNUM *e, EVP_PKEY **out, s
     EVP_PKEY *key = NULL;
     enum kl_rc rc = KL_OK;
 
-    ERR_clear_error(); /* a module may use this very queue */
+    kl_err_openssl_begin(); /* a module may use this very queue */
     builder = OSSL_PARAM_BLD_new();
     ctx = EVP_PKEY_CTX_new_from_name(NULL, "RSA", NULL);
     if (!builder || !ctx || !OSSL_PARAM_BLD_push_BN(builder, OSSL_PKEY_PARAM_RSA_N, n) ||
@@ -214,7 +254,7 @@ enum kl_rc kl_object_rsa_public(struct kl_session *session, CK_OBJECT_HANDLE obj
             "C_GetAttributeValue claims to give %lu and %lu bytes of an RSA public key",
             attrs[0].ulValueLen, attrs[1].ulValueLen);
     }
-    ERR_clear_error();
+    kl_err_openssl_begin();
     n = BN_bin2bn(modulus, (int)attrs[0].ulValueLen, NULL);
     e = BN_bin2bn(exponent, (int)attrs[1].ulValueLen, NULL);
     if (!n || !e) {

@@ -102,14 +102,12 @@ enum kl_rc kl_op_ecdh(struct kl_session *session, CK_OBJECT_HANDLE private_key,
                       size_t point_len, CK_OBJECT_HANDLE *out, struct kl_err *err)
 {
     uint8_t der[KL_EC_POINT_DER_MAX];
-    EVP_PKEY *key = NULL;
     /* A point off the curve would have the private key answer on another, weaker one. */
-    enum kl_rc rc = kl_ec_from_point(curve, point, point_len, &key, err);
+    enum kl_rc rc = kl_ec_point_check(curve, point, point_len, err);
 
     if (rc != KL_OK) {
         return rc;
     }
-    EVP_PKEY_free(key);
     if (form == KL_POINT_DER) {
         return ecdh(session, private_key, der, kl_ec_point_der(point, point_len, der), out, err);
     }

@@ -2,12 +2,12 @@
 /* Elliptic curves: ECDSA with a work key (S7), and the ephemeral pair of a PIN pad (S5). */
 #include "pkcs11/ops.h"
 
-#include <openssl/err.h>
 #include <string.h>
 
 #include "pkcs11/object.h"
 #include "pkcs11/rv.h"
 #include "pkcs11/tmpl.h"
+#include "proto/digest.h"
 #include "proto/pubkey.h"
 
 enum kl_rc kl_op_sign_ecdsa(struct kl_session *session, CK_OBJECT_HANDLE private_key,
@@ -17,11 +17,10 @@ enum kl_rc kl_op_sign_ecdsa(struct kl_session *session, CK_OBJECT_HANDLE private
     CK_MECHANISM mechanism = {CKM_ECDSA, NULL, 0};
     uint8_t hash[EVP_MAX_MD_SIZE], signature[2 * KL_EC_FIELD_MAX];
     size_t hash_len = 0, n = 0;
-    enum kl_rc rc;
+    enum kl_rc rc = kl_digest_of(curve->hash, in, in_len, hash, &hash_len, err);
 
-    ERR_clear_error();
-    if (!EVP_Q_digest(NULL, curve->hash, NULL, in, in_len, hash, &hash_len)) {
-        return kl_err_openssl(err, KL_ERR_INTERNAL, "EVP_Q_digest", "no %s", curve->hash);
+    if (rc != KL_OK) {
+        return rc;
     }
     rc = kl_op_sign(session, private_key, &mechanism, "C_Sign(CKM_ECDSA)", hash, hash_len,
                     signature, sizeof(signature), &n, err);

@@ -55,35 +55,15 @@ static void fill(struct kl_tmpl *tmpl, const struct kl_alg_info *info, const str
     }
 }
 
-/* 1 if a module has just refused, and may have done so because it does not know CKA_COPYABLE of a
- * token object (NSS: CKR_GENERAL_ERROR); the template is then without it. */
-static int drop_copyable(CK_RV rv, struct kl_tmpl *tmpl)
+/* 1 if a module that has just refused does not know CKA_COPYABLE of a token object (NSS:
+ * CKR_GENERAL_ERROR); the template is then without it. */
+static int drop_copyable(struct kl_session *session, CK_RV rv, struct kl_tmpl *tmpl)
 {
+    CK_BBOOL no = CK_FALSE;
+    const CK_ATTRIBUTE copyable = {CKA_COPYABLE, &no, sizeof(no)};
+
     return (rv == CKR_ATTRIBUTE_TYPE_INVALID || rv == CKR_GENERAL_ERROR) &&
-           kl_tmpl_drop(tmpl, CKA_COPYABLE);
-}
-
-/* Whether that is so, seen without a peer's bytes: what those have caused is not tried again. */
-static int lacks_copyable(struct kl_session *session)
-{
-    static const struct kl_pad_key probe = {.alg = KL_ALG_AES128, .use = KL_PAD_KCV, .label = "?"};
-    CK_FUNCTION_LIST *f = kl_session_functions(session);
-    CK_MECHANISM mechanism = {CKM_AES_KEY_GEN, NULL, 0};
-    CK_OBJECT_HANDLE handle = CK_INVALID_HANDLE;
-    struct kl_tmpl tmpl;
-    int lacks = 0;
-    CK_RV rv;
-
-    fill(&tmpl, kl_alg_info(probe.alg), &probe);
-    kl_tmpl_number(&tmpl, CKA_VALUE_LEN, 16);
-    kl_tmpl_seal(&tmpl);
-    while ((rv = f->C_GenerateKey(kl_session_handle(session), &mechanism, tmpl.attrs, tmpl.count,
-                                  &handle)) != CKR_OK &&
-           drop_copyable(rv, &tmpl)) {
-        lacks = 1;
-    }
-    kl_op_destroy(session, &handle);
-    return lacks && rv == CKR_OK;
+           kl_tmpl_drop(tmpl, CKA_COPYABLE) && kl_object_cannot_hold(session, &copyable);
 }
 
 /* ---- Keys from outside ---- */
@@ -104,7 +84,7 @@ enum kl_rc kl_pad_import(struct kl_session *session, const struct kl_pad_key *ke
     do {
         rv = kl_session_functions(session)->C_CreateObject(kl_session_handle(session), tmpl.attrs,
                                                            tmpl.count, out);
-    } while (key->label && drop_copyable(rv, &tmpl) && lacks_copyable(session));
+    } while (key->label && drop_copyable(session, rv, &tmpl));
     return rv == CKR_OK
                ? KL_OK
                : kl_rv_err(err, rv, "C_CreateObject", "the key cannot be put into the PIN pad");
@@ -124,7 +104,7 @@ static enum kl_rc unwrap(struct kl_session *session, CK_MECHANISM_TYPE type, con
         rv = kl_session_functions(session)->C_UnwrapKey(kl_session_handle(session), &mechanism, kek,
                                                         (CK_BYTE_PTR)wrapped, (CK_ULONG)len,
                                                         tmpl.attrs, tmpl.count, out);
-    } while (key->label && drop_copyable(rv, &tmpl) && lacks_copyable(session));
+    } while (key->label && drop_copyable(session, rv, &tmpl));
     return rv == CKR_OK ? KL_OK : kl_rv_err_peer(err, rv, op, "the key cannot be unwrapped");
 }
 

@@ -32,12 +32,11 @@ static enum kl_rc check_length(struct kl_session *session, CK_OBJECT_HANDLE key,
 }
 
 static enum kl_rc unwrap(struct kl_session *session, CK_MECHANISM *mechanism, const char *name,
-                         CK_OBJECT_HANDLE key, size_t key_len, const uint8_t *wrapped, size_t len,
+                         CK_OBJECT_HANDLE key, const uint8_t *wrapped, size_t len,
                          CK_OBJECT_HANDLE *out, struct kl_err *err)
 {
     CK_OBJECT_HANDLE handle = CK_INVALID_HANDLE;
     struct kl_tmpl tmpl;
-    enum kl_rc rc;
     CK_RV rv;
 
     /* Tokens compare this with the work key's CKA_UNWRAP_TEMPLATE: the same list made both. */
@@ -49,7 +48,22 @@ static enum kl_rc unwrap(struct kl_session *session, CK_MECHANISM *mechanism, co
     if (rv != CKR_OK) {
         return kl_rv_err_peer(err, rv, name, "key cannot be unwrapped");
     }
-    rc = check_length(session, handle, key_len, err);
+    *out = handle;
+    return KL_OK;
+}
+
+/* Where what is wrapped may have any length. */
+static enum kl_rc unwrap_measured(struct kl_session *session, CK_MECHANISM *mechanism,
+                                  const char *name, CK_OBJECT_HANDLE key, size_t key_len,
+                                  const uint8_t *wrapped, size_t len, CK_OBJECT_HANDLE *out,
+                                  struct kl_err *err)
+{
+    CK_OBJECT_HANDLE handle = CK_INVALID_HANDLE;
+    enum kl_rc rc = unwrap(session, mechanism, name, key, wrapped, len, &handle, err);
+
+    if (rc == KL_OK) {
+        rc = check_length(session, handle, key_len, err);
+    }
     if (rc != KL_OK) {
         kl_op_destroy(session, &handle);
         return rc;
@@ -65,8 +79,8 @@ enum kl_rc kl_op_unwrap_rnd1(struct kl_session *session, CK_OBJECT_HANDLE privat
     CK_RSA_PKCS_OAEP_PARAMS params = kl_op_oaep_params(hash);
     CK_MECHANISM mechanism = {CKM_RSA_PKCS_OAEP, &params, sizeof(params)};
 
-    return unwrap(session, &mechanism, "C_UnwrapKey(CKM_RSA_PKCS_OAEP)", private_key, KL_RND1_LEN,
-                  c_rnd1, len, rnd1, err);
+    return unwrap_measured(session, &mechanism, "C_UnwrapKey(CKM_RSA_PKCS_OAEP)", private_key,
+                           KL_RND1_LEN, c_rnd1, len, rnd1, err);
 }
 
 enum kl_rc kl_op_unwrap_base(struct kl_session *session, CK_OBJECT_HANDLE unwrapping_key,
@@ -75,13 +89,15 @@ enum kl_rc kl_op_unwrap_base(struct kl_session *session, CK_OBJECT_HANDLE unwrap
 {
     CK_MECHANISM mechanism = {CKM_AES_KEY_WRAP, NULL, 0};
 
-    /* RFC 3394 keeps the length, so this is the length of what comes out, too. */
+    /* RFC 3394 keeps the length, so this is the length of what comes out, too, and need not be
+     * asked for; nor is there, for a module that takes padding (RFC 5649), another length of AES's
+     * in it. */
     if (len != key_len + KL_WRAP_OVERHEAD) {
         return kl_err_set(err, KL_ERR_VERIFY, "wrapped key has %zu bytes instead of %zu", len,
                           key_len + KL_WRAP_OVERHEAD);
     }
-    return unwrap(session, &mechanism, "C_UnwrapKey(CKM_AES_KEY_WRAP)", unwrapping_key, key_len,
-                  wrapped, len, out, err);
+    return unwrap(session, &mechanism, "C_UnwrapKey(CKM_AES_KEY_WRAP)", unwrapping_key, wrapped,
+                  len, out, err);
 }
 
 enum kl_rc kl_op_unwrap_base_tdes(struct kl_session *session, CK_OBJECT_HANDLE unwrapping_key,
@@ -90,8 +106,8 @@ enum kl_rc kl_op_unwrap_base_tdes(struct kl_session *session, CK_OBJECT_HANDLE u
 {
     CK_MECHANISM mechanism = {CKM_DES3_ECB, NULL, 0};
 
-    return unwrap(session, &mechanism, "C_UnwrapKey(CKM_DES3_ECB)", unwrapping_key,
-                  KL_SESSION_INPUT_LEN, wrapped, KL_SESSION_INPUT_LEN, out, err);
+    return unwrap_measured(session, &mechanism, "C_UnwrapKey(CKM_DES3_ECB)", unwrapping_key,
+                           KL_SESSION_INPUT_LEN, wrapped, KL_SESSION_INPUT_LEN, out, err);
 }
 
 enum kl_rc kl_op_decrypt_oaep(struct kl_session *session, CK_OBJECT_HANDLE private_key,

@@ -9,7 +9,6 @@
 #include "pkcs11/suite.h"
 
 #include <openssl/crypto.h>
-#include <openssl/err.h>
 
 #include "pkcs11/ops.h"
 #include "proto/pubkey.h"
@@ -33,7 +32,7 @@ static enum kl_rc known_mac(uint8_t mac[KL_MAC_LEN], struct kl_err *err)
             KL_OK) {
         return rc;
     }
-    ERR_clear_error();
+    kl_err_openssl_begin();
     if (!EVP_Q_mac(NULL, "CMAC", NULL, "AES-256-CBC", NULL, key, sizeof(key), known_text,
                    sizeof(known_text), mac, KL_MAC_LEN, &mac_len)) {
         return kl_err_openssl(err, KL_ERR_INTERNAL, "EVP_Q_mac", "known answer");

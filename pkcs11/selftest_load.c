@@ -7,7 +7,6 @@
 #include "pkcs11/suite.h"
 
 #include <openssl/crypto.h>
-#include <openssl/err.h>
 #include <openssl/x509.h>
 #include <stdlib.h>
 
@@ -65,7 +64,7 @@ static enum kl_rc make_certificate(struct kl_loader *loader, struct self *self, 
     enum kl_rc rc;
     int len;
 
-    ERR_clear_error();
+    kl_err_openssl_begin();
     len = i2d_PUBKEY(self->work->public_key, &der);
     if (len <= 0) {
         return kl_err_openssl(err, KL_ERR_INTERNAL, "i2d_PUBKEY", "public key");

@@ -6,7 +6,6 @@
 #include "pkcs11/x509sign.h"
 
 #include <openssl/asn1t.h>
-#include <openssl/err.h>
 #include <openssl/rsa.h>
 #include <stdlib.h>
 
@@ -236,9 +235,9 @@ static enum kl_rc sign_bytes(const struct kl_signer *signer, const uint8_t *in, 
 {
     enum kl_rc rc;
 
-    ERR_clear_error();
+    kl_err_openssl_begin();
     rc = (signer->session ? sign_token : sign_openssl)(signer, in, in_len, sig, len, err);
-    ERR_clear_error(); /* of a module, which may use this very queue */
+    kl_err_openssl_begin(); /* of a module, which may use this very queue */
     return rc;
 }
 

@@ -85,6 +85,13 @@ enum kl_rc kl_err_errno(struct kl_err *err, const char *op, const char *fmt, ...
     return rc;
 }
 
+void kl_err_openssl_begin(void)
+{
+    if (ERR_peek_error() != 0) {
+        ERR_clear_error();
+    }
+}
+
 /* Empties the queue into text, oldest (the cause) first. Returns 1 if memory had run out. */
 static int drain_openssl(char *text)
 {

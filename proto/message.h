@@ -230,14 +230,19 @@ enum kl_rc kl_msg_decode(const uint8_t *der, size_t len, struct kl_msg *out,
  * bounds (a caller's mistake), KL_ERR_MEMORY. */
 enum kl_rc kl_msg_encode(const struct kl_msg *msg, uint8_t out[KL_MSG_MAX], size_t *out_len,
                          struct kl_err *err) KL_MUST_CHECK;
+/* The same into capacity bytes: KL_ERR_INTERNAL if it takes more. */
+enum kl_rc kl_msg_encode_into(const struct kl_msg *msg, uint8_t *out, size_t capacity,
+                              size_t *out_len, struct kl_err *err) KL_MUST_CHECK;
 
 /* Encodes the part of MasterKey that is signed. out holds KL_TBS_MAX bytes. */
 #define KL_TBS_MAX 512
+#define KL_MASTER_KEY_MAX (KL_TBS_MAX + KL_SIG_MAX + 64) /* bytes of DER of the whole message */
 enum kl_rc kl_tbs_encode(const struct kl_tbs *tbs, uint8_t out[KL_TBS_MAX], size_t *out_len,
                          struct kl_err *err) KL_MUST_CHECK;
 
 /* Encodes the part of WorkingKeys that is authenticated. */
 #define KL_KEYS_BODY_MAX 512
+#define KL_WORKING_KEYS_MAX (KL_KEYS_BODY_MAX + 64) /* bytes of DER of the whole message */
 enum kl_rc kl_keys_body_encode(const struct kl_working_keys *keys, uint8_t out[KL_KEYS_BODY_MAX],
                                size_t *out_len, struct kl_err *err) KL_MUST_CHECK;
 

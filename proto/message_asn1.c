@@ -18,7 +18,8 @@ const ASN1_ITEM *kl_msg_item(enum kl_msg_type type)
     case KL_MSG_RANDOMS:
         return ASN1_ITEM_rptr(kl_asn1_randoms);
     case KL_MSG_MASTER_KEY:
-        return ASN1_ITEM_rptr(kl_asn1_master_key);
+    case KL_MSG_WORKING_KEYS:
+        return ASN1_ITEM_rptr(kl_asn1_sealed);
     case KL_MSG_LOADED:
         return ASN1_ITEM_rptr(kl_asn1_loaded);
     case KL_MSG_FAILED:
@@ -31,8 +32,6 @@ const ASN1_ITEM *kl_msg_item(enum kl_msg_type type)
         return ASN1_ITEM_rptr(kl_asn1_error);
     case KL_MSG_SIGN_IN:
         return ASN1_ITEM_rptr(kl_asn1_sign_in);
-    case KL_MSG_WORKING_KEYS:
-        return ASN1_ITEM_rptr(kl_asn1_working_keys);
     }
     abort(); /* callers have checked the type */
 }
@@ -142,6 +141,12 @@ ASN1_SEQUENCE(kl_asn1_working_keys) = {
     ASN1_SIMPLE(struct kl_asn1_working_keys, body, kl_asn1_keys_body),
     ASN1_SIMPLE(struct kl_asn1_working_keys, mac, ASN1_OCTET_STRING),
 } ASN1_SEQUENCE_END_name(struct kl_asn1_working_keys, kl_asn1_working_keys)
+
+ASN1_SEQUENCE(kl_asn1_sealed) = {
+    ASN1_SIMPLE(struct kl_asn1_sealed, body, ASN1_ANY),
+    ASN1_SIMPLE(struct kl_asn1_sealed, proof, ASN1_OCTET_STRING),
+    ASN1_IMP_OPT(struct kl_asn1_sealed, mac, ASN1_OCTET_STRING, 0),
+} ASN1_SEQUENCE_END_name(struct kl_asn1_sealed, kl_asn1_sealed)
 
 ASN1_CHOICE(kl_asn1_msg) = {
     ASN1_IMP(struct kl_asn1_msg, u.hello, kl_asn1_hello, KL_MSG_HELLO),

@@ -4,8 +4,6 @@
  * understood and comparing refuses everything but DER. Then the C value is filled and checked.
  */
 #include <openssl/asn1t.h>
-#include <openssl/crypto.h>
-#include <openssl/err.h>
 #include <string.h>
 
 #include "proto/message_impl.h"
@@ -393,25 +391,25 @@ static enum kl_rc parse(const uint8_t *der, size_t len, struct kl_asn1_msg **out
 {
     const ASN1_ITEM *item = ASN1_ITEM_rptr(kl_asn1_msg);
     const unsigned char *p = der;
-    unsigned char *again = NULL;
+    unsigned char again[KL_MSG_MAX], *end = again;
     enum kl_rc rc = KL_OK;
     ASN1_VALUE *value;
-    int again_len = -1;
+    int again_len;
 
     value = ASN1_item_d2i(NULL, &p, (long)len, item);
     if (!value) {
         return kl_err_openssl(err, KL_ERR_PROTOCOL, "ASN1_item_d2i", "%s: malformed",
                               kl_msg_name(der[0] & 0x1f));
     }
-    again_len = ASN1_item_i2d(value, &again, item);
+    again_len = ASN1_item_i2d(value, NULL, item);
     if (again_len < 0) {
         rc = kl_err_openssl(err, KL_ERR_PROTOCOL, "ASN1_item_i2d", "%s: cannot be encoded again",
                             kl_msg_name(der[0] & 0x1f));
-    } else if ((size_t)again_len != len || memcmp(again, der, len) != 0) {
+    } else if ((size_t)again_len != len || ASN1_item_i2d(value, &end, item) != again_len ||
+               memcmp(again, der, len) != 0) {
         rc =
             kl_err_set(err, KL_ERR_PROTOCOL, "%s: encoding is not DER", kl_msg_name(der[0] & 0x1f));
     }
-    OPENSSL_free(again);
     if (rc == KL_OK) {
         *out = (struct kl_asn1_msg *)value;
     } else {
@@ -428,7 +426,7 @@ enum kl_rc kl_msg_decode(const uint8_t *der, size_t len, struct kl_msg *out, str
     enum kl_rc rc;
 
     /* Whatever ran before in this thread, a PKCS#11 module too, may have left errors of its own. */
-    ERR_clear_error();
+    kl_err_openssl_begin();
     rc = check_header(der, len, err);
     if (rc != KL_OK) {
         return rc;

@@ -4,10 +4,10 @@
  * After the check the only thing that can fail is memory.
  */
 #include <openssl/asn1t.h>
-#include <openssl/err.h>
 #include <string.h>
 
 #include "proto/message_impl.h"
+#include "proto/secret.h"
 
 /* The putters return 1, or 0 when out of memory. */
 
@@ -144,9 +144,18 @@ static int put_tbs(struct kl_asn1_tbs *out, const struct kl_tbs *in)
            put_bytes(out->kcv, in->kcv, in->kcv_len);
 }
 
-static int put_master_key(struct kl_asn1_master_key *out, const struct kl_master_key *in)
+/* body has been checked to be the encoding of the fields. */
+static int put_sealed(struct kl_asn1_sealed *out, struct kl_bytes body, const uint8_t *proof,
+                      size_t proof_len)
 {
-    return put_tbs(out->tbs, &in->tbs) && put_bytes(out->sig, in->sig, in->sig_len) &&
+    ASN1_TYPE_free(out->body);
+    out->body = new_any(body);
+    return out->body && put_bytes(out->proof, proof, proof_len);
+}
+
+static int put_master_key(struct kl_asn1_sealed *out, const struct kl_master_key *in)
+{
+    return put_sealed(out, in->tbs_der, in->sig, in->sig_len) &&
            put_optional(&out->mac, in->mac, in->tbs.ctmk_len > 0 ? 0 : sizeof(in->mac));
 }
 
@@ -207,61 +216,71 @@ static int put_keys_body(struct kl_asn1_keys_body *out, const struct kl_working_
     return put_wrapped_key(&out->pik, &in->pik) && put_wrapped_key(&out->mak, &in->mak);
 }
 
-static int put_msg(struct kl_asn1_msg *out, const struct kl_msg *in)
+/* body is a structure of kl_msg_item. */
+static int put_msg(void *body, const struct kl_msg *in)
 {
-    void *body = ASN1_item_new(kl_msg_item(in->type));
-
-    if (!body) {
-        return 0;
-    }
-    out->type = (int)in->type;
     switch (in->type) {
     case KL_MSG_HELLO:
-        return put_hello(out->u.hello = body, &in->u.hello);
+        return put_hello(body, &in->u.hello);
     case KL_MSG_CERTIFICATE:
-        return put_certificate(out->u.certificate = body, &in->u.certificate);
+        return put_certificate(body, &in->u.certificate);
     case KL_MSG_RANDOMS:
-        return put_randoms(out->u.randoms = body, &in->u.randoms);
+        return put_randoms(body, &in->u.randoms);
     case KL_MSG_MASTER_KEY:
-        return put_master_key(out->u.master_key = body, &in->u.master_key);
+        return put_master_key(body, &in->u.master_key);
     case KL_MSG_LOADED:
-        return put_loaded(out->u.loaded = body, &in->u.loaded);
+        return put_loaded(body, &in->u.loaded);
     case KL_MSG_FAILED:
-        out->u.failed = body;
-        out->u.failed->reason = in->u.failed.reason;
+        ((struct kl_asn1_failed *)body)->reason = in->u.failed.reason;
         return 1;
     case KL_MSG_DONE:
-        return put_done(out->u.done = body, &in->u.done);
+        return put_done(body, &in->u.done);
     case KL_MSG_CONFIRM:
-        return put_confirm(out->u.confirm = body, &in->u.confirm);
+        return put_confirm(body, &in->u.confirm);
     case KL_MSG_ERROR:
-        return put_error(out->u.error = body, &in->u.error);
+        return put_error(body, &in->u.error);
     case KL_MSG_SIGN_IN:
-        return put_sign_in(out->u.sign_in = body, &in->u.sign_in);
+        return put_sign_in(body, &in->u.sign_in);
     case KL_MSG_WORKING_KEYS:
-        out->u.working_keys = body;
-        return put_keys_body(out->u.working_keys->body, &in->u.working_keys) &&
-               put_bytes(out->u.working_keys->mac, in->u.working_keys.mac,
-                         sizeof(in->u.working_keys.mac));
+        return put_sealed(body, in->u.working_keys.body_der, in->u.working_keys.mac,
+                          sizeof(in->u.working_keys.mac));
     }
     return 0;
 }
 
-/* Encodes a filled structure into out, which is left alone on failure. */
-static enum kl_rc encode(const void *value, const ASN1_ITEM *item, const char *name, uint8_t *out,
-                         size_t capacity, size_t *out_len, struct kl_err *err)
+/* Rnd2' is in there, which is nobody's before MasterKey is sent. */
+static void wipe_string(const ASN1_STRING *string)
 {
-    int len = ASN1_item_i2d(value, NULL, item);
+    if (string) {
+        kl_wipe((void *)ASN1_STRING_get0_data(string), (size_t)ASN1_STRING_length(string));
+    }
+}
+
+static void wipe_sealed(const struct kl_asn1_sealed *sealed)
+{
+    if (sealed->body && ASN1_TYPE_get(sealed->body) == V_ASN1_SEQUENCE) {
+        wipe_string(sealed->body->value.sequence);
+    }
+}
+
+/* Encodes a filled structure into out, which is left alone on failure. tag: as that alternative of
+ * Message; -1: by itself. */
+static enum kl_rc encode(const void *structure, const ASN1_ITEM *item, int tag, const char *name,
+                         uint8_t *out, size_t capacity, size_t *out_len, struct kl_err *err)
+{
+    const ASN1_VALUE *value = structure;
+    int len = ASN1_item_ex_i2d(&value, NULL, item, tag, V_ASN1_CONTEXT_SPECIFIC);
     unsigned char *p = out;
 
     if (len < 0) {
-        return kl_err_openssl(err, KL_ERR_INTERNAL, "ASN1_item_i2d", "%s: cannot be encoded", name);
+        return kl_err_openssl(err, KL_ERR_INTERNAL, "ASN1_item_ex_i2d", "%s: cannot be encoded",
+                              name);
     }
     if ((size_t)len > capacity) {
         return kl_err_set(err, KL_ERR_INTERNAL, "%s: takes %d bytes: at most %zu may be sent", name,
                           len, capacity);
     }
-    *out_len = (size_t)ASN1_item_i2d(value, &p, item);
+    *out_len = (size_t)ASN1_item_ex_i2d(&value, &p, item, tag, V_ASN1_CONTEXT_SPECIFIC);
     return KL_OK;
 }
 
@@ -277,12 +296,15 @@ enum kl_rc kl_tbs_encode(const struct kl_tbs *tbs, uint8_t out[KL_TBS_MAX], size
     if (check.rc != KL_OK) {
         return kl_err_context(err, "signed part of MasterKey");
     }
-    ERR_clear_error();
+    kl_err_openssl_begin();
     built = (void *)ASN1_item_new(item);
     if (built && put_tbs(built, tbs)) {
-        rc = encode(built, item, "signed part of MasterKey", out, KL_TBS_MAX, out_len, err);
+        rc = encode(built, item, -1, "signed part of MasterKey", out, KL_TBS_MAX, out_len, err);
     } else {
         rc = kl_err_openssl(err, KL_ERR_MEMORY, "ASN1_item_new", "cannot build a MasterKey");
+    }
+    if (built) {
+        wipe_string(built->rnd2);
     }
     ASN1_item_free((ASN1_VALUE *)built, item);
     return rc;
@@ -300,10 +322,10 @@ enum kl_rc kl_keys_body_encode(const struct kl_working_keys *keys, uint8_t out[K
     if (check.rc != KL_OK) {
         return kl_err_context(err, "body of WorkingKeys");
     }
-    ERR_clear_error();
+    kl_err_openssl_begin();
     built = (void *)ASN1_item_new(item);
     if (built && put_keys_body(built, keys)) {
-        rc = encode(built, item, "body of WorkingKeys", out, KL_KEYS_BODY_MAX, out_len, err);
+        rc = encode(built, item, -1, "body of WorkingKeys", out, KL_KEYS_BODY_MAX, out_len, err);
     } else {
         rc = kl_err_openssl(err, KL_ERR_MEMORY, "ASN1_item_new", "cannot build a WorkingKeys");
     }
@@ -339,13 +361,13 @@ static void check_authenticated(struct kl_check *check, const struct kl_msg *msg
     }
 }
 
-enum kl_rc kl_msg_encode(const struct kl_msg *msg, uint8_t out[KL_MSG_MAX], size_t *out_len,
-                         struct kl_err *err)
+enum kl_rc kl_msg_encode_into(const struct kl_msg *msg, uint8_t *out, size_t capacity,
+                              size_t *out_len, struct kl_err *err)
 {
     struct kl_check check = {KL_ERR_INTERNAL, KL_OK, err};
-    const ASN1_ITEM *item = ASN1_ITEM_rptr(kl_asn1_msg);
     const char *name = kl_msg_name(msg->type);
-    struct kl_asn1_msg *built;
+    const ASN1_ITEM *item;
+    ASN1_VALUE *built;
     enum kl_rc rc;
 
     kl_msg_check(&check, msg);
@@ -353,13 +375,23 @@ enum kl_rc kl_msg_encode(const struct kl_msg *msg, uint8_t out[KL_MSG_MAX], size
     if (check.rc != KL_OK) {
         return kl_err_context(err, "%s", name);
     }
-    ERR_clear_error();
-    built = (void *)ASN1_item_new(item);
+    kl_err_openssl_begin();
+    item = kl_msg_item(msg->type);
+    built = ASN1_item_new(item);
     if (built && put_msg(built, msg)) {
-        rc = encode(built, item, name, out, KL_MSG_MAX, out_len, err);
+        rc = encode(built, item, (int)msg->type, name, out, capacity, out_len, err);
     } else {
         rc = kl_err_openssl(err, KL_ERR_MEMORY, "ASN1_item_new", "cannot build a %s", name);
     }
-    ASN1_item_free((ASN1_VALUE *)built, item);
+    if (built && item == ASN1_ITEM_rptr(kl_asn1_sealed)) {
+        wipe_sealed((const struct kl_asn1_sealed *)built);
+    }
+    ASN1_item_free(built, item);
     return rc;
+}
+
+enum kl_rc kl_msg_encode(const struct kl_msg *msg, uint8_t out[KL_MSG_MAX], size_t *out_len,
+                         struct kl_err *err)
+{
+    return kl_msg_encode_into(msg, out, KL_MSG_MAX, out_len, err);
 }

@@ -116,6 +116,13 @@ struct kl_asn1_working_keys {
     ASN1_OCTET_STRING *mac;
 };
 
+/* MasterKey and WorkingKeys on their way out: the authenticated bytes as they are. */
+struct kl_asn1_sealed {
+    ASN1_TYPE *body;          /* of V_ASN1_SEQUENCE */
+    ASN1_OCTET_STRING *proof; /* signature or MAC */
+    ASN1_OCTET_STRING *mac;   /* OPTIONAL; as in kl_asn1_master_key */
+};
+
 struct kl_asn1_msg {
     int type; /* enum kl_msg_type: alternatives stand in the order of their tags */
     union {
@@ -147,9 +154,10 @@ DECLARE_ASN1_ITEM(kl_asn1_sign_in)
 DECLARE_ASN1_ITEM(kl_asn1_wrapped_key)
 DECLARE_ASN1_ITEM(kl_asn1_keys_body)
 DECLARE_ASN1_ITEM(kl_asn1_working_keys)
+DECLARE_ASN1_ITEM(kl_asn1_sealed)
 DECLARE_ASN1_ITEM(kl_asn1_msg)
 
-/* The item of a type's alternative; aborts on a value that is no type. */
+/* The item by which a type is encoded; aborts on a value that is no type. */
 const ASN1_ITEM *kl_msg_item(enum kl_msg_type type);
 
 /* A check that remembers the first refusal; what follows it is ignored. fail is what a refusal

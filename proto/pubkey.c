@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Public key operations, over OpenSSL. A key from outside is measured before it is used: curves
- * and sizes other than ours never reach a primitive.
+ * Public keys, over OpenSSL: what one is, and the forms of points and signatures. A key from
+ * outside is measured before it is used: curves and sizes other than ours never reach a primitive.
  */
 #include "proto/pubkey.h"
 
@@ -9,12 +9,14 @@
 #include <openssl/core_names.h>
 #include <openssl/ec.h>
 #include <openssl/ecdsa.h>
-#include <openssl/err.h>
 #include <openssl/objects.h>
 #include <openssl/params.h>
 #include <openssl/rsa.h>
 #include <openssl/x509.h>
+#include <stdatomic.h>
 #include <string.h>
+
+#include "proto/digest.h"
 
 #define RSA_EXPONENT 65537
 
@@ -35,7 +37,7 @@ static enum kl_rc rsa_type(const EVP_PKEY *key, unsigned *bits, struct kl_err *e
                           "public key is RSA of %d bits: must have 2048, 3072 or 4096", size);
     }
     if (!EVP_PKEY_get_params(key, params) || exponent != RSA_EXPONENT) {
-        ERR_clear_error();
+        kl_err_openssl_begin();
         return kl_err_set(err, KL_ERR_CERT, "public key's RSA exponent is not %d", RSA_EXPONENT);
     }
     *bits = (unsigned)size;
@@ -57,9 +59,9 @@ static int read_point(const EVP_PKEY *key, const struct kl_curve *curve,
            n == curve->point_len;
 }
 
-static enum kl_rc ec_type(const EVP_PKEY *key, unsigned *bits, struct kl_err *err)
+static enum kl_rc ec_type(const EVP_PKEY *key, unsigned *bits, uint8_t point[KL_EC_POINT_MAX],
+                          struct kl_err *err)
 {
-    uint8_t point[KL_EC_POINT_MAX];
     char group[64] = "";
     const struct kl_curve *curve = NULL;
     int spelt_out = 1; /* parameters instead of a name: RFC 5480 forbids them */
@@ -70,31 +72,32 @@ static enum kl_rc ec_type(const EVP_PKEY *key, unsigned *bits, struct kl_err *er
     }
     if (!EVP_PKEY_get_int_param(key, OSSL_PKEY_PARAM_EC_DECODED_FROM_EXPLICIT_PARAMS, &spelt_out) ||
         spelt_out || !curve) {
-        ERR_clear_error();
+        kl_err_openssl_begin();
         return kl_err_set(err, KL_ERR_CERT,
                           "public key is EC on %s: must be on P-256, P-384 or P-521, by name",
                           spelt_out || group[0] == '\0' ? "a curve of its own" : group);
     }
     if (!read_point(key, curve, point)) {
-        ERR_clear_error();
+        kl_err_openssl_begin();
         return kl_err_set(err, KL_ERR_CERT, "public key's point is not written uncompressed");
     }
     *bits = curve->bits;
     return KL_OK;
 }
 
-enum kl_rc kl_pubkey_type(const EVP_PKEY *key, enum kl_key_type *type, unsigned *bits,
-                          struct kl_err *err)
+/* kl_pubkey_type, and of a key on a curve the point. */
+static enum kl_rc measure(const EVP_PKEY *key, enum kl_key_type *type, unsigned *bits,
+                          uint8_t point[KL_EC_POINT_MAX], struct kl_err *err)
 {
     const char *name = EVP_PKEY_get0_type_name(key);
     int is_rsa = EVP_PKEY_is_a(key, "RSA");
     enum kl_rc rc;
 
-    ERR_clear_error();
+    kl_err_openssl_begin();
     if (is_rsa) {
         rc = rsa_type(key, bits, err);
     } else if (EVP_PKEY_is_a(key, "EC")) {
-        rc = ec_type(key, bits, err);
+        rc = ec_type(key, bits, point, err);
     } else {
         rc = kl_err_set(err, KL_ERR_CERT, "public key is %s: must be RSA or EC",
                         name ? name : "of an unknown type");
@@ -105,80 +108,35 @@ enum kl_rc kl_pubkey_type(const EVP_PKEY *key, enum kl_key_type *type, unsigned 
     return rc;
 }
 
+enum kl_rc kl_pubkey_type(const EVP_PKEY *key, enum kl_key_type *type, unsigned *bits,
+                          struct kl_err *err)
+{
+    uint8_t point[KL_EC_POINT_MAX];
+
+    return measure(key, type, bits, point, err);
+}
+
 enum kl_rc kl_pubkey_hash(const EVP_PKEY *key, uint8_t out[KL_HASH_LEN], struct kl_err *err)
 {
-    unsigned char *der = NULL, hash[KL_HASH_LEN];
-    unsigned hash_len = sizeof(hash);
-    int len, ok;
+    unsigned char *der = NULL;
+    enum kl_rc rc;
+    int len;
 
-    ERR_clear_error();
+    kl_err_openssl_begin();
     len = i2d_PUBKEY(key, &der);
-    ok = len > 0 && EVP_Digest(der, (size_t)len, hash, &hash_len, EVP_sha256(), NULL) == 1;
+    rc = len > 0
+             ? kl_digest_of("SHA256", der, (size_t)len, out, NULL, err)
+             : kl_err_openssl(err, KL_ERR_INTERNAL, "i2d_PUBKEY", "fingerprint of a public key");
     OPENSSL_free(der);
-    if (!ok) {
-        return kl_err_openssl(err, KL_ERR_INTERNAL, "i2d_PUBKEY", "fingerprint of a public key");
-    }
-    memcpy(out, hash, sizeof(hash));
-    return KL_OK;
+    return rc;
 }
 
 /* ---- RSA ---- */
 
-enum kl_rc kl_rsa_oaep_encrypt(EVP_PKEY *key, enum kl_oaep_hash hash, const uint8_t *in,
-                               size_t in_len, uint8_t out[KL_RSA_MAX], size_t *len,
-                               struct kl_err *err)
+/* A key that is not ours makes a signature that does not verify. */
+static enum kl_rc for_verify(enum kl_rc rc, struct kl_err *err)
 {
-    const EVP_MD *md = hash == KL_OAEP_SHA256 ? EVP_sha256() : EVP_sha1();
-    uint8_t encrypted[KL_RSA_MAX];
-    size_t n = sizeof(encrypted);
-    enum kl_rc rc = KL_OK;
-    EVP_PKEY_CTX *ctx;
-
-    ERR_clear_error();
-    ctx = EVP_PKEY_CTX_new(key, NULL);
-    if (!ctx || EVP_PKEY_encrypt_init(ctx) != 1 ||
-        EVP_PKEY_CTX_set_rsa_padding(ctx, RSA_PKCS1_OAEP_PADDING) != 1 ||
-        EVP_PKEY_CTX_set_rsa_oaep_md(ctx, md) != 1 || EVP_PKEY_CTX_set_rsa_mgf1_md(ctx, md) != 1 ||
-        EVP_PKEY_encrypt(ctx, encrypted, &n, in, in_len) != 1) {
-        rc = kl_err_openssl(err, KL_ERR_INTERNAL, "EVP_PKEY_encrypt", "RSA-OAEP encryption failed");
-    } else {
-        memcpy(out, encrypted, n);
-        *len = n;
-    }
-    EVP_PKEY_CTX_free(ctx);
-    return rc;
-}
-
-static enum kl_rc verify_pss(EVP_PKEY *key, const uint8_t *sig, size_t sig_len, const uint8_t *in,
-                             size_t in_len, struct kl_err *err)
-{
-    EVP_PKEY_CTX *pctx = NULL; /* owned by ctx */
-    enum kl_rc rc = KL_OK;
-    EVP_MD_CTX *ctx;
-
-    ERR_clear_error();
-    ctx = EVP_MD_CTX_new();
-    if (!ctx || EVP_DigestVerifyInit(ctx, &pctx, EVP_sha256(), NULL, key) != 1 ||
-        EVP_PKEY_CTX_set_rsa_padding(pctx, RSA_PKCS1_PSS_PADDING) != 1 ||
-        EVP_PKEY_CTX_set_rsa_mgf1_md(pctx, EVP_sha256()) != 1 ||
-        EVP_PKEY_CTX_set_rsa_pss_saltlen(pctx, KL_HASH_LEN) != 1 ||
-        EVP_DigestVerify(ctx, sig, sig_len, in, in_len) != 1) {
-        rc = kl_err_openssl(err, KL_ERR_VERIFY, "EVP_DigestVerify",
-                            "RSA-PSS signature does not verify");
-    }
-    EVP_MD_CTX_free(ctx);
-    return rc;
-}
-
-/* As kl_pubkey_type, but a key that is not ours makes a signature that does not verify. */
-static enum kl_rc key_for_verify(const EVP_PKEY *key, enum kl_key_type *type, unsigned *bits,
-                                 struct kl_err *err)
-{
-    if (kl_pubkey_type(key, type, bits, err) != KL_OK) {
-        err->rc = err->rc == KL_ERR_MEMORY ? KL_ERR_MEMORY : KL_ERR_VERIFY;
-        return err->rc;
-    }
-    return KL_OK;
+    return rc == KL_OK || rc == KL_ERR_MEMORY ? rc : (err->rc = KL_ERR_VERIFY);
 }
 
 enum kl_rc kl_rsa_recover(EVP_PKEY *key, const uint8_t *sig, size_t sig_len, uint8_t *out,
@@ -189,7 +147,7 @@ enum kl_rc kl_rsa_recover(EVP_PKEY *key, const uint8_t *sig, size_t sig_len, uin
     EVP_PKEY_CTX *ctx = NULL;
     enum kl_key_type type;
     unsigned bits;
-    enum kl_rc rc = key_for_verify(key, &type, &bits, err);
+    enum kl_rc rc = for_verify(kl_pubkey_type(key, &type, &bits, err), err);
 
     if (rc != KL_OK) {
         return rc;
@@ -201,7 +159,7 @@ enum kl_rc kl_rsa_recover(EVP_PKEY *key, const uint8_t *sig, size_t sig_len, uin
             "as its modulus",
             sig_len);
     }
-    ERR_clear_error();
+    kl_err_openssl_begin();
     ctx = EVP_PKEY_CTX_new(key, NULL);
     if (!ctx || EVP_PKEY_verify_recover_init(ctx) != 1 ||
         EVP_PKEY_CTX_set_rsa_padding(ctx, RSA_PKCS1_PADDING) != 1 ||
@@ -247,7 +205,7 @@ enum kl_rc kl_ecdsa_to_der(const struct kl_curve *curve, const uint8_t *raw, siz
         return kl_err_set(err, KL_ERR_VERIFY, "ECDSA signature has %zu bytes: must have %zu on %s",
                           raw_len, 2 * curve->field_len, curve->name);
     }
-    ERR_clear_error();
+    kl_err_openssl_begin();
     sig = ECDSA_SIG_new();
     r = BN_bin2bn(raw, (int)curve->field_len, NULL);
     s = BN_bin2bn(raw + curve->field_len, (int)curve->field_len, NULL);
@@ -285,7 +243,7 @@ enum kl_rc kl_ecdsa_from_der(const struct kl_curve *curve, const uint8_t *der, s
         return kl_err_set(err, KL_ERR_VERIFY, "ECDSA signature has %zu bytes: must have 1 to %d",
                           der_len, KL_ECDSA_DER_MAX);
     }
-    ERR_clear_error();
+    kl_err_openssl_begin();
     sig = d2i_ECDSA_SIG(NULL, &p, (long)der_len);
     if (!sig) {
         return no_signature(err);
@@ -305,41 +263,52 @@ enum kl_rc kl_ecdsa_from_der(const struct kl_curve *curve, const uint8_t *der, s
     return rc;
 }
 
-static enum kl_rc verify_ecdsa(EVP_PKEY *key, const struct kl_curve *curve, const uint8_t *sig,
-                               size_t sig_len, const uint8_t *in, size_t in_len, struct kl_err *err)
+/* The group of a curve, made once: making one costs ten times what checking a point does. */
+static const EC_GROUP *group_of(const struct kl_curve *curve)
 {
-    uint8_t der[KL_ECDSA_DER_MAX];
-    size_t der_len = 0;
-    EVP_MD_CTX *ctx;
-    enum kl_rc rc = kl_ecdsa_to_der(curve, sig, sig_len, der, &der_len, err);
+    static _Atomic(EC_GROUP *) kept[3];
+    _Atomic(EC_GROUP *) *slot = &kept[curve->bits == 256 ? 0 : curve->bits == 384 ? 1 : 2];
+    EC_GROUP *group = atomic_load_explicit(slot, memory_order_acquire), *first = NULL;
 
-    if (rc != KL_OK) {
-        return rc;
+    if (group) {
+        return group;
     }
-    ERR_clear_error();
-    ctx = EVP_MD_CTX_new();
-    if (!ctx || EVP_DigestVerifyInit_ex(ctx, NULL, curve->hash, NULL, NULL, key, NULL) != 1 ||
-        EVP_DigestVerify(ctx, der, der_len, in, in_len) != 1) {
-        rc = kl_err_openssl(err, KL_ERR_VERIFY, "EVP_DigestVerify",
-                            "ECDSA signature does not verify");
+    group = EC_GROUP_new_by_curve_name(curve->nid);
+    if (group && !atomic_compare_exchange_strong(slot, &first, group)) {
+        EC_GROUP_free(group); /* another thread was faster */
+        group = first;
     }
-    EVP_MD_CTX_free(ctx);
-    return rc;
+    return group;
 }
 
-enum kl_rc kl_pubkey_verify(EVP_PKEY *key, const uint8_t *sig, size_t sig_len, const uint8_t *in,
-                            size_t in_len, struct kl_err *err)
+enum kl_rc kl_ec_point_check(const struct kl_curve *curve, const uint8_t *point, size_t len,
+                             struct kl_err *err)
 {
-    enum kl_key_type type;
-    unsigned bits;
-    enum kl_rc rc = key_for_verify(key, &type, &bits, err);
+    const EC_GROUP *group;
+    EC_POINT *parsed = NULL;
+    enum kl_rc rc = KL_OK;
 
-    if (rc != KL_OK) {
-        return rc;
+    /* Infinity has another form. All three curves have cofactor 1: what is on one, is of its order.
+     */
+    if (len != curve->point_len || point[0] != POINT_CONVERSION_UNCOMPRESSED) {
+        return kl_err_set(err, KL_ERR_VERIFY,
+                          "EC point is not an uncompressed one of %zu bytes, as on %s",
+                          curve->point_len, curve->name);
     }
-    return type == KL_KEY_RSA
-               ? verify_pss(key, sig, sig_len, in, in_len, err)
-               : verify_ecdsa(key, kl_curve_by_bits(bits), sig, sig_len, in, in_len, err);
+    kl_err_openssl_begin();
+    group = group_of(curve);
+    parsed = group ? EC_POINT_new(group) : NULL;
+    if (!parsed) {
+        return kl_err_openssl(err, KL_ERR_INTERNAL, "EC_POINT_new", "no %s", curve->name);
+    }
+    /* This also sees to it that coordinates are below the prime, and the point lies on the curve.
+     */
+    if (EC_POINT_oct2point(group, parsed, point, len, NULL) != 1) {
+        rc = kl_err_openssl(err, KL_ERR_VERIFY, "EC_POINT_oct2point", "EC point is not on %s",
+                            curve->name);
+    }
+    EC_POINT_free(parsed);
+    return rc;
 }
 
 enum kl_rc kl_ec_from_point(const struct kl_curve *curve, const uint8_t *point, size_t len,
@@ -352,20 +321,17 @@ enum kl_rc kl_ec_from_point(const struct kl_curve *curve, const uint8_t *point, 
     };
     EVP_PKEY_CTX *ctx;
     EVP_PKEY *key = NULL;
-    enum kl_rc rc = KL_OK;
+    enum kl_rc rc = kl_ec_point_check(curve, point, len, err);
 
-    if (len != curve->point_len || point[0] != POINT_CONVERSION_UNCOMPRESSED) {
-        return kl_err_set(err, KL_ERR_VERIFY,
-                          "EC point is not an uncompressed one of %zu bytes, as on %s",
-                          curve->point_len, curve->name);
+    if (rc != KL_OK) {
+        return rc;
     }
-    ERR_clear_error();
+    kl_err_openssl_begin();
     ctx = EVP_PKEY_CTX_new_from_name(NULL, "EC", NULL);
-    /* This also sees to it that the point lies on the curve. */
     if (!ctx || EVP_PKEY_fromdata_init(ctx) != 1 ||
         EVP_PKEY_fromdata(ctx, &key, EVP_PKEY_PUBLIC_KEY, params) != 1) {
-        rc = kl_err_openssl(err, KL_ERR_VERIFY, "EVP_PKEY_fromdata", "EC point is not on %s",
-                            curve->name);
+        rc = kl_err_openssl(err, KL_ERR_VERIFY, "EVP_PKEY_fromdata",
+                            "EC point makes no public key on %s", curve->name);
     } else {
         *out = key;
     }
@@ -375,11 +341,10 @@ enum kl_rc kl_ec_from_point(const struct kl_curve *curve, const uint8_t *point, 
 
 enum kl_rc kl_ec_to_point(const EVP_PKEY *key, uint8_t *out, size_t *len, struct kl_err *err)
 {
-    const struct kl_curve *curve;
     uint8_t point[KL_EC_POINT_MAX];
     enum kl_key_type type;
     unsigned bits;
-    enum kl_rc rc = key_for_verify(key, &type, &bits, err);
+    enum kl_rc rc = for_verify(measure(key, &type, &bits, point, err), err);
 
     if (rc != KL_OK) {
         return rc;
@@ -387,13 +352,7 @@ enum kl_rc kl_ec_to_point(const EVP_PKEY *key, uint8_t *out, size_t *len, struct
     if (type != KL_KEY_EC) {
         return kl_err_set(err, KL_ERR_VERIFY, "public key is RSA: must be EC");
     }
-    curve = kl_curve_by_bits(bits);
-    ERR_clear_error();
-    if (!read_point(key, curve, point)) {
-        return kl_err_openssl(err, KL_ERR_VERIFY, "EVP_PKEY_get_octet_string_param",
-                              "public key's point cannot be read");
-    }
-    memcpy(out, point, curve->point_len);
-    *len = curve->point_len;
+    *len = kl_curve_by_bits(bits)->point_len;
+    memcpy(out, point, *len);
     return KL_OK;
 }

@@ -36,6 +36,27 @@ enum kl_rc kl_rsa_oaep_encrypt(EVP_PKEY *key, enum kl_oaep_hash hash, const uint
 enum kl_rc kl_pubkey_verify(EVP_PKEY *key, const uint8_t *sig, size_t sig_len, const uint8_t *in,
                             size_t in_len, struct kl_err *err) KL_MUST_CHECK;
 
+/*
+ * A key that is used again and again: measured once, and OpenSSL's contexts for what is done with
+ * it are kept. References are counted; one thread at a time.
+ */
+struct kl_pubkey;
+
+/* Measures the key, of which it takes a reference of its own. KL_ERR_CERT as kl_pubkey_type. */
+enum kl_rc kl_pubkey_new(EVP_PKEY *key, struct kl_pubkey **out, struct kl_err *err) KL_MUST_CHECK;
+struct kl_pubkey *kl_pubkey_ref(struct kl_pubkey *key);
+void kl_pubkey_free(struct kl_pubkey *key);           /* drops a reference; takes NULL */
+EVP_PKEY *kl_pubkey_evp(const struct kl_pubkey *key); /* borrowed */
+enum kl_key_type kl_pubkey_is(const struct kl_pubkey *key);
+unsigned kl_pubkey_bits(const struct kl_pubkey *key);
+
+/* As kl_rsa_oaep_encrypt (of an RSA key) and kl_pubkey_verify. */
+enum kl_rc kl_pubkey_oaep(struct kl_pubkey *key, enum kl_oaep_hash hash, const uint8_t *in,
+                          size_t in_len, uint8_t out[KL_RSA_MAX], size_t *len,
+                          struct kl_err *err) KL_MUST_CHECK;
+enum kl_rc kl_pubkey_check(struct kl_pubkey *key, const uint8_t *sig, size_t sig_len,
+                           const uint8_t *in, size_t in_len, struct kl_err *err) KL_MUST_CHECK;
+
 /* The message inside an RSASSA-PKCS1-v1_5 signature with message recovery (block type 1, PKCS #1
  * v1.5 section 8), at most capacity bytes. KL_ERR_VERIFY: no such block, or a key that is not RSA
  * as kl_pubkey_type has it. */
@@ -52,9 +73,14 @@ enum kl_rc kl_ecdsa_to_der(const struct kl_curve *curve, const uint8_t *raw, siz
 enum kl_rc kl_ecdsa_from_der(const struct kl_curve *curve, const uint8_t *der, size_t der_len,
                              uint8_t *raw, size_t *raw_len, struct kl_err *err) KL_MUST_CHECK;
 
-/* An EC public key from an uncompressed point on that curve, checked to lie on it (and not at
- * infinity): KL_ERR_VERIFY. The caller frees with EVP_PKEY_free. And the reverse: out holds
- * KL_EC_POINT_MAX bytes; KL_ERR_VERIFY if kl_pubkey_type does not find such a key. */
+/* Whether it is an uncompressed point that lies on that curve (and not at infinity): KL_ERR_VERIFY.
+ * The curve's group is made at the first call and kept. Any thread. */
+enum kl_rc kl_ec_point_check(const struct kl_curve *curve, const uint8_t *point, size_t len,
+                             struct kl_err *err) KL_MUST_CHECK;
+
+/* An EC public key from such a point, which is checked likewise. The caller frees with
+ * EVP_PKEY_free. And the reverse: out holds KL_EC_POINT_MAX bytes; KL_ERR_VERIFY if kl_pubkey_type
+ * does not find such a key. */
 enum kl_rc kl_ec_from_point(const struct kl_curve *curve, const uint8_t *point, size_t len,
                             EVP_PKEY **out, struct kl_err *err) KL_MUST_CHECK;
 enum kl_rc kl_ec_to_point(const EVP_PKEY *key, uint8_t *out, size_t *len,

@@ -4,10 +4,10 @@
  */
 #include "proto/suite.h"
 
-#include <openssl/err.h>
-#include <openssl/evp.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "proto/digest.h"
 
 #define LABEL_PREFIX "keyloader/1 "
 #define ACK_RESULT_OK 0x01 /* the only result that is ever acknowledged: the TMK is written */
@@ -69,7 +69,6 @@ static enum kl_rc hash_label(const char *text, const uint8_t t0[KL_HASH_LEN], co
                              size_t extra_len, uint8_t label[KL_HASH_LEN], struct kl_err *err)
 {
     uint8_t in[sizeof(LABEL_PREFIX) + 16 + KL_HASH_LEN + KL_EC_POINT_MAX];
-    uint8_t hash[KL_HASH_LEN];
     size_t prefix_len = sizeof(LABEL_PREFIX) - 1, text_len = strlen(text) + 1; /* with its NUL */
     size_t len = prefix_len + text_len + KL_HASH_LEN;
 
@@ -79,12 +78,7 @@ static enum kl_rc hash_label(const char *text, const uint8_t t0[KL_HASH_LEN], co
     if (extra_len > 0) {
         memcpy(in + len, extra, extra_len);
     }
-    ERR_clear_error();
-    if (!EVP_Digest(in, len + extra_len, hash, NULL, EVP_sha256(), NULL)) {
-        return kl_err_openssl(err, KL_ERR_INTERNAL, "EVP_Digest", "cannot hash a key label");
-    }
-    memcpy(label, hash, KL_HASH_LEN);
-    return KL_OK;
+    return kl_digest_of("SHA256", in, len + extra_len, label, NULL, err);
 }
 
 enum kl_rc kl_suite_label(enum kl_purpose purpose, const uint8_t t0[KL_HASH_LEN],

@@ -43,6 +43,7 @@ enum kl_rc kl_auth_verify(const struct kl_certificate *msg, STACK_OF(X509) * roo
     struct kl_auth_work work = {.has_crl = msg->crl.len > 0};
     X509_CRL *crl = NULL;
     X509 *anchor = NULL, *leaf;
+    EVP_PKEY *key = NULL;
     enum kl_rc rc = decode_chain(msg, &chain, err);
 
     if (rc) {
@@ -55,14 +56,11 @@ enum kl_rc kl_auth_verify(const struct kl_certificate *msg, STACK_OF(X509) * roo
     if (!rc) {
         rc = kl_cert_verify_loader(chain, roots, crl, now, &anchor, err);
     }
-    if (!rc) {
-        rc = kl_cert_key_type(leaf, &work.type, &work.bits, err);
+    if (!rc && !(key = X509_get0_pubkey(leaf))) {
+        rc = kl_err_openssl(err, KL_ERR_CERT, "X509_get0_pubkey", "AcquireWCRT_Pu");
     }
     if (!rc) {
-        work.key = X509_get_pubkey(leaf);
-        if (!work.key) {
-            rc = kl_err_openssl(err, KL_ERR_CERT, "X509_get_pubkey", "AcquireWCRT_Pu");
-        }
+        rc = kl_pubkey_new(key, &work.key, err);
     }
     if (!rc) {
         kl_cert_subject(leaf, work.subject);
@@ -91,8 +89,12 @@ enum kl_rc kl_auth_anchors(STACK_OF(X509) * roots, struct kl_auth_anchors *out, 
 
 /* ---- The memo ---- */
 
+#define PARTS_MAX (KL_CHAIN_MAX + 1)
+
 struct result {
-    uint8_t digest[KL_HASH_LEN]; /* of all that was verified */
+    /* All that was verified: the certificates, then the CRL. */
+    size_t part_count, part_len[PARTS_MAX];
+    uint8_t *bytes;
     time_t now;
     struct kl_auth_work work; /* work.key NULL: nothing is here */
 };
@@ -100,7 +102,6 @@ struct result {
 struct kl_auth_memo {
     STACK_OF(X509) * roots;
     struct kl_auth_anchors anchors;
-    EVP_MD_CTX *md;
     struct result results[MEMO_MAX];
     size_t next; /* is forgotten next */
     uint64_t verified;
@@ -111,8 +112,7 @@ enum kl_rc kl_auth_memo_new(STACK_OF(X509) * roots, struct kl_auth_memo **out, s
     struct kl_auth_memo *memo = calloc(1, sizeof(*memo));
     enum kl_rc rc;
 
-    if (!memo || !(memo->md = EVP_MD_CTX_new())) {
-        free(memo);
+    if (!memo) {
         return kl_err_set(err, KL_ERR_MEMORY, "no memory for verified certificates");
     }
     memo->roots = roots;
@@ -131,76 +131,95 @@ void kl_auth_memo_free(struct kl_auth_memo *memo)
         return;
     }
     for (size_t i = 0; i < MEMO_MAX; i++) {
-        EVP_PKEY_free(memo->results[i].work.key);
+        kl_pubkey_free(memo->results[i].work.key);
+        free(memo->results[i].bytes);
     }
-    EVP_MD_CTX_free(memo->md);
     free(memo);
 }
 
-static int digest_one(EVP_MD_CTX *md, const struct kl_bytes *der)
+static const struct kl_bytes *part_of(const struct kl_certificate *msg, size_t i)
 {
-    return EVP_DigestUpdate(md, &der->len, sizeof(der->len)) &&
-           EVP_DigestUpdate(md, der->data, der->len);
+    return i < msg->chain_count ? &msg->chain[i] : &msg->crl;
 }
 
-/* Each with its length before it, so that no two messages have the same; the CRL is last. */
-static int digest_of(EVP_MD_CTX *md, const struct kl_certificate *msg, uint8_t out[KL_HASH_LEN])
+static int has_same_bytes(const struct result *result, const struct kl_certificate *msg)
 {
-    int ok = EVP_DigestInit_ex(md, EVP_sha256(), NULL);
+    const uint8_t *at = result->bytes;
 
-    for (size_t i = 0; ok && i < msg->chain_count; i++) {
-        ok = digest_one(md, &msg->chain[i]);
+    if (result->part_count != msg->chain_count + 1) {
+        return 0;
     }
-    return ok && digest_one(md, &msg->crl) && EVP_DigestFinal_ex(md, out, NULL);
+    for (size_t i = 0; i < result->part_count; i++) {
+        const struct kl_bytes *part = part_of(msg, i);
+
+        if (part->len != result->part_len[i] ||
+            (part->len > 0 && memcmp(part->data, at, part->len) != 0)) {
+            return 0;
+        }
+        at += part->len;
+    }
+    return 1;
 }
 
 static const struct kl_auth_work *recall(const struct kl_auth_memo *memo,
-                                         const uint8_t digest[KL_HASH_LEN], time_t now)
+                                         const struct kl_certificate *msg, time_t now)
 {
     for (size_t i = 0; i < MEMO_MAX; i++) {
         const struct result *result = &memo->results[i];
 
-        if (result->work.key && result->now == now &&
-            memcmp(result->digest, digest, KL_HASH_LEN) == 0) {
+        if (result->work.key && result->now == now && has_same_bytes(result, msg)) {
             return &result->work;
         }
     }
     return NULL;
 }
 
-static void keep(struct kl_auth_memo *memo, const uint8_t digest[KL_HASH_LEN], time_t now,
+/* Without memory for it the next terminal verifies again. */
+static void keep(struct kl_auth_memo *memo, const struct kl_certificate *msg, time_t now,
                  const struct kl_auth_work *work)
 {
     struct result *result = &memo->results[memo->next];
+    size_t total = 0, count = msg->chain_count + 1;
+    uint8_t *bytes;
 
-    EVP_PKEY_free(result->work.key);
-    memcpy(result->digest, digest, KL_HASH_LEN);
-    result->now = now;
-    result->work = *work;
-    EVP_PKEY_up_ref(work->key);
+    for (size_t i = 0; i < count; i++) {
+        total += part_of(msg, i)->len;
+    }
+    bytes = malloc(total);
+    if (!bytes) {
+        return;
+    }
+    kl_pubkey_free(result->work.key);
+    free(result->bytes);
+    *result = (struct result){.part_count = count, .bytes = bytes, .now = now, .work = *work};
+    kl_pubkey_ref(work->key);
+    for (size_t i = 0; i < count; i++) {
+        const struct kl_bytes *part = part_of(msg, i);
+
+        result->part_len[i] = part->len;
+        if (part->len > 0) {
+            memcpy(bytes, part->data, part->len);
+        }
+        bytes += part->len;
+    }
     memo->next = (memo->next + 1) % MEMO_MAX;
 }
 
 enum kl_rc kl_auth_verify_once(struct kl_auth_memo *memo, const struct kl_certificate *msg,
                                time_t now, struct kl_auth_work *out, struct kl_err *err)
 {
-    uint8_t digest[KL_HASH_LEN];
-    const struct kl_auth_work *found;
+    const struct kl_auth_work *found = recall(memo, msg, now);
     enum kl_rc rc;
 
-    if (!digest_of(memo->md, msg, digest)) {
-        return kl_err_openssl(err, KL_ERR_INTERNAL, "EVP_Digest", "hash of a certificate chain");
-    }
-    found = recall(memo, digest, now);
     if (found) {
         *out = *found;
-        EVP_PKEY_up_ref(out->key);
+        kl_pubkey_ref(out->key);
         return KL_OK;
     }
     memo->verified++;
     rc = kl_auth_verify(msg, memo->roots, now, out, err);
     if (!rc) {
-        keep(memo, digest, now, out);
+        keep(memo, msg, now, out);
     }
     return rc;
 }

@@ -3,7 +3,6 @@
 #ifndef KL_TERMINAL_SIM_AUTH_H
 #define KL_TERMINAL_SIM_AUTH_H
 
-#include <openssl/evp.h>
 #include <openssl/x509.h>
 #include <time.h>
 
@@ -12,9 +11,7 @@
 #include "proto/message.h"
 
 struct kl_auth_work {
-    EVP_PKEY *key; /* AcquireWCRT_Pu; owned: EVP_PKEY_free */
-    enum kl_key_type type;
-    unsigned bits;
+    struct kl_pubkey *key; /* AcquireWCRT_Pu; owned: kl_pubkey_free */
     char subject[KL_NAME_MAX];
     char anchor[KL_NAME_MAX]; /* subject of the root that it chains to */
     int has_crl;              /* 1: a CRL was stapled, and says that it is not revoked */

@@ -102,8 +102,8 @@ static enum kl_rc authenticate(struct kl_terminal_load *load,
     if (rc) {
         return rc;
     }
-    kl_key_name(work->type, work->bits, key);
-    if (kl_suite_key_type(load->suite->id) != work->type) {
+    kl_key_name(kl_pubkey_is(work->key), kl_pubkey_bits(work->key), key);
+    if (kl_suite_key_type(load->suite->id) != kl_pubkey_is(work->key)) {
         return kl_err_set(err, KL_ERR_CERT, "S4: the loader chose %s, but AcquireWCRT's key is %s",
                           kl_suite_name(load->suite->id), key);
     }
@@ -188,8 +188,8 @@ static enum kl_rc check_master_key(struct kl_terminal_load *load, struct kl_mast
         .serial = load->params.serial,
         .algs = load->params.algs,
         .alg_count = load->params.alg_count,
-        .work_type = load->work.type,
-        .work_bits = load->work.bits,
+        .work_type = kl_pubkey_is(load->work.key),
+        .work_bits = kl_pubkey_bits(load->work.key),
         .version_floor = load->version_floor,
     };
     const struct kl_terminal_suite *suite = load->suite;
@@ -381,7 +381,7 @@ void kl_terminal_load_free(struct kl_terminal_load *load)
     if (load->state != STATE_NEW) {
         kl_pinpad_end(load->params.pad);
     }
-    EVP_PKEY_free(load->work.key);
+    kl_pubkey_free(load->work.key);
     kl_transcript_free(load->transcript);
     kl_wipe(load, sizeof(*load));
     free(load);

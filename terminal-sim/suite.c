@@ -42,8 +42,8 @@ enum kl_rc kl_terminal_suite_seal(struct kl_pinpad *pad, const uint8_t t0[KL_HAS
 enum kl_rc kl_terminal_suite_verify(const struct kl_auth_work *work, struct kl_master_key *msg,
                                     struct kl_err *err)
 {
-    enum kl_rc rc = kl_pubkey_verify(work->key, msg->sig, msg->sig_len, msg->tbs_der.data,
-                                     msg->tbs_der.len, err);
+    enum kl_rc rc = kl_pubkey_check(work->key, msg->sig, msg->sig_len, msg->tbs_der.data,
+                                    msg->tbs_der.len, err);
 
     if (rc) {
         kl_err_context(err, "S8: the signature over C_ctmk_rnd2 is not AcquireWCRT's");

@@ -54,7 +54,8 @@ static enum kl_rc verify(const struct kl_auth_work *work, struct kl_master_key *
         return kl_err_set(err, KL_ERR_VERIFY, "S8: MasterKey is not of the suite classic");
     }
     ctmk_len = kl_alg_wrapped_len(alg);
-    rc = kl_rsa_recover(work->key, msg->sig, msg->sig_len, block, sizeof(block), &len, err);
+    rc = kl_rsa_recover(kl_pubkey_evp(work->key), msg->sig, msg->sig_len, block, sizeof(block),
+                        &len, err);
     if (rc) {
         rc = kl_err_context(err, "S8: the signature of C_ctmk_rnd2 is not AcquireWCRT's");
     } else if (len != ctmk_len + KL_RND2_LEN) {

@@ -144,6 +144,7 @@ static enum kl_rc arm(struct kl_ctl *ctl, int argc, char **argv, struct kl_err *
 /* A step at a time; over the socket others' work goes between. All until the same time. */
 static enum kl_rc arm_steps(struct kl_ctl *ctl, json_t *params, struct kl_err *err)
 {
+    struct kl_progress progress = {0};
     json_int_t armed = 0;
     json_t *result = NULL;
     int more = 1;
@@ -160,6 +161,7 @@ static enum kl_rc arm_steps(struct kl_ctl *ctl, json_t *params, struct kl_err *e
         if (rc == KL_OK && more) {
             (void)json_object_set(params, "after", json_object_get(result, "after"));
         }
+        kl_progress(&progress, "terminals armed", (uint64_t)armed, more ? 0 : (uint64_t)armed);
         json_decref(result);
     }
     json_decref(params);

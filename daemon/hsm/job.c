@@ -12,7 +12,7 @@
 #include "pkcs11/binding.h"
 
 #define JOB_MAGIC 0x4b4c4a42u /* "KLJB" */
-#define JOB_VERSION 3u
+#define JOB_VERSION 4u
 #define JOB_HEADER offsetof(struct kl_job, u)
 
 size_t kl_job_size(const struct kl_job *job)

@@ -56,7 +56,7 @@ void kl_ticket_fail(struct kl_ticket *ticket, enum kl_rc rc, const char *text)
     struct kl_job_result *result = calloc(1, sizeof(*result));
 
     if (result == NULL) {
-        abort(); /* 17 KiB: nothing sensible is left to do, and the store is safe */
+        abort(); /* 2 KiB: nothing sensible is left to do, and the store is safe */
     }
     result->id = ticket->id;
     (void)kl_err_set(&result->err, rc, "%s", text);

@@ -321,7 +321,7 @@ static enum kl_rc serve(struct station *station, const struct kl_job *job, struc
     struct kl_job_result *result = &reply->u.result;
     enum kl_rc rc;
 
-    memset(reply, 0, sizeof(*reply));
+    memset(result, 0, sizeof(*result));
     if (job->kind == KL_JOB_LOAD) {
         reply->kind = KL_JOB_RESULT;
         result->id = job->u.load.id;
@@ -348,7 +348,7 @@ static enum kl_rc serve(struct station *station, const struct kl_job *job, struc
 static enum kl_rc answer_ping(struct station *station, const struct kl_job *job,
                               struct kl_job *reply, int *fatal, struct kl_err *err)
 {
-    memset(reply, 0, sizeof(*reply));
+    memset(&reply->u.pong, 0, sizeof(reply->u.pong));
     reply->kind = KL_JOB_PONG;
     reply->u.pong.id = job->u.ping.id;
     *fatal = kl_loader_alive(station->loader, &reply->u.pong.err) != KL_OK;

@@ -7,10 +7,9 @@
 #include <time.h>
 
 #include "conf/log.h"
-#include "daemon/hsm/pool.h"
 #include "proto/secret.h"
 
-#define PATIENCE_US 2000 /* for others to share a transaction with, at most */
+#define PATIENCE_MAX_US 3000
 
 /* Is this the rules' answer (to be told to the peer and alarmed), or trouble of our own? */
 static int is_refusal(enum kl_step_kind kind, enum kl_rc rc)
@@ -132,7 +131,7 @@ static int64_t patience(const struct kl_service *service)
 {
     int64_t half = service->pool != NULL ? kl_pool_ahead_us(service->pool) / 2 : 0;
 
-    return half < PATIENCE_US ? half : PATIENCE_US;
+    return half < PATIENCE_MAX_US ? half : PATIENCE_MAX_US;
 }
 
 enum kl_rc kl_step_submit(struct kl_step *step, struct kl_err *err)
@@ -143,7 +142,7 @@ enum kl_rc kl_step_submit(struct kl_step *step, struct kl_err *err)
     enum kl_rc rc = begins ? kl_committer_ready(committer, err) : KL_OK;
 
     if (rc == KL_OK) {
-        kl_committer_gather(committer, patience(step->service));
+        step->unit.patience_us = patience(step->service);
         rc = kl_committer_submit(committer, &step->unit, err);
     }
     if (rc != KL_OK) {

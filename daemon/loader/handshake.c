@@ -4,6 +4,7 @@
  * store thread and the HSM workers. Read it from the end: Hello, Randoms, Loaded.
  */
 #include <openssl/rand.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -213,10 +214,12 @@ static enum kl_rc check_proof(const struct kl_exchange *x, const struct kl_rando
 static enum kl_rc ask_hsm(struct kl_conn *conn, const uint8_t *der, size_t len, struct kl_err *err)
 {
     const struct kl_exchange *x = conn->exchange;
-    struct kl_job job = {.kind = KL_JOB_LOAD};
+    struct kl_job job;
     struct kl_job_load *load = &job.u.load;
     uint8_t *to = load->bytes;
 
+    memset(&job, 0, offsetof(struct kl_job, u.load.bytes)); /* what follows is 48 KiB */
+    job.kind = KL_JOB_LOAD;
     memcpy(load->work_key, x->chain->label, sizeof(load->work_key));
     load->alg = x->admission.alg;
     load->tmk_version = x->admission.version;

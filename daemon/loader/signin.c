@@ -6,6 +6,7 @@
  * current.
  */
 #include <openssl/crypto.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -144,9 +145,11 @@ static void on_keys(const struct kl_job_result *result, void *arg)
 static enum kl_rc ask_hsm(struct kl_conn *conn, const struct kl_tmk *tmk, struct kl_err *err)
 {
     const struct kl_conn_signin *signing = conn->signing;
-    struct kl_job job = {.kind = KL_JOB_SIGN_IN};
+    struct kl_job job;
     struct kl_job_sign_in *in = &job.u.sign_in;
 
+    memset(&job, 0, offsetof(struct kl_job, u.sign_in.bytes)); /* what follows is long */
+    job.kind = KL_JOB_SIGN_IN;
     in->tmk_version = tmk->version;
     in->kcv_len = signing->msg.format == KL_FORMAT_FIELD62 ? KL_KCV_LEN_MAX
                                                            : (uint32_t)conn->config->kcv_length;

@@ -262,6 +262,12 @@ static int is_ours_alone(const char *variable)
     return 0;
 }
 
+/* A module's calls allocate very many small things and free them at their end; of a size, glibc
+ * keeps 7 at hand by default. 64 save 5 % of the instructions of a P-256 load on SoftHSM, for 0.4
+ * MiB. */
+#define TUNABLES "GLIBC_TUNABLES"
+static char more_at_hand[] = TUNABLES "=glibc.malloc.tcache_count=64";
+
 char **kl_process_worker_environ(void)
 {
     size_t count = 0, kept = 0;
@@ -270,11 +276,14 @@ char **kl_process_worker_environ(void)
     while (environ[count] != NULL) {
         count++;
     }
-    out = calloc(count + 1, sizeof(*out));
+    out = calloc(count + 2, sizeof(*out));
     for (size_t i = 0; out != NULL && i < count; i++) {
         if (!is_ours_alone(environ[i])) {
             out[kept++] = environ[i];
         }
+    }
+    if (out != NULL && getenv(TUNABLES) == NULL) {
+        out[kept] = more_at_hand;
     }
     return out;
 }

@@ -70,7 +70,9 @@ enum kl_rc kl_process_lock_memory(enum kl_lock_memory how, struct kl_err *err) K
 /* ---- What workers inherit ---- */
 
 /* environ without what the service manager tells the daemon alone (NOTIFY_SOCKET, WATCHDOG_*,
- * LISTEN_*); an array of pointers into environ, the caller frees it. NULL: out of memory. */
+ * LISTEN_*), and with GLIBC_TUNABLES for a PKCS#11 module's many small allocations unless it is set
+ * already; an array of pointers that stay environ's and ours, the caller frees it. NULL: out of
+ * memory. */
 char **kl_process_worker_environ(void);
 
 #endif

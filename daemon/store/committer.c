@@ -19,8 +19,9 @@
 #include "proto/clock.h"
 
 #define BATCH_MAX 512 /* units in one transaction */
-#define ENOUGH 24     /* units for which a transaction does not wait any more */
-#define PROBE_MIN 1   /* seconds between tries of a store that takes nothing */
+#define NS_PER_US INT64_C(1000)
+#define US_PER_S INT64_C(1000000)
+#define PROBE_MIN 1 /* seconds between tries of a store that takes nothing */
 #define PROBE_MAX 60
 #define CALM 60 /* seconds after which a recovery was one */
 
@@ -35,15 +36,14 @@ struct kl_committer {
     pthread_cond_t work;
     struct unit_list waiting;
     size_t waiting_count;
+    int64_t begin_by_us; /* when the first of those that wait is out of patience */
     struct unit_list finished;
-    int64_t begin_by_us; /* when the first of what waits has waited for others long enough */
     int stopping;
     int64_t since_ms; /* when the present transaction began, or what waits began to; 0 = neither */
     struct kl_store_health health;
     struct kl_histogram commit, batch;
     uint64_t failed;
     /* Of the loop alone */
-    int64_t gather_us;
     struct kl_histogram unit;
     struct kl_unit probe; /* the audit record that says that all is well again */
     struct event *probe_timer;
@@ -312,16 +312,17 @@ static void run_batch(struct kl_committer *committer, struct unit_list *batch)
     }
 }
 
-/* With the lock. Until there are enough units for a transaction, or the first has waited enough. */
+/* With the lock, which it gives away meanwhile: while all that wait have patience, others may come
+ * and share their commit. */
 static void gather(struct kl_committer *committer)
 {
-    int code = 0;
-    const struct timespec by = {.tv_sec = (time_t)(committer->begin_by_us / 1000000),
-                                .tv_nsec = (long)(committer->begin_by_us % 1000000) * 1000};
+    while (!committer->stopping && committer->waiting_count < BATCH_MAX &&
+           kl_clock_us() < committer->begin_by_us) {
+        const struct timespec by = {.tv_sec = (time_t)(committer->begin_by_us / US_PER_S),
+                                    .tv_nsec =
+                                        (long)(committer->begin_by_us % US_PER_S * NS_PER_US)};
 
-    while (code == 0 && committer->waiting_count < ENOUGH && !committer->stopping &&
-           committer->begin_by_us > kl_clock_us()) {
-        code = pthread_cond_timedwait(&committer->work, &committer->lock, &by);
+        (void)pthread_cond_timedwait(&committer->work, &committer->lock, &by);
     }
 }
 
@@ -398,11 +399,21 @@ static void on_wake(evutil_socket_t fd, short what, void *arg)
     report_finished(arg);
 }
 
+/* Waited for until a time of kl_clock_us. */
+static void init_work(pthread_cond_t *work)
+{
+    pthread_condattr_t monotonic;
+
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(work, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+}
+
 enum kl_rc kl_committer_new(struct event_base *base, struct kl_store *store,
                             struct kl_committer **out, struct kl_err *err)
 {
     struct kl_committer *committer = calloc(1, sizeof(*committer));
-    pthread_condattr_t monotonic;
     enum kl_rc rc;
 
     if (committer == NULL) {
@@ -414,10 +425,7 @@ enum kl_rc kl_committer_new(struct event_base *base, struct kl_store *store,
     committer->probe.run = probe_run;
     committer->probe.done = probe_done;
     pthread_mutex_init(&committer->lock, NULL);
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&committer->work, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    init_work(&committer->work);
     committer->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     if (committer->wake_fd < 0) {
         rc = kl_err_errno(err, "eventfd", "store thread");
@@ -473,13 +481,6 @@ void kl_committer_free(struct kl_committer *committer)
     free(committer);
 }
 
-void kl_committer_gather(struct kl_committer *committer, int64_t us)
-{
-    if (committer != NULL) {
-        committer->gather_us = us;
-    }
-}
-
 int64_t kl_committer_stuck_ms(struct kl_committer *committer)
 {
     int64_t since = 0;
@@ -490,6 +491,22 @@ int64_t kl_committer_stuck_ms(struct kl_committer *committer)
         pthread_mutex_unlock(&committer->lock);
     }
     return since == 0 ? 0 : kl_clock_ms() - since;
+}
+
+/* With the lock. Whether the thread must be woken: it waits for a first unit, or for a time that is
+ * sooner now, or for no more than this one. */
+static int enqueue(struct kl_committer *committer, struct kl_unit *unit)
+{
+    int64_t begin_by_us = unit->queued_us + unit->patience_us;
+    int sooner = committer->waiting_count == 0 || begin_by_us < committer->begin_by_us;
+
+    TAILQ_INSERT_TAIL(&committer->waiting, unit, link);
+    committer->waiting_count++;
+    if (sooner) {
+        committer->begin_by_us = begin_by_us;
+    }
+    committer->since_ms = committer->since_ms != 0 ? committer->since_ms : kl_clock_ms();
+    return sooner || committer->waiting_count == BATCH_MAX;
 }
 
 enum kl_rc kl_committer_submit(struct kl_committer *committer, struct kl_unit *unit,
@@ -503,17 +520,9 @@ enum kl_rc kl_committer_submit(struct kl_committer *committer, struct kl_unit *u
     unit->queued_us = kl_clock_us();
     pthread_mutex_lock(&committer->lock);
     full = committer->waiting_count >= KL_COMMITTER_MAX;
-    if (!full) {
-        TAILQ_INSERT_TAIL(&committer->waiting, unit, link);
-        committer->waiting_count++;
-        if (committer->waiting_count == 1) {
-            committer->begin_by_us = unit->queued_us + committer->gather_us;
-        }
-        committer->since_ms = committer->since_ms != 0 ? committer->since_ms : kl_clock_ms();
-    }
-    wake = committer->waiting_count == 1 || committer->waiting_count >= ENOUGH;
+    wake = !full && enqueue(committer, unit);
     pthread_mutex_unlock(&committer->lock);
-    if (!full && wake) {
+    if (wake) {
         pthread_cond_signal(&committer->work); /* who wakes finds the lock free */
     }
     return full ? kl_err_set(err, KL_ERR_BUSY, "%d units wait for the store already",

@@ -22,6 +22,9 @@ struct kl_unit {
     enum kl_rc (*run)(struct kl_unit *unit, struct kl_store *store, struct kl_err *err);
     /* In the loop thread, exactly once. unit->rc is KL_OK only if the work is durable. */
     void (*done)(struct kl_unit *unit);
+    /* For how long, in us, its transaction may wait for other units to share the commit with. A
+     * unit without patience (0) takes all that wait along at once. */
+    int64_t patience_us;
     enum kl_rc rc;
     struct kl_err err;
     int64_t queued_us;         /* the committer's */
@@ -44,11 +47,6 @@ void kl_committer_free(struct kl_committer *committer);
 #define KL_COMMITTER_MAX 16384
 enum kl_rc kl_committer_submit(struct kl_committer *committer, struct kl_unit *unit,
                                struct kl_err *err) KL_MUST_CHECK;
-
-/* From now on a unit that finds nothing waiting may wait for so many microseconds for others to
- * share its transaction (0, as at first: none), unless enough come before. For while its caller has
- * enough else to do. Loop thread; takes NULL. */
-void kl_committer_gather(struct kl_committer *committer, int64_t us);
 
 /* Milliseconds for which the thread has been at the present transaction, or has not looked at what
  * waits; 0 if there is nothing to do. Loop thread; takes NULL. */

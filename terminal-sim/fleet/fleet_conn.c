@@ -17,12 +17,14 @@ struct kl_fleet_conn {
     int fd;
     int connected;
     struct event io, deadline;
-    uint8_t header[KL_FRAME_HEADER];
-    size_t have, want; /* of header and body together; want is the header's until that is there */
-    uint8_t *body;     /* being read */
-    uint8_t *rest;     /* of a message that the system did not take whole; NULL = none */
+    uint8_t *kept; /* what came of a message that is not whole yet, or behind one; NULL = nothing */
+    size_t kept_len;
+    uint8_t *rest; /* of a message that the system did not take whole; NULL = none */
     size_t rest_len;
 };
+
+/* What has come and is being looked at: one connection's at a time. */
+static uint8_t input[KL_FRAME_MAX];
 
 static void end(struct kl_fleet_conn *conn, const struct kl_err *err)
 {
@@ -64,69 +66,87 @@ static void watch(struct kl_fleet_conn *conn, short events, event_callback_fn ca
 
 /* ---- Reading ---- */
 
-/* The header is there: how much follows. 0: it is over. */
-static int begin_body(struct kl_fleet_conn *conn)
+/* Is the frame that begins input whole? Then *len is its body's. -1: there is no such frame, and
+ * the connection has ended. */
+static int is_whole(struct kl_fleet_conn *conn, size_t have, size_t *len)
 {
     struct kl_err err = KL_ERR_INIT;
-    size_t len = 0;
-    enum kl_rc rc = kl_frame_length(conn->header, KL_MSG_MAX, &len, &err);
 
-    if (!rc) {
-        conn->body = malloc(len);
-        conn->want = KL_FRAME_HEADER + len;
-        rc = conn->body ? KL_OK : kl_err_set(&err, KL_ERR_MEMORY, "no memory for a message");
+    if (have < KL_FRAME_HEADER) {
+        return 0;
     }
-    if (rc) {
+    if (kl_frame_length(input, KL_MSG_MAX, len, &err)) {
         end(conn, &err);
+        return -1;
     }
-    return rc == KL_OK;
+    return have >= KL_FRAME_HEADER + *len;
 }
 
-static void deliver(struct kl_fleet_conn *conn)
+/* 0: it is over. */
+static int keep(struct kl_fleet_conn *conn, const uint8_t *data, size_t len)
 {
-    uint8_t *body = conn->body;
-    size_t len = conn->want - KL_FRAME_HEADER;
+    struct kl_err err = KL_ERR_INIT;
 
-    conn->body = NULL;
-    conn->have = 0;
-    conn->want = KL_FRAME_HEADER;
-    conn->dial.message(conn->dial.arg, body, len); /* may free the connection */
-    free(body);
+    free(conn->kept);
+    conn->kept = len > 0 ? malloc(len) : NULL;
+    conn->kept_len = len;
+    if (len > 0 && !conn->kept) {
+        kl_err_set(&err, KL_ERR_MEMORY, "no memory for a message");
+        end(conn, &err);
+        return 0;
+    }
+    if (len > 0) {
+        memcpy(conn->kept, data, len);
+    }
+    return 1;
 }
 
-/* As much as belongs to one message; what follows it makes the event come again. */
+/* Adds to the `have` bytes of input; 0: nothing came, or it is over. */
+static size_t receive(struct kl_fleet_conn *conn, size_t have)
+{
+    ssize_t n;
+
+    do {
+        n = recv(conn->fd, input + have, sizeof(input) - have, 0);
+    } while (n < 0 && errno == EINTR);
+    if (n == 0) {
+        end_closed(conn);
+    } else if (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK) {
+        end_errno(conn, "recv", errno);
+    }
+    return n > 0 ? (size_t)n : 0;
+}
+
+/* One message at most; what is behind it has its turn by an event of its own, since whoever gets
+ * the message may free the connection. */
 static void read_some(struct kl_fleet_conn *conn)
 {
-    for (;;) {
-        uint8_t *to = conn->have < KL_FRAME_HEADER ? conn->header + conn->have
-                                                   : conn->body + (conn->have - KL_FRAME_HEADER);
-        ssize_t n = recv(conn->fd, to, conn->want - conn->have, 0);
+    size_t have = conn->kept_len, len = 0, more;
+    int whole;
 
-        if (n < 0 && errno == EINTR) {
-            continue;
-        }
-        if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
+    if (have > 0) {
+        memcpy(input, conn->kept, have);
+    }
+    whole = is_whole(conn, have, &len);
+    if (whole == 0) {
+        more = receive(conn, have);
+        if (more == 0) {
             return;
         }
-        if (n < 0) {
-            end_errno(conn, "recv", errno);
+        have += more;
+        whole = is_whole(conn, have, &len);
+    }
+    if (whole == 0) {
+        (void)keep(conn, input, have);
+    } else if (whole == 1) {
+        more = have - KL_FRAME_HEADER - len;
+        if (!keep(conn, input + have - more, more)) {
             return;
         }
-        if (n == 0) {
-            end_closed(conn);
-            return;
+        if (more > 0) {
+            event_active(&conn->io, EV_READ, 0);
         }
-        conn->have += (size_t)n;
-        if (conn->have < conn->want) {
-            continue;
-        }
-        if (conn->body) {
-            deliver(conn);
-            return;
-        }
-        if (!begin_body(conn)) {
-            return;
-        }
+        conn->dial.message(conn->dial.arg, input + KL_FRAME_HEADER, len);
     }
 }
 
@@ -292,7 +312,6 @@ enum kl_rc kl_fleet_conn_open(const struct kl_fleet_dial *dial, struct kl_fleet_
     conn->dial = *dial;
     conn->dial.from = NULL; /* was borrowed for this call */
     conn->fd = fd;
-    conn->want = KL_FRAME_HEADER;
     event_assign(&conn->io, dial->base, fd, EV_WRITE, on_connected, conn);
     event_add(&conn->io, NULL);
     evtimer_assign(&conn->deadline, dial->base, on_deadline, conn);
@@ -311,7 +330,7 @@ void kl_fleet_conn_free(struct kl_fleet_conn *conn)
     event_del(&conn->io);
     event_del(&conn->deadline);
     close(conn->fd);
-    free(conn->body);
+    free(conn->kept);
     free(conn->rest);
     free(conn);
 }

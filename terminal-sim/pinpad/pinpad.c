@@ -99,20 +99,16 @@ static enum kl_rc make_labels(const uint8_t hash[KL_HASH_LEN], struct kl_pinpad_
     return rc;
 }
 
-/* Before a load: ends what was in progress; an RSA or EC work key of a size we know, and labels. */
-static enum kl_rc prepare(struct kl_pinpad *pad, EVP_PKEY *work, enum kl_key_type wanted,
-                          const uint8_t *t0, struct kl_pinpad_labels *labels, unsigned *bits,
-                          struct kl_err *err)
+/* Before a load: ends what was in progress; a work key of that type, and labels. */
+static enum kl_rc prepare(struct kl_pinpad *pad, struct kl_pubkey *work, enum kl_key_type wanted,
+                          const uint8_t *t0, struct kl_pinpad_labels *labels, struct kl_err *err)
 {
-    enum kl_key_type type;
-    enum kl_rc rc = kl_pubkey_type(work, &type, bits, err);
-
     kl_pinpad_end(pad);
-    if (!rc && type != wanted) {
-        rc = kl_err_set(err, KL_ERR_CERT, "AcquireWCRT_Pu is no %s key",
-                        wanted == KL_KEY_RSA ? "RSA" : "EC");
+    if (kl_pubkey_is(work) != wanted) {
+        return kl_err_set(err, KL_ERR_CERT, "AcquireWCRT_Pu is no %s key",
+                          wanted == KL_KEY_RSA ? "RSA" : "EC");
     }
-    return rc ? rc : make_labels(t0, labels, err);
+    return make_labels(t0, labels, err);
 }
 
 static enum kl_rc started(struct kl_pinpad *pad, enum kl_pinpad_busy busy, enum kl_rc rc)
@@ -125,41 +121,39 @@ static enum kl_rc started(struct kl_pinpad *pad, enum kl_pinpad_busy busy, enum 
     return rc;
 }
 
-enum kl_rc kl_pinpad_start_rsa(struct kl_pinpad *pad, EVP_PKEY *work, enum kl_oaep_hash hash,
-                               const uint8_t t0[KL_HASH_LEN], uint8_t c_rnd1[KL_RSA_MAX],
-                               size_t *c_rnd1_len, struct kl_err *err)
+enum kl_rc kl_pinpad_start_rsa(struct kl_pinpad *pad, struct kl_pubkey *work,
+                               enum kl_oaep_hash hash, const uint8_t t0[KL_HASH_LEN],
+                               uint8_t c_rnd1[KL_RSA_MAX], size_t *c_rnd1_len, struct kl_err *err)
 {
     struct kl_pinpad_labels labels;
-    unsigned bits;
-    enum kl_rc rc = prepare(pad, work, KL_KEY_RSA, t0, &labels, &bits, err);
+    enum kl_rc rc = prepare(pad, work, KL_KEY_RSA, t0, &labels, err);
 
     return rc ? rc
               : started(pad, KL_PINPAD_LOAD,
                         pad->ops->start_rsa(pad, work, hash, &labels, c_rnd1, c_rnd1_len, err));
 }
 
-enum kl_rc kl_pinpad_start_ec(struct kl_pinpad *pad, EVP_PKEY *work, const uint8_t t0[KL_HASH_LEN],
-                              uint8_t point[KL_EC_POINT_MAX], size_t *point_len,
-                              uint8_t c_rnd1[KL_C_RND1_EC_LEN], struct kl_err *err)
+enum kl_rc kl_pinpad_start_ec(struct kl_pinpad *pad, struct kl_pubkey *work,
+                              const uint8_t t0[KL_HASH_LEN], uint8_t point[KL_EC_POINT_MAX],
+                              size_t *point_len, uint8_t c_rnd1[KL_C_RND1_EC_LEN],
+                              struct kl_err *err)
 {
     struct kl_pinpad_labels labels;
-    unsigned bits;
-    enum kl_rc rc = prepare(pad, work, KL_KEY_EC, t0, &labels, &bits, err);
+    enum kl_rc rc = prepare(pad, work, KL_KEY_EC, t0, &labels, err);
 
     return rc ? rc
               : started(pad, KL_PINPAD_LOAD,
-                        pad->ops->start_ec(pad, work, kl_curve_by_bits(bits), t0, &labels, point,
-                                           point_len, c_rnd1, err));
+                        pad->ops->start_ec(pad, work, kl_curve_by_bits(kl_pubkey_bits(work)), t0,
+                                           &labels, point, point_len, c_rnd1, err));
 }
 
-enum kl_rc kl_pinpad_start_classic(struct kl_pinpad *pad, EVP_PKEY *work, enum kl_oaep_hash hash,
-                                   const uint8_t t0[KL_HASH_LEN], const uint8_t rnd2[KL_RND2_LEN],
-                                   uint8_t c_rnd1[KL_RSA_MAX], size_t *c_rnd1_len,
-                                   struct kl_err *err)
+enum kl_rc kl_pinpad_start_classic(struct kl_pinpad *pad, struct kl_pubkey *work,
+                                   enum kl_oaep_hash hash, const uint8_t t0[KL_HASH_LEN],
+                                   const uint8_t rnd2[KL_RND2_LEN], uint8_t c_rnd1[KL_RSA_MAX],
+                                   size_t *c_rnd1_len, struct kl_err *err)
 {
     struct kl_pinpad_labels labels;
-    unsigned bits;
-    enum kl_rc rc = prepare(pad, work, KL_KEY_RSA, t0, &labels, &bits, err);
+    enum kl_rc rc = prepare(pad, work, KL_KEY_RSA, t0, &labels, err);
 
     return rc ? rc
               : started(pad, KL_PINPAD_CLASSIC,

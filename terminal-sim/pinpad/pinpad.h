@@ -20,6 +20,7 @@
 #include "proto/alg.h"
 #include "proto/err.h"
 #include "proto/message.h"
+#include "proto/pubkey.h"
 #include "proto/suite.h"
 
 #define KL_PINPAD_TMK_MAX 4 /* TMKs at once: the active one and what awaits its Done */
@@ -59,22 +60,24 @@ enum kl_rc kl_pinpad_random(struct kl_pinpad *pad, uint8_t *out, size_t len,
 
 /* S5: draws Rnd1, encrypts it under `work` (AcquireWCRT_Pu, borrowed), derives K_wrap, K_nonce,
  * K_ack and K_done from it by their labels over t0, and forgets Rnd1. Ends what was in progress. */
-enum kl_rc kl_pinpad_start_rsa(struct kl_pinpad *pad, EVP_PKEY *work, enum kl_oaep_hash hash,
-                               const uint8_t t0[KL_HASH_LEN], uint8_t c_rnd1[KL_RSA_MAX],
-                               size_t *c_rnd1_len, struct kl_err *err) KL_MUST_CHECK;
+enum kl_rc kl_pinpad_start_rsa(struct kl_pinpad *pad, struct kl_pubkey *work,
+                               enum kl_oaep_hash hash, const uint8_t t0[KL_HASH_LEN],
+                               uint8_t c_rnd1[KL_RSA_MAX], size_t *c_rnd1_len,
+                               struct kl_err *err) KL_MUST_CHECK;
 
 /* The same by ECIES with an ephemeral key, whose public half point gets. c_rnd1 gets
  * KL_C_RND1_EC_LEN bytes. */
-enum kl_rc kl_pinpad_start_ec(struct kl_pinpad *pad, EVP_PKEY *work, const uint8_t t0[KL_HASH_LEN],
-                              uint8_t point[KL_EC_POINT_MAX], size_t *point_len,
-                              uint8_t c_rnd1[KL_C_RND1_EC_LEN], struct kl_err *err) KL_MUST_CHECK;
+enum kl_rc kl_pinpad_start_ec(struct kl_pinpad *pad, struct kl_pubkey *work,
+                              const uint8_t t0[KL_HASH_LEN], uint8_t point[KL_EC_POINT_MAX],
+                              size_t *point_len, uint8_t c_rnd1[KL_C_RND1_EC_LEN],
+                              struct kl_err *err) KL_MUST_CHECK;
 
 /* The same by one OAEP block of Rnd1 || rnd2. K_wrap is Rnd1 itself, and there is no K_nonce; but
  * K_keys. */
-enum kl_rc kl_pinpad_start_classic(struct kl_pinpad *pad, EVP_PKEY *work, enum kl_oaep_hash hash,
-                                   const uint8_t t0[KL_HASH_LEN], const uint8_t rnd2[KL_RND2_LEN],
-                                   uint8_t c_rnd1[KL_RSA_MAX], size_t *c_rnd1_len,
-                                   struct kl_err *err) KL_MUST_CHECK;
+enum kl_rc kl_pinpad_start_classic(struct kl_pinpad *pad, struct kl_pubkey *work,
+                                   enum kl_oaep_hash hash, const uint8_t t0[KL_HASH_LEN],
+                                   const uint8_t rnd2[KL_RND2_LEN], uint8_t c_rnd1[KL_RSA_MAX],
+                                   size_t *c_rnd1_len, struct kl_err *err) KL_MUST_CHECK;
 
 /* S5: AES-256-GCM(K_nonce, iv, aad = t0, rnd2). */
 enum kl_rc kl_pinpad_seal(struct kl_pinpad *pad, const uint8_t iv[KL_GCM_IV_LEN],

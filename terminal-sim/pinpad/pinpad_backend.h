@@ -19,15 +19,17 @@ struct kl_pinpad_ops {
     void (*free)(struct kl_pinpad *pad);
     enum kl_rc (*random)(struct kl_pinpad *pad, uint8_t *out, size_t len, struct kl_err *err);
 
-    enum kl_rc (*start_rsa)(struct kl_pinpad *pad, EVP_PKEY *work, enum kl_oaep_hash hash,
+    enum kl_rc (*start_rsa)(struct kl_pinpad *pad, struct kl_pubkey *work, enum kl_oaep_hash hash,
                             const struct kl_pinpad_labels *labels, uint8_t *c_rnd1,
                             size_t *c_rnd1_len, struct kl_err *err);
-    enum kl_rc (*start_ec)(struct kl_pinpad *pad, EVP_PKEY *work, const struct kl_curve *curve,
-                           const uint8_t *t0, const struct kl_pinpad_labels *labels, uint8_t *point,
-                           size_t *point_len, uint8_t *c_rnd1, struct kl_err *err);
-    enum kl_rc (*start_classic)(struct kl_pinpad *pad, EVP_PKEY *work, enum kl_oaep_hash hash,
-                                const struct kl_pinpad_labels *labels, const uint8_t *rnd2,
-                                uint8_t *c_rnd1, size_t *c_rnd1_len, struct kl_err *err);
+    enum kl_rc (*start_ec)(struct kl_pinpad *pad, struct kl_pubkey *work,
+                           const struct kl_curve *curve, const uint8_t *t0,
+                           const struct kl_pinpad_labels *labels, uint8_t *point, size_t *point_len,
+                           uint8_t *c_rnd1, struct kl_err *err);
+    enum kl_rc (*start_classic)(struct kl_pinpad *pad, struct kl_pubkey *work,
+                                enum kl_oaep_hash hash, const struct kl_pinpad_labels *labels,
+                                const uint8_t *rnd2, uint8_t *c_rnd1, size_t *c_rnd1_len,
+                                struct kl_err *err);
     enum kl_rc (*seal)(struct kl_pinpad *pad, const uint8_t *iv, const uint8_t *t0,
                        const uint8_t *rnd2, uint8_t *out, struct kl_err *err);
     enum kl_rc (*kcv)(struct kl_pinpad *pad, enum kl_alg alg, const uint8_t *ctmk, size_t ctmk_len,

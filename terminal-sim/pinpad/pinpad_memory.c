@@ -6,7 +6,6 @@
  */
 #include "terminal-sim/pinpad/pinpad_memory.h"
 
-#include <openssl/core_names.h>
 #include <openssl/rand.h>
 #include <stdlib.h>
 #include <string.h>
@@ -66,106 +65,6 @@ uint8_t *kl_memory_tmk(struct kl_memory_pad *self, const struct kl_pinpad_tmk *t
     return kl_secret_data(self->keys[KL_MEMORY_TMK_SLOT(index_of(self, tmk))]);
 }
 
-/* ---- One-shot OpenSSL operations ---- */
-
-const EVP_CIPHER *kl_memory_ecb_of(enum kl_alg alg)
-{
-    switch (alg) {
-    case KL_ALG_TDES2:
-        return EVP_des_ede_ecb();
-    case KL_ALG_TDES3:
-        return EVP_des_ede3_ecb();
-    case KL_ALG_AES128:
-        return EVP_aes_128_ecb();
-    case KL_ALG_AES192:
-        return EVP_aes_192_ecb();
-    case KL_ALG_AES256:
-        break;
-    }
-    return EVP_aes_256_ecb();
-}
-
-enum kl_rc kl_memory_ecb(const EVP_CIPHER *cipher, int encrypt, const uint8_t *key,
-                         const uint8_t *in, size_t len, uint8_t *out, struct kl_err *err)
-{
-    EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
-    int n, ok;
-
-    ok = ctx && EVP_CipherInit_ex2(ctx, cipher, key, NULL, encrypt, NULL) &&
-         EVP_CIPHER_CTX_set_padding(ctx, 0) && EVP_CipherUpdate(ctx, out, &n, in, (int)len) &&
-         n == (int)len;
-    EVP_CIPHER_CTX_free(ctx);
-    return ok ? KL_OK : kl_err_openssl(err, KL_ERR_INTERNAL, "EVP_CipherUpdate", "ECB failed");
-}
-
-enum kl_rc kl_memory_cmac(const uint8_t *key, size_t key_len, const uint8_t *in, size_t len,
-                          uint8_t out[KL_MAC_LEN], struct kl_err *err)
-{
-    char cipher[] = "AES-256-CBC";
-    OSSL_PARAM params[] = {OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_CIPHER, cipher,
-                                                            sizeof(cipher) - 1),
-                           OSSL_PARAM_construct_end()};
-    EVP_MAC *mac = EVP_MAC_fetch(NULL, "CMAC", NULL);
-    EVP_MAC_CTX *ctx = mac ? EVP_MAC_CTX_new(mac) : NULL;
-    size_t n = 0;
-    int ok;
-
-    memcpy(cipher + 4, key_len == 16 ? "128" : key_len == 24 ? "192" : "256", 3);
-    ok = ctx && EVP_MAC_init(ctx, key, key_len, params) && EVP_MAC_update(ctx, in, len) &&
-         EVP_MAC_final(ctx, out, &n, KL_MAC_LEN) && n == KL_MAC_LEN;
-    EVP_MAC_CTX_free(ctx);
-    EVP_MAC_free(mac);
-    return ok ? KL_OK : kl_err_openssl(err, KL_ERR_INTERNAL, "EVP_MAC_final", "CMAC failed");
-}
-
-/* RFC 3394 in either direction; 1 if that gave out_len bytes. */
-static int key_wrap(int wrap, const uint8_t *kek, size_t kek_len, const uint8_t *in, size_t in_len,
-                    uint8_t *out, size_t out_len)
-{
-    const EVP_CIPHER *cipher = kek_len == 16   ? EVP_aes_128_wrap()
-                               : kek_len == 24 ? EVP_aes_192_wrap()
-                                               : EVP_aes_256_wrap();
-    EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
-    int n = 0, ok = 0;
-
-    if (ctx) {
-        EVP_CIPHER_CTX_set_flags(ctx, EVP_CIPHER_CTX_FLAG_WRAP_ALLOW);
-        ok = EVP_CipherInit_ex2(ctx, cipher, kek, NULL, wrap, NULL) &&
-             EVP_CipherUpdate(ctx, out, &n, in, (int)in_len) && n == (int)out_len;
-    }
-    EVP_CIPHER_CTX_free(ctx);
-    return ok;
-}
-
-enum kl_rc kl_memory_unwrap(const uint8_t *kek, size_t kek_len, const uint8_t *in, size_t in_len,
-                            uint8_t *out, struct kl_err *err)
-{
-    return key_wrap(0, kek, kek_len, in, in_len, out, in_len - KL_WRAP_OVERHEAD)
-               ? KL_OK
-               : kl_err_openssl(err, KL_ERR_VERIFY, "EVP_CipherUpdate",
-                                "the wrapped key does not unwrap");
-}
-
-enum kl_rc kl_memory_compute_kcv(enum kl_alg alg, const uint8_t *key, size_t kcv_len, uint8_t *kcv,
-                                 struct kl_err *err)
-{
-    static const uint8_t zeros[16];
-    const struct kl_alg_info *info = kl_alg_info(alg);
-    uint8_t full[KL_MAC_LEN];
-    enum kl_rc rc;
-
-    if (info->is_aes) {
-        rc = kl_memory_cmac(key, info->key_len, zeros, sizeof(zeros), full, err);
-    } else {
-        rc = kl_memory_ecb(kl_memory_ecb_of(alg), 1, key, zeros, 8, full, err);
-    }
-    if (!rc) {
-        memcpy(kcv, full, kcv_len);
-    }
-    kl_wipe(full, sizeof(full));
-    return rc;
-}
-
 /* ---- The table ---- */
 
 static void memory_free(struct kl_pinpad *pad)
@@ -190,9 +89,7 @@ enum kl_rc kl_memory_derive(struct kl_memory_pad *self, enum kl_purpose from, en
                             const uint8_t *base, size_t base_len,
                             const struct kl_pinpad_labels *labels, struct kl_err *err)
 {
-    const EVP_CIPHER *cipher = base_len == 16   ? EVP_aes_128_ecb()
-                               : base_len == 24 ? EVP_aes_192_ecb()
-                                                : EVP_aes_256_ecb();
+    const EVP_CIPHER *cipher = kl_memory_aes_ecb(base_len);
     uint8_t *key = NULL;
     enum kl_rc rc = KL_OK;
 
@@ -227,9 +124,9 @@ static enum kl_rc draw_rnd1(struct kl_pinpad *pad, const uint8_t *rnd2, struct k
     return KL_OK;
 }
 
-static enum kl_rc memory_start_rsa(struct kl_pinpad *pad, EVP_PKEY *work, enum kl_oaep_hash hash,
-                                   const struct kl_pinpad_labels *labels, uint8_t *c_rnd1,
-                                   size_t *c_rnd1_len, struct kl_err *err)
+static enum kl_rc memory_start_rsa(struct kl_pinpad *pad, struct kl_pubkey *work,
+                                   enum kl_oaep_hash hash, const struct kl_pinpad_labels *labels,
+                                   uint8_t *c_rnd1, size_t *c_rnd1_len, struct kl_err *err)
 {
     struct kl_secret *rnd1 = NULL;
     enum kl_rc rc = draw_rnd1(pad, NULL, &rnd1, err);
@@ -239,14 +136,14 @@ static enum kl_rc memory_start_rsa(struct kl_pinpad *pad, EVP_PKEY *work, enum k
                               kl_secret_data(rnd1), KL_RND1_LEN, labels, err);
     }
     if (!rc) {
-        rc = kl_rsa_oaep_encrypt(work, hash, kl_secret_data(rnd1), kl_secret_len(rnd1), c_rnd1,
-                                 c_rnd1_len, err);
+        rc = kl_pubkey_oaep(work, hash, kl_secret_data(rnd1), kl_secret_len(rnd1), c_rnd1,
+                            c_rnd1_len, err);
     }
     kl_secret_free(rnd1);
     return rc;
 }
 
-static enum kl_rc memory_start_classic(struct kl_pinpad *pad, EVP_PKEY *work,
+static enum kl_rc memory_start_classic(struct kl_pinpad *pad, struct kl_pubkey *work,
                                        enum kl_oaep_hash hash,
                                        const struct kl_pinpad_labels *labels, const uint8_t *rnd2,
                                        uint8_t *c_rnd1, size_t *c_rnd1_len, struct kl_err *err)
@@ -265,38 +162,11 @@ static enum kl_rc memory_start_classic(struct kl_pinpad *pad, EVP_PKEY *work,
     }
     if (!rc) {
         memcpy(wrap, kl_secret_data(rnd1), KL_RND1_LEN);
-        rc = kl_rsa_oaep_encrypt(work, hash, kl_secret_data(rnd1), kl_secret_len(rnd1), c_rnd1,
-                                 c_rnd1_len, err);
+        rc = kl_pubkey_oaep(work, hash, kl_secret_data(rnd1), kl_secret_len(rnd1), c_rnd1,
+                            c_rnd1_len, err);
     }
     kl_secret_free(rnd1);
     return rc;
-}
-
-/* ECDH of both keys: the trailing KL_ECDH_LEN bytes of the shared X coordinate. That the work key's
- * point lies on its curve was seen to as it was decoded, that it is not at infinity by
- * kl_pubkey_type; of curves of prime order that is all there is to check, so not again here. */
-static enum kl_rc agree(EVP_PKEY *ephemeral, EVP_PKEY *work, struct kl_secret **out,
-                        struct kl_err *err)
-{
-    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new(ephemeral, NULL);
-    struct kl_secret *shared = NULL;
-    size_t len = KL_EC_FIELD_MAX;
-    enum kl_rc rc = kl_secret_new(KL_EC_FIELD_MAX, &shared, err);
-
-    if (!rc &&
-        (!ctx || EVP_PKEY_derive_init(ctx) != 1 || EVP_PKEY_derive_set_peer_ex(ctx, work, 0) != 1 ||
-         EVP_PKEY_derive(ctx, kl_secret_data(shared), &len) != 1 || len < KL_ECDH_LEN)) {
-        rc = kl_err_openssl(err, KL_ERR_INTERNAL, "EVP_PKEY_derive", "ECDH with AcquireWCRT_Pu");
-    }
-    EVP_PKEY_CTX_free(ctx);
-    if (rc) {
-        kl_secret_free(shared);
-        return rc;
-    }
-    memmove(kl_secret_data(shared), kl_secret_data(shared) + len - KL_ECDH_LEN, KL_ECDH_LEN);
-    kl_secret_set_len(shared, KL_ECDH_LEN);
-    *out = shared;
-    return KL_OK;
 }
 
 /* Rnd1 under K_ecies, which is derived from the ECDH secret. */
@@ -307,37 +177,32 @@ static enum kl_rc wrap_ecies(struct kl_secret *secret, const uint8_t *label, str
     enum kl_rc rc = kl_secret_new(KL_HASH_LEN, &k_ecies, err);
 
     if (!rc) {
-        rc = kl_memory_ecb(EVP_aes_256_ecb(), 1, kl_secret_data(secret), label, KL_HASH_LEN,
-                           kl_secret_data(k_ecies), err);
+        rc = kl_memory_ecb(kl_memory_aes_ecb(KL_HASH_LEN), 1, kl_secret_data(secret), label,
+                           KL_HASH_LEN, kl_secret_data(k_ecies), err);
     }
-    if (!rc && !key_wrap(1, kl_secret_data(k_ecies), KL_HASH_LEN, kl_secret_data(rnd1), KL_RND1_LEN,
-                         c_rnd1, KL_C_RND1_EC_LEN)) {
-        rc = kl_err_openssl(err, KL_ERR_INTERNAL, "EVP_CipherUpdate", "Rnd1 under K_ecies");
+    if (!rc) {
+        rc = kl_memory_wrap(kl_secret_data(k_ecies), KL_HASH_LEN, kl_secret_data(rnd1), KL_RND1_LEN,
+                            c_rnd1, err);
     }
     kl_secret_free(k_ecies);
     return rc;
 }
 
-static enum kl_rc memory_start_ec(struct kl_pinpad *pad, EVP_PKEY *work,
+static enum kl_rc memory_start_ec(struct kl_pinpad *pad, struct kl_pubkey *work,
                                   const struct kl_curve *curve, const uint8_t *t0,
                                   const struct kl_pinpad_labels *labels, uint8_t *point,
                                   size_t *point_len, uint8_t *c_rnd1, struct kl_err *err)
 {
-    EVP_PKEY *ephemeral = EVP_PKEY_Q_keygen(NULL, NULL, "EC", curve->group);
+    EVP_PKEY *ephemeral = NULL;
     struct kl_secret *rnd1 = NULL, *secret = NULL;
     uint8_t label[KL_HASH_LEN];
-    enum kl_rc rc = ephemeral ? KL_OK
-                              : kl_err_openssl(err, KL_ERR_INTERNAL, "EVP_PKEY_Q_keygen",
-                                               "no ephemeral key on %s", curve->name);
+    enum kl_rc rc = kl_memory_ephemeral(curve, &ephemeral, point, point_len, err);
 
-    if (!rc) {
-        rc = kl_ec_to_point(ephemeral, point, point_len, err);
-    }
     if (!rc) {
         rc = kl_suite_ecies_label(t0, point, *point_len, label, err);
     }
     if (!rc) {
-        rc = agree(ephemeral, work, &secret, err);
+        rc = kl_memory_agree(ephemeral, work, &secret, err);
     }
     if (!rc) {
         rc = draw_rnd1(pad, NULL, &rnd1, err);

@@ -39,19 +39,33 @@ enum kl_rc kl_memory_derive(struct kl_memory_pad *self, enum kl_purpose from, en
                             const struct kl_pinpad_labels *labels,
                             struct kl_err *err) KL_MUST_CHECK;
 
-/* One-shot operations. ECB and CBC without padding, over whole blocks. */
+/* ---- pinpad_memory_crypto.c ---- */
+
+/* One-shot operations. ECB without padding, over whole blocks; ciphers are never freed. An AES key
+ * has 16, 24 or 32 bytes. */
+const EVP_CIPHER *kl_memory_aes_ecb(size_t key_len);
 const EVP_CIPHER *kl_memory_ecb_of(enum kl_alg alg);
 enum kl_rc kl_memory_ecb(const EVP_CIPHER *cipher, int encrypt, const uint8_t *key,
                          const uint8_t *in, size_t len, uint8_t *out,
                          struct kl_err *err) KL_MUST_CHECK;
 enum kl_rc kl_memory_cmac(const uint8_t *key, size_t key_len, const uint8_t *in, size_t len,
                           uint8_t out[KL_MAC_LEN], struct kl_err *err) KL_MUST_CHECK;
+/* RFC 3394; out holds in_len + KL_WRAP_OVERHEAD bytes. */
+enum kl_rc kl_memory_wrap(const uint8_t *kek, size_t kek_len, const uint8_t *in, size_t in_len,
+                          uint8_t *out, struct kl_err *err) KL_MUST_CHECK;
 /* RFC 3394; out holds in_len - KL_WRAP_OVERHEAD bytes. KL_ERR_VERIFY: its check value is all that
  * says the input is genuine. */
 enum kl_rc kl_memory_unwrap(const uint8_t *kek, size_t kek_len, const uint8_t *in, size_t in_len,
                             uint8_t *out, struct kl_err *err) KL_MUST_CHECK;
 enum kl_rc kl_memory_compute_kcv(enum kl_alg alg, const uint8_t *key, size_t kcv_len, uint8_t *kcv,
                                  struct kl_err *err) KL_MUST_CHECK;
+
+/* An ephemeral key, which the caller frees, and its point: KL_EC_POINT_MAX bytes at most. */
+enum kl_rc kl_memory_ephemeral(const struct kl_curve *curve, EVP_PKEY **out, uint8_t *point,
+                               size_t *point_len, struct kl_err *err) KL_MUST_CHECK;
+/* ECDH of both keys, of one curve: the trailing KL_ECDH_LEN bytes of the shared X coordinate. */
+enum kl_rc kl_memory_agree(EVP_PKEY *ephemeral, const struct kl_pubkey *work,
+                           struct kl_secret **out, struct kl_err *err) KL_MUST_CHECK;
 
 /* pinpad_memory_work.c's part of the table. */
 enum kl_rc kl_memory_start_session(struct kl_pinpad *pad, const struct kl_pinpad_tmk *tmk,

@@ -196,7 +196,8 @@ enum kl_rc kl_memory_chain(struct kl_pinpad *pad, const struct kl_pinpad_pair *p
         for (size_t i = 0; i < DES_LEN; i++) {
             chain[i] ^= in[i];
         }
-        rc = kl_memory_ecb(EVP_des_ede_ecb(), 1, kl_secret_data(twice), chain, DES_LEN, chain, err);
+        rc = kl_memory_ecb(kl_memory_ecb_of(KL_ALG_TDES2), 1, kl_secret_data(twice), chain, DES_LEN,
+                           chain, err);
     }
     kl_secret_free(twice);
     return rc;

@@ -66,16 +66,16 @@ static enum kl_rc token_random(struct kl_pinpad *pad, uint8_t *out, size_t len, 
     return kl_op_random(kl_token_pad_of(pad)->session, out, len, err);
 }
 
-static enum kl_rc token_start_rsa(struct kl_pinpad *pad, EVP_PKEY *work, enum kl_oaep_hash hash,
-                                  const struct kl_pinpad_labels *labels, uint8_t *c_rnd1,
-                                  size_t *c_rnd1_len, struct kl_err *err)
+static enum kl_rc token_start_rsa(struct kl_pinpad *pad, struct kl_pubkey *work,
+                                  enum kl_oaep_hash hash, const struct kl_pinpad_labels *labels,
+                                  uint8_t *c_rnd1, size_t *c_rnd1_len, struct kl_err *err)
 {
     struct kl_token_pad *self = kl_token_pad_of(pad);
     CK_OBJECT_HANDLE rnd1 = 0, public_key = 0;
     enum kl_rc rc = kl_op_generate_rnd1(self->session, &rnd1, err);
 
     if (!rc) {
-        rc = kl_op_import_rsa_public(self->session, work, &public_key, err);
+        rc = kl_op_import_rsa_public(self->session, kl_pubkey_evp(work), &public_key, err);
     }
     if (!rc) {
         rc = kl_op_wrap_oaep(self->session, public_key, rnd1, hash, c_rnd1, KL_RSA_MAX, c_rnd1_len,
@@ -97,12 +97,13 @@ static enum kl_rc token_start_rsa(struct kl_pinpad *pad, EVP_PKEY *work, enum kl
 
 /* In which form a token takes the other side's point is its own affair (PKCS#11 v2.40, 2.3.11). One
  * in the wrong form is no point to it, so that nothing wrong can come out. */
-static enum kl_rc agree(struct kl_token_pad *self, CK_OBJECT_HANDLE ephemeral, EVP_PKEY *work,
-                        const struct kl_curve *curve, CK_OBJECT_HANDLE *secret, struct kl_err *err)
+static enum kl_rc agree(struct kl_token_pad *self, CK_OBJECT_HANDLE ephemeral,
+                        struct kl_pubkey *work, const struct kl_curve *curve,
+                        CK_OBJECT_HANDLE *secret, struct kl_err *err)
 {
     uint8_t point[KL_EC_POINT_MAX];
     size_t len;
-    enum kl_rc rc = kl_ec_to_point(work, point, &len, err);
+    enum kl_rc rc = kl_ec_to_point(kl_pubkey_evp(work), point, &len, err);
 
     if (!rc) {
         rc = kl_op_ecdh(self->session, ephemeral, curve, KL_POINT_RAW, point, len, secret, err);
@@ -131,7 +132,7 @@ static enum kl_rc wrap_rnd1(struct kl_token_pad *self, CK_OBJECT_HANDLE k_ecies,
     return KL_OK;
 }
 
-static enum kl_rc token_start_ec(struct kl_pinpad *pad, EVP_PKEY *work,
+static enum kl_rc token_start_ec(struct kl_pinpad *pad, struct kl_pubkey *work,
                                  const struct kl_curve *curve, const uint8_t *t0,
                                  const struct kl_pinpad_labels *labels, uint8_t *point,
                                  size_t *point_len, uint8_t *c_rnd1, struct kl_err *err)
@@ -170,9 +171,10 @@ static enum kl_rc token_start_ec(struct kl_pinpad *pad, EVP_PKEY *work,
 /* The one suite in which Rnd1 is outside the token: OAEP takes one message, and it has to be Rnd1
  * and Rnd2 in a row, which no PKCS#11 call makes of a key. It stands in locked memory from its
  * drawing until it has been encrypted and imported, as two keys of one use each. */
-static enum kl_rc token_start_classic(struct kl_pinpad *pad, EVP_PKEY *work, enum kl_oaep_hash hash,
-                                      const struct kl_pinpad_labels *labels, const uint8_t *rnd2,
-                                      uint8_t *c_rnd1, size_t *c_rnd1_len, struct kl_err *err)
+static enum kl_rc token_start_classic(struct kl_pinpad *pad, struct kl_pubkey *work,
+                                      enum kl_oaep_hash hash, const struct kl_pinpad_labels *labels,
+                                      const uint8_t *rnd2, uint8_t *c_rnd1, size_t *c_rnd1_len,
+                                      struct kl_err *err)
 {
     struct kl_token_pad *self = kl_token_pad_of(pad);
     CK_OBJECT_HANDLE base = 0;
@@ -184,8 +186,8 @@ static enum kl_rc token_start_classic(struct kl_pinpad *pad, EVP_PKEY *work, enu
     }
     if (!rc) {
         memcpy(kl_secret_data(both) + KL_RND1_LEN, rnd2, KL_RND2_LEN);
-        rc = kl_rsa_oaep_encrypt(work, hash, kl_secret_data(both), KL_RND1_LEN + KL_RND2_LEN,
-                                 c_rnd1, c_rnd1_len, err);
+        rc = kl_pubkey_oaep(work, hash, kl_secret_data(both), KL_RND1_LEN + KL_RND2_LEN, c_rnd1,
+                            c_rnd1_len, err);
     }
     if (!rc) {
         rc = kl_op_import_value(self->session, KL_ALG_AES256, kl_secret_data(both), KL_USE_UNWRAP,

@@ -3,12 +3,13 @@
  * The bare loop: processes that make the PKCS#11 calls of one load again and again, each logged in
  * with a session of its own, as a worker of the daemon is.
  *
- *   bare MODULE TOKEN PIN-FILE LABEL ALGORITHM PROCESSES MILLISECONDS
+ *   bare MODULE TOKEN PIN-FILE LABEL ALGORITHM PROCESSES MILLISECONDS [THROUGH]
  *
  * LABEL is a work key, ALGORITHM a TMK's, or "sign": then a load is one signature by CKM_RSA_PKCS,
  * for comparisons with what does no more. Says as JSON how many loads there were, in how many
  * seconds, and what CPU they took. Each process lets the loader of pkcs11/ do one load, records its
- * calls, and makes those (record.h).
+ * calls, and makes those (record.h): on the module, or through another one, THROUGH, that has the
+ * same token.
  */
 #include <check.h>
 #include <errno.h>
@@ -37,7 +38,7 @@
 #define WARM_UP 5 /* loads before it counts */
 
 static struct order {
-    const char *module, *token, *pin_file, *label;
+    const char *module, *token, *pin_file, *label, *through;
     const struct kl_alg_info *alg; /* NULL: signatures and no loads */
     unsigned processes;
     int64_t us;
@@ -45,6 +46,7 @@ static struct order {
 
 struct result {
     uint64_t loads, calls; /* calls: of one load */
+    uint64_t not_carried;  /* of these: what THROUGH does not do (record_move) */
     int64_t us, cpu_us;    /* wall clock, user and system time */
 };
 
@@ -134,29 +136,48 @@ static void record_signature(struct kl_token *token)
     record_end();
 }
 
-static void prepare(void)
+static CK_FUNCTION_LIST *load_module(const char *path)
 {
-    CK_FUNCTION_LIST *functions = p11_kit_module_load(order.module, P11_KIT_MODULE_UNMANAGED);
+    CK_FUNCTION_LIST *functions = p11_kit_module_load(path, P11_KIT_MODULE_UNMANAGED);
+
+    if (!functions) {
+        die(path, "cannot be loaded");
+    }
+    return functions;
+}
+
+static uint64_t move_through(const char *path, const struct kl_uri *uri, struct kl_secret *pin)
+{
+    struct kl_session *session = NULL;
+
+    must(kl_session_open(open_token(load_module(path), uri, pin), &session, &err));
+    return record_move(kl_session_functions(session), kl_session_handle(session));
+}
+
+/* Returns how many calls will not be made as they are. */
+static uint64_t prepare(void)
+{
+    CK_FUNCTION_LIST *functions = load_module(order.module);
     struct kl_secret *pin = NULL;
     struct kl_token *token;
     struct kl_uri *uri = NULL;
     char source[4096];
+    uint64_t not_carried;
 
-    if (!functions) {
-        die(order.module, "cannot be loaded");
-    }
     snprintf(source, sizeof(source), "file:%s", order.pin_file);
     must(kl_secret_setup(&err));
     must(kl_pin_read(source, NULL, &pin, &err));
     must(kl_uri_parse(order.token, &uri, &err));
     token = open_token(record_in_front_of(functions), uri, pin);
-    kl_secret_free(pin);
-    kl_uri_free(uri);
     if (order.alg) {
         record_load(token);
     } else {
         record_signature(token);
     }
+    not_carried = order.through ? move_through(order.through, uri, pin) : 0;
+    kl_secret_free(pin);
+    kl_uri_free(uri);
+    return not_carried;
 }
 
 static void play(void)
@@ -203,13 +224,14 @@ static int go_fd, told_fd; /* the child's ends */
 START_TEST(child_main)
 {
     struct result result = {0};
+    uint64_t not_carried = prepare();
     char byte;
 
-    prepare();
     if (write(told_fd, &result, sizeof(result)) != sizeof(result) || read(go_fd, &byte, 1) != 1) {
         die("pipe", strerror(errno));
     }
     result = run(order.us);
+    result.not_carried = not_carried;
     if (write(told_fd, &result, sizeof(result)) != sizeof(result)) {
         die("pipe", strerror(errno));
     }
@@ -268,17 +290,20 @@ int main(int argc, char **argv)
     struct result result, sum = {0};
     double rate = 0;
 
-    if (argc != 8 || (strcmp(argv[5], SIGN) != 0 && !kl_alg_by_name(argv[5]))) {
-        fputs("usage: bare MODULE TOKEN PIN-FILE LABEL ALGORITHM PROCESSES MILLISECONDS\n", stderr);
+    if (argc < 8 || argc > 9 || (strcmp(argv[5], SIGN) != 0 && !kl_alg_by_name(argv[5]))) {
+        fputs(
+            "usage: bare MODULE TOKEN PIN-FILE LABEL ALGORITHM PROCESSES MILLISECONDS [THROUGH]\n",
+            stderr);
         return 64;
     }
-    order = (struct order){argv[1],
-                           argv[2],
-                           argv[3],
-                           argv[4],
-                           kl_alg_by_name(argv[5]),
-                           (unsigned)strtoul(argv[6], NULL, 10),
-                           strtol(argv[7], NULL, 10) * 1000};
+    order = (struct order){.module = argv[1],
+                           .token = argv[2],
+                           .pin_file = argv[3],
+                           .label = argv[4],
+                           .alg = kl_alg_by_name(argv[5]),
+                           .processes = (unsigned)strtoul(argv[6], NULL, 10),
+                           .us = strtol(argv[7], NULL, 10) * 1000,
+                           .through = argv[8]};
     if (order.processes == 0 || order.processes > PROCESSES_MAX || order.us <= 0) {
         die("PROCESSES or MILLISECONDS", "out of bounds");
     }
@@ -295,14 +320,15 @@ int main(int argc, char **argv)
         sum.loads += result.loads;
         sum.cpu_us += result.cpu_us;
         sum.calls = result.calls;
+        sum.not_carried = result.not_carried;
         sum.us = result.us > sum.us ? result.us : sum.us;
         rate += (double)result.loads / ((double)result.us / 1e6);
         waitpid(children[i].pid, NULL, 0);
     }
     printf("{\"loads\": %llu, \"seconds\": %.6f, \"loads-per-second\": %.3f, "
-           "\"cpu-us-per-load\": %.3f, \"calls-per-load\": %llu}\n",
+           "\"cpu-us-per-load\": %.3f, \"calls-per-load\": %llu, \"calls-not-carried\": %llu}\n",
            (unsigned long long)sum.loads, (double)sum.us / 1e6, rate,
            sum.loads > 0 ? (double)sum.cpu_us / (double)sum.loads : 0,
-           (unsigned long long)sum.calls);
+           (unsigned long long)sum.calls, (unsigned long long)sum.not_carried);
     return 0;
 }

@@ -1,12 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * make bench: every group of figures in one go, a table, a line for each figure, JSON and a page.
- *
- *   BENCH="NAME ..."    only those groups (bench --list)
- *   BENCH_KINDS="NAME ..."  of load_vs_bare: only those work keys (rsa2048, classic, ...)
- *   BENCH_SECONDS=N     of one measurement (default 2)
- *   BENCH_REPEATS=N     of each (default 3)
- *   BENCH_OUT=DIR       where bench.json and bench.html go (default: the build directory)
+ * Options and environment: --help.
  *
  * Status 0 when all could be measured, whether or not targets are met: the table says so. A group
  * runs as a test of libcheck without a process of its own, so that a failure in any support
@@ -26,25 +21,14 @@
 #include <unistd.h>
 
 #include "conf/cli.h"
+#include "daemon/hsm/worker.h"
+#include "proto/clock.h"
 #include "tests/bench/bench.h"
+#include "tests/bench/compare.h"
 
 #define SECONDS_DEFAULT 2
 #define REPEATS_DEFAULT 3
-
-static const struct bench_group groups[] = {
-    {"load_vs_bare", "whole loads over the bare PKCS#11 loop, and CPU; EC over RSA",
-     group_load_vs_bare},
-    {"overload", "five times more terminals than there is room for; latency at 70 %",
-     group_overload},
-    {"idle_sessions", "20,000 silent connections: memory, and loads beside them", group_idle},
-    {"registry_scale", "a million registered terminals against a thousand", group_scale},
-    {"slow_hsm", "64 sessions of an HSM that takes 10 ms for every call", group_slow_hsm},
-    {"store_commit", "loads for each fsync; group commit against one at a time", group_commit},
-    {"leak", "memory by load, and what it costs to replace workers", group_leak},
-    {"peers", "p11-kit server and openssl s_server with the same key", group_peers},
-    {"growth", "plots: workers, loads at once, keys", group_growth},
-};
-#define GROUPS (sizeof(groups) / sizeof(groups[0]))
+#define WORKERS_MAX 64 /* of one HSM */
 
 static struct bench bench;
 static char out_dir[PATH_MAX];
@@ -85,7 +69,8 @@ static void facts(void)
     figures_fact(bench.figures, "load average at the start", load);
     snprintf(text, sizeof(text), "%g seconds each, %u repeats", bench.seconds, bench.repeats);
     figures_fact(bench.figures, "measurements", text);
-    snprintf(text, sizeof(text), "%u, not pinned", bench.workers);
+    snprintf(text, sizeof(text), "%u (%u of figures in _full), not pinned", bench.workers,
+             bench.cpus);
     figures_fact(bench.figures, "workers", text);
     free(average);
 }
@@ -119,9 +104,45 @@ static void abandon(void)
     lab_abandon(&bench.lab);
 }
 
+/* What all of it took, and each group. */
+static char took[1024];
+
+/* Tells of the groups from that one on. */
+static void tell_group(size_t i)
+{
+    const struct choice *choice = &bench.choice;
+    double left = 0;
+    unsigned number = 0, count = 0;
+
+    for (size_t k = 0; k < BENCH_GROUPS; k++) {
+        left += k >= i ? choice_seconds(choice, k, bench.seconds, bench.repeats) : 0;
+        number += k <= i && choice->group[k];
+        count += (unsigned)choice->group[k];
+    }
+    bench_progress_group(number, count, left,
+                         choice_seconds(choice, i, bench.seconds, bench.repeats));
+}
+
+static void tell_time(const char *what, int64_t since_ms)
+{
+    size_t len = strlen(took);
+
+    snprintf(took + len, sizeof(took) - len, "%s%s %.0f s", len > 0 ? ", " : "", what,
+             (double)(kl_clock_ms() - since_ms) / 1000);
+}
+
 START_TEST(measure)
 {
-    groups[_i].run(&bench);
+    int64_t begun_ms = kl_clock_ms();
+
+    tell_group((size_t)_i);
+    figures_section(bench.figures, bench_groups[_i].about);
+    bench_groups[_i].run(&bench);
+    for (size_t i = 0; i < bench.figures->count; i++) {
+        ck_assert_msg(choice_has(bench.figures->list[i].name), "%s is not in tests/bench/choice.c",
+                      bench.figures->list[i].name);
+    }
+    tell_time(bench_groups[_i].name, begun_ms);
 }
 END_TEST
 
@@ -138,15 +159,15 @@ static int run_all(void)
     tcase_set_timeout(tcase, 0);
     tcase_add_unchecked_fixture(tcase, found, abandon);
     tcase_add_checked_fixture(tcase, NULL, end_children);
-    for (int i = 0; i < (int)GROUPS; i++) {
-        if (bench_wants("BENCH", groups[i].name)) {
+    for (int i = 0; i < BENCH_GROUPS; i++) {
+        if (bench.choice.group[i]) {
             tcase_add_loop_test(tcase, measure, i, i + 1);
         }
     }
     runner = srunner_create(suite);
     srunner_set_fork_status(runner, CK_NOFORK);
     srunner_run_all(runner, CK_SILENT);
-    bench_progress("%s", "");
+    bench_progress_end();
     failed = srunner_ntests_failed(runner);
     failures = srunner_failures(runner);
     for (int i = 0; i < failed; i++) {
@@ -184,7 +205,7 @@ static void write_json(const struct figures *figures, FILE *file)
     json_decref(json);
 }
 
-static double number_of(const char *name, double otherwise, double max)
+static double number_of(const char *name, double otherwise, double min, double max)
 {
     const char *text = getenv(name);
     char *end;
@@ -194,11 +215,16 @@ static double number_of(const char *name, double otherwise, double max)
         return otherwise;
     }
     value = strtod(text, &end);
-    if (*end != '\0' || !(value >= 0.1) || value > max) {
-        fprintf(stderr, "bench: %s=%s must be a number from 0.1 to %g\n", name, text, max);
+    if (*end != '\0' || !(value >= min) || value > max) {
+        fprintf(stderr, "bench: %s=%s must be a number from %g to %g\n", name, text, min, max);
         exit(64);
     }
     return value;
+}
+
+static unsigned count_of(const char *name, unsigned otherwise, unsigned max)
+{
+    return (unsigned)number_of(name, otherwise, 1, max);
 }
 
 /* Paths go into configurations, which want them whole. */
@@ -214,23 +240,62 @@ static void find_build(void)
     }
 }
 
-int main(int argc, char **argv)
+static void print_help(void)
 {
+    fputs(
+        "usage: bench [--list | --help]\n"
+        "       bench --compare OLD.json NEW.json\n"
+        "\n"
+        "Measures what docs/performance.md describes: prints a table and a line for each figure,\n"
+        "and writes bench.json and bench.html. `make bench` builds all that it needs.\n"
+        "\n"
+        "  --list       the groups of figures, and the figures of each\n"
+        "  --compare    what two bench.json differ by, and whether that is more than their\n"
+        "               spread; status 1 if a figure with a target is worse by more than that\n"
+        "  -h, --help   this text\n"
+        "\n"
+        "Environment; lists are separated by spaces or commas:\n"
+        "  BENCH          only these: names of groups or figures, or what figures begin with\n"
+        "  BENCH_KINDS    of load_vs_bare: only these kinds of work key (rsa2048, p256, ...)\n"
+        "  BENCH_SECONDS  of one measurement (default 2)\n"
+        "  BENCH_REPEATS  of each (default 3)\n"
+        "  BENCH_WORKERS  worker processes, and those of the bare loop (default: one CPU is left\n"
+        "                 over for all else)\n"
+        "  BENCH_OUT      where the files go (default: the build directory)\n"
+        "  KL_BUILD       the build directory (default: build)\n"
+        "\n"
+        "Status: 0 all was measured, whether targets are met or not; 1 a group could not be\n"
+        "measured; 64 usage; 65, 66 a file that is no report, or not there; 74 a file could not\n"
+        "be written\n",
+        stdout);
+}
+
+static int measure_all(void)
+{
+    unsigned online = (unsigned)sysconf(_SC_NPROCESSORS_ONLN);
+    unsigned cpus = online < WORKERS_MAX ? online : WORKERS_MAX;
+    int64_t begun_ms = kl_clock_ms();
+    char unknown[64];
     int failed;
 
-    if (argc > 1) {
-        for (size_t i = 0; i < GROUPS; i++) {
-            printf("%-16s %s\n", groups[i].name, groups[i].about);
-        }
-        return strcmp(argv[1], "--list") == 0 ? 0 : 64;
+    bench =
+        (struct bench){.figures = figures_new(),
+                       .seconds = number_of("BENCH_SECONDS", SECONDS_DEFAULT, 0.1, 600),
+                       .repeats = count_of("BENCH_REPEATS", REPEATS_DEFAULT, 50),
+                       .workers = count_of("BENCH_WORKERS", cpus > 1 ? cpus - 1 : 1, WORKERS_MAX),
+                       .cpus = cpus};
+    if (!choice_make(getenv("BENCH"), getenv("BENCH_KINDS"), &bench.choice, unknown)) {
+        fprintf(stderr,
+                "bench: there is no group, figure or kind of key \"%s\" (BENCH, BENCH_KINDS): "
+                "there are\n",
+                unknown);
+        choice_print(stderr);
+        return 64;
     }
-    bench = (struct bench){.figures = figures_new(),
-                           .seconds = number_of("BENCH_SECONDS", SECONDS_DEFAULT, 120),
-                           .repeats = (unsigned)number_of("BENCH_REPEATS", REPEATS_DEFAULT, 50),
-                           .workers = (unsigned)number_of(
-                               "BENCH_WORKERS", (double)sysconf(_SC_NPROCESSORS_ONLN), 64)};
     find_build();
     failed = run_all();
+    tell_time("all", begun_ms);
+    figures_fact(bench.figures, "took", took);
     figures_table(bench.figures, stdout);
     putchar('\n');
     figures_lines(bench.figures, stdout);
@@ -238,4 +303,26 @@ int main(int argc, char **argv)
     write_file("bench.html", figures_page);
     figures_free(bench.figures);
     return failed == 0 ? 0 : 1;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc == 1) {
+        return measure_all();
+    }
+    if (argc == 2 && strcmp(argv[1], "--" KL_WORKER_OPTION) == 0) { /* of signer.c's pool */
+        return kl_worker_main();
+    }
+    if (argc == 2 && strcmp(argv[1], "--list") == 0) {
+        choice_print(stdout);
+        return 0;
+    }
+    if (argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
+        print_help();
+        return 0;
+    }
+    if (argc == 4 && strcmp(argv[1], "--compare") == 0) {
+        return compare_files(argv[2], argv[3]);
+    }
+    return kl_cli_usage("bench", "%s: no such option, or not so many operands", argv[1]);
 }

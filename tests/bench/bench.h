@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What every group of figures is given, and the table of groups. A group sets up what it needs,
+ * What every group of figures is given. A group sets up what it needs,
  * measures it several times, interleaved with what it is compared with, adds its samples to its
  * figures, and puts all away.
  */
 #ifndef KL_TESTS_BENCH_BENCH_H
 #define KL_TESTS_BENCH_BENCH_H
 
+#include "tests/bench/choice.h"
 #include "tests/bench/figures.h"
 #include "tests/bench/rig.h"
 
@@ -15,20 +16,17 @@ struct bench {
     struct lab lab;   /* the ceremony: rig_begin takes it */
     double seconds;   /* of one measurement: BENCH_SECONDS */
     unsigned repeats; /* of each: BENCH_REPEATS */
-    unsigned workers; /* as many as there are CPUs */
+    unsigned workers; /* BENCH_WORKERS: if it is not set, one CPU is left for all else */
+    unsigned cpus;
+    struct choice choice;
 };
 
-struct bench_group {
-    const char *name; /* BENCH="NAME ..." */
-    const char *about;
-    void (*run)(struct bench *bench);
-};
-
-/* On a terminal: what is being done now. */
+/* A group begins that is the `number`th of `count`; all of it is going to take about so many more
+ * seconds, of which `group_seconds` are this group's. */
+void bench_progress_group(unsigned number, unsigned count, double seconds, double group_seconds);
+/* On a terminal: what is being done now, and for how long all of it will still. */
 void bench_progress(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
-
-/* Whether that environment variable is not set, or names it among its words. */
-int bench_wants(const char *variable, const char *name);
+void bench_progress_end(void);
 
 /* The figure PREFIX_NAME, which is made if there is none. */
 struct figure *bench_figure(struct bench *bench, const char *prefix, const char *name,

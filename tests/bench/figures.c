@@ -28,6 +28,11 @@ void figures_free(struct figures *figures)
     free(figures);
 }
 
+void figures_section(struct figures *figures, const char *name)
+{
+    figures->section = name;
+}
+
 struct figure *figure_of(struct figures *figures, const char *name, const char *unit,
                          enum figure_rule rule, double target)
 {
@@ -42,7 +47,8 @@ struct figure *figure_of(struct figures *figures, const char *name, const char *
         die("too many figures, or too long a name");
     }
     figure = &figures->list[figures->count++];
-    *figure = (struct figure){.unit = unit, .rule = rule, .target = target};
+    *figure =
+        (struct figure){.unit = unit, .section = figures->section, .rule = rule, .target = target};
     strcpy(figure->name, name);
     return figure;
 }
@@ -116,28 +122,33 @@ enum figure_verdict figure_judge(const struct figure *figure)
     }
 }
 
-struct curve *curve_new(struct figures *figures, const char *title, const char *x_label)
+struct curve *curve_new(struct figures *figures, const char *title, const char *x_label,
+                        const char *y_label, size_t lines)
 {
     struct curve *curve;
 
-    if (figures->curve_count == CURVES_MAX) {
-        die("too many plots");
+    if (figures->curve_count == CURVES_MAX || lines > CURVE_LINES_MAX) {
+        die("too many plots, or lines of one");
     }
     curve = &figures->curve[figures->curve_count++];
-    *curve = (struct curve){.title = title, .x_label = x_label};
+    *curve = (struct curve){.title = title, .x_label = x_label, .y_label = y_label, .lines = lines};
     return curve;
 }
 
-void curve_add(struct curve *curve, double x, const double *y)
+void curve_point(struct curve *curve, const char *x)
 {
-    if (curve->points == CURVE_POINTS_MAX) {
-        die("too many points of a plot");
+    if (curve->points == CURVE_POINTS_MAX || strlen(x) >= sizeof(curve->x[0])) {
+        die("too many points of a plot, or too long a name of one");
     }
-    curve->x[curve->points] = x;
-    for (size_t i = 0; i < curve->lines; i++) {
-        curve->y[i][curve->points] = y[i];
+    strcpy(curve->x[curve->points++], x);
+}
+
+void curve_add(struct curve *curve, size_t line, double sample)
+{
+    if (line >= curve->lines || curve->points == 0) {
+        die("a plot has no such line, or no point");
     }
-    curve->points++;
+    figure_add(&curve->y[line][curve->points - 1], sample);
 }
 
 void figures_fact(struct figures *figures, const char *name, const char *value)

@@ -23,29 +23,33 @@ enum figure_rule {
 
 struct figure {
     char name[FIGURE_NAME_MAX];
-    const char *unit; /* static; one word, so that a line has four */
+    const char *unit;    /* static; one word, so that a line has four */
+    const char *section; /* figures_section's */
     enum figure_rule rule;
     double target;
     size_t count;
     double sample[FIGURE_SAMPLES_MAX]; /* in the order in which they were taken */
 };
 
-#define CURVE_POINTS_MAX 32
+#define CURVE_POINTS_MAX 16
 #define CURVE_LINES_MAX 3
 
-/* Something against something else: a plot. */
+/* Something against something else: a plot, whose points are figures without a name. */
 struct curve {
-    const char *title, *x_label; /* static */
-    const char *line[CURVE_LINES_MAX];
+    const char *title, *x_label, *y_label; /* static */
+    const char *line[CURVE_LINES_MAX];     /* what they are called: static */
+    int apart;                             /* 1: no lines between points, which have no order */
     size_t lines, points;
-    double x[CURVE_POINTS_MAX], y[CURVE_LINES_MAX][CURVE_POINTS_MAX];
+    char x[CURVE_POINTS_MAX][16]; /* what stands at the axis, in equal steps: "4096" */
+    struct figure y[CURVE_LINES_MAX][CURVE_POINTS_MAX];
 };
 
-#define CURVES_MAX 16
+#define CURVES_MAX 8
 struct figures {
     size_t count, curve_count;
     struct figure list[FIGURES_MAX];
     struct curve curve[CURVES_MAX];
+    const char *section;
     json_t *facts; /* an object of strings: what it was measured on; owned */
 };
 
@@ -53,6 +57,8 @@ struct figures {
 struct figures *figures_new(void);
 void figures_free(struct figures *figures);
 
+/* What figures that are made from now on belong to: a heading on the page. Static. */
+void figures_section(struct figures *figures, const char *name);
 /* The figure of that name, which is made if there is none. */
 struct figure *figure_of(struct figures *figures, const char *name, const char *unit,
                          enum figure_rule rule, double target);
@@ -68,14 +74,19 @@ double figure_spread(const struct figure *figure);
 enum figure_verdict { FIGURE_MET, FIGURE_MISSED, FIGURE_TOLD };
 enum figure_verdict figure_judge(const struct figure *figure); /* by its median */
 
-struct curve *curve_new(struct figures *figures, const char *title, const char *x_label);
-/* As many values as it has lines. */
-void curve_add(struct curve *curve, double x, const double *y);
+/* A plot with so many lines; their names are the caller's to set. Labels say units. */
+struct curve *curve_new(struct figures *figures, const char *title, const char *x_label,
+                        const char *y_label, size_t lines);
+void curve_point(struct curve *curve, const char *x);            /* one more place, of all lines */
+void curve_add(struct curve *curve, size_t line, double sample); /* at the newest place */
 
 /* Something that was so: "cpu", "2 x ...". */
 void figures_fact(struct figures *figures, const char *name, const char *value);
 
 /* ---- Telling ---- */
+
+const char *figure_verdict_text(const struct figure *figure);              /* "met"; static */
+const char *figure_target_text(const struct figure *figure, char out[32]); /* "at least 2", "" */
 
 void figures_table(const struct figures *figures, FILE *out);
 void figures_lines(const struct figures *figures, FILE *out);

@@ -1,20 +1,22 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Figures told: as a table, as lines, as JSON and as a page. */
+/* Figures told: as a table, as lines and as JSON. */
 #include <stdlib.h>
 
-#include "conf/markup.h"
-#include "conf/page.h"
-#include "terminal-sim/fleet/fleet_plot.h"
 #include "tests/bench/figures.h"
 
-static const char *const verdicts[] = {
-    [FIGURE_MET] = "met",
-    [FIGURE_MISSED] = "MISSED",
-    [FIGURE_TOLD] = "-",
-};
+const char *figure_verdict_text(const struct figure *figure)
+{
+    switch (figure_judge(figure)) {
+    case FIGURE_MET:
+        return "met";
+    case FIGURE_MISSED:
+        return "MISSED";
+    default:
+        return "-";
+    }
+}
 
-/* "at least 0.85"; "" without one. */
-static const char *target_text(const struct figure *figure, char out[32])
+const char *figure_target_text(const struct figure *figure, char out[32])
 {
     out[0] = '\0';
     if (figure->rule != FIGURE_NO_TARGET) {
@@ -35,7 +37,7 @@ void figures_table(const struct figures *figures, FILE *out)
 
         fprintf(out, "%-36s %12.6g %-9s %6.1f%% %7zu  %-15s %s\n", figure->name,
                 figure_median(figure), figure->unit, figure_spread(figure), figure->count,
-                target_text(figure, target), verdicts[figure_judge(figure)]);
+                figure_target_text(figure, target), figure_verdict_text(figure));
     }
 }
 
@@ -87,15 +89,35 @@ static json_t *figure_json(const struct figure *figure)
     return out;
 }
 
+/* One value of each point. */
+static json_t *points(const struct figure *figure, size_t count,
+                      double (*value)(const struct figure *))
+{
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < count; i++) {
+        need(json_array_append_new(list, json_real(value(&figure[i]))) == 0);
+    }
+    return list;
+}
+
 static json_t *curve_json(const struct curve *curve)
 {
-    json_t *lines = json_object(), *out;
+    json_t *lines = json_object(), *x = json_array(), *out;
 
-    for (size_t i = 0; i < curve->lines; i++) {
-        need(json_object_set_new(lines, curve->line[i], numbers(curve->y[i], curve->points)) == 0);
+    for (size_t i = 0; i < curve->points; i++) {
+        need(json_array_append_new(x, json_string(curve->x[i])) == 0);
     }
-    out = json_pack("{s:s, s:s, s:o, s:o}", "title", curve->title, "x-label", curve->x_label, "x",
-                    numbers(curve->x, curve->points), "lines", lines);
+    for (size_t i = 0; i < curve->lines; i++) {
+        json_t *line = json_pack("{s:o, s:o, s:o}", "median",
+                                 points(curve->y[i], curve->points, figure_median), "low",
+                                 points(curve->y[i], curve->points, figure_low), "high",
+                                 points(curve->y[i], curve->points, figure_high));
+
+        need(json_object_set_new(lines, curve->line[i], line) == 0);
+    }
+    out = json_pack("{s:s, s:s, s:s, s:o, s:o}", "title", curve->title, "x-label", curve->x_label,
+                    "y-label", curve->y_label, "x", x, "lines", lines);
     need(out != NULL);
     return out;
 }
@@ -113,69 +135,4 @@ json_t *figures_json(const struct figures *figures)
     out = json_pack("{s:O, s:o, s:o}", "facts", figures->facts, "figures", list, "curves", curves);
     need(out != NULL);
     return out;
-}
-
-/* ---- HTML ---- */
-
-static void row(const struct figure *figure, FILE *out)
-{
-    enum figure_verdict verdict = figure_judge(figure);
-    char target[32];
-
-    fputs("<tr><th>", out);
-    kl_markup_text(out, figure->name);
-    fprintf(out,
-            "</th><td class=\"n\">%.6g</td><td>%s</td><td class=\"n\">%.6g</td>"
-            "<td class=\"n\">%.6g</td><td class=\"n\">%zu</td><td>%s</td><td class=\"%s\">%s</td>"
-            "</tr>\n",
-            figure_median(figure), figure->unit, figure_low(figure), figure_high(figure),
-            figure->count, target_text(figure, target),
-            verdict == FIGURE_MET      ? "as-expected"
-            : verdict == FIGURE_MISSED ? "failed"
-                                       : "",
-            verdicts[verdict]);
-}
-
-static void plot(const struct curve *curve, FILE *out)
-{
-    struct kl_plot plot = {.title = curve->title,
-                           .x_label = curve->x_label,
-                           .x = curve->x,
-                           .points = curve->points,
-                           .lines = curve->lines};
-
-    for (size_t i = 0; i < curve->lines; i++) {
-        plot.line[i] = (struct kl_plot_line){curve->line[i], curve->y[i]};
-    }
-    kl_plot(&plot, out);
-}
-
-void figures_page(const struct figures *figures, FILE *out)
-{
-    const char *name;
-    json_t *value;
-
-    kl_page_begin("keyloader: make bench", out);
-    fputs("<h1>make bench</h1>\n<table>\n<tr><th>figure</th><th class=\"n\">median</th>"
-          "<th>unit</th><th class=\"n\">lowest</th><th class=\"n\">highest</th>"
-          "<th class=\"n\">repeats</th><th>target</th><th>verdict</th></tr>\n",
-          out);
-    for (size_t i = 0; i < figures->count; i++) {
-        row(&figures->list[i], out);
-    }
-    fputs("</table>\n", out);
-    for (size_t i = 0; i < figures->curve_count; i++) {
-        plot(&figures->curve[i], out);
-    }
-    fputs("<h2>Measured on</h2>\n<table>\n", out);
-    json_object_foreach(figures->facts, name, value)
-    {
-        fputs("<tr><th>", out);
-        kl_markup_text(out, name);
-        fputs("</th><td>", out);
-        kl_markup_text(out, json_string_value(value));
-        fputs("</td></tr>\n", out);
-    }
-    fputs("</table>\n", out);
-    kl_page_end(out);
 }

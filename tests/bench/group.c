@@ -2,11 +2,34 @@
 /* What groups share: see bench.h. */
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
+#include "proto/clock.h"
 #include "tests/bench/bench.h"
+
+/* Where the run is: what bench_progress puts before its words. */
+static struct {
+    unsigned number, count;
+    double left, group_left; /* seconds when the group began */
+    int64_t begun_ms;
+} now;
+
+void bench_progress_group(unsigned number, unsigned count, double seconds, double group_seconds)
+{
+    now.number = number;
+    now.count = count;
+    now.left = seconds;
+    now.group_left = group_seconds;
+    now.begun_ms = kl_clock_ms();
+}
+
+/* Of a group that takes longer than was thought, the others remain. */
+static double seconds_left(void)
+{
+    double spent = (double)(kl_clock_ms() - now.begun_ms) / 1000;
+
+    return now.left - (spent < now.group_left ? spent : now.group_left);
+}
 
 void bench_progress(const char *fmt, ...)
 {
@@ -15,11 +38,24 @@ void bench_progress(const char *fmt, ...)
     if (!isatty(STDERR_FILENO)) {
         return;
     }
-    va_start(args, fmt);
     fputs("\r\033[K", stderr);
+    if (now.count > 0) {
+        int left = (int)seconds_left();
+
+        fprintf(stderr, "[%u/%u, about %d min %02d s left] ", now.number, now.count, left / 60,
+                left % 60);
+    }
+    va_start(args, fmt);
     vfprintf(stderr, fmt, args);
-    fflush(stderr);
     va_end(args);
+    fflush(stderr);
+}
+
+void bench_progress_end(void)
+{
+    if (isatty(STDERR_FILENO)) {
+        fputs("\r\033[K", stderr);
+    }
 }
 
 struct figure *bench_figure(struct bench *b, const char *prefix, const char *name, const char *unit,
@@ -29,21 +65,4 @@ struct figure *bench_figure(struct bench *b, const char *prefix, const char *nam
 
     proc_text(whole, sizeof(whole), "%s_%s", prefix, name);
     return figure_of(b->figures, whole, unit, rule, target);
-}
-
-int bench_wants(const char *variable, const char *name)
-{
-    const char *wanted = getenv(variable);
-    char copy[512], *rest = copy, *word;
-
-    if (!wanted || !*wanted) {
-        return 1;
-    }
-    snprintf(copy, sizeof(copy), "%s", wanted);
-    while ((word = strsep(&rest, " ,")) != NULL) {
-        if (strcmp(word, name) == 0) {
-            return 1;
-        }
-    }
-    return 0;
 }

@@ -134,7 +134,7 @@ void group_commit(struct bench *bench)
     struct rig rig;
     uint16_t port;
 
-    rig_begin(&rig, &bench->lab, "commit", &kinds[KIND_P256], bench->workers,
+    rig_begin(&rig, NULL, &bench->lab, "commit", &kinds[KIND_P256], bench->workers,
               (unsigned)(bench->seconds * RATE_MAX));
     lab_set(&rig.lab, "monitor", "listen", "127.0.0.1:0");
     rig_register(&rig);

@@ -4,12 +4,16 @@
  * durability and the simulator on the same CPUs against as many processes that only make the
  * PKCS#11 calls. One daemon for each kind stands ready, so that measurements alternate: bare,
  * whole, bare, whole, and one kind after the other before the first is taken again.
+ *
+ * Twice, as everything else of a load runs somewhere: with a CPU left for it, which is how one
+ * would size a software token, and with as many processes as there are CPUs ("_full"), where it
+ * has to come off the HSM's part, however little it is.
  */
 #include <stdio.h>
 
 #include "tests/bench/bench.h"
 
-#define KINDS "BENCH_KINDS"
+#define SIDES_MAX (2 * KIND_COUNT)
 #define RATE_MAX 6000 /* loads a second that no kind comes near: an arming is for one load */
 
 struct whole {
@@ -40,28 +44,35 @@ static struct whole run(struct rig *rig, double seconds)
     return whole;
 }
 
-static void add(struct bench *bench, const char *prefix, const struct kind *kind, const char *unit,
+/* A daemon that is compared with the bare loop. */
+struct side {
+    struct rig rig;
+    char name[32]; /* of its figures: the kind, and BENCH_FULL */
+};
+
+static void add(struct bench *bench, const char *prefix, const struct side *side, const char *unit,
                 enum figure_rule rule, double target, double sample)
 {
-    figure_add(bench_figure(bench, prefix, kind->name, unit, rule, target), sample);
+    figure_add(bench_figure(bench, prefix, side->name, unit, rule, target), sample);
 }
 
-static void once(struct bench *bench, struct rig *rig)
+static void once(struct bench *bench, struct side *side)
 {
-    const struct kind *kind = rig->kind;
+    struct rig *rig = &side->rig;
+    int is_ec = rig->kind->is_ec;
     struct bare bare = rig_bare(rig, rig->workers, bench->seconds);
     struct whole whole = run(rig, bench->seconds);
 
-    add(bench, "load_vs_bare", kind, "ratio", FIGURE_AT_LEAST, kind->is_ec ? 0.50 : 0.85,
+    add(bench, "load_vs_bare", side, "ratio", FIGURE_AT_LEAST, is_ec ? 0.50 : 0.85,
         whole.rate / bare.rate);
-    add(bench, "cpu_per_load_vs_bare", kind, "ratio", FIGURE_AT_MOST, kind->is_ec ? 1.6 : 1.10,
+    add(bench, "cpu_per_load_vs_bare", side, "ratio", FIGURE_AT_MOST, is_ec ? 1.6 : 1.10,
         (whole.daemon_us + whole.workers_us) / bare.cpu_us);
-    add(bench, "loads", kind, "loads/s", FIGURE_NO_TARGET, 0, whole.rate);
-    add(bench, "bare_loads", kind, "loads/s", FIGURE_NO_TARGET, 0, bare.rate);
-    add(bench, "cpu_bare", kind, "us/load", FIGURE_NO_TARGET, 0, bare.cpu_us);
-    add(bench, "cpu_workers", kind, "us/load", FIGURE_NO_TARGET, 0, whole.workers_us);
-    add(bench, "cpu_daemon", kind, "us/load", FIGURE_NO_TARGET, 0, whole.daemon_us);
-    add(bench, "cpu_simulator", kind, "us/load", FIGURE_NO_TARGET, 0, whole.simulator_us);
+    add(bench, "loads", side, "loads/s", FIGURE_NO_TARGET, 0, whole.rate);
+    add(bench, "bare_loads", side, "loads/s", FIGURE_NO_TARGET, 0, bare.rate);
+    add(bench, "cpu_bare", side, "us/load", FIGURE_NO_TARGET, 0, bare.cpu_us);
+    add(bench, "cpu_workers", side, "us/load", FIGURE_NO_TARGET, 0, whole.workers_us);
+    add(bench, "cpu_daemon", side, "us/load", FIGURE_NO_TARGET, 0, whole.daemon_us);
+    add(bench, "cpu_simulator", side, "us/load", FIGURE_NO_TARGET, 0, whole.simulator_us);
 }
 
 static double last_loads(struct bench *bench, enum kind_id id)
@@ -72,28 +83,35 @@ static double last_loads(struct bench *bench, enum kind_id id)
     return figure->sample[figure->count - 1];
 }
 
+static void begin(struct bench *bench, struct side *side, const struct kind *kind,
+                  const char *suffix, unsigned workers)
+{
+    proc_text(side->name, sizeof(side->name), "%s%s", kind->name, suffix);
+    bench_progress("load_vs_bare: a daemon for %s", side->name);
+    rig_begin(&side->rig, NULL, &bench->lab, side->name, kind, workers,
+              (unsigned)(bench->seconds * RATE_MAX));
+    rig_register(&side->rig);
+    rig_start(&side->rig);
+}
+
 void group_load_vs_bare(struct bench *bench)
 {
-    unsigned terminals = (unsigned)(bench->seconds * RATE_MAX);
-    struct rig rigs[KIND_COUNT];
+    struct side sides[SIDES_MAX];
     size_t count = 0;
-    int both =
-        bench_wants(KINDS, kinds[KIND_P256].name) && bench_wants(KINDS, kinds[KIND_RSA2048].name);
+    int both = bench->choice.kind[KIND_P256] && bench->choice.kind[KIND_RSA2048];
 
     for (size_t i = 0; i < KIND_COUNT; i++) {
-        if (bench_wants(KINDS, kinds[i].name)) {
-            bench_progress("load_vs_bare: a daemon for %s", kinds[i].name);
-            rig_begin(&rigs[count], &bench->lab, kinds[i].name, &kinds[i], bench->workers,
-                      terminals);
-            rig_register(&rigs[count]);
-            rig_start(&rigs[count++]);
+        if (bench->choice.kind[i]) {
+            begin(bench, &sides[count++], &kinds[i], "", bench->workers);
+            if (bench->workers < bench->cpus && choice_both((enum kind_id)i)) {
+                begin(bench, &sides[count++], &kinds[i], BENCH_FULL, bench->cpus);
+            }
         }
     }
     for (unsigned repeat = 0; repeat < bench->repeats; repeat++) {
         for (size_t i = 0; i < count; i++) {
-            bench_progress("load_vs_bare: %s, %u of %u", rigs[i].kind->name, repeat + 1,
-                           bench->repeats);
-            once(bench, &rigs[i]);
+            bench_progress("load_vs_bare: %s, %u of %u", sides[i].name, repeat + 1, bench->repeats);
+            once(bench, &sides[i]);
         }
         if (both) {
             figure_add(figure_of(bench->figures, "ec_vs_rsa", "ratio", FIGURE_AT_LEAST, 3),
@@ -101,6 +119,6 @@ void group_load_vs_bare(struct bench *bench)
         }
     }
     for (size_t i = 0; i < count; i++) {
-        rig_end(&rigs[i]);
+        rig_end(&sides[i].rig);
     }
 }

@@ -2,8 +2,10 @@
 /*
  * Others who offer a token's RSA-2048 private operations to programs that do not load its module:
  * p11-kit's server with its client module, and `openssl s_server` whose key is in the token, by
- * engine pkcs11 (TLS 1.2, one private operation a handshake, as s_time counts them). We do two in a
- * load, along with all else that a load is.
+ * engine pkcs11 (TLS 1.2, one private operation a handshake, as s_time counts them). Against
+ * p11-kit, like is held against like: single operations by our workers against single ones of its,
+ * and whole loads against the calls of a load. Beside that, what each makes of the HSM whatever
+ * else it does: we do two private operations in a load, along with all else that a load is.
  */
 #include <check.h>
 #include <ctype.h>
@@ -16,6 +18,7 @@
 
 #include "proto/clock.h"
 #include "tests/bench/bench.h"
+#include "tests/bench/signer.h"
 #include "tests/support/http.h"
 
 #define P11_KIT "/usr/bin/p11-kit"
@@ -31,6 +34,7 @@
 struct peers {
     struct bench *bench;
     struct rig rig;
+    struct signer signer;
     int p11_kit, tls; /* 1: they are there */
     struct proc server, tls_server[SERVERS_MAX];
     unsigned tls_servers;
@@ -143,21 +147,55 @@ static void against(struct bench *bench, const char *name, double ours, double t
     figure_add(bench_figure(bench, "ours_vs", name, "ratio", FIGURE_AT_LEAST, 1), ours / theirs);
 }
 
+/* Whole loads of ours, with network and store, over no more than their calls through p11-kit. */
+static void loads_by_p11_kit(struct peers *peers, double ours)
+{
+    struct bench *bench = peers->bench;
+    struct rig *rig = &peers->rig;
+    struct bare theirs =
+        rig_bare_through(rig, P11_KIT_CLIENT, peers->address, rig->workers, bench->seconds);
+
+    figure_add(figure_of(bench->figures, "peer_loads_p11_kit", "loads/s", FIGURE_NO_TARGET, 0),
+               theirs.rate);
+    figure_add(figure_of(bench->figures, "peer_calls_p11_kit", "calls", FIGURE_NO_TARGET, 0),
+               theirs.calls);
+    figure_add(figure_of(bench->figures, "peer_calls_replaced_p11_kit", "calls", FIGURE_NO_TARGET,
+                         0),
+               theirs.not_carried);
+    figure_add(figure_of(bench->figures, "ours_vs_p11_kit_loads", "ratio", FIGURE_AT_LEAST, 1),
+               ours / theirs.rate);
+}
+
+/* Signatures, and nothing else, on both sides; and whole loads against signatures alone. */
+static void ops_by_p11_kit(struct peers *peers, double ours)
+{
+    struct bench *bench = peers->bench;
+    struct rig *rig = &peers->rig;
+    double workers = signer_rate(&peers->signer, rig, bench->seconds);
+    double theirs =
+        rig_sign(rig, P11_KIT_CLIENT, peers->address, rig->workers, bench->seconds).rate;
+
+    figure_add(figure_of(bench->figures, "ops_workers", "ops/s", FIGURE_NO_TARGET, 0), workers);
+    figure_add(figure_of(bench->figures, "ours_vs_p11_kit_ops", "ratio", FIGURE_AT_LEAST, 1),
+               workers / theirs);
+    against(bench, "p11_kit", ours, theirs);
+}
+
 static void once(struct peers *peers)
 {
     struct bench *bench = peers->bench;
     struct rig *rig = &peers->rig;
     json_t *report = rig_fleet(rig, 0, "--concurrency %u --duration %.0fms", 4 * rig->workers,
                                bench->seconds * 1000);
-    double ours = OPS_OF_A_LOAD * rig_number(report, "loads/good-per-second");
+    double loads = rig_number(report, "loads/good-per-second"), ours = OPS_OF_A_LOAD * loads;
 
     json_decref(report);
     figure_add(figure_of(bench->figures, "ops_ours", "ops/s", FIGURE_NO_TARGET, 0), ours);
     figure_add(figure_of(bench->figures, "ops_module", "ops/s", FIGURE_NO_TARGET, 0),
                rig_sign(rig, rig->lab.module, NULL, rig->workers, bench->seconds).rate);
     if (peers->p11_kit) {
-        against(bench, "p11_kit", ours,
-                rig_sign(rig, P11_KIT_CLIENT, peers->address, rig->workers, bench->seconds).rate);
+        ops_by_p11_kit(peers, ours);
+        loads_by_p11_kit(peers, loads);
     }
     if (peers->tls) {
         against(bench, "s_server", ours, handshakes(peers));
@@ -171,13 +209,14 @@ void group_peers(struct bench *bench)
                               access(P11_KIT_CLIENT, R_OK) == 0 && access(P11_KIT, X_OK) == 0,
                           .tls = access(ENGINE, R_OK) == 0 && access(OPENSSL, X_OK) == 0};
 
-    rig_begin(&peers.rig, &bench->lab, "peers", &kinds[KIND_CLASSIC], bench->workers,
+    rig_begin(&peers.rig, NULL, &bench->lab, "peers", &kinds[KIND_CLASSIC], bench->workers,
               (unsigned)(bench->seconds * RATE_MAX));
     rig_register(&peers.rig);
     rig_start(&peers.rig);
     snprintf(peers.conf, sizeof(peers.conf), "SOFTHSM2_CONF=%s/hsm/softhsm2.conf",
              peers.rig.lab.dir);
     if (peers.p11_kit) {
+        signer_begin(&peers.signer, &peers.rig);
         start_p11_kit(&peers);
     }
     if (peers.tls) {
@@ -187,7 +226,10 @@ void group_peers(struct bench *bench)
         bench_progress("peers: %u of %u", repeat + 1, bench->repeats);
         once(&peers);
     }
-    proc_kill(&peers.server);
+    if (peers.p11_kit) {
+        proc_kill(&peers.server);
+        signer_end(&peers.signer);
+    }
     for (unsigned i = 0; i < peers.tls_servers; i++) {
         proc_kill(&peers.tls_server[i]);
     }

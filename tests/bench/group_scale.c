@@ -33,7 +33,7 @@ static void begin(struct bench *bench, struct rig *rig, const char *name, unsign
     int64_t begun;
 
     bench_progress("registry_scale: %u terminals", terminals);
-    rig_begin(rig, &bench->lab, name, &kinds[KIND_RSA2048], bench->workers, terminals);
+    rig_begin(rig, NULL, &bench->lab, name, &kinds[KIND_RSA2048], bench->workers, terminals);
     begun = kl_clock_us();
     rig_register(rig);
     if (terminals == LARGE) {

@@ -20,8 +20,8 @@ void group_slow_hsm(struct bench *bench)
     struct rig rig;
     double ideal, loop;
 
-    rig_begin_faulty(&rig, &fault, &bench->lab, "slow-hsm", &kinds[KIND_RSA2048], SESSIONS,
-                     (unsigned)(bench->seconds * LONGER * 500) + SESSIONS * IN_FLIGHT);
+    rig_begin(&rig, &fault, &bench->lab, "slow-hsm", &kinds[KIND_P256], SESSIONS,
+              (unsigned)(bench->seconds * LONGER * 500) + SESSIONS * IN_FLIGHT);
     rig_register(&rig);
     bench_progress("slow_hsm: starting %d workers", SESSIONS);
     rig_start(&rig);

@@ -54,6 +54,7 @@ struct call {
     CK_BYTE *in;
     CK_ULONG in_len, out_len;
     CK_OBJECT_HANDLE made; /* then, and again each time that it is played */
+    int left_out;          /* it is not played (record_move) */
 };
 
 static CK_FUNCTION_LIST *real;
@@ -321,10 +322,8 @@ CK_FUNCTION_LIST *record_in_front_of(CK_FUNCTION_LIST *functions)
     return &ours;
 }
 
-static void free_call(struct call *call)
+static void free_parameters(CK_MECHANISM *mechanism)
 {
-    CK_MECHANISM *mechanism = &call->mechanism;
-
     if (mechanism->ulParameterLen > 0) {
         if (mechanism->mechanism == CKM_RSA_PKCS_OAEP) {
             free(((CK_RSA_PKCS_OAEP_PARAMS *)mechanism->pParameter)->pSourceData);
@@ -339,6 +338,11 @@ static void free_call(struct call *call)
         }
         free(mechanism->pParameter);
     }
+}
+
+static void free_call(struct call *call)
+{
+    free_parameters(&call->mechanism);
     for (CK_ULONG i = 0; i < call->attr_count; i++) {
         free(call->attrs[i].pValue);
     }
@@ -420,7 +424,7 @@ static CK_RV make(struct call *call)
 CK_RV record_play(const char **which)
 {
     for (size_t i = 0; i < count; i++) {
-        CK_RV rv = make(&calls[i]);
+        CK_RV rv = calls[i].left_out ? calls[i].rv : make(&calls[i]);
 
         if (rv != calls[i].rv) {
             if (which) {
@@ -434,7 +438,85 @@ CK_RV record_play(const char **which)
 
 size_t record_count(void)
 {
-    return count;
+    size_t played = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        played += !calls[i].left_out;
+    }
+    return played;
+}
+
+/* ---- Through another module ---- */
+
+/* The token's object there that has the class and label which this handle has here. */
+static CK_OBJECT_HANDLE find_there(CK_SESSION_HANDLE here, CK_OBJECT_HANDLE handle,
+                                   CK_FUNCTION_LIST *to, CK_SESSION_HANDLE there)
+{
+    CK_OBJECT_CLASS class;
+    CK_BYTE label[OUT_MAX];
+    CK_ATTRIBUTE attrs[] = {{CKA_CLASS, &class, sizeof(class)}, {CKA_LABEL, label, sizeof(label)}};
+    CK_OBJECT_HANDLE found[2];
+    CK_ULONG n = 0;
+    CK_RV rv = real->C_GetAttributeValue(here, handle, attrs, 2);
+
+    if (rv == CKR_OK && (rv = to->C_FindObjectsInit(there, attrs, 2)) == CKR_OK) {
+        rv = to->C_FindObjects(there, found, 2, &n);
+        (void)to->C_FindObjectsFinal(there);
+    }
+    if (rv != CKR_OK || n != 1) {
+        fprintf(stderr, "bare loop: 0x%lx: a key is not, or not once, in the other module\n", rv);
+        exit(70);
+    }
+    return found[0];
+}
+
+static void move(struct object *object, CK_SESSION_HANDLE here, CK_FUNCTION_LIST *to,
+                 CK_SESSION_HANDLE there)
+{
+    if (object->made_by == NO_CALL && object->handle != CK_INVALID_HANDLE) {
+        object->handle = find_there(here, object->handle, to, there);
+    }
+}
+
+/* A call that the other module does not carry: a key is generated where one would be derived, and
+ * an operation that does not begin does not go on. */
+static void do_without(size_t i)
+{
+    struct call *call = &calls[i];
+
+    if (call->made != CK_INVALID_HANDLE) {
+        free_parameters(&call->mechanism);
+        call->function = FN_C_GenerateKey;
+        call->mechanism = (CK_MECHANISM){CKM_AES_KEY_GEN, NULL, 0};
+        return;
+    }
+    call->left_out = 1;
+    if (i + 1 < count && (call->function == FN_C_EncryptInit ||
+                          call->function == FN_C_DecryptInit || call->function == FN_C_SignInit)) {
+        calls[i + 1].left_out = 1;
+    }
+}
+
+unsigned record_move(CK_FUNCTION_LIST *to, CK_SESSION_HANDLE there)
+{
+    unsigned changed = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        move(&calls[i].key, calls[i].session, to, there);
+        move(&calls[i].other, calls[i].session, to, there);
+        calls[i].session = there;
+    }
+    real = to;
+    for (size_t i = 0; i < count; i++) {
+        if (!calls[i].left_out && make(&calls[i]) == CKR_MECHANISM_INVALID) {
+            do_without(i);
+            if (!calls[i].left_out) {
+                (void)make(&calls[i]);
+            }
+            changed++;
+        }
+    }
+    return changed;
 }
 
 static const char *mechanism_name(CK_MECHANISM_TYPE type)
@@ -470,6 +552,9 @@ void record_print(FILE *out)
     for (size_t i = 0; i < count; i++) {
         const struct call *call = &calls[i];
 
+        if (call->left_out) {
+            continue;
+        }
         fputs(names[call->function], out);
         if (call->function >= FN_C_GenerateKey || call->function == FN_C_EncryptInit ||
             call->function == FN_C_DecryptInit || call->function == FN_C_SignInit) {

@@ -26,6 +26,13 @@ void record_end(void);
  * returned that returned something else when it was recorded; *which (may be NULL): its name. */
 CK_RV record_play(const char **which);
 
+/* From now on the recorded calls are made on a session of another module that has the same token:
+ * its own keys, found by class and label, take the place of this one's. Makes them once, to see
+ * which the other module does not carry (CKR_MECHANISM_INVALID): a key is generated in the place of
+ * one that would be derived, and other calls are left out; never more calls than were recorded. How
+ * many calls it did not carry. */
+unsigned record_move(CK_FUNCTION_LIST *to, CK_SESSION_HANDLE there);
+
 size_t record_count(void); /* how many calls one load makes */
 /* A line for each: function, mechanism, how many attributes, bytes in. */
 void record_print(FILE *out);

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "terminal-sim/fleet/fleet.h"
@@ -50,8 +51,8 @@ void rig_found(struct lab *lab)
     lab_publish_crl(lab, "ca", "loader");
 }
 
-static void set_up(struct rig *rig, struct fault *fault, const struct lab *founded,
-                   const char *name, const struct kind *kind, unsigned workers, unsigned terminals)
+void rig_begin(struct rig *rig, struct fault *fault, const struct lab *founded, const char *name,
+               const struct kind *kind, unsigned workers, unsigned terminals)
 {
     char count[16];
 
@@ -69,19 +70,6 @@ static void set_up(struct rig *rig, struct fault *fault, const struct lab *found
     snprintf(count, sizeof(count), "%u", workers);
     lab_set(&rig->lab, "hsm", "workers", count);
     lab_set(&rig->lab, "log", "level", "info");
-}
-
-void rig_begin(struct rig *rig, const struct lab *founded, const char *name,
-               const struct kind *kind, unsigned workers, unsigned terminals)
-{
-    set_up(rig, NULL, founded, name, kind, workers, terminals);
-}
-
-void rig_begin_faulty(struct rig *rig, struct fault *fault, const struct lab *founded,
-                      const char *name, const struct kind *kind, unsigned workers,
-                      unsigned terminals)
-{
-    set_up(rig, fault, founded, name, kind, workers, terminals);
 }
 
 /* keyloaderctl may be at it for minutes, if there are a million terminals. */
@@ -205,6 +193,42 @@ json_t *rig_fleet(struct rig *rig, int status, const char *line, ...)
     return rig_fleet_end(&proc, status);
 }
 
+/* ---- Silent connections ---- */
+
+#define IDLE_SPARE 512       /* descriptors for all else, and for loads */
+#define IDLE_PER_SECOND 1000 /* connections that come so fast at the least */
+
+unsigned rig_idle_max(unsigned wanted)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_max == RLIM_INFINITY ||
+        limit.rlim_max >= wanted + IDLE_SPARE) {
+        return wanted;
+    }
+    return limit.rlim_max > IDLE_SPARE ? (unsigned)limit.rlim_max - IDLE_SPARE : 0;
+}
+
+void rig_keep_idle(struct rig *rig)
+{
+    lab_set(&rig->lab, "limits", "connections", "100000");
+    lab_set(&rig->lab, "limits", "idle-timeout", "1h");
+    lab_set(&rig->lab, "limits", "handshake-timeout", "1h");
+}
+
+/* The daemon's descriptors tell how many it has. */
+void rig_idle(struct rig *rig, struct proc *proc, unsigned more, unsigned all)
+{
+    rig_fleet_start(rig, proc, "--idle %u --duration 1h --allow connect", more);
+    for (unsigned tries = 0; proc_descriptors(rig->lab.daemon.pid) < all; tries++) {
+        ck_assert_msg(tries < more / IDLE_PER_SECOND * 20 + 1200,
+                      "not all idle terminals connected");
+        proc_sleep_ms(50);
+    }
+}
+
+/* ---- Reports ---- */
+
 double rig_number(const json_t *report, const char *path)
 {
     char copy[128], *rest = copy, *name;
@@ -319,8 +343,8 @@ double rig_private(pid_t pid)
 
 /* ---- The bare loop ---- */
 
-static struct bare loop(const struct rig *rig, const char *module, const char *alg,
-                        const char *more_env, unsigned processes, double seconds)
+static struct bare loop(const struct rig *rig, const char *module, const char *through,
+                        const char *alg, const char *more_env, unsigned processes, double seconds)
 {
     char pin[PATH_MAX], conf[PATH_MAX + 64], count[16], ms[24];
     const char *env[] = {conf, more_env, NULL};
@@ -334,26 +358,32 @@ static struct bare loop(const struct rig *rig, const char *module, const char *a
     proc_spawn(&proc, rig->lab.logs, env,
                (const char *const[]){lab_built("tests/bench/bare"), module, "pkcs11:token=loader",
                                      file_path(pin, rig->lab.dir, "loader.pin"), rig->kind->name,
-                                     alg, count, ms, NULL});
+                                     alg, count, ms, through, NULL});
     int status = proc_wait(&proc, BARE_SECONDS);
     char *text = file_read(proc.out, NULL);
     said = json_loads(text, 0, NULL);
     ck_assert_msg(status == 0 && said != NULL, "the bare loop: status %d: %.500s", status,
                   file_read(proc.err, NULL));
     bare = (struct bare){rig_number(said, "loads-per-second"), rig_number(said, "cpu-us-per-load"),
-                         rig_number(said, "calls-per-load")};
+                         rig_number(said, "calls-per-load"), rig_number(said, "calls-not-carried")};
     json_decref(said);
     free(text);
     return bare;
 }
 
+struct bare rig_bare_through(const struct rig *rig, const char *module, const char *env,
+                             unsigned processes, double seconds)
+{
+    return loop(rig, rig->lab.module, module, rig->kind->alg, env, processes, seconds);
+}
+
 struct bare rig_bare(const struct rig *rig, unsigned processes, double seconds)
 {
-    return loop(rig, rig->lab.module, rig->kind->alg, NULL, processes, seconds);
+    return rig_bare_through(rig, NULL, NULL, processes, seconds);
 }
 
 struct bare rig_sign(const struct rig *rig, const char *module, const char *env, unsigned processes,
                      double seconds)
 {
-    return loop(rig, module, "sign", env, processes, seconds);
+    return loop(rig, module, NULL, "sign", env, processes, seconds);
 }

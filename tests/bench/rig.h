@@ -36,13 +36,10 @@ struct rig {
 
 /* A copy of that lab with a store of its own in the directory `name`, so many terminals in it, and
  * no settings for speed's sake: what an operator has by default, but for the number of workers.
- * Settings may follow by lab_set, then rig_start. */
-void rig_begin(struct rig *rig, const struct lab *founded, const char *name,
+ * fault: NULL, or its workers reach the token through the fault-injecting module. Settings may
+ * follow by lab_set, then rig_start. */
+void rig_begin(struct rig *rig, struct fault *fault, const struct lab *founded, const char *name,
                const struct kind *kind, unsigned workers, unsigned terminals);
-/* The same, its workers reaching the token through the fault-injecting module. */
-void rig_begin_faulty(struct rig *rig, struct fault *fault, const struct lab *founded,
-                      const char *name, const struct kind *kind, unsigned workers,
-                      unsigned terminals);
 void rig_register(struct rig *rig); /* its terminals; before it starts. Of rig_begin's making */
 void rig_start(struct rig *rig);    /* until all workers are ready */
 void rig_wait(struct rig *rig);     /* the second half of that: it has been started */
@@ -57,6 +54,15 @@ json_t *rig_fleet(struct rig *rig, int status, const char *line, ...)
 void rig_fleet_start(struct rig *rig, struct proc *proc, const char *line, ...)
     __attribute__((format(printf, 3, 4)));
 json_t *rig_fleet_end(struct proc *proc, int status);
+
+/* How many silent connections descriptors allow, and at most `wanted`: daemon and simulator both
+ * raise their own limit as far as the system lets them. */
+unsigned rig_idle_max(unsigned wanted);
+/* Before it starts: silent connections are let in, and stay. */
+void rig_keep_idle(struct rig *rig);
+/* Starts a fleet that connects so many more and says nothing, and waits until the daemon has
+ * `all`. proc_kill ends it. */
+void rig_idle(struct rig *rig, struct proc *proc, unsigned more, unsigned all);
 
 /* The number at a path of members ("loads/good"); 0 where there is none. */
 double rig_number(const json_t *report, const char *path);
@@ -73,11 +79,14 @@ double rig_private(pid_t pid); /* bytes that are its own: Private_* of smaps_rol
 struct bare {
     double rate, cpu_us; /* loads a second; CPU of a load */
     double calls;        /* PKCS#11 calls of a load */
+    double not_carried;  /* of these, which were replaced or left out (record_move) */
 };
-/* Signatures by CKM_RSA_PKCS with the rig's key, through that module; env: more of it, may be NULL.
- */
+struct bare rig_bare(const struct rig *rig, unsigned processes, double seconds);
+/* The same calls through another module; env: more of it, may be NULL. */
+struct bare rig_bare_through(const struct rig *rig, const char *module, const char *env,
+                             unsigned processes, double seconds);
+/* Here each load is one signature by CKM_RSA_PKCS with the rig's key, and nothing else. */
 struct bare rig_sign(const struct rig *rig, const char *module, const char *env, unsigned processes,
                      double seconds);
-struct bare rig_bare(const struct rig *rig, unsigned processes, double seconds);
 
 #endif

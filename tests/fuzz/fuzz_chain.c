@@ -134,7 +134,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         require(work.key != NULL && is_good(&msg.u.certificate.chain[0]));
         require(work.has_crl == (msg.u.certificate.crl.len > 0));
         require(!work.has_crl || is_good(&msg.u.certificate.crl));
-        EVP_PKEY_free(work.key);
+        kl_pubkey_free(work.key);
     } else {
         fuzz_failed_well(err.rc, &err);
         require(work.key == NULL);

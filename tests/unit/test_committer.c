@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The store thread: order, durability before report, isolation of units, units that wait for
- * others, stop with work queued, and a queue with an end.
+ * The store thread: order, durability before report, isolation of units, stop with work queued,
+ * and a queue with an end.
  */
 #include <check.h>
 #include <sched.h>
@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "daemon/store/committer.h"
+#include "proto/clock.h"
 #include "tests/support/hsm.h"
 #include "tests/support/proc.h"
 #include "tests/support/suite.h"
@@ -27,18 +28,20 @@ static int reported;
 struct add {
     struct kl_unit unit;
     int number;
-    int spoil;     /* write, then fail: the write must be undone */
-    int stays;     /* and cannot be */
-    int order;     /* when it was reported */
+    int spoil; /* write, then fail: the write must be undone */
+    int stays; /* and cannot be */
+    int order; /* when it was reported */
+    int64_t ran_us;
     char pad[401]; /* of an audit record, to need room */
 };
 
 static enum kl_rc add_run(struct kl_unit *unit, struct kl_store *store, struct kl_err *err)
 {
-    const struct add *add = (struct add *)unit;
+    struct add *add = (struct add *)unit;
     struct kl_terminal terminal = {.alg = KL_ALG_TDES2, .created = 1};
     enum kl_rc rc;
 
+    add->ran_us = kl_clock_us();
     snprintf(terminal.serial, sizeof(terminal.serial), "T%d", add->number);
     rc = kl_store_terminal_add(store, &terminal, err);
     for (int i = 0; rc == KL_OK && add->pad[0] && i < 4; i++) {
@@ -167,46 +170,6 @@ START_TEST(free_finishes_what_is_queued)
 END_TEST
 
 /* When the commit cannot be made durable, every unit of the batch must hear so. */
-/* Which of them comes last does not matter, if the first has waited for it. */
-START_TEST(units_wait_for_others)
-{
-    enum { COUNT = 24 };
-    struct add adds[COUNT] = {0};
-    struct kl_store_times times;
-
-    kl_committer_gather(committer, (int64_t)3600 * 1000000);
-    for (int i = 0; i < COUNT; i++) {
-        adds[i].number = i;
-        submit(&adds[i]);
-        if (i == 0) {
-            proc_sleep_ms(50); /* it would have begun */
-        }
-    }
-    wait_for(COUNT);
-    kl_committer_times(committer, &times);
-    ck_assert_uint_eq(times.batch.count, 1);
-    ck_assert_uint_eq(times.batch.sum, COUNT);
-}
-END_TEST
-
-START_TEST(nobody_comes)
-{
-    struct add alone = {.number = 1}, last = {.number = 2};
-
-    kl_committer_gather(committer, 1000);
-    submit(&alone);
-    wait_for(1);
-    ck_assert(is_stored(1));
-    kl_committer_gather(committer, (int64_t)3600 * 1000000);
-    submit(&last);
-    kl_committer_free(committer); /* nor does the end wait for others */
-    committer = NULL;
-    ck_assert_int_eq(last.unit.rc, KL_OK);
-    ck_assert(is_stored(2));
-    kl_committer_gather(NULL, 1);
-}
-END_TEST
-
 START_TEST(a_failed_commit_is_reported_to_all)
 {
     struct add first = {.number = 1}, second = {.number = 2};
@@ -473,6 +436,86 @@ START_TEST(a_unit_that_stays_fails_the_batch)
 }
 END_TEST
 
+#define AN_HOUR INT64_C(3600000000) /* of us: longer than a test may take */
+#define BATCH 512                   /* is not waited for more than that */
+
+/* Alone, it runs when its time is over, and not sooner. */
+START_TEST(a_patient_unit_waits_for_others)
+{
+    for (int i = 0; i < 20; i++) {
+        struct add alone = {.unit.patience_us = 2000, .number = i};
+
+        submit(&alone);
+        wait_for(i + 1);
+        ck_assert_int_eq(alone.unit.rc, KL_OK);
+        ck_assert_int_ge(alone.ran_us - alone.unit.queued_us, 2000);
+    }
+}
+END_TEST
+
+/* However late the other one comes; the one without patience ends it. */
+START_TEST(an_urgent_unit_takes_all_along)
+{
+    struct add patient = {.unit.patience_us = AN_HOUR, .number = 1}, urgent = {.number = 2};
+    struct kl_store_times times;
+
+    submit(&patient);
+    proc_sleep_ms(50); /* it would have run */
+    submit(&urgent);
+    wait_for(2);
+    ck_assert(patient.unit.rc == KL_OK && urgent.unit.rc == KL_OK);
+    kl_committer_times(committer, &times);
+    ck_assert_uint_eq(times.batch.count, 1);
+    ck_assert_uint_eq(times.batch.sum, 2);
+}
+END_TEST
+
+START_TEST(a_batch_of_patient_units_is_enough)
+{
+    struct add *adds = calloc(BATCH, sizeof(*adds));
+
+    for (int i = 0; i < BATCH; i++) {
+        adds[i].number = i;
+        adds[i].unit.patience_us = AN_HOUR;
+        submit(&adds[i]);
+    }
+    wait_for(BATCH);
+    free(adds);
+}
+END_TEST
+
+START_TEST(the_end_has_no_patience)
+{
+    struct add last = {.unit.patience_us = AN_HOUR, .number = 1};
+
+    submit(&last);
+    kl_committer_free(committer);
+    committer = NULL;
+    ck_assert_int_eq(last.unit.rc, KL_OK);
+    ck_assert(is_stored(1));
+}
+END_TEST
+
+/* Many of both kinds at once, so that each is at every place in a batch: all are done. */
+START_TEST(patient_and_urgent_units)
+{
+    enum { COUNT = 1500 };
+    struct add *adds = calloc(COUNT, sizeof(*adds));
+
+    for (int i = 0; i < COUNT; i++) {
+        adds[i].number = i;
+        adds[i].unit.patience_us = i % 7 * 500;
+        submit(&adds[i]);
+    }
+    wait_for(COUNT);
+    for (int i = 0; i < COUNT; i++) {
+        ck_assert_int_eq(adds[i].unit.rc, KL_OK);
+        ck_assert_int_eq(adds[i].order, i + 1);
+    }
+    free(adds);
+}
+END_TEST
+
 /* What the service manager's watchdog goes by: a store thread that does not get on shows. */
 START_TEST(stuck)
 {
@@ -515,8 +558,11 @@ int main(void)
     tcase_add_test(tc, reports_in_order_after_commit);
     tcase_add_test(tc, a_failing_unit_spoils_no_other);
     tcase_add_test(tc, free_finishes_what_is_queued);
-    tcase_add_test(tc, units_wait_for_others);
-    tcase_add_test(tc, nobody_comes);
+    tcase_add_test(tc, a_patient_unit_waits_for_others);
+    tcase_add_test(tc, an_urgent_unit_takes_all_along);
+    tcase_add_test(tc, a_batch_of_patient_units_is_enough);
+    tcase_add_test(tc, the_end_has_no_patience);
+    tcase_add_test(tc, patient_and_urgent_units);
     tcase_add_test(tc, a_failed_commit_is_reported_to_all);
     tcase_add_test(tc, a_full_queue_refuses);
     tcase_add_test(tc, a_full_disk);

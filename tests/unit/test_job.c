@@ -118,12 +118,12 @@ START_TEST(result_round_trip)
     out->kind = KL_JOB_RESULT;
     out->u.result.id = 9;
     out->u.result.out.load.kcv_len = 3;
-    out->u.result.out.load.master_key_len = KL_MSG_MAX;
+    out->u.result.out.load.master_key_len = KL_MASTER_KEY_MAX;
     memset(out->u.result.out.load.binding, 0x44, KL_MAC_LEN);
     ck_assert_int_eq(kl_job_send(fds[0], out, &err), KL_OK);
     ck_assert_int_eq(kl_job_receive(fds[1], in, &err), KL_OK);
     ck_assert_uint_eq(in->u.result.id, 9);
-    ck_assert_uint_eq(in->u.result.out.load.master_key_len, KL_MSG_MAX);
+    ck_assert_uint_eq(in->u.result.out.load.master_key_len, KL_MASTER_KEY_MAX);
     ck_assert_mem_eq(in->u.result.out.load.binding, out->u.result.out.load.binding, KL_MAC_LEN);
 }
 END_TEST
@@ -338,7 +338,7 @@ DAMAGE(long_sign_in_tmk, fill_sign_in, sign_in.tmk.cryptogram_len, = KL_CTMK_LEN
 DAMAGE(short_sign_in_kcv, fill_sign_in, sign_in.tmk.kcv_len, = KL_KCV_LEN_MIN - 1)
 DAMAGE(unknown_sign_in_alg, fill_sign_in, sign_in.tmk.alg, = KL_ALG_COUNT + 1)
 DAMAGE(long_sign_in, fill_sign_in, sign_in.sign_in_len, = KL_MSG_MAX + 1)
-DAMAGE(long_master_key, fill_result, result.out.load.master_key_len, = KL_MSG_MAX + 1)
+DAMAGE(long_master_key, fill_result, result.out.load.master_key_len, = KL_MASTER_KEY_MAX + 1)
 DAMAGE(long_cryptogram, fill_result, result.out.load.cryptogram_len, = KL_CTMK_LEN_MAX + 1)
 DAMAGE(long_result_kcv, fill_result, result.out.load.kcv_len, = KL_KCV_LEN_MAX + 1)
 DAMAGE(odd_fatal, fill_result, result.fatal, = 2)

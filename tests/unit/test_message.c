@@ -174,6 +174,27 @@ START_TEST(test_round_trip)
 }
 END_TEST
 
+/* Into exactly as much room as it takes, and not into less. */
+START_TEST(test_encode_into)
+{
+    struct kl_err err = KL_ERR_INIT;
+    uint8_t whole[KL_MSG_MAX], out[KL_MSG_MAX];
+    size_t len, got = 99;
+    struct kl_msg msg;
+
+    test_sample((unsigned)_i, &msg);
+    len = encode(&msg, whole);
+    memset(out, 0xee, sizeof(out));
+    ck_assert_int_eq(kl_msg_encode_into(&msg, out, len - 1, &got, &err), KL_ERR_INTERNAL);
+    ck_assert_uint_eq(got, 99);
+    ck_assert_uint_eq(out[0], 0xee);
+    ck_assert_int_eq(kl_msg_encode_into(&msg, out, len, &got, &err), KL_OK);
+    ck_assert_uint_eq(got, len);
+    ck_assert_mem_eq(out, whole, len);
+    ck_assert_uint_eq(out[len], 0xee);
+}
+END_TEST
+
 /* What a signature or MAC is checked against is where the message has it. */
 START_TEST(test_authenticated_bytes)
 {
@@ -691,6 +712,7 @@ int main(void)
 
     tcase_add_loop_test(tcase, test_vectors, 0, sizeof(vectors) / sizeof(vectors[0]));
     tcase_add_loop_test(tcase, test_round_trip, 0, TEST_SAMPLE_COUNT);
+    tcase_add_loop_test(tcase, test_encode_into, 0, TEST_SAMPLE_COUNT);
     tcase_add_test(tcase, test_authenticated_bytes);
     tcase_add_test(tcase, test_error_text);
     tcase_add_test(tcase, test_edges);

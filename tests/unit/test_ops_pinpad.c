@@ -118,6 +118,40 @@ START_TEST(test_decrypt_fails)
 }
 END_TEST
 
+/* A token that cannot hold CKA_COPYABLE says no more than that something is wrong: it is left out
+ * only where a key of our own is refused with it and taken without. */
+START_TEST(test_cannot_hold_copyable)
+{
+    const struct kl_pad_key key = {.alg = KL_ALG_AES128, .use = KL_PAD_KCV, .label = "k"};
+    static const CK_RV vague[] = {CKR_GENERAL_ERROR, CKR_ATTRIBUTE_TYPE_INVALID};
+    CK_OBJECT_HANDLE handle = 0;
+
+    open_token(0);
+    for (size_t i = 0; i < 2; i++) {
+        fake_p11_reset(); /* this token takes it: so that was not the cause */
+        fake_p11_fail(FAKE_C_CreateObject, 1, vague[i]);
+        ck_assert_int_ne(kl_pad_import(token.session, &key, tmk, &handle, &err), KL_OK);
+        ck_assert_uint_eq(fake_p11_calls(FAKE_C_CreateObject), 1);
+        ck_assert_uint_eq(fake_p11_calls(FAKE_C_GenerateKey), 1);
+
+        fake_p11_reset(); /* this one takes nothing at all */
+        fake_p11_fail(FAKE_C_CreateObject, 1, vague[i]);
+        fake_p11_fail(FAKE_C_GenerateKey, 0, vague[i]);
+        ck_assert_int_ne(kl_pad_import(token.session, &key, tmk, &handle, &err), KL_OK);
+        ck_assert_uint_eq(fake_p11_calls(FAKE_C_CreateObject), 1);
+
+        fake_p11_reset();
+        fake_p11_fail(FAKE_C_CreateObject, 1, vague[i]);
+        fake_p11_fail(FAKE_C_GenerateKey, 1, vague[i]);
+        ck_assert_int_eq(kl_pad_import(token.session, &key, tmk, &handle, &err), KL_OK);
+        ck_assert_uint_eq(fake_p11_calls(FAKE_C_CreateObject), 2);
+        ck_assert_uint_eq(fake_p11_calls(FAKE_C_DestroyObject), 1); /* our own */
+        kl_op_destroy(token.session, &handle);
+    }
+    test_token_close(&token);
+}
+END_TEST
+
 /* A TMK on a token that unwraps by itself deciphers nothing, and an AES one never does. */
 START_TEST(test_tmk_uses)
 {
@@ -196,6 +230,7 @@ static Suite *suite(void)
     tcase_add_loop_test(tc, test_tmk_uses, 0, 3);
     tcase_add_test(tc, test_unwrap);
     tcase_add_test(tc, test_bounds);
+    tcase_add_test(tc, test_cannot_hold_copyable);
     suite_add_tcase(s, tc);
     return s;
 }

@@ -23,7 +23,7 @@
 
 enum { MEMORY, TOKEN, PAD_KINDS };
 
-static EVP_PKEY *work;
+static struct kl_pubkey *work;
 static char dir[PATH_MAX], pin_path[PATH_MAX + 8];
 static struct kl_err err;
 
@@ -80,7 +80,7 @@ static size_t wrap(const uint8_t *tmk, size_t len, uint8_t out[KL_CTMK_LEN_MAX])
 /* S6: Rnd1 out of C_rnd1, of so many bytes, so that the rest can be checked. */
 static void open_block(const uint8_t *c_rnd1, size_t len, const EVP_MD *hash, size_t want)
 {
-    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new(work, NULL);
+    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new(kl_pubkey_evp(work), NULL);
     uint8_t plain[256];
     size_t n = sizeof(plain);
 
@@ -126,12 +126,15 @@ static void tear_down(void)
 
 static void make_work_key(void)
 {
-    work = EVP_RSA_gen(2048);
+    EVP_PKEY *key = EVP_RSA_gen(2048);
+
+    ok(kl_pubkey_new(key, &work, &err));
+    EVP_PKEY_free(key);
 }
 
 static void free_work_key(void)
 {
-    EVP_PKEY_free(work);
+    kl_pubkey_free(work);
 }
 
 static void start(struct kl_pinpad *pad)

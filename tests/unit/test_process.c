@@ -143,6 +143,31 @@ START_TEST(worker_environ)
 }
 END_TEST
 
+static unsigned count_tunables(const char *wanted)
+{
+    char **env = kl_process_worker_environ();
+    unsigned count = 0;
+
+    ck_assert_ptr_nonnull(env);
+    for (size_t i = 0; env[i] != NULL; i++) {
+        if (strncmp(env[i], "GLIBC_TUNABLES=", 15) == 0) {
+            ck_assert_str_eq(env[i], wanted);
+            count++;
+        }
+    }
+    free(env);
+    return count;
+}
+
+START_TEST(worker_environ_for_malloc)
+{
+    unsetenv("GLIBC_TUNABLES");
+    ck_assert_uint_eq(count_tunables("GLIBC_TUNABLES=glibc.malloc.tcache_count=64"), 1);
+    setenv("GLIBC_TUNABLES", "glibc.malloc.check=3", 1); /* the operator's own */
+    ck_assert_uint_eq(count_tunables("GLIBC_TUNABLES=glibc.malloc.check=3"), 1);
+}
+END_TEST
+
 /* A user for good: no way back. */
 START_TEST(user)
 {
@@ -180,6 +205,7 @@ int main(void)
     tcase_add_test(tcase, pidfile_of_another);
     tcase_add_loop_test(tcase, pidfile_traps, 0, 4);
     tcase_add_test(tcase, worker_environ);
+    tcase_add_test(tcase, worker_environ_for_malloc);
     tcase_add_test(tcase, user);
     suite_add_tcase(suite, tcase);
     return test_run(suite);

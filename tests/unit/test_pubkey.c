@@ -330,6 +330,48 @@ START_TEST(pss_of_this_text_by_this_key)
 }
 END_TEST
 
+/* What a kept key did before changes nothing of what it does next, refusals included. */
+START_TEST(kept_key)
+{
+    static const enum kl_oaep_hash hashes[] = {KL_OAEP_SHA1, KL_OAEP_SHA256, KL_OAEP_SHA256,
+                                               KL_OAEP_SHA1};
+    uint8_t sig[KL_RSA_MAX], encrypted[KL_RSA_MAX], back[KL_RSA_MAX], much[256] = {0};
+    struct kl_pubkey *kept = NULL;
+    size_t sig_len = sign(0, sig), len = 0;
+
+    ck_assert_int_eq(kl_pubkey_new(key, &kept, &err), KL_OK);
+    ck_assert_int_eq(kl_pubkey_is(kept), KL_KEY_RSA);
+    ck_assert_uint_eq(kl_pubkey_bits(kept), 2048);
+    kl_pubkey_free(kl_pubkey_ref(kept));
+    for (int i = 0; i < COUNT(hashes); i++) {
+        const EVP_MD *md = hashes[i] == KL_OAEP_SHA1 ? EVP_sha1() : EVP_sha256();
+
+        ck_assert_int_eq(kl_pubkey_check(kept, sig, sig_len, text, sizeof(text), &err), KL_OK);
+        ck_assert_int_eq(kl_pubkey_check(kept, sig, sig_len, text, sizeof(text) - 1, &err),
+                         KL_ERR_VERIFY);
+        ck_assert_int_eq(kl_pubkey_check(kept, sig, 1, text, sizeof(text), &err), KL_ERR_VERIFY);
+        ck_assert_int_eq(kl_pubkey_oaep(kept, hashes[i], text, sizeof(text), encrypted, &len, &err),
+                         KL_OK);
+        ck_assert_uint_eq(decrypt(md, md, encrypted, len, back), sizeof(text));
+        ck_assert_int_eq(kl_pubkey_oaep(kept, hashes[i], much, sizeof(much), encrypted, &len, &err),
+                         KL_ERR_INTERNAL);
+    }
+    kl_pubkey_free(kept);
+    kl_pubkey_free(NULL);
+}
+END_TEST
+
+START_TEST(kept_key_refuses_strangers)
+{
+    EVP_PKEY *stranger = strangers[_i].make();
+    struct kl_pubkey *kept = NULL;
+
+    ck_assert_int_eq(kl_pubkey_new(stranger, &kept, &err), KL_ERR_CERT);
+    ck_assert_ptr_null(kept);
+    EVP_PKEY_free(stranger);
+}
+END_TEST
+
 /* ---- PKCS #1 v1.5 with message recovery ---- */
 
 #define N 256 /* bytes of the modulus of key */
@@ -453,6 +495,8 @@ static Suite *pubkey_suite(void)
 
     tcase_set_timeout(tcase, 60);
     tcase_add_loop_test(tcase, refuses_strangers, 0, COUNT(strangers));
+    tcase_add_test(tcase, kept_key);
+    tcase_add_loop_test(tcase, kept_key_refuses_strangers, 0, COUNT(strangers));
     tcase_add_test(tcase, kinds);
     tcase_add_test(tcase, hash_of_key);
     tcase_add_loop_test(tcase, oaep_reaches_the_owner, 0, 2);

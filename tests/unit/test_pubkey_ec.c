@@ -72,6 +72,30 @@ START_TEST(ecdsa_good)
 }
 END_TEST
 
+/* What a kept key did before changes nothing of what it does next. */
+START_TEST(kept_key)
+{
+    uint8_t raw[2 * KL_EC_FIELD_MAX], bad[2 * KL_EC_FIELD_MAX];
+    struct kl_pubkey *kept = NULL;
+
+    ck_assert_int_eq(kl_pubkey_new(ec_key(_i), &kept, &err), KL_OK);
+    ck_assert_int_eq(kl_pubkey_is(kept), KL_KEY_EC);
+    ck_assert_uint_eq(kl_pubkey_bits(kept), curve_of(_i)->bits);
+    for (int i = 0; i < 3; i++) {
+        size_t len = sign_ec(_i, NULL, raw);
+
+        memcpy(bad, raw, len);
+        bad[len - 1] ^= 1;
+        ck_assert_int_eq(kl_pubkey_check(kept, raw, len, text, sizeof(text), &err), KL_OK);
+        ck_assert_int_eq(kl_pubkey_check(kept, bad, len, text, sizeof(text), &err), KL_ERR_VERIFY);
+        ck_assert_int_eq(kl_pubkey_check(kept, raw, len - 1, text, sizeof(text), &err),
+                         KL_ERR_VERIFY);
+        ck_assert_int_eq(kl_pubkey_check(kept, raw, len, text, 1, &err), KL_ERR_VERIFY);
+    }
+    kl_pubkey_free(kept);
+}
+END_TEST
+
 START_TEST(ecdsa_by_another)
 {
     uint8_t raw[2 * KL_EC_FIELD_MAX];
@@ -248,6 +272,16 @@ END_TEST
 
 /* ---- Points ---- */
 
+/* Checked alone, and on the way to a key. */
+static void refuse_point(const struct kl_curve *curve, const uint8_t *point, size_t len)
+{
+    EVP_PKEY *made = NULL;
+
+    ck_assert_int_eq(kl_ec_from_point(curve, point, len, &made, &err), KL_ERR_VERIFY);
+    ck_assert_ptr_null(made);
+    ck_assert_int_eq(kl_ec_point_check(curve, point, len, &err), KL_ERR_VERIFY);
+}
+
 START_TEST(points)
 {
     const struct kl_curve *curve = curve_of(_i);
@@ -258,57 +292,52 @@ START_TEST(points)
     ck_assert_int_eq(kl_ec_to_point(ec_key(_i), point, &len, &err), KL_OK);
     ck_assert_uint_eq(len, curve->point_len);
     ck_assert_uint_eq(point[0], 4);
+    ck_assert_msg(kl_ec_point_check(curve, point, len, &err) == KL_OK, "%s", err.text);
     ck_assert_msg(kl_ec_from_point(curve, point, len, &made, &err) == KL_OK, "%s", err.text);
     ck_assert_int_eq(EVP_PKEY_eq(made, ec_key(_i)), 1);
     ck_assert_int_eq(kl_ec_to_point(made, again, &len_again, &err), KL_OK);
     ck_assert_uint_eq(len_again, len);
     ck_assert_mem_eq(again, point, len);
     EVP_PKEY_free(made);
-    made = NULL;
     ck_assert_int_eq(kl_ec_to_point(pki_keys.root, again, &len_again, &err), KL_ERR_VERIFY);
     ck_assert_ptr_nonnull(strstr(err.text, "must be EC"));
 
     /* Hostile ones. */
-    ck_assert_int_eq(kl_ec_from_point(curve, point, len - 1, &made, &err), KL_ERR_VERIFY);
-    ck_assert_int_eq(kl_ec_from_point(curve, point, len + 1, &made, &err), KL_ERR_VERIFY);
+    refuse_point(curve, point, len - 1);
+    refuse_point(curve, point, len + 1);
     ck_assert_ptr_nonnull(strstr(err.text, "is not an uncompressed one of"));
-    ck_assert_int_eq(kl_ec_from_point(curve, point, 0, &made, &err), KL_ERR_VERIFY);
-    ck_assert_int_eq(kl_ec_from_point(curve_of((_i + 1) % 3), point, len, &made, &err),
-                     KL_ERR_VERIFY);
+    refuse_point(curve, point, 0);
+    refuse_point(curve_of((_i + 1) % 3), point, len);
     point[len - 1] ^= 1; /* off the curve */
-    ck_assert_int_eq(kl_ec_from_point(curve, point, len, &made, &err), KL_ERR_VERIFY);
+    refuse_point(curve, point, len);
     ck_assert_ptr_nonnull(strstr(err.text, "is not on"));
     point[len - 1] ^= 1;
     for (int first = 0; first < 8; first++) { /* infinity, compressed, hybrid, none */
         point[0] = (uint8_t)first;
         if (first != 4) {
-            ck_assert_int_eq(kl_ec_from_point(curve, point, len, &made, &err), KL_ERR_VERIFY);
-            ck_assert_int_eq(kl_ec_from_point(curve, point, 1 + curve->field_len, &made, &err),
-                             KL_ERR_VERIFY);
-            ck_assert_int_eq(kl_ec_from_point(curve, point, 1, &made, &err), KL_ERR_VERIFY);
+            refuse_point(curve, point, len);
+            refuse_point(curve, point, 1 + curve->field_len);
+            refuse_point(curve, point, 1);
         }
     }
     memset(point, 0, sizeof(point)); /* (0, 0), which some take for infinity */
     point[0] = 4;
-    ck_assert_int_eq(kl_ec_from_point(curve, point, len, &made, &err), KL_ERR_VERIFY);
+    refuse_point(curve, point, len);
     memset(point + 1, 0xff, len - 1); /* coordinates that are not below the prime */
-    ck_assert_int_eq(kl_ec_from_point(curve, point, len, &made, &err), KL_ERR_VERIFY);
-    ck_assert_ptr_null(made);
+    refuse_point(curve, point, len);
 }
 END_TEST
 
 /* The same point of another curve of the same size. */
 START_TEST(point_of_a_twin)
 {
-    EVP_PKEY *made = NULL;
     uint8_t point[65];
     size_t len = 0;
 
     ck_assert(EVP_PKEY_get_octet_string_param(pki_keys.k256, OSSL_PKEY_PARAM_PUB_KEY, point,
                                               sizeof(point), &len));
     ck_assert_uint_eq(len, 65);
-    ck_assert_int_eq(kl_ec_from_point(curve_of(0), point, len, &made, &err), KL_ERR_VERIFY);
-    ck_assert_ptr_null(made);
+    refuse_point(curve_of(0), point, len);
 }
 END_TEST
 
@@ -322,6 +351,7 @@ int main(void)
     tcase_set_timeout(tcase, 60);
     tcase_add_loop_test(tcase, ecdsa_good, 0, 3);
     tcase_add_loop_test(tcase, ecdsa_by_another, 0, 3);
+    tcase_add_loop_test(tcase, kept_key, 0, 3);
     tcase_add_loop_test(tcase, ecdsa_halves, 0, 3 * COUNT(halves));
     tcase_add_loop_test(tcase, ecdsa_to_der_refuses, 0, 3);
     tcase_add_loop_test(tcase, ecdsa_from_der, 0, COUNT(ders));

@@ -399,15 +399,15 @@ START_TEST(test_terminal_accepts)
 
     ck_assert_msg(verifies(_i, NOW, &work), "%s", err.text);
     ck_assert_int_eq(work.has_crl, vec_expected[_i].has_crl);
-    ck_assert(EVP_PKEY_eq(work.key, vec_keys[_i]) == 1);
+    ck_assert(EVP_PKEY_eq(kl_pubkey_evp(work.key), vec_keys[_i]) == 1);
     ck_assert(vec_decode(set, "hello", &hello) && vec_decode(set, "master_key", &master_key));
     const struct kl_judge judge = {.t1 = vec_get(set, "t1")->data,
                                    .rnd2 = vec_get(set, "rnd2")->data,
                                    .serial = hello.u.hello.serial,
                                    .algs = &vec_expected[_i].alg,
                                    .alg_count = 1,
-                                   .work_type = work.type,
-                                   .work_bits = work.bits,
+                                   .work_type = kl_pubkey_is(work.key),
+                                   .work_bits = kl_pubkey_bits(work.key),
                                    .version_floor = vec_expected[_i].version - 1};
     ck_assert_msg(suite->verify(&work, &master_key.u.master_key, &err) == KL_OK, "%s", err.text);
     /* In classic the signature gives them back. */
@@ -425,7 +425,7 @@ START_TEST(test_terminal_accepts)
     ck_assert(vec_decode(set, "done_drop", &done) &&
               kl_candidate_judge(&candidate, &done.u.done, &verdict, &err) == KL_OK &&
               verdict == KL_VERDICT_DROP);
-    EVP_PKEY_free(work.key);
+    kl_pubkey_free(work.key);
 }
 END_TEST
 
@@ -451,7 +451,7 @@ START_TEST(test_certificates)
     ck_assert(!verifies(i, 1577836799 /* 2019-12-31 */, &work));
     ck_assert(!verifies(i, 4733510401 /* 2120-01-01 */, &work));
     ck_assert_msg(verifies(i, NOW, &work), "%s", err.text);
-    EVP_PKEY_free(work.key);
+    kl_pubkey_free(work.key);
 }
 END_TEST
 

@@ -104,7 +104,7 @@ static void check_output(int i, const struct kl_load_out *out)
                                      vec_bytes(set, "certificate"),
                                      vec_bytes(set, "randoms"),
                                      {out->master_key, out->master_key_len}};
-    struct kl_auth_work work = {.key = vec_keys[i]};
+    struct kl_auth_work work = {0};
     struct kl_msg msg;
     struct kl_master_key *master_key = &msg.u.master_key;
     uint8_t t2[32];
@@ -112,7 +112,9 @@ static void check_output(int i, const struct kl_load_out *out)
     ck_ok(kl_msg_decode(out->master_key, out->master_key_len, &msg, &err));
     ck_assert(vec_is(set, "tbs", master_key->tbs_der.data, master_key->tbs_der.len));
     ck_assert(vec_is(set, "kcv", out->kcv, out->kcv_len));
+    ck_ok(kl_pubkey_new(vec_keys[i], &work.key, &err));
     ck_ok(kl_terminal_suite_of(vec_expected[i].suite)->verify(&work, master_key, &err));
+    kl_pubkey_free(work.key);
     ck_assert(vec_is(set, "ctmk", master_key->tbs.ctmk, master_key->tbs.ctmk_len));
     ck_assert(vec_is(set, "rnd2", master_key->tbs.rnd2, 32));
     vec_digest(EVP_sha256(), parts, 4, t2);

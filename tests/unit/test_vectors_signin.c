@@ -216,14 +216,17 @@ static const uint8_t any_hash[32] = {0x5a};
 static void start_load(struct kl_pinpad *pad, uint8_t k_wrap[32])
 {
     uint8_t c_rnd1[KL_RSA_MAX], em[KL_RSA_MAX], *db = em + 21, label[32];
+    struct kl_pubkey *work = NULL;
     size_t len = 0;
 
-    ok(kl_pinpad_start_rsa(pad, vec_keys[0], KL_OAEP_SHA1, any_hash, c_rnd1, &len, &err));
+    ok(kl_pubkey_new(vec_keys[0], &work, &err));
+    ok(kl_pinpad_start_rsa(pad, work, KL_OAEP_SHA1, any_hash, c_rnd1, &len, &err));
     ck_assert(vec_raw_rsa(vec_keys[0], 1, (struct kl_bytes){c_rnd1, len}, em));
     vec_mgf1_xor(EVP_sha1(), (struct kl_bytes){db, len - 21}, em + 1, 20);
     vec_mgf1_xor(EVP_sha1(), (struct kl_bytes){em + 1, 20}, db, len - 21);
     vec_derive("wrap", (struct kl_bytes){em + len - 32, 32}, (struct kl_bytes){any_hash, 32},
                (struct kl_bytes){NULL, 0}, label, k_wrap);
+    kl_pubkey_free(work);
 }
 
 /* A PIN pad that has the TMK of the sign-in in use. */
