@@ -9,7 +9,8 @@
 #include "conf/log.h"
 #include "proto/secret.h"
 
-#define PATIENCE_MAX_US 3000
+#define BEGINS_PATIENCE_US 3000
+#define ENDS_PATIENCE_US 1000
 
 /* Is this the rules' answer (to be told to the peer and alarmed), or trouble of our own? */
 static int is_refusal(enum kl_step_kind kind, enum kl_rc rc)
@@ -125,13 +126,15 @@ struct kl_step *kl_step_new(enum kl_step_kind kind, struct kl_service *service,
     return step;
 }
 
-/* While the HSM has work for twice as long, no load ends later for having waited for others to
- * share a commit with. */
-static int64_t patience(const struct kl_service *service)
+/* While the HSM has work for twice as long, what begins gains nothing by being committed sooner
+ * than with others; a terminal that is answered next waits for less. */
+static int64_t patience(const struct kl_step *step, int begins)
 {
-    int64_t half = service->pool != NULL ? kl_pool_ahead_us(service->pool) / 2 : 0;
+    const struct kl_pool *pool = step->service->pool;
+    int64_t half = pool != NULL ? kl_pool_ahead_us(pool) / 2 : 0;
+    int64_t most = begins ? BEGINS_PATIENCE_US : ENDS_PATIENCE_US;
 
-    return half < PATIENCE_MAX_US ? half : PATIENCE_MAX_US;
+    return half < most ? half : most;
 }
 
 enum kl_rc kl_step_submit(struct kl_step *step, struct kl_err *err)
@@ -142,7 +145,7 @@ enum kl_rc kl_step_submit(struct kl_step *step, struct kl_err *err)
     enum kl_rc rc = begins ? kl_committer_ready(committer, err) : KL_OK;
 
     if (rc == KL_OK) {
-        step->unit.patience_us = patience(step->service);
+        step->unit.patience_us = patience(step, begins);
         rc = kl_committer_submit(committer, &step->unit, err);
     }
     if (rc != KL_OK) {

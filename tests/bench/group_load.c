@@ -13,6 +13,7 @@
 
 #include "tests/bench/bench.h"
 
+#define IN_FLIGHT 16 /* loads for each worker, so that it need not wait for a disk */
 #define SIDES_MAX (2 * KIND_COUNT)
 #define RATE_MAX 6000 /* loads a second that no kind comes near: an arming is for one load */
 
@@ -27,7 +28,7 @@ static struct whole run(struct rig *rig, double seconds)
     struct whole whole;
     double good;
 
-    rig_fleet_start(rig, &proc, "--concurrency %u --duration %.0fms", 4 * rig->workers,
+    rig_fleet_start(rig, &proc, "--concurrency %u --duration %.0fms", IN_FLIGHT * rig->workers,
                     seconds * 1000);
     before = rig_usage(rig);
     json_t *report = rig_fleet_end(&proc, 0);

@@ -47,7 +47,7 @@ void group_overload(struct bench *bench)
 {
     struct rig rig;
 
-    rig_begin(&rig, NULL, &bench->lab, "overload", &kinds[KIND_RSA2048], bench->workers,
+    rig_begin(&rig, NULL, &bench->lab, "overload", &kinds[KIND_RSA2048], bench->cpus,
               (unsigned)(bench->seconds * RATE_MAX * TIMES));
     rig_register(&rig);
     rig_start(&rig);
