@@ -102,7 +102,7 @@ enum kl_rc kl_pubkey_oaep(struct kl_pubkey *key, enum kl_oaep_hash hash, const u
     uint8_t encrypted[KL_RSA_MAX];
     size_t n = sizeof(encrypted);
 
-    kl_err_openssl_begin();
+    kl_err_openssl_clear();
     if (!make_oaep(key, hash) || EVP_PKEY_encrypt(key->oaep, encrypted, &n, in, in_len) != 1) {
         kl_err_openssl(err, KL_ERR_INTERNAL, "EVP_PKEY_encrypt", "RSA-OAEP encryption failed");
         EVP_PKEY_CTX_free(key->oaep); /* it may be half made */
@@ -149,7 +149,7 @@ static enum kl_rc verify_with(struct kl_pubkey *key, const uint8_t *sig, size_t 
     uint8_t hash[EVP_MAX_MD_SIZE];
     unsigned hash_len = 0;
 
-    kl_err_openssl_begin();
+    kl_err_openssl_clear();
     if (!make_verify(key) || EVP_Digest(in, in_len, hash, &hash_len, key->md, NULL) != 1) {
         kl_err_openssl(err, KL_ERR_VERIFY, "EVP_PKEY_verify_init", "cannot verify a signature");
         EVP_PKEY_CTX_free(key->verify); /* it may be half made */
