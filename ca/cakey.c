@@ -4,7 +4,6 @@
  */
 #include "ca/cakey.h"
 
-#include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/pkcs12.h>
 #include <openssl/rsa.h>
@@ -268,7 +267,7 @@ enum kl_rc kl_cakey_open(const struct kl_ca_conf *conf, const char *dir, const X
         rc = find_pair(key, err);
     }
     if (rc == KL_OK && EVP_PKEY_eq(key->pkey, X509_get0_pubkey(root)) != 1) {
-        ERR_clear_error();
+        kl_err_openssl_clear();
         rc = kl_err_set(err, KL_ERR_KEY, "%s is not the key that root.pem certifies",
                         *conf->pem ? key->pem_path : conf->key_label);
     }

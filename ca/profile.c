@@ -4,7 +4,6 @@
  */
 #include "ca/profile.h"
 
-#include <openssl/err.h>
 #include <openssl/rand.h>
 #include <openssl/x509v3.h>
 #include <stdio.h>
@@ -141,7 +140,7 @@ const struct kl_leaf *kl_leaf_of(const X509 *cert)
         }
     }
     sk_ASN1_OBJECT_pop_free(usages, ASN1_OBJECT_free);
-    ERR_clear_error();
+    kl_err_openssl_clear();
     return found;
 }
 

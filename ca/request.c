@@ -4,7 +4,6 @@
  */
 #include "ca/request.h"
 
-#include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
 #include <stdlib.h>
@@ -39,7 +38,7 @@ enum kl_rc kl_request_load(const char *path, X509_REQ **out, struct kl_err *err)
         goto out;
     }
     second = PEM_read_bio_X509_REQ(bio, NULL, NULL, NULL);
-    ERR_clear_error();
+    kl_err_openssl_clear();
     if (second) {
         rc = kl_err_set(err, KL_ERR_INPUT, "%s holds more than one request; sign them one by one",
                         path);
@@ -80,7 +79,7 @@ static enum kl_rc check_extensions(STACK_OF(X509_EXTENSION) * list, struct kl_er
             BASIC_CONSTRAINTS *bc = X509V3_EXT_d2i(ext);
             int bad = !bc || bc->ca;
             BASIC_CONSTRAINTS_free(bc);
-            ERR_clear_error();
+            kl_err_openssl_clear();
             if (bad) {
                 return kl_err_set(err, KL_ERR_CERT, "request asks to be a CA; refused");
             }
@@ -156,7 +155,7 @@ void kl_request_each_ignored(X509_REQ *request, void (*tell)(const char *name, v
         OBJ_obj2txt(name, sizeof name, object, 0);
         tell(name, arg);
     }
-    ERR_clear_error();
+    kl_err_openssl_clear();
 }
 
 enum kl_rc kl_request_check_terminal(X509_REQ *request, const char *serial, struct kl_err *err)

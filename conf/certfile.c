@@ -2,7 +2,6 @@
 /* Certificates and CRLs from files. */
 #include "conf/certfile.h"
 
-#include <openssl/err.h>
 #include <stdlib.h>
 
 #include "conf/cli.h"
@@ -49,7 +48,7 @@ static enum kl_rc check_root(STACK_OF(X509) * roots, int nth, struct kl_err *err
 
     kl_cert_subject(root, subject);
     if (X509_self_signed(root, 1) != 1) {
-        ERR_clear_error();
+        kl_err_openssl_clear();
         return kl_err_set(err, KL_ERR_CERT, "\"%s\" is no root: it is not self-signed", subject);
     }
     for (int i = 0; i < nth; i++) {

@@ -118,7 +118,7 @@ static int opens(EVP_PKEY *key, enum kl_oaep_hash hash, const uint8_t *wrapped, 
                memcmp(opened, probe, n) == 0;
 
     EVP_PKEY_CTX_free(ctx);
-    kl_err_openssl_begin();
+    kl_err_openssl_clear();
     return same;
 }
 
@@ -158,7 +158,7 @@ enum kl_rc kl_carrier_host(struct kl_session *session, const EVP_PKEY *key, stru
     if (rc != KL_OK) {
         return rc;
     }
-    kl_err_openssl_begin();
+    kl_err_openssl_clear();
     pair = EVP_RSA_gen(PROBE_HOST_BITS);
     if (!pair) {
         return kl_err_openssl(err, KL_ERR_INTERNAL, "EVP_RSA_gen", "a pair to try OAEP with");
@@ -192,7 +192,7 @@ static enum kl_rc wrap_pad(uint8_t out[PROBE_WRAPPED], struct kl_err *err)
     int n = 0;
     enum kl_rc rc = KL_OK;
 
-    kl_err_openssl_begin();
+    kl_err_openssl_clear();
     if (ctx) {
         EVP_CIPHER_CTX_set_flags(ctx, EVP_CIPHER_CTX_FLAG_WRAP_ALLOW);
     }

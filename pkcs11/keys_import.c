@@ -31,7 +31,7 @@ static enum kl_rc get_number(const EVP_PKEY *key, const char *name, BIGNUM **out
 {
     BIGNUM *number = BN_secure_new();
 
-    kl_err_openssl_begin();
+    kl_err_openssl_clear();
     if (!number) {
         return kl_err_set(err, KL_ERR_MEMORY, "private key");
     }
@@ -84,7 +84,7 @@ static enum kl_rc check_private(EVP_PKEY *key, enum kl_key_type type, unsigned b
     if (rc != KL_OK) {
         return rc;
     }
-    kl_err_openssl_begin();
+    kl_err_openssl_clear();
     ctx = EVP_PKEY_CTX_new_from_pkey(NULL, key, NULL);
     if (!ctx) {
         return kl_err_openssl(err, KL_ERR_MEMORY, "EVP_PKEY_CTX_new_from_pkey", "private key");
@@ -318,7 +318,7 @@ static enum kl_rc check_imported(struct kl_session *session, enum kl_pair_role r
     enum kl_rc rc = kl_pair_find(session, role, label, &found, &held, err);
 
     if (rc == KL_OK && EVP_PKEY_eq(held, key) != 1) {
-        kl_err_openssl_begin();
+        kl_err_openssl_clear();
         rc = kl_err_set(err, KL_ERR_KEY, "the token shows another public key");
     }
     EVP_PKEY_free(held);

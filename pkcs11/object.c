@@ -215,7 +215,7 @@ static enum kl_rc rsa_public(const BIGNUM *n, const BIGNUM *e, EVP_PKEY **out, s
     EVP_PKEY *key = NULL;
     enum kl_rc rc = KL_OK;
 
-    kl_err_openssl_begin(); /* a module may use this very queue */
+    kl_err_openssl_clear(); /* a module may use this very queue */
     builder = OSSL_PARAM_BLD_new();
     ctx = EVP_PKEY_CTX_new_from_name(NULL, "RSA", NULL);
     if (!builder || !ctx || !OSSL_PARAM_BLD_push_BN(builder, OSSL_PKEY_PARAM_RSA_N, n) ||
@@ -254,7 +254,7 @@ enum kl_rc kl_object_rsa_public(struct kl_session *session, CK_OBJECT_HANDLE obj
             "C_GetAttributeValue claims to give %lu and %lu bytes of an RSA public key",
             attrs[0].ulValueLen, attrs[1].ulValueLen);
     }
-    kl_err_openssl_begin();
+    kl_err_openssl_clear();
     n = BN_bin2bn(modulus, (int)attrs[0].ulValueLen, NULL);
     e = BN_bin2bn(exponent, (int)attrs[1].ulValueLen, NULL);
     if (!n || !e) {

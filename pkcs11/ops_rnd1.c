@@ -31,11 +31,13 @@ static enum kl_rc check_length(struct kl_session *session, CK_OBJECT_HANDLE key,
     return KL_OK;
 }
 
+/* key_len: bytes that the key must have; 0 = len has told already. */
 static enum kl_rc unwrap(struct kl_session *session, CK_MECHANISM *mechanism, const char *name,
-                         CK_OBJECT_HANDLE key, const uint8_t *wrapped, size_t len,
+                         CK_OBJECT_HANDLE key, size_t key_len, const uint8_t *wrapped, size_t len,
                          CK_OBJECT_HANDLE *out, struct kl_err *err)
 {
     CK_OBJECT_HANDLE handle = CK_INVALID_HANDLE;
+    enum kl_rc rc = KL_OK;
     struct kl_tmpl tmpl;
     CK_RV rv;
 
@@ -48,20 +50,7 @@ static enum kl_rc unwrap(struct kl_session *session, CK_MECHANISM *mechanism, co
     if (rv != CKR_OK) {
         return kl_rv_err_peer(err, rv, name, "key cannot be unwrapped");
     }
-    *out = handle;
-    return KL_OK;
-}
-
-/* Where what is wrapped may have any length. */
-static enum kl_rc unwrap_measured(struct kl_session *session, CK_MECHANISM *mechanism,
-                                  const char *name, CK_OBJECT_HANDLE key, size_t key_len,
-                                  const uint8_t *wrapped, size_t len, CK_OBJECT_HANDLE *out,
-                                  struct kl_err *err)
-{
-    CK_OBJECT_HANDLE handle = CK_INVALID_HANDLE;
-    enum kl_rc rc = unwrap(session, mechanism, name, key, wrapped, len, &handle, err);
-
-    if (rc == KL_OK) {
+    if (key_len > 0) {
         rc = check_length(session, handle, key_len, err);
     }
     if (rc != KL_OK) {
@@ -79,8 +68,8 @@ enum kl_rc kl_op_unwrap_rnd1(struct kl_session *session, CK_OBJECT_HANDLE privat
     CK_RSA_PKCS_OAEP_PARAMS params = kl_op_oaep_params(hash);
     CK_MECHANISM mechanism = {CKM_RSA_PKCS_OAEP, &params, sizeof(params)};
 
-    return unwrap_measured(session, &mechanism, "C_UnwrapKey(CKM_RSA_PKCS_OAEP)", private_key,
-                           KL_RND1_LEN, c_rnd1, len, rnd1, err);
+    return unwrap(session, &mechanism, "C_UnwrapKey(CKM_RSA_PKCS_OAEP)", private_key, KL_RND1_LEN,
+                  c_rnd1, len, rnd1, err);
 }
 
 enum kl_rc kl_op_unwrap_base(struct kl_session *session, CK_OBJECT_HANDLE unwrapping_key,
@@ -96,7 +85,7 @@ enum kl_rc kl_op_unwrap_base(struct kl_session *session, CK_OBJECT_HANDLE unwrap
         return kl_err_set(err, KL_ERR_VERIFY, "wrapped key has %zu bytes instead of %zu", len,
                           key_len + KL_WRAP_OVERHEAD);
     }
-    return unwrap(session, &mechanism, "C_UnwrapKey(CKM_AES_KEY_WRAP)", unwrapping_key, wrapped,
+    return unwrap(session, &mechanism, "C_UnwrapKey(CKM_AES_KEY_WRAP)", unwrapping_key, 0, wrapped,
                   len, out, err);
 }
 
@@ -106,8 +95,8 @@ enum kl_rc kl_op_unwrap_base_tdes(struct kl_session *session, CK_OBJECT_HANDLE u
 {
     CK_MECHANISM mechanism = {CKM_DES3_ECB, NULL, 0};
 
-    return unwrap_measured(session, &mechanism, "C_UnwrapKey(CKM_DES3_ECB)", unwrapping_key,
-                           KL_SESSION_INPUT_LEN, wrapped, KL_SESSION_INPUT_LEN, out, err);
+    return unwrap(session, &mechanism, "C_UnwrapKey(CKM_DES3_ECB)", unwrapping_key,
+                  KL_SESSION_INPUT_LEN, wrapped, KL_SESSION_INPUT_LEN, out, err);
 }
 
 enum kl_rc kl_op_decrypt_oaep(struct kl_session *session, CK_OBJECT_HANDLE private_key,

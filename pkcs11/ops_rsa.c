@@ -21,7 +21,7 @@ enum kl_rc kl_op_import_rsa_public(struct kl_session *session, const EVP_PKEY *k
     enum kl_rc rc;
     CK_RV rv;
 
-    kl_err_openssl_begin();
+    kl_err_openssl_clear();
     if (!EVP_PKEY_get_bn_param(key, OSSL_PKEY_PARAM_RSA_N, &n) ||
         !EVP_PKEY_get_bn_param(key, OSSL_PKEY_PARAM_RSA_E, &e)) {
         rc = kl_err_openssl(err, KL_ERR_CERT, "EVP_PKEY_get_bn_param", "not an RSA public key");

@@ -163,7 +163,7 @@ static enum kl_rc read_prompt(const struct kind *kind, const char *prompt, struc
     failed = EVP_read_pw_string_min((char *)kl_secret_data(secret), (int)kind->min, (int)kind->max,
                                     line, 0);
     if (failed) {
-        kl_err_openssl_begin();
+        kl_err_openssl_clear();
     }
     if (failed == PROMPT_INTERRUPTED) {
         return kl_err_set(err, KL_ERR_REFUSED, "%s: interrupted; nothing was done", prompt);

@@ -26,7 +26,7 @@ static enum kl_rc read_pem(const char *text, size_t len, uint8_t **der, long *de
         memcmp(text, begin, sizeof(begin) - 1) != 0) {
         return kl_err_set(err, KL_ERR_INPUT, "not a PEM file that begins with a key");
     }
-    kl_err_openssl_begin();
+    kl_err_openssl_clear();
     bio = BIO_new_mem_buf(text, (int)len);
     if (!bio || PEM_read_bio(bio, &name, &header, &data, &data_len) != 1) {
         rc = kl_err_openssl(err, KL_ERR_INPUT, "PEM_read_bio", "not a whole PEM file");
@@ -142,7 +142,7 @@ enum kl_rc kl_pkcs8_open(const char *text, size_t len, struct kl_secret *passphr
     if (rc != KL_OK) {
         return rc;
     }
-    kl_err_openssl_begin();
+    kl_err_openssl_clear();
     X509_SIG_get0(sealed, &algor, &sealed_key);
     if (!PKCS12_pbe_crypt(algor, (const char *)kl_secret_data(passphrase),
                           (int)kl_secret_len(passphrase), ASN1_STRING_get0_data(sealed_key),

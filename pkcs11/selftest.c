@@ -32,7 +32,7 @@ static enum kl_rc known_mac(uint8_t mac[KL_MAC_LEN], struct kl_err *err)
             KL_OK) {
         return rc;
     }
-    kl_err_openssl_begin();
+    kl_err_openssl_clear();
     if (!EVP_Q_mac(NULL, "CMAC", NULL, "AES-256-CBC", NULL, key, sizeof(key), known_text,
                    sizeof(known_text), mac, KL_MAC_LEN, &mac_len)) {
         return kl_err_openssl(err, KL_ERR_INTERNAL, "EVP_Q_mac", "known answer");

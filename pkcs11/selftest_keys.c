@@ -180,7 +180,7 @@ static enum kl_rc encrypt_pkcs1(EVP_PKEY *key, uint8_t out[KL_RSA_MAX], size_t *
     EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new(key, NULL);
     enum kl_rc rc = KL_OK;
 
-    kl_err_openssl_begin();
+    kl_err_openssl_clear();
     *len = KL_RSA_MAX;
     if (!ctx || EVP_PKEY_encrypt_init(ctx) <= 0 ||
         EVP_PKEY_CTX_set_rsa_padding(ctx, RSA_PKCS1_PADDING) <= 0 ||

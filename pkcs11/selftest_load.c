@@ -64,7 +64,7 @@ static enum kl_rc make_certificate(struct kl_loader *loader, struct self *self, 
     enum kl_rc rc;
     int len;
 
-    kl_err_openssl_begin();
+    kl_err_openssl_clear();
     len = i2d_PUBKEY(self->work->public_key, &der);
     if (len <= 0) {
         return kl_err_openssl(err, KL_ERR_INTERNAL, "i2d_PUBKEY", "public key");

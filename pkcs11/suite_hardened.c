@@ -39,7 +39,7 @@ enum kl_rc kl_known_encrypt(const char *cipher, const uint8_t *key, const uint8_
     enum kl_rc rc = KL_OK;
     int n = 0;
 
-    kl_err_openssl_begin();
+    kl_err_openssl_clear();
     type = EVP_CIPHER_fetch(NULL, cipher, NULL);
     ctx = EVP_CIPHER_CTX_new();
     if (ctx) {
@@ -64,7 +64,7 @@ static enum kl_rc known_gcm(const uint8_t key[KL_HASH_LEN], const uint8_t iv[KL_
     enum kl_rc rc = KL_OK;
     int n = 0;
 
-    kl_err_openssl_begin();
+    kl_err_openssl_clear();
     ctx = EVP_CIPHER_CTX_new();
     if (!ctx || EVP_EncryptInit_ex2(ctx, EVP_aes_256_gcm(), key, iv, NULL) != 1 ||
         EVP_EncryptUpdate(ctx, NULL, &n, t0, KL_HASH_LEN) != 1 ||

@@ -81,7 +81,7 @@ static enum kl_rc known_secret(EVP_PKEY *ephemeral, const struct kl_work *work,
     enum kl_rc rc = KL_OK;
     EVP_PKEY_CTX *ctx;
 
-    kl_err_openssl_begin();
+    kl_err_openssl_clear();
     ctx = EVP_PKEY_CTX_new(ephemeral, NULL);
     if (!ctx || EVP_PKEY_derive_init(ctx) != 1 ||
         EVP_PKEY_derive_set_peer(ctx, work->public_key) != 1 ||
@@ -103,7 +103,7 @@ static enum kl_rc enclose_known(const struct kl_work *work, const uint8_t t0[KL_
     EVP_PKEY *ephemeral = NULL;
     enum kl_rc rc;
 
-    kl_err_openssl_begin();
+    kl_err_openssl_clear();
     ephemeral = EVP_EC_gen(curve->group);
     if (!ephemeral) {
         return kl_err_openssl(err, KL_ERR_INTERNAL, "EVP_EC_gen", "known answer");

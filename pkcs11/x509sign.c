@@ -235,9 +235,9 @@ static enum kl_rc sign_bytes(const struct kl_signer *signer, const uint8_t *in, 
 {
     enum kl_rc rc;
 
-    kl_err_openssl_begin();
+    kl_err_openssl_clear();
     rc = (signer->session ? sign_token : sign_openssl)(signer, in, in_len, sig, len, err);
-    kl_err_openssl_begin(); /* of a module, which may use this very queue */
+    kl_err_openssl_clear(); /* of a module, which may use this very queue */
     return rc;
 }
 

@@ -25,7 +25,7 @@ enum kl_rc kl_cert_from_der(const uint8_t *der, size_t len, X509 **out, struct k
         return kl_err_set(err, KL_ERR_CERT, "certificate has %zu bytes: must have 1 to %d", len,
                           KL_CERT_MAX);
     }
-    kl_err_openssl_begin();
+    kl_err_openssl_clear();
     cert = d2i_X509(NULL, &p, (long)len);
     if (!cert) {
         return kl_err_openssl(err, KL_ERR_CERT, "d2i_X509", "certificate is malformed");
@@ -61,12 +61,12 @@ enum kl_rc kl_pem_next(BIO *bio, const char *kind, const char *plural, unsigned 
     long found_len = 0;
     enum kl_rc rc = KL_OK;
 
-    kl_err_openssl_begin();
+    kl_err_openssl_clear();
     if (!PEM_read_bio(bio, &name, &header, &found, &found_len)) {
         if (ERR_GET_REASON(ERR_peek_last_error()) != PEM_R_NO_START_LINE) {
             return kl_err_openssl(err, KL_ERR_CERT, "PEM_read_bio", "PEM is damaged");
         }
-        kl_err_openssl_begin();
+        kl_err_openssl_clear();
         *data = NULL;
         return KL_OK;
     }
@@ -144,7 +144,7 @@ enum kl_rc kl_cert_key_type(const X509 *cert, enum kl_key_type *type, unsigned *
 {
     const EVP_PKEY *key;
 
-    kl_err_openssl_begin();
+    kl_err_openssl_clear();
     key = X509_get0_pubkey(cert);
     if (!key) {
         return kl_err_openssl(err, KL_ERR_CERT, "X509_get0_pubkey",
@@ -253,7 +253,7 @@ enum kl_rc kl_cert_crl_scope(const X509 *cert, char out[KL_CRL_SCOPE_TEXT], stru
         ok = !point->reasons && !point->CRLissuer && kl_dist_point_scope(point->distpoint, out);
     }
     CRL_DIST_POINTS_free(points);
-    kl_err_openssl_begin();
+    kl_err_openssl_clear();
     return ok ? KL_OK
               : kl_err_set(err, KL_ERR_CERT,
                            "cRLDistributionPoints is not one point with one URI and nothing else");

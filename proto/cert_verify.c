@@ -52,7 +52,7 @@ static int pss_is_sha2(const X509_ALGOR *alg)
 out:
     X509_ALGOR_free(mgf_hash);
     RSA_PSS_PARAMS_free(pss);
-    kl_err_openssl_begin();
+    kl_err_openssl_clear();
     return ok;
 }
 
@@ -69,7 +69,7 @@ enum kl_rc kl_sigalg_check(const X509_ALGOR *alg, struct kl_err *err)
                   (pkey == NID_rsaEncryption || pkey == NID_X9_62_id_ecPublicKey)) {
         return KL_OK;
     }
-    kl_err_openssl_begin();
+    kl_err_openssl_clear();
     return kl_err_set(err, KL_ERR_CERT,
                       "is signed with %s: must be RSA or ECDSA with SHA-256, -384 or -512",
                       nid == NID_undef       ? "an unknown algorithm"
@@ -174,7 +174,7 @@ static enum kl_rc check_eku(X509 *leaf, const struct profile *profile, struct kl
     enum kl_rc rc;
     int critical = -1;
 
-    kl_err_openssl_begin();
+    kl_err_openssl_clear();
     wanted = OBJ_txt2obj(profile->eku, 1);
     if (!wanted) {
         return kl_err_openssl(err, KL_ERR_MEMORY, "OBJ_txt2obj", "cannot name a key usage");
@@ -195,7 +195,7 @@ static enum kl_rc check_eku(X509 *leaf, const struct profile *profile, struct kl
     }
     EXTENDED_KEY_USAGE_free(eku);
     ASN1_OBJECT_free(wanted);
-    kl_err_openssl_begin();
+    kl_err_openssl_clear();
     return rc;
 }
 
@@ -219,7 +219,7 @@ static enum kl_rc check_ca_eku(X509 *ca, const struct profile *profile, struct k
                 (len > 0 && strcmp(oid, profile->eku) == 0);
     }
     EXTENDED_KEY_USAGE_free(eku);
-    kl_err_openssl_begin();
+    kl_err_openssl_clear();
     return found ? KL_OK
                  : kl_err_set(err, KL_ERR_CERT, "extendedKeyUsage is without the %s (%s)",
                               profile->whose, profile->eku);
@@ -296,7 +296,7 @@ static enum kl_rc verify_path(STACK_OF(X509) * chain, X509 *root, time_t now, st
     X509_VERIFY_PARAM *param;
     enum kl_rc rc;
 
-    kl_err_openssl_begin();
+    kl_err_openssl_clear();
     store = X509_STORE_new(); /* empty: nobody's default trust */
     ctx = X509_STORE_CTX_new();
     if (!store || !ctx || !X509_STORE_add_cert(store, root) ||
@@ -314,7 +314,7 @@ static enum kl_rc verify_path(STACK_OF(X509) * chain, X509 *root, time_t now, st
         X509 *culprit = X509_STORE_CTX_get_current_cert(ctx);
         int cause = X509_STORE_CTX_get_error(ctx);
 
-        kl_err_openssl_begin();
+        kl_err_openssl_clear();
         rc = kl_err_set(err, cause == X509_V_ERR_OUT_OF_MEM ? KL_ERR_MEMORY : KL_ERR_CERT, "%s",
                         X509_verify_cert_error_string(cause));
         if (culprit) {

@@ -24,7 +24,7 @@ enum kl_rc kl_crl_from_der(const uint8_t *der, size_t len, X509_CRL **out, struc
         return kl_err_set(err, KL_ERR_CERT, "CRL has %zu bytes: must have 1 to %d", len,
                           KL_CRL_FILE_MAX);
     }
-    kl_err_openssl_begin();
+    kl_err_openssl_clear();
     crl = d2i_X509_CRL(NULL, &p, (long)len);
     if (!crl) {
         return kl_err_openssl(err, KL_ERR_CERT, "d2i_X509_CRL", "CRL is malformed");
@@ -117,7 +117,7 @@ static enum kl_rc check_number(const X509_CRL *crl, struct kl_err *err)
     int ok = number && ASN1_STRING_type(number) == V_ASN1_INTEGER; /* and not V_ASN1_NEG_INTEGER */
 
     ASN1_INTEGER_free(number);
-    kl_err_openssl_begin();
+    kl_err_openssl_clear();
     return ok ? KL_OK : kl_err_set(err, KL_ERR_CERT, "has no (or no valid) crlNumber");
 }
 
@@ -142,7 +142,7 @@ static enum kl_rc check_scope(const X509_CRL *crl, const char *scope, struct kl_
         rc = kl_err_set(err, KL_ERR_CERT, "is for %s: must be for %s", found, scope);
     }
     ISSUING_DIST_POINT_free(point);
-    kl_err_openssl_begin();
+    kl_err_openssl_clear();
     return rc;
 }
 
@@ -155,7 +155,7 @@ static enum kl_rc check_times(const X509_CRL *crl, time_t now, struct kl_err *er
         return kl_err_set(err, KL_ERR_CERT, "has no nextUpdate");
     }
     if (X509_cmp_time(from, &now) == 0 || X509_cmp_time(to, &before) == 0) {
-        kl_err_openssl_begin();
+        kl_err_openssl_clear();
         return kl_err_set(err, KL_ERR_CERT, "has a malformed time");
     }
     if (X509_cmp_time(from, &now) > 0) {
@@ -186,7 +186,7 @@ static enum kl_rc check_issuer(X509_CRL *crl, X509 *issuer, struct kl_err *err)
     if (rc != KL_OK) {
         return rc;
     }
-    kl_err_openssl_begin();
+    kl_err_openssl_clear();
     if (!key || X509_CRL_verify(crl, key) != 1) {
         return kl_err_openssl(err, KL_ERR_CERT, "X509_CRL_verify", "signature does not verify");
     }

@@ -44,7 +44,7 @@ enum kl_rc kl_digest_of(const char *name, const void *in, size_t len, uint8_t *o
     unsigned n = 0;
     const EVP_MD *md;
 
-    kl_err_openssl_begin();
+    kl_err_openssl_clear();
     md = kl_digest(name);
     if (!md || EVP_Digest(in, len, hash, &n, md, NULL) != 1) {
         return kl_err_openssl(err, KL_ERR_INTERNAL, "EVP_Digest", "no %s", name);

@@ -85,7 +85,7 @@ enum kl_rc kl_err_errno(struct kl_err *err, const char *op, const char *fmt, ...
     return rc;
 }
 
-void kl_err_openssl_begin(void)
+void kl_err_openssl_clear(void)
 {
     if (ERR_peek_error() != 0) {
         ERR_clear_error();

@@ -40,10 +40,11 @@ enum kl_rc kl_err_set(struct kl_err *err, enum kl_rc rc, const char *fmt, ...)
 enum kl_rc kl_err_errno(struct kl_err *err, const char *op, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* Before OpenSSL is called: empties the thread's error queue, in which whatever ran before, a
- * PKCS#11 module too, may have left errors of its own. What ERR_clear_error does, at a tenth of its
- * price where there is nothing to do. */
-void kl_err_openssl_begin(void);
+/* Empties the thread's OpenSSL error queue: before OpenSSL is called, since whatever ran before, a
+ * PKCS#11 module too, may have left errors of its own; and after a failure that is told in other
+ * words than OpenSSL's. What ERR_clear_error does, at a tenth of its price where there is nothing to
+ * do. */
+void kl_err_openssl_clear(void);
 
 /* From the thread's OpenSSL error queue, which is emptied. rc says what the failure means here;
  * an allocation failure in the queue overrides it with KL_ERR_MEMORY. */

@@ -426,7 +426,7 @@ enum kl_rc kl_msg_decode(const uint8_t *der, size_t len, struct kl_msg *out, str
     enum kl_rc rc;
 
     /* Whatever ran before in this thread, a PKCS#11 module too, may have left errors of its own. */
-    kl_err_openssl_begin();
+    kl_err_openssl_clear();
     rc = check_header(der, len, err);
     if (rc != KL_OK) {
         return rc;

@@ -296,7 +296,7 @@ enum kl_rc kl_tbs_encode(const struct kl_tbs *tbs, uint8_t out[KL_TBS_MAX], size
     if (check.rc != KL_OK) {
         return kl_err_context(err, "signed part of MasterKey");
     }
-    kl_err_openssl_begin();
+    kl_err_openssl_clear();
     built = (void *)ASN1_item_new(item);
     if (built && put_tbs(built, tbs)) {
         rc = encode(built, item, -1, "signed part of MasterKey", out, KL_TBS_MAX, out_len, err);
@@ -322,7 +322,7 @@ enum kl_rc kl_keys_body_encode(const struct kl_working_keys *keys, uint8_t out[K
     if (check.rc != KL_OK) {
         return kl_err_context(err, "body of WorkingKeys");
     }
-    kl_err_openssl_begin();
+    kl_err_openssl_clear();
     built = (void *)ASN1_item_new(item);
     if (built && put_keys_body(built, keys)) {
         rc = encode(built, item, -1, "body of WorkingKeys", out, KL_KEYS_BODY_MAX, out_len, err);
@@ -375,7 +375,7 @@ enum kl_rc kl_msg_encode_into(const struct kl_msg *msg, uint8_t *out, size_t cap
     if (check.rc != KL_OK) {
         return kl_err_context(err, "%s", name);
     }
-    kl_err_openssl_begin();
+    kl_err_openssl_clear();
     item = kl_msg_item(msg->type);
     built = ASN1_item_new(item);
     if (built && put_msg(built, msg)) {

@@ -116,7 +116,7 @@ static enum kl_rc add_rdn(X509_NAME *name, const struct rdn *rdn, int place, str
     if (OBJ_txt2nid(rdn->type) == NID_undef) {
         return kl_err_set(err, KL_ERR_INPUT, "subject: unknown attribute type \"%s\"", rdn->type);
     }
-    kl_err_openssl_begin();
+    kl_err_openssl_clear();
     if (X509_NAME_add_entry_by_txt(name, rdn->type, string_type(rdn), rdn->value,
                                    (int)rdn->value_len, place, 0) != 1) {
         return kl_err_openssl(err, KL_ERR_INPUT, "X509_NAME_add_entry_by_txt",
@@ -138,7 +138,7 @@ enum kl_rc kl_name_parse(const char *text, X509_NAME **out, struct kl_err *err)
         return kl_err_set(err, KL_ERR_INPUT, "subject: 1 to %d bytes, this has %zu",
                           KL_NAME_MAX - 1, len);
     }
-    kl_err_openssl_begin();
+    kl_err_openssl_clear();
     X509_NAME *name = X509_NAME_new();
     if (!name) {
         return kl_err_openssl(err, KL_ERR_MEMORY, "X509_NAME_new", "subject");

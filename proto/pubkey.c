@@ -37,7 +37,7 @@ static enum kl_rc rsa_type(const EVP_PKEY *key, unsigned *bits, struct kl_err *e
                           "public key is RSA of %d bits: must have 2048, 3072 or 4096", size);
     }
     if (!EVP_PKEY_get_params(key, params) || exponent != RSA_EXPONENT) {
-        kl_err_openssl_begin();
+        kl_err_openssl_clear();
         return kl_err_set(err, KL_ERR_CERT, "public key's RSA exponent is not %d", RSA_EXPONENT);
     }
     *bits = (unsigned)size;
@@ -72,13 +72,13 @@ static enum kl_rc ec_type(const EVP_PKEY *key, unsigned *bits, uint8_t point[KL_
     }
     if (!EVP_PKEY_get_int_param(key, OSSL_PKEY_PARAM_EC_DECODED_FROM_EXPLICIT_PARAMS, &spelt_out) ||
         spelt_out || !curve) {
-        kl_err_openssl_begin();
+        kl_err_openssl_clear();
         return kl_err_set(err, KL_ERR_CERT,
                           "public key is EC on %s: must be on P-256, P-384 or P-521, by name",
                           spelt_out || group[0] == '\0' ? "a curve of its own" : group);
     }
     if (!read_point(key, curve, point)) {
-        kl_err_openssl_begin();
+        kl_err_openssl_clear();
         return kl_err_set(err, KL_ERR_CERT, "public key's point is not written uncompressed");
     }
     *bits = curve->bits;
@@ -93,7 +93,7 @@ static enum kl_rc measure(const EVP_PKEY *key, enum kl_key_type *type, unsigned 
     int is_rsa = EVP_PKEY_is_a(key, "RSA");
     enum kl_rc rc;
 
-    kl_err_openssl_begin();
+    kl_err_openssl_clear();
     if (is_rsa) {
         rc = rsa_type(key, bits, err);
     } else if (EVP_PKEY_is_a(key, "EC")) {
@@ -122,7 +122,7 @@ enum kl_rc kl_pubkey_hash(const EVP_PKEY *key, uint8_t out[KL_HASH_LEN], struct 
     enum kl_rc rc;
     int len;
 
-    kl_err_openssl_begin();
+    kl_err_openssl_clear();
     len = i2d_PUBKEY(key, &der);
     rc = len > 0
              ? kl_digest_of("SHA256", der, (size_t)len, out, NULL, err)
@@ -159,7 +159,7 @@ enum kl_rc kl_rsa_recover(EVP_PKEY *key, const uint8_t *sig, size_t sig_len, uin
             "as its modulus",
             sig_len);
     }
-    kl_err_openssl_begin();
+    kl_err_openssl_clear();
     ctx = EVP_PKEY_CTX_new(key, NULL);
     if (!ctx || EVP_PKEY_verify_recover_init(ctx) != 1 ||
         EVP_PKEY_CTX_set_rsa_padding(ctx, RSA_PKCS1_PADDING) != 1 ||
@@ -205,7 +205,7 @@ enum kl_rc kl_ecdsa_to_der(const struct kl_curve *curve, const uint8_t *raw, siz
         return kl_err_set(err, KL_ERR_VERIFY, "ECDSA signature has %zu bytes: must have %zu on %s",
                           raw_len, 2 * curve->field_len, curve->name);
     }
-    kl_err_openssl_begin();
+    kl_err_openssl_clear();
     sig = ECDSA_SIG_new();
     r = BN_bin2bn(raw, (int)curve->field_len, NULL);
     s = BN_bin2bn(raw + curve->field_len, (int)curve->field_len, NULL);
@@ -243,7 +243,7 @@ enum kl_rc kl_ecdsa_from_der(const struct kl_curve *curve, const uint8_t *der, s
         return kl_err_set(err, KL_ERR_VERIFY, "ECDSA signature has %zu bytes: must have 1 to %d",
                           der_len, KL_ECDSA_DER_MAX);
     }
-    kl_err_openssl_begin();
+    kl_err_openssl_clear();
     sig = d2i_ECDSA_SIG(NULL, &p, (long)der_len);
     if (!sig) {
         return no_signature(err);
@@ -295,7 +295,7 @@ enum kl_rc kl_ec_point_check(const struct kl_curve *curve, const uint8_t *point,
                           "EC point is not an uncompressed one of %zu bytes, as on %s",
                           curve->point_len, curve->name);
     }
-    kl_err_openssl_begin();
+    kl_err_openssl_clear();
     group = group_of(curve);
     parsed = group ? EC_POINT_new(group) : NULL;
     if (!parsed) {
@@ -326,7 +326,7 @@ enum kl_rc kl_ec_from_point(const struct kl_curve *curve, const uint8_t *point, 
     if (rc != KL_OK) {
         return rc;
     }
-    kl_err_openssl_begin();
+    kl_err_openssl_clear();
     ctx = EVP_PKEY_CTX_new_from_name(NULL, "EC", NULL);
     if (!ctx || EVP_PKEY_fromdata_init(ctx) != 1 ||
         EVP_PKEY_fromdata(ctx, &key, EVP_PKEY_PUBLIC_KEY, params) != 1) {

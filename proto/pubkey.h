@@ -42,7 +42,8 @@ enum kl_rc kl_pubkey_verify(EVP_PKEY *key, const uint8_t *sig, size_t sig_len, c
  */
 struct kl_pubkey;
 
-/* Measures the key, of which it takes a reference of its own. KL_ERR_CERT as kl_pubkey_type. */
+/* Measures the key, of which it takes a reference of its own. KL_ERR_CERT as kl_pubkey_type;
+ * KL_ERR_MEMORY. */
 enum kl_rc kl_pubkey_new(EVP_PKEY *key, struct kl_pubkey **out, struct kl_err *err) KL_MUST_CHECK;
 struct kl_pubkey *kl_pubkey_ref(struct kl_pubkey *key);
 void kl_pubkey_free(struct kl_pubkey *key);           /* drops a reference; takes NULL */

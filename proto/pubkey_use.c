@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "proto/digest.h"
 #include "proto/pubkey.h"
 
 struct kl_pubkey {
@@ -16,14 +17,12 @@ struct kl_pubkey {
     unsigned bits;
     unsigned references;
     /* Made when first needed. */
-    EVP_MD *md; /* of signatures */
     EVP_PKEY_CTX *verify, *oaep;
     enum kl_oaep_hash oaep_hash; /* that oaep was made for */
 };
 
 static void wipe(struct kl_pubkey *key)
 {
-    EVP_MD_free(key->md);
     EVP_PKEY_CTX_free(key->verify);
     EVP_PKEY_CTX_free(key->oaep);
 }
@@ -102,7 +101,7 @@ enum kl_rc kl_pubkey_oaep(struct kl_pubkey *key, enum kl_oaep_hash hash, const u
     uint8_t encrypted[KL_RSA_MAX];
     size_t n = sizeof(encrypted);
 
-    kl_err_openssl_begin();
+    kl_err_openssl_clear();
     if (!make_oaep(key, hash) || EVP_PKEY_encrypt(key->oaep, encrypted, &n, in, in_len) != 1) {
         kl_err_openssl(err, KL_ERR_INTERNAL, "EVP_PKEY_encrypt", "RSA-OAEP encryption failed");
         EVP_PKEY_CTX_free(key->oaep); /* it may be half made */
@@ -127,35 +126,38 @@ enum kl_rc kl_rsa_oaep_encrypt(EVP_PKEY *key, enum kl_oaep_hash hash, const uint
 
 /* ---- Verifying ---- */
 
-static int make_verify(struct kl_pubkey *key)
+static int make_verify(struct kl_pubkey *key, const char *hash)
 {
     int is_rsa = key->type == KL_KEY_RSA;
+    const EVP_MD *md;
 
     if (key->verify) {
         return 1;
     }
-    key->md = EVP_MD_fetch(NULL, is_rsa ? "SHA256" : kl_curve_by_bits(key->bits)->hash, NULL);
-    key->verify = key->md ? EVP_PKEY_CTX_new(key->key, NULL) : NULL;
+    md = kl_digest(hash);
+    key->verify = md ? EVP_PKEY_CTX_new(key->key, NULL) : NULL;
     return key->verify && EVP_PKEY_verify_init(key->verify) == 1 &&
            (!is_rsa || EVP_PKEY_CTX_set_rsa_padding(key->verify, RSA_PKCS1_PSS_PADDING) == 1) &&
-           EVP_PKEY_CTX_set_signature_md(key->verify, key->md) == 1 &&
-           (!is_rsa || (EVP_PKEY_CTX_set_rsa_mgf1_md(key->verify, key->md) == 1 &&
+           EVP_PKEY_CTX_set_signature_md(key->verify, md) == 1 &&
+           (!is_rsa || (EVP_PKEY_CTX_set_rsa_mgf1_md(key->verify, md) == 1 &&
                         EVP_PKEY_CTX_set_rsa_pss_saltlen(key->verify, KL_HASH_LEN) == 1));
 }
 
 static enum kl_rc verify_with(struct kl_pubkey *key, const uint8_t *sig, size_t sig_len,
                               const uint8_t *in, size_t in_len, struct kl_err *err)
 {
+    const char *name = key->type == KL_KEY_RSA ? "SHA256" : kl_curve_by_bits(key->bits)->hash;
     uint8_t hash[EVP_MAX_MD_SIZE];
-    unsigned hash_len = 0;
+    size_t hash_len = 0;
+    enum kl_rc rc = kl_digest_of(name, in, in_len, hash, &hash_len, err);
 
-    kl_err_openssl_begin();
-    if (!make_verify(key) || EVP_Digest(in, in_len, hash, &hash_len, key->md, NULL) != 1) {
+    if (rc) {
+        return rc;
+    }
+    if (!make_verify(key, name)) {
         kl_err_openssl(err, KL_ERR_VERIFY, "EVP_PKEY_verify_init", "cannot verify a signature");
         EVP_PKEY_CTX_free(key->verify); /* it may be half made */
-        EVP_MD_free(key->md);
         key->verify = NULL;
-        key->md = NULL;
         return err->rc;
     }
     if (EVP_PKEY_verify(key->verify, sig, sig_len, hash, hash_len) != 1) {

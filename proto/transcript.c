@@ -21,7 +21,7 @@ enum kl_rc kl_transcript_new(struct kl_transcript **out, struct kl_err *err)
     if (!transcript) {
         return kl_err_set(err, KL_ERR_MEMORY, "out of memory for a transcript");
     }
-    kl_err_openssl_begin();
+    kl_err_openssl_clear();
     transcript->md = EVP_MD_CTX_new();
     if (!transcript->md || !EVP_DigestInit_ex(transcript->md, kl_digest("SHA256"), NULL)) {
         kl_err_openssl(err, KL_ERR_INTERNAL, "EVP_DigestInit_ex", "cannot start a transcript");
@@ -44,7 +44,7 @@ void kl_transcript_free(struct kl_transcript *transcript)
 enum kl_rc kl_transcript_add(struct kl_transcript *transcript, const uint8_t *der, size_t len,
                              struct kl_err *err)
 {
-    kl_err_openssl_begin();
+    kl_err_openssl_clear();
     if (!EVP_DigestUpdate(transcript->md, der, len)) {
         return kl_err_openssl(err, KL_ERR_INTERNAL, "EVP_DigestUpdate",
                               "cannot add to the transcript");
@@ -59,7 +59,7 @@ enum kl_rc kl_transcript_hash(const struct kl_transcript *transcript, uint8_t ou
     uint8_t hash[KL_HASH_LEN];
     enum kl_rc rc = KL_OK;
 
-    kl_err_openssl_begin();
+    kl_err_openssl_clear();
     copy = EVP_MD_CTX_new();
     if (copy && EVP_MD_CTX_copy_ex(copy, transcript->md) && EVP_DigestFinal_ex(copy, hash, NULL)) {
         memcpy(out, hash, KL_HASH_LEN);

@@ -7,7 +7,6 @@
 
 #include <inttypes.h>
 #include <openssl/crypto.h>
-#include <openssl/err.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -107,7 +106,7 @@ static int from_hex(const char *text, uint8_t *out, size_t min, size_t max, size
     size_t n = 0;
     int ok = OPENSSL_hexstr2buf_ex(out, max, &n, text, '\0') && n >= min;
 
-    ERR_clear_error(); /* the caller has a better text */
+    kl_err_openssl_clear(); /* the caller has a better text */
     *len = n;
     return ok;
 }

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The certificates in a terminal's folder: the roots that it trusts, and its own chain. */
 #include <errno.h>
-#include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
 #include <string.h>
@@ -31,7 +30,7 @@ static enum kl_rc check_root(const char *path, X509 *root, struct kl_err *err)
                           path);
     }
     if (X509_self_signed(root, 1) != 1) {
-        ERR_clear_error();
+        kl_err_openssl_clear();
         return kl_err_set(err, KL_ERR_CERT,
                           "%s is not signed by itself: give AcquireRCRT, the root.pem of "
                           "acquire-ca",

@@ -7,7 +7,6 @@
 #include "daemon/audit/audit_check.h"
 
 #include <inttypes.h>
-#include <openssl/err.h>
 #include <openssl/pem.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -71,7 +70,7 @@ enum kl_rc kl_audit_known_keys(struct kl_audit_known *known, const char *path, s
             EVP_PKEY_free(key);
         }
     }
-    ERR_clear_error();
+    kl_err_openssl_clear();
     if (rc == KL_OK && known->key_count == before) {
         rc = kl_err_set(err, KL_ERR_INPUT, "%s: no public key (PEM) in it", path);
     }

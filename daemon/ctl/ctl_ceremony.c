@@ -6,7 +6,6 @@
 
 #include <errno.h>
 #include <limits.h>
-#include <openssl/err.h>
 #include <openssl/pem.h>
 #include <stdio.h>
 #include <string.h>
@@ -141,7 +140,7 @@ enum kl_rc kl_ctl_write_public(const EVP_PKEY *key, const char *path, int force,
     BIO *bio = BIO_new(BIO_s_mem());
     enum kl_rc rc;
 
-    ERR_clear_error();
+    kl_err_openssl_clear();
     if (!bio || PEM_write_bio_PUBKEY(bio, key) != 1) {
         rc = kl_err_openssl(err, KL_ERR_INTERNAL, "PEM_write_bio_PUBKEY", "encoding");
     } else {

@@ -2,7 +2,6 @@
 /*
  * keyloaderctl key csr: the request that the CA signs into AcquireWCRT (S1).
  */
-#include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/x509.h>
 
@@ -72,7 +71,7 @@ static enum kl_rc write_request(X509_REQ *req, const char *label, const char *pa
     BIO *bio = BIO_new(BIO_s_mem());
     enum kl_rc rc = KL_OK;
 
-    ERR_clear_error();
+    kl_err_openssl_clear();
     if (!bio || PEM_write_bio_X509_REQ(bio, req) != 1) {
         rc = kl_err_openssl(err, KL_ERR_INTERNAL, "PEM_write_bio_X509_REQ", "encoding");
     }

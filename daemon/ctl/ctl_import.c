@@ -6,7 +6,6 @@
 #include "daemon/ctl/ctl_import.h"
 
 #include <openssl/crypto.h>
-#include <openssl/err.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -148,7 +147,7 @@ static enum kl_rc from_hex(const char *text, uint8_t out[KL_WRAPPED_MAX], size_t
     int ok = strlen(text) <= 2 * (size_t)KL_WRAPPED_MAX && *text != '\0' &&
              OPENSSL_hexstr2buf_ex(out, KL_WRAPPED_MAX, len, text, '\0') == 1;
 
-    ERR_clear_error();
+    kl_err_openssl_clear();
     return ok ? KL_OK
               : kl_err_set(err, KL_ERR_INPUT, "cryptogram: must be hex digits, two for each byte");
 }

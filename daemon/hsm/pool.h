@@ -74,8 +74,8 @@ struct kl_ticket; /* a job on its way; dead once done was called or it was cance
  * KL_ERR_UNAVAILABLE: no HSM is up. What is queued when the last HSM goes ends so, too. */
 enum kl_rc kl_pool_submit(struct kl_pool *pool, const struct kl_job *job, kl_pool_done_fn done,
                           void *arg, struct kl_ticket **ticket, struct kl_err *err) KL_MUST_CHECK;
-/* How long what is queued will keep the workers that are up, in us, by how long jobs took of late.
- */
+/* How long what is queued will keep the workers that are up, in us, by how long jobs took of late;
+ * 0 if nothing is queued, no worker is up, or none has served a job yet. */
 int64_t kl_pool_ahead_us(const struct kl_pool *pool);
 /* Nobody waits for this any more: it leaves the queue (0), or a worker has it already and its
  * result will be wiped and dropped (1). */

@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "proto/digest.h"
+
 const char kl_status_page[] = {
 #include "status_page.inc"
 };
@@ -26,8 +28,8 @@ static enum kl_rc hash_between(const char *open, const char *close, char out[BAS
         return kl_err_set(err, KL_ERR_INTERNAL, "the status page has no %s", open);
     }
     from += strlen(open);
-    if (EVP_Digest(from, (size_t)(to - from), digest, NULL, EVP_sha256(), NULL) != 1) {
-        return kl_err_openssl(err, KL_ERR_INTERNAL, "EVP_Digest", "status page");
+    if (kl_digest_of("SHA256", from, (size_t)(to - from), digest, NULL, err) != KL_OK) {
+        return err->rc;
     }
     EVP_EncodeBlock((unsigned char *)out, digest, SHA256_LEN);
     return KL_OK;

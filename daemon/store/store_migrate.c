@@ -219,9 +219,10 @@ static enum kl_rc migrate(struct kl_store *store, struct kl_err *err)
     return rc;
 }
 
-/* Of which table a row is, SQLite does not ask while one of them has another name. It takes that
- * setting outside of a transaction only. */
-static enum kl_rc unrelated(struct kl_store *store, struct kl_err *err)
+/* While a table has another name, references to it are not held: from_v3 looks at all of them. It
+ * takes that setting outside of a transaction only. Whoever opened the store closes it on failure.
+ */
+static enum kl_rc migrate_without_references(struct kl_store *store, struct kl_err *err)
 {
     enum kl_rc rc = kl_sql_exec(store, "PRAGMA foreign_keys = OFF", "PRAGMA", err);
 
@@ -242,7 +243,7 @@ enum kl_rc kl_schema_migrate(struct kl_store *store, struct kl_err *err)
                           store->path);
     }
     if (rc == KL_OK) {
-        rc = unrelated(store, err);
+        rc = migrate_without_references(store, err);
     }
     kl_sql_unclaim(store);
     return rc == KL_OK ? rc : kl_err_context(err, "the store was not migrated");

@@ -2,7 +2,6 @@
 /* The device key's request and certificate: see device.h. */
 #include "terminal-sim/pinpad/device.h"
 
-#include <openssl/err.h>
 #include <string.h>
 
 #include "proto/cert.h"
@@ -36,7 +35,7 @@ enum kl_rc kl_device_request(struct kl_pinpad *pad, const char *serial, X509_REQ
     if (rc) {
         return rc;
     }
-    ERR_clear_error();
+    kl_err_openssl_clear();
     req = X509_REQ_new();
     rc = req ? fill(req, serial, key, err)
              : kl_err_openssl(err, KL_ERR_MEMORY, "X509_REQ_new", "request");
@@ -67,7 +66,7 @@ enum kl_rc kl_device_check(struct kl_pinpad *pad, const char *serial, const X509
         rc = kl_pinpad_device_public(pad, &key, err);
     }
     if (!rc && EVP_PKEY_eq(key, X509_get0_pubkey(leaf)) != 1) {
-        ERR_clear_error();
+        kl_err_openssl_clear();
         rc = kl_err_set(err, KL_ERR_CERT,
                         "the certificate is of another key than the PIN pad's device key");
     }

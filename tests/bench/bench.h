@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What every group of figures is given. A group sets up what it needs,
- * measures it several times, interleaved with what it is compared with, adds its samples to its
- * figures, and puts all away.
+ * What every group of figures is given. A group sets up what it needs, measures it several times,
+ * interleaved with what it is compared with, adds its samples to its figures, and puts all away.
  */
 #ifndef KL_TESTS_BENCH_BENCH_H
 #define KL_TESTS_BENCH_BENCH_H

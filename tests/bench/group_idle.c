@@ -8,16 +8,6 @@
 #define WANTED 20000
 #define RATE_MAX 2500 /* loads a second that this kind does not reach: terminals for as many */
 
-static double rate(struct rig *rig, double seconds)
-{
-    json_t *report =
-        rig_fleet(rig, 0, "--concurrency %u --duration %.0fms", 4 * rig->workers, seconds * 1000);
-    double per_second = rig_number(report, "loads/good-per-second");
-
-    json_decref(report);
-    return per_second;
-}
-
 static void begin(struct bench *bench, struct rig *rig, const char *name)
 {
     rig_begin(rig, NULL, &bench->lab, name, &kinds[KIND_RSA2048], bench->workers,
@@ -25,7 +15,7 @@ static void begin(struct bench *bench, struct rig *rig, const char *name)
     rig_keep_idle(rig);
     rig_register(rig);
     rig_start(rig);
-    (void)rate(rig, bench->seconds); /* so that caches are warm before memory is looked at */
+    (void)rig_rate(rig, bench->seconds); /* so that caches are warm before memory is looked at */
 }
 
 /* Two daemons, so that loads with and without can be measured in turn. */
@@ -49,10 +39,10 @@ void group_idle(struct bench *bench)
         double alone;
 
         bench_progress("idle_sessions: %u of %u", repeat + 1, bench->repeats);
-        alone = rate(&without, bench->seconds);
+        alone = rig_rate(&without, bench->seconds);
         figure_add(figure_of(bench->figures, "idle_sessions_loads_ratio", "ratio", FIGURE_AT_LEAST,
                              0.95),
-                   rate(&with, bench->seconds) / alone);
+                   rig_rate(&with, bench->seconds) / alone);
     }
     proc_kill(&silent);
     rig_end(&without);

@@ -53,13 +53,9 @@ void group_overload(struct bench *bench)
     rig_start(&rig);
     for (unsigned repeat = 0; repeat < bench->repeats; repeat++) {
         double peak, alone, loaded;
-        json_t *report;
 
         bench_progress("overload: %u of %u", repeat + 1, bench->repeats);
-        report = rig_fleet(&rig, 0, "--concurrency %u --duration %.0fms", 4 * rig.workers,
-                           bench->seconds * 1000);
-        peak = rig_number(report, "loads/good-per-second");
-        json_decref(report);
+        peak = rig_rate(&rig, bench->seconds);
         flood(bench, &rig, peak);
         alone = latency(&rig, bench->seconds, 0, "load-ms/p50");
         loaded = latency(&rig, bench->seconds, SHARE * peak, "load-ms/p99");

@@ -34,7 +34,7 @@ CK_RV record_play(const char **which);
 unsigned record_move(CK_FUNCTION_LIST *to, CK_SESSION_HANDLE there);
 
 size_t record_count(void); /* how many calls one load makes */
-/* A line for each: function, mechanism, how many attributes, bytes in. */
+/* A line for each: function, mechanism, how many attributes. */
 void record_print(FILE *out);
 
 #endif

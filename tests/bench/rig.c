@@ -241,6 +241,16 @@ double rig_number(const json_t *report, const char *path)
     return json_number_value(at);
 }
 
+double rig_rate(struct rig *rig, double seconds)
+{
+    json_t *report =
+        rig_fleet(rig, 0, "--concurrency %u --duration %.0fms", 4 * rig->workers, seconds * 1000);
+    double rate = rig_number(report, "loads/good-per-second");
+
+    json_decref(report);
+    return rate;
+}
+
 /* ---- What it costs ---- */
 
 /* CPU seconds of a thread: nanoseconds from schedstat, since stat counts in hundredths of a second.

@@ -50,6 +50,8 @@ void rig_end(struct rig *rig);
  * status is `status`. */
 json_t *rig_fleet(struct rig *rig, int status, const char *line, ...)
     __attribute__((format(printf, 3, 4)));
+/* Good loads a second of a closed loop with four under way for each worker. */
+double rig_rate(struct rig *rig, double seconds);
 /* Only starts it. */
 void rig_fleet_start(struct rig *rig, struct proc *proc, const char *line, ...)
     __attribute__((format(printf, 3, 4)));

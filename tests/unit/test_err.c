@@ -163,15 +163,15 @@ START_TEST(test_err_openssl)
 END_TEST
 
 /* What somebody else left is not told as the cause. */
-START_TEST(test_err_openssl_begin)
+START_TEST(test_err_openssl_clear)
 {
     struct kl_err err = KL_ERR_INIT;
 
-    kl_err_openssl_begin();
+    kl_err_openssl_clear();
     ck_assert_uint_eq(ERR_peek_error(), 0);
     ERR_raise(ERR_LIB_ASN1, ASN1_R_TOO_LONG);
     ERR_raise(ERR_LIB_ASN1, ASN1_R_TOO_SMALL);
-    kl_err_openssl_begin();
+    kl_err_openssl_clear();
     ck_assert_uint_eq(ERR_peek_error(), 0);
     ck_assert_int_eq(kl_err_openssl(&err, KL_ERR_PROTOCOL, "op", "text"), KL_ERR_PROTOCOL);
     ck_assert_str_eq(err.text, "text");
@@ -317,7 +317,7 @@ int main(void)
     tcase_add_test(tcase, test_err_native);
     tcase_add_loop_test(tcase, test_err_errno, 0, sizeof(errnos) / sizeof(errnos[0]));
     tcase_add_test(tcase, test_err_openssl);
-    tcase_add_test(tcase, test_err_openssl_begin);
+    tcase_add_test(tcase, test_err_openssl_clear);
     tcase_add_test(tcase, test_secret_lazily);
     tcase_add_test(tcase, test_secret_wiped);
     tcase_add_test(tcase, test_secret_bounds);
