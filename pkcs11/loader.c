@@ -522,6 +522,7 @@ static enum kl_rc seal(struct kl_loader *loader, struct load *load, struct kl_lo
     }
 out:
     kl_wipe(&master_key->tbs, sizeof(master_key->tbs)); /* Rnd2' */
+    kl_wipe(master_key->sig, master_key->sig_len);      /* in classic it encloses that */
     kl_wipe(tbs_der, tbs_len);
     return rc;
 }

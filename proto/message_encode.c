@@ -248,7 +248,7 @@ static int put_msg(void *body, const struct kl_msg *in)
     return 0;
 }
 
-/* Rnd2' is in there, which is nobody's before MasterKey is sent. */
+/* Of Rnd2', which is nobody's before MasterKey is sent; in classic the signature encloses it. */
 static void wipe_string(const ASN1_STRING *string)
 {
     if (string) {
@@ -261,6 +261,7 @@ static void wipe_sealed(const struct kl_asn1_sealed *sealed)
     if (sealed->body && ASN1_TYPE_get(sealed->body) == V_ASN1_SEQUENCE) {
         wipe_string(sealed->body->value.sequence);
     }
+    wipe_string(sealed->proof);
 }
 
 /* Encodes a filled structure into out, which is left alone on failure. tag: as that alternative of
@@ -359,6 +360,7 @@ static void check_authenticated(struct kl_check *check, const struct kl_msg *msg
         check->rc = kl_keys_body_encode(&msg->u.working_keys, der, &len, check->err);
         check_same(check, msg->u.working_keys.body_der, der, len);
     }
+    kl_wipe(der, len); /* Rnd2' */
 }
 
 enum kl_rc kl_msg_encode_into(const struct kl_msg *msg, uint8_t *out, size_t capacity,
