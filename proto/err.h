@@ -42,8 +42,8 @@ enum kl_rc kl_err_errno(struct kl_err *err, const char *op, const char *fmt, ...
 
 /* Empties the thread's OpenSSL error queue: before OpenSSL is called, since whatever ran before, a
  * PKCS#11 module too, may have left errors of its own; and after a failure that is told in other
- * words than OpenSSL's. What ERR_clear_error does, at a tenth of its price where there is nothing to
- * do. */
+ * words than OpenSSL's. What ERR_clear_error does, at a tenth of its price where there is nothing
+ * to do. */
 void kl_err_openssl_clear(void);
 
 /* From the thread's OpenSSL error queue, which is emptied. rc says what the failure means here;
