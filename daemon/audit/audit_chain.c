@@ -5,42 +5,14 @@
  */
 #include "daemon/audit/audit_chain.h"
 
-#include <openssl/evp.h>
-#include <pthread.h>
 #include <string.h>
+
+#include "proto/digest.h"
 
 /* With their NUL: labels of equal start stay apart. */
 static const char genesis_label[] = "keyloader audit genesis 1";
 static const char record_label[] = "keyloader audit record 1";
 static const char checkpoint_label[] = "keyloader audit checkpoint 1";
-
-/* ---- SHA-256 ---- */
-
-/* EVP_sha256() has OpenSSL look for an implementation at each use, which takes longer than the hash
- * of a record. Kept for the life of the process. */
-static const EVP_MD *sha256;
-
-static void fetch_sha256(void)
-{
-    sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
-    if (sha256 == NULL) {
-        sha256 = EVP_sha256(); /* and the use of it fails, with the reason */
-    }
-}
-
-enum kl_rc kl_audit_sha256(const void *data, size_t len, uint8_t out[KL_HASH_LEN], const char *what,
-                           struct kl_err *err)
-{
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-
-    pthread_once(&once, fetch_sha256);
-    if (EVP_Digest(data, len, out, NULL, sha256, NULL) != 1) {
-        return kl_err_openssl(err, KL_ERR_INTERNAL, "EVP_Digest", "%s", what);
-    }
-    return KL_OK;
-}
-
-/* ---- What is hashed ---- */
 
 /* All that a record's hash covers, at its longest. */
 #define RECORD_MAX \
@@ -81,7 +53,7 @@ enum kl_rc kl_audit_genesis(const uint8_t store_id[KL_STORE_ID_LEN], uint8_t out
 
     memcpy(data, genesis_label, sizeof(genesis_label));
     memcpy(data + sizeof(genesis_label), store_id, KL_STORE_ID_LEN);
-    return kl_audit_sha256(data, sizeof(data), out, "audit trail", err);
+    return kl_digest_of("SHA256", data, sizeof(data), out, NULL, err);
 }
 
 enum kl_rc kl_audit_hash(const uint8_t before[KL_HASH_LEN], const struct kl_audit *record,
@@ -97,7 +69,7 @@ enum kl_rc kl_audit_hash(const uint8_t before[KL_HASH_LEN], const struct kl_audi
     at = put_text(at, record->serial, KL_SERIAL_MAX);
     at = put_text(at, record->detail, KL_AUDIT_DETAIL_MAX);
     at = put_text(at, record->actor, KL_AUDIT_ACTOR_MAX);
-    return kl_audit_sha256(data, (size_t)(at - data), out, "audit trail", err);
+    return kl_digest_of("SHA256", data, (size_t)(at - data), out, NULL, err);
 }
 
 void kl_audit_tbs(const uint8_t store_id[KL_STORE_ID_LEN], const struct kl_checkpoint *checkpoint,

@@ -31,10 +31,6 @@ struct kl_audit {
     uint8_t hash[KL_HASH_LEN];          /* over all above and the hash before it */
 };
 
-/* SHA-256, for records, checkpoints and keys of the store. Any thread; `what` is for err. */
-enum kl_rc kl_audit_sha256(const void *data, size_t len, uint8_t out[KL_HASH_LEN], const char *what,
-                           struct kl_err *err) KL_MUST_CHECK;
-
 /* What stands before the first record: SHA-256 over a label and the store's id. */
 enum kl_rc kl_audit_genesis(const uint8_t store_id[KL_STORE_ID_LEN], uint8_t out[KL_HASH_LEN],
                             struct kl_err *err) KL_MUST_CHECK;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "daemon/store/store_sqlite.h"
+#include "proto/digest.h"
 
 /* ---- Terminals ---- */
 
@@ -310,7 +311,7 @@ static enum kl_rc read_tmk(struct kl_store *store, sqlite3_stmt *stmt, void *out
 enum kl_rc kl_sql_digest(const uint8_t *cryptogram, size_t len, uint8_t out[KL_HASH_LEN],
                          struct kl_err *err)
 {
-    return kl_audit_sha256(cryptogram, len, out, "digest of a cryptogram", err);
+    return kl_digest_of("SHA256", cryptogram, len, out, NULL, err);
 }
 
 enum kl_rc kl_store_tmk_add(struct kl_store *store, const struct kl_tmk *tmk, struct kl_err *err)
