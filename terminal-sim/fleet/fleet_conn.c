@@ -62,6 +62,9 @@ static void watch(struct kl_fleet_conn *conn, short events, event_callback_fn ca
     event_assign(&conn->io, conn->dial.base, conn->fd, (short)(events | EV_PERSIST), callback,
                  conn);
     event_add(&conn->io, NULL);
+    if (conn->kept) {
+        event_active(&conn->io, EV_READ, 0); /* deleted above, if it had been before */
+    }
 }
 
 /* ---- Reading ---- */

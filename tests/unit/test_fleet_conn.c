@@ -21,6 +21,7 @@ static int opened, messages, wanted, free_at; /* free_at: the message that ends 
 static char text[64];                         /* first bytes of the messages, in order */
 static size_t last_len;
 static struct kl_err ended;
+static int answers; /* to the first message: with so much that the system does not take it */
 
 static void on_opened(void *arg)
 {
@@ -34,6 +35,13 @@ static void on_message(void *arg, const uint8_t *der, size_t len)
     (void)arg;
     text[messages++] = (char)der[0];
     last_len = len;
+    if (answers && messages == 1) {
+        static const uint8_t answer[KL_MSG_MAX];
+        struct kl_err err = KL_ERR_INIT;
+
+        while (kl_fleet_conn_send(conn, answer, sizeof(answer), &err) == KL_OK) {
+        }
+    }
     if (messages == free_at) {
         kl_fleet_conn_free(conn);
         conn = NULL;
@@ -151,6 +159,34 @@ START_TEST(test_longest)
 }
 END_TEST
 
+static void read_all(evutil_socket_t fd, short what, void *arg)
+{
+    static uint8_t gone[1 << 16];
+
+    (void)what;
+    (void)arg;
+    while (recv(fd, gone, sizeof(gone), MSG_DONTWAIT) > 0) {
+    }
+}
+
+/* What is behind a message is not forgotten over an answer that must wait. */
+START_TEST(test_answered_at_length)
+{
+    struct event *reading;
+
+    begin();
+    answers = 1;
+    reading = event_new(base, peer, EV_READ | EV_PERSIST, read_all, NULL);
+    say("\0\1a\0\1b\0\1c", 9);
+    await(1);
+    event_add(reading, NULL);
+    await(3);
+    ck_assert_str_eq(text, "abc");
+    event_free(reading);
+    end();
+}
+END_TEST
+
 /* Whoever gets a message may free the connection, whatever is behind it. */
 START_TEST(test_freed_by_the_first)
 {
@@ -200,6 +236,7 @@ int main(void)
     tcase_add_test(tcase, test_byte_by_byte);
     tcase_add_test(tcase, test_several_at_once);
     tcase_add_test(tcase, test_longest);
+    tcase_add_test(tcase, test_answered_at_length);
     tcase_add_test(tcase, test_freed_by_the_first);
     tcase_add_loop_test(tcase, test_no_frame, 0, 2);
     tcase_add_test(tcase, test_last_words);
