@@ -218,28 +218,35 @@ static void took(const struct kl_slot *slot, enum kl_job_kind kind, enum kl_rc r
     }
 }
 
+/* The HSM is in trouble. */
+static void on_fatal(struct kl_slot *slot, struct kl_ticket *ticket, struct kl_job_result *result)
+{
+    struct kl_err err = result->err;
+
+    if (kl_ticket_again(ticket, &err)) {
+        slot->hsm->count.retried++;
+    } else {
+        kl_ticket_done(ticket, result);
+    }
+    slot_lost(slot, &err);
+}
+
+/* A worker that stays gets its next job before the result of this one is dealt with. What is called
+ * until then may need the pool's buffer: so *result is a copy. */
 static void on_result(struct kl_slot *slot, struct kl_job_result *result)
 {
     struct kl_pool *pool = slot->pool;
     struct kl_ticket *ticket = slot->ticket;
-    struct kl_err err = result->err;
-    int fatal = result->fatal != 0;
 
     evtimer_del(slot->deadline);
-    took(slot, ticket->job->kind, err.rc);
+    took(slot, ticket->job->kind, result->err.rc);
     slot->ticket = NULL;
     slot->state = SLOT_IDLE;
     slot->since_ms = kl_clock_ms();
     slot->jobs++;
     slot->hsm->count.jobs++;
-    if (fatal && kl_ticket_again(ticket, &err)) {
-        slot->hsm->count.retried++;
-    } else {
-        kl_ticket_done(ticket, result);
-    }
-    kl_wipe(result, sizeof(*result));
-    if (fatal) {
-        slot_lost(slot, &err);
+    if (result->fatal != 0) {
+        on_fatal(slot, ticket, result);
         return;
     }
     kl_hsm_good(slot->hsm);
@@ -247,6 +254,10 @@ static void on_result(struct kl_slot *slot, struct kl_job_result *result)
         slot->retiring = 1;
         kl_pool_start_next(pool);
     }
+    if (!slot->retiring && !pool->rolling) {
+        kl_pool_dispatch(pool);
+    }
+    kl_ticket_done(ticket, result);
     release_retired(pool, slot->hsm);
     kl_pool_roll_progress(pool);
     kl_pool_dispatch(pool);
@@ -300,7 +311,11 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
         return;
     }
     if (rc == KL_OK && is_answer(slot, job)) {
-        on_result(slot, &job->u.result);
+        struct kl_job_result result = job->u.result;
+
+        kl_wipe(&job->u.result, sizeof(job->u.result));
+        on_result(slot, &result);
+        kl_wipe(&result, sizeof(result));
         return;
     }
     if (rc == KL_OK && slot->state == SLOT_BUSY && slot->ticket == NULL &&

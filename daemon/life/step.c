@@ -9,8 +9,7 @@
 #include "conf/log.h"
 #include "proto/secret.h"
 
-#define BEGINS_PATIENCE_US 3000
-#define ENDS_PATIENCE_US 1000
+#define PATIENCE_MAX_US 8000
 
 /* Is this the rules' answer (to be told to the peer and alarmed), or trouble of our own? */
 static int is_refusal(enum kl_step_kind kind, enum kl_rc rc)
@@ -126,15 +125,15 @@ struct kl_step *kl_step_new(enum kl_step_kind kind, struct kl_service *service,
     return step;
 }
 
-/* While the HSM has work for twice as long, what begins gains nothing by being committed sooner
- * than with others; a terminal that is answered next waits for less. */
+/* How long the commit may wait for others to share it. What begins a load would only wait for the
+ * HSM instead, as long as that has work; one that is answered next waits for a small part of that.
+ */
 static int64_t patience(const struct kl_step *step, int begins)
 {
     const struct kl_pool *pool = step->service->pool;
-    int64_t half = pool != NULL ? kl_pool_ahead_us(pool) / 2 : 0;
-    int64_t most = begins ? BEGINS_PATIENCE_US : ENDS_PATIENCE_US;
+    int64_t ahead = pool != NULL ? kl_pool_ahead_us(pool) : 0, share = ahead / (begins ? 2 : 8);
 
-    return half < most ? half : most;
+    return share < PATIENCE_MAX_US ? share : PATIENCE_MAX_US;
 }
 
 enum kl_rc kl_step_submit(struct kl_step *step, struct kl_err *err)
