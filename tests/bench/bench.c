@@ -69,8 +69,8 @@ static void facts(void)
     figures_fact(bench.figures, "load average at the start", load);
     snprintf(text, sizeof(text), "%g seconds each, %u repeats", bench.seconds, bench.repeats);
     figures_fact(bench.figures, "measurements", text);
-    snprintf(text, sizeof(text), "%u (%u of figures in _full), not pinned", bench.workers,
-             bench.cpus);
+    snprintf(text, sizeof(text), "%u (%u in overload and figures in _full), not pinned",
+             bench.workers, bench.cpus);
     figures_fact(bench.figures, "workers", text);
     free(average);
 }
@@ -259,8 +259,8 @@ static void print_help(void)
         "  BENCH_KINDS    of load_vs_bare: only these kinds of work key (rsa2048, p256, ...)\n"
         "  BENCH_SECONDS  of one measurement (default 2)\n"
         "  BENCH_REPEATS  of each (default 3)\n"
-        "  BENCH_WORKERS  worker processes, and those of the bare loop (default: one CPU is left\n"
-        "                 over for all else)\n"
+        "  BENCH_WORKERS  worker processes, and those of the bare loop, but in overload (default:\n"
+        "                 one CPU is left over for all else)\n"
         "  BENCH_OUT      where the files go (default: the build directory)\n"
         "  KL_BUILD       the build directory (default: build)\n"
         "\n"

@@ -16,7 +16,7 @@ struct bench {
     double seconds;   /* of one measurement: BENCH_SECONDS */
     unsigned repeats; /* of each: BENCH_REPEATS */
     unsigned workers; /* BENCH_WORKERS: if it is not set, one CPU is left for all else */
-    unsigned cpus;
+    unsigned cpus;    /* workers of overload and of figures in BENCH_FULL */
     struct choice choice;
 };
 

@@ -164,6 +164,9 @@ static CK_RV get_attributes(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object, 
 {
     struct call *call = begin(FN_C_GetAttributeValue, session);
 
+    if (recording && n > RECORD_ATTRS_MAX) {
+        record_die("a question for so many attributes", n);
+    }
     given(call, NULL, object, attrs, n);
     return finish(call, record.real->C_GetAttributeValue(session, object, attrs, n), NULL);
 }

@@ -7,6 +7,7 @@
 
 #define RECORD_CALLS_MAX 128
 #define RECORD_OUT_MAX 1024 /* bytes that a call gives back, at most */
+#define RECORD_ATTRS_MAX 4  /* that one C_GetAttributeValue asks for, at most */
 #define NO_CALL (-1)
 
 /* Those that a load may make. */
