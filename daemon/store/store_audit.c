@@ -113,7 +113,8 @@ enum kl_rc kl_store_audit(struct kl_store *store, int64_t now, const char *event
     if (!kl_audit_event_find(event)) {
         return kl_err_set(err, KL_ERR_INTERNAL, "\"%.40s\" is no event of the audit trail", event);
     }
-    if (store->has_head) {
+    /* A transaction that a failed statement has undone is one no more. */
+    if (store->has_head && !sqlite3_get_autocommit(store->db)) {
         head = store->head;
     } else if ((rc = get_head(store, &head, err)) != KL_OK) {
         return rc;
