@@ -239,7 +239,7 @@ enum kl_rc kl_schema_migrate(struct kl_store *store, struct kl_err *err)
     if (rc == KL_ERR_BUSY) {
         return kl_err_set(err, rc,
                           "%s: is of an older version, and a daemon serves it: stop that first, "
-                          "then it can be brought up to date",
+                          "then it can be brought up to date (another program may be at that)",
                           store->path);
     }
     if (rc == KL_OK) {
