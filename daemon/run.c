@@ -114,6 +114,9 @@ static enum kl_rc start_store(struct kl_daemon *daemon, struct kl_err *err)
         rc = kl_store_wrap_start(store, service->config->storage_key, err);
     }
     if (rc == KL_OK) {
+        rc = kl_store_wal_aside(store, err);
+    }
+    if (rc == KL_OK) {
         rc = kl_committer_new(service->base, store, &service->committer, err);
     }
     if (rc != KL_OK) {

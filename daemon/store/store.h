@@ -42,6 +42,11 @@ enum kl_rc kl_store_claim(struct kl_store *store, struct kl_err *err) KL_MUST_CH
 /* *claimed: 1 if a daemon serves the store at path just now; there may be none yet. */
 enum kl_rc kl_store_claimed(const char *path, int *claimed, struct kl_err *err) KL_MUST_CHECK;
 
+/* For who commits all the time: from now on, until kl_store_free, a thread of its own moves what is
+ * committed from the WAL into the file, so that no commit waits while thousands of pages are
+ * written. Where that fails nothing is lost, the WAL grows, and the log says so. */
+enum kl_rc kl_store_wal_aside(struct kl_store *store, struct kl_err *err) KL_MUST_CHECK;
+
 /* Copies the state that was committed last to a new file (mode 0600), durably; any thread of any
  * program may be at the store meanwhile. KL_ERR_EXISTS. */
 enum kl_rc kl_store_copy(const struct kl_store *store, const char *path,

@@ -301,6 +301,7 @@ void kl_store_free(struct kl_store *store)
         return;
     }
     kl_store_rollback(store);
+    kl_sql_wal_end(store);
     for (size_t i = 0; i < KL_SQL_COUNT; i++) {
         sqlite3_finalize(store->kept[i]);
     }

@@ -2,10 +2,11 @@
 /*
  * What the files of the SQLite store share: the connection, how its errors are told, statements
  * and columns. store_sqlite.c opens, locks and commits; store_schema.c has the tables,
- * store_migrate.c brings older ones up to date, store_copy.c copies the whole; store_sql.c has what
- * is below under "Statements"; store_rows.c (terminals, TMKs), store_keys.c (imported keys, working
- * keys, who has which key), store_audit.c, store_trail.c (the audit trail as a whole), store_meta.c
- * (meta, requests) and store_census.c (how many there are) read and write rows.
+ * store_migrate.c brings older ones up to date, store_copy.c copies the whole, store_wal.c keeps
+ * the WAL short; store_sql.c has what is below under "Statements"; store_rows.c (terminals, TMKs),
+ * store_keys.c (imported keys, working keys, who has which key), store_audit.c, store_trail.c (the
+ * audit trail as a whole), store_meta.c (meta, requests) and store_census.c (how many there are)
+ * read and write rows.
  */
 #ifndef KL_DAEMON_STORE_STORE_SQLITE_H
 #define KL_DAEMON_STORE_STORE_SQLITE_H
@@ -86,6 +87,7 @@ struct kl_store {
     /* What this transaction has appended last: nobody else can, until it ends. */
     struct kl_audit_head head;
     int has_head;
+    struct kl_wal *wal; /* NULL: SQLite does it */
 };
 
 /* ---- Schema (store_schema.c, store_migrate.c) ---- */
@@ -102,6 +104,9 @@ enum kl_rc kl_schema_migrate(struct kl_store *store, struct kl_err *err) KL_MUST
 
 /* The texts that make the tables and triggers of the audit trail. */
 int kl_schema_rules(sqlite3 *db); /* SQLite's code */
+
+/* Ends what kl_store_wal_aside began, if it did (store_wal.c). */
+void kl_sql_wal_end(struct kl_store *store);
 
 /* Ends a claim (kl_store_claim). */
 void kl_sql_unclaim(struct kl_store *store);

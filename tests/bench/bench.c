@@ -75,13 +75,48 @@ static void facts(void)
     free(average);
 }
 
+/* ---- What it takes ---- */
+
+/* What all of it took, and each group; and what of the CPU time meanwhile the host gave to others.
+ */
+static char took[1024], stolen[1024];
+
+/* When what is told of began. */
+struct begun {
+    int64_t ms;
+    struct bench_cpu cpu;
+};
+
+static struct begun begin(void)
+{
+    struct begun begun = {.ms = kl_clock_ms()};
+
+    bench_cpu_read(&begun.cpu);
+    return begun;
+}
+
+static void tell_end(const char *what, const struct begun *begun)
+{
+    size_t taken = strlen(took), gone = strlen(stolen);
+    struct bench_cpu now;
+
+    bench_cpu_read(&now);
+    snprintf(took + taken, sizeof(took) - taken, "%s%s %.0f s", taken > 0 ? ", " : "", what,
+             (double)(kl_clock_ms() - begun->ms) / 1000);
+    snprintf(stolen + gone, sizeof(stolen) - gone, "%s%s %.0f %%", gone > 0 ? ", " : "", what,
+             100 * (now.stolen - begun->cpu.stolen) / (now.all - begun->cpu.all));
+}
+
 /* ---- Running ---- */
+
+static struct begun all;
 
 static void found(void)
 {
     const char *dir = getenv("BENCH_OUT");
 
     proc_text(out_dir, sizeof(out_dir), "%s", dir ? dir : lab_built("."));
+    all = begin();
     bench_progress("keys and certificates");
     rig_found(&bench.lab);
     facts();
@@ -101,11 +136,9 @@ static void end_children(void)
 
 static void abandon(void)
 {
+    tell_end("all", &all);
     lab_abandon(&bench.lab);
 }
-
-/* What all of it took, and each group. */
-static char took[1024];
 
 /* Tells of the groups from that one on. */
 static void tell_group(size_t i)
@@ -123,17 +156,9 @@ static void tell_group(size_t i)
                          choice_seconds(choice, i, bench.seconds, bench.repeats));
 }
 
-static void tell_time(const char *what, int64_t since_ms)
-{
-    size_t len = strlen(took);
-
-    snprintf(took + len, sizeof(took) - len, "%s%s %.0f s", len > 0 ? ", " : "", what,
-             (double)(kl_clock_ms() - since_ms) / 1000);
-}
-
 START_TEST(measure)
 {
-    int64_t begun_ms = kl_clock_ms();
+    struct begun begun = begin();
 
     tell_group((size_t)_i);
     figures_section(bench.figures, bench_groups[_i].about);
@@ -142,7 +167,7 @@ START_TEST(measure)
         ck_assert_msg(choice_has(bench.figures->list[i].name), "%s is not in tests/bench/choice.c",
                       bench.figures->list[i].name);
     }
-    tell_time(bench_groups[_i].name, begun_ms);
+    tell_end(bench_groups[_i].name, &begun);
 }
 END_TEST
 
@@ -274,7 +299,6 @@ static int measure_all(void)
 {
     unsigned online = (unsigned)sysconf(_SC_NPROCESSORS_ONLN);
     unsigned cpus = online < WORKERS_MAX ? online : WORKERS_MAX;
-    int64_t begun_ms = kl_clock_ms();
     char unknown[64];
     int failed;
 
@@ -294,8 +318,8 @@ static int measure_all(void)
     }
     find_build();
     failed = run_all();
-    tell_time("all", begun_ms);
     figures_fact(bench.figures, "took", took);
+    figures_fact(bench.figures, "taken by the host (steal)", stolen);
     figures_table(bench.figures, stdout);
     putchar('\n');
     figures_lines(bench.figures, stdout);

@@ -27,6 +27,13 @@ void bench_progress_group(unsigned number, unsigned count, double seconds, doubl
 void bench_progress(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void bench_progress_end(void);
 
+/* Time of all CPUs since the machine's start, and what of it a virtual machine's host gave to
+ * others; in ticks. */
+struct bench_cpu {
+    double all, stolen;
+};
+void bench_cpu_read(struct bench_cpu *out);
+
 /* The figure PREFIX_NAME, which is made if there is none. */
 struct figure *bench_figure(struct bench *bench, const char *prefix, const char *name,
                             const char *unit, enum figure_rule rule, double target);

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* What groups share: see bench.h. */
+#include <check.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "proto/clock.h"
@@ -56,6 +59,22 @@ void bench_progress_end(void)
     if (isatty(STDERR_FILENO)) {
         fputs("\r\033[K", stderr);
     }
+}
+
+/* user, nice, system, idle, iowait, irq, softirq and steal, of all CPUs, in ticks: proc(5) */
+#define STAT_FIELDS 8
+
+void bench_cpu_read(struct bench_cpu *out)
+{
+    char *text = file_read("/proc/stat", NULL), *at = text + strlen("cpu");
+
+    ck_assert_msg(strncmp(text, "cpu ", 4) == 0, "/proc/stat begins with %.20s", text);
+    *out = (struct bench_cpu){0};
+    for (int i = 0; i < STAT_FIELDS; i++) {
+        out->stolen = strtod(at, &at); /* the last one */
+        out->all += out->stolen;
+    }
+    free(text);
 }
 
 struct figure *bench_figure(struct bench *b, const char *prefix, const char *name, const char *unit,

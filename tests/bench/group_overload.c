@@ -55,10 +55,11 @@ void group_overload(struct bench *bench)
         double peak, alone, loaded;
 
         bench_progress("overload: %u of %u", repeat + 1, bench->repeats);
-        peak = rig_rate(&rig, bench->seconds);
-        flood(bench, &rig, peak);
+        /* What depends on the peak is measured next to it, as the machine's speed may change. */
         alone = latency(&rig, bench->seconds, 0, "load-ms/p50");
+        peak = rig_rate(&rig, bench->seconds);
         loaded = latency(&rig, bench->seconds, SHARE * peak, "load-ms/p99");
+        flood(bench, &rig, peak);
         figure_add(figure_of(bench->figures, "overload_peak", "loads/s", FIGURE_NO_TARGET, 0),
                    peak);
         figure_add(figure_of(bench->figures, "latency_alone_p50", "ms", FIGURE_NO_TARGET, 0),
