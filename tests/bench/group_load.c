@@ -2,8 +2,9 @@
 /*
  * Whole loads over the bare loop, for each kind of work key: the daemon with SQLite's full
  * durability and the simulator on the same CPUs against as many processes that only make the
- * PKCS#11 calls. One daemon for each kind stands ready, so that measurements alternate: bare,
- * whole, bare, whole, and one kind after the other before the first is taken again.
+ * PKCS#11 calls, half of the time before and half after, so that a machine which becomes faster or
+ * slower meanwhile does so for both. One daemon for each kind stands ready, and one kind is taken
+ * after the other before it is the first one's turn again.
  *
  * Twice, as everything else of a load runs somewhere: with a CPU left for it, which is how one
  * would size a software token, and with as many processes as there are CPUs ("_full"), where it
@@ -61,8 +62,11 @@ static void once(struct bench *bench, struct side *side)
 {
     struct rig *rig = &side->rig;
     int is_ec = rig->kind->is_ec;
-    struct bare bare = rig_bare(rig, rig->workers, bench->seconds);
+    struct bare before = rig_bare(rig, rig->workers, bench->seconds / 2);
     struct whole whole = run(rig, bench->seconds);
+    struct bare after = rig_bare(rig, rig->workers, bench->seconds / 2);
+    struct bare bare = {.rate = (before.rate + after.rate) / 2,
+                        .cpu_us = (before.cpu_us + after.cpu_us) / 2};
 
     add(bench, "load_vs_bare", side, "ratio", FIGURE_AT_LEAST, is_ec ? 0.50 : 0.85,
         whole.rate / bare.rate);
