@@ -104,7 +104,7 @@ INTEG := $(filter-out %/test_memory,$(INTEG))
 endif
 ifneq (,$(findstring thread,$(SAN)))
 UNIT  := $(patsubst tests/%.c,$(BUILD)/tests/%,$(shell grep -lE \
-         '(pthread|thread|committer|monitor_http|relay)\.h"?>?$$' tests/unit/test_*.c))
+         '(pthread|thread|committer|monitor_http|relay)\.h"?>?$$|kl_store_wal_aside' tests/unit/test_*.c))
 endif
 # A fuzz target is tests/fuzz/fuzz_NAME.c; what the targets share is the rest of that folder. Each is
 # a libFuzzer program, and a plain one (replay) that gives it the inputs in the tree.

@@ -234,6 +234,9 @@ static enum kl_rc open_database(struct kl_store *store, enum kl_store_mode mode,
     if (store->writable && sqlite3_db_readonly(store->db, "main") == 1) {
         return kl_err_set(err, KL_ERR_PERMISSION, "%s: the store is read-only", store->path);
     }
+    if (store->writable) {
+        kl_sql_wal_begin(store);
+    }
     if ((rc = configure(store, err)) != KL_OK ||
         (rc = kl_schema_check(store, &schema, err)) != KL_OK) {
         return rc;
@@ -302,6 +305,7 @@ void kl_store_free(struct kl_store *store)
     }
     kl_store_rollback(store);
     kl_sql_wal_end(store);
+    kl_store_free(store->holder); /* before who may write: the last one takes the WAL away */
     for (size_t i = 0; i < KL_SQL_COUNT; i++) {
         sqlite3_finalize(store->kept[i]);
     }

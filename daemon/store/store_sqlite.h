@@ -87,7 +87,8 @@ struct kl_store {
     /* What this transaction has appended last: nobody else can, until it ends. */
     struct kl_audit_head head;
     int has_head;
-    struct kl_wal *wal; /* NULL: SQLite does it */
+    struct kl_wal *wal;      /* NULL: no thread of its own moves the WAL */
+    struct kl_store *holder; /* a reader beside each pass over the WAL; NULL before the first */
 };
 
 /* ---- Schema (store_schema.c, store_migrate.c) ---- */
@@ -105,7 +106,9 @@ enum kl_rc kl_schema_migrate(struct kl_store *store, struct kl_err *err) KL_MUST
 /* The texts that make the tables and triggers of the audit trail. */
 int kl_schema_rules(sqlite3 *db); /* SQLite's code */
 
-/* Ends what kl_store_wal_aside began, if it did (store_wal.c). */
+/* Commits of this connection keep the WAL short, in place of SQLite (store_wal.c). */
+void kl_sql_wal_begin(struct kl_store *store);
+/* Ends what kl_store_wal_aside began, if it did. */
 void kl_sql_wal_end(struct kl_store *store);
 
 /* Ends a claim (kl_store_claim). */

@@ -4,7 +4,7 @@
  * within a commit, every thousand pages, and all that waits for the commit waits for it too. Here a
  * thread with a connection of its own does most of it while commits go on. As a WAL that is
  * written to is never empty, the committing thread then does the little that has come since, and
- * the next commit begins the WAL anew.
+ * the next commit begins the WAL anew. Who commits now and then needs no thread.
  */
 #include <pthread.h>
 #include <stdlib.h>
@@ -22,8 +22,7 @@ enum pass {
 };
 
 struct kl_wal {
-    struct kl_store *store; /* the committing thread's */
-    int pages, begin_at;    /* its alone: of the WAL; how many are too many */
+    int pages, begin_at;    /* the committing thread's: of the WAL; how many are too many */
     struct kl_store *aside; /* the other thread's */
     int failing;            /* its alone: said once */
     pthread_t thread;
@@ -33,26 +32,49 @@ struct kl_wal {
     int stopping;
 };
 
-/* PASSIVE waits for nobody: it does what no reader needs any more. */
-static int make_pass(struct kl_store *store)
+/* So that the WAL cannot begin anew while a pass looks how much of it is in the file: SQLite before
+ * 3.51.3 then takes for moved what is committed next, and loses it (sqlite.org/wal.html, "The
+ * WAL-Reset Bug"). While somebody reads from the WAL, nobody begins it anew; if all of it was in
+ * the file already, then the reader reads from there, and nobody writes to the file. */
+static enum kl_rc hold(struct kl_store *store, struct kl_err *err)
 {
-    return sqlite3_wal_checkpoint_v2(store->db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+    enum kl_rc rc = KL_OK;
+
+    if (store->holder == NULL) {
+        rc = kl_store_open(store->path, KL_STORE_READ, &store->holder, err);
+    }
+    return rc == KL_OK ? kl_sql_exec(store->holder, "BEGIN; SELECT count(*) FROM sqlite_schema",
+                                     "BEGIN", err)
+                       : rc;
 }
 
-static void tell(struct kl_wal *wal, int code)
+/* PASSIVE waits for nobody: it does what no reader needs any more. */
+static enum kl_rc make_pass(struct kl_store *store, struct kl_err *err)
+{
+    enum kl_rc rc = hold(store, err);
+
+    if (rc == KL_OK && sqlite3_wal_checkpoint_v2(store->db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL,
+                                                 NULL) != SQLITE_OK) {
+        rc = kl_sql_err(store, "sqlite3_wal_checkpoint_v2", err);
+    }
+    if (store->holder != NULL) {
+        kl_store_rollback(store->holder);
+    }
+    return rc;
+}
+
+/* The thread's pass. */
+static void make_most(struct kl_wal *wal)
 {
     struct kl_err err = KL_ERR_INIT;
+    enum kl_rc rc = make_pass(wal->aside, &err);
+    int failing = rc != KL_OK && rc != KL_ERR_BUSY;
 
-    if (code == SQLITE_OK || code == SQLITE_BUSY) {
-        wal->failing = 0;
-        return;
-    }
-    if (!wal->failing) {
-        (void)kl_sql_err(wal->aside, "sqlite3_wal_checkpoint_v2", &err);
+    if (failing && !wal->failing) {
         kl_log(KL_LOG_WARN, "store-wal", KL_STR("means", "the store's WAL grows; nothing is lost"),
                KL_LOG_ERR(&err));
     }
-    wal->failing = 1;
+    wal->failing = failing;
 }
 
 static void *thread_main(void *arg)
@@ -66,7 +88,7 @@ static void *thread_main(void *arg)
             continue;
         }
         pthread_mutex_unlock(&wal->lock);
-        tell(wal, make_pass(wal->aside));
+        make_most(wal);
         pthread_mutex_lock(&wal->lock);
         wal->pass = PASS_MADE;
     }
@@ -99,14 +121,20 @@ static enum pass next_pass(struct kl_wal *wal, int pages)
 /* SQLite's, after each commit, with the number of pages that are in the WAL. */
 static int on_commit(void *arg, sqlite3 *db, const char *name, int pages)
 {
-    struct kl_wal *wal = arg;
+    struct kl_store *store = arg;
+    struct kl_err err = KL_ERR_INIT;
 
     (void)db;
     (void)name;
-    if (next_pass(wal, pages) == PASS_MADE) {
-        (void)make_pass(wal->store); /* what fails here fails in the next pass, too, and is told */
+    if (store->wal != NULL ? next_pass(store->wal, pages) == PASS_MADE : pages >= PAGES) {
+        (void)make_pass(store, &err); /* what fails here fails in the thread's pass, too */
     }
     return SQLITE_OK;
+}
+
+void kl_sql_wal_begin(struct kl_store *store)
+{
+    sqlite3_wal_hook(store->db, on_commit, store);
 }
 
 enum kl_rc kl_store_wal_aside(struct kl_store *store, struct kl_err *err)
@@ -117,7 +145,6 @@ enum kl_rc kl_store_wal_aside(struct kl_store *store, struct kl_err *err)
     if (wal == NULL) {
         return kl_err_set(err, KL_ERR_MEMORY, "%s: out of memory", store->path);
     }
-    wal->store = store;
     wal->begin_at = PAGES;
     rc = kl_store_open(store->path, KL_STORE_WRITE, &wal->aside, err);
     if (rc != KL_OK) {
@@ -135,7 +162,6 @@ enum kl_rc kl_store_wal_aside(struct kl_store *store, struct kl_err *err)
         return rc;
     }
     store->wal = wal;
-    sqlite3_wal_hook(store->db, on_commit, wal);
     return KL_OK;
 }
 
@@ -146,7 +172,6 @@ void kl_sql_wal_end(struct kl_store *store)
     if (wal == NULL) {
         return;
     }
-    sqlite3_wal_hook(store->db, NULL, NULL);
     pthread_mutex_lock(&wal->lock);
     wal->stopping = 1;
     pthread_cond_signal(&wal->work);
