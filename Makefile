@@ -30,7 +30,7 @@
 #   make deb                Debian packages into build/deb; DEB_BUILD_OPTIONS= runs the unit tests
 #   make check-package      that, and installs, upgrades and purges them in a chroot (as root)
 
-VERSION  := 0.2.0
+VERSION  := 0.3.0~dev
 BUILD    ?= build
 PREFIX   ?= /usr/local
 DESTDIR  ?=

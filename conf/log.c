@@ -18,8 +18,8 @@
 
 static _Atomic int log_level = KL_LOG_INFO;
 static _Atomic int log_target = KL_LOG_STDERR;
-static _Atomic uint64_t lines_lost; /* since the log last took one */
-static _Atomic uint64_t lines_lost_ever;
+static _Atomic uint64_t lost_untold; /* since the log last took a line */
+static _Atomic uint64_t lost_ever;
 static _Atomic int line_torn; /* the last line that went out has no end */
 
 static const char *const level_names[] = {"debug", "info", "warn", "error"};
@@ -126,6 +126,11 @@ void kl_log_setup(const char *program, enum kl_log_level level, enum kl_log_targ
     }
 }
 
+void kl_log_set_level(enum kl_log_level level)
+{
+    atomic_store(&log_level, (int)level);
+}
+
 /* Syslog stamps lines itself. */
 static void put_time(struct line *line)
 {
@@ -146,11 +151,6 @@ static void put_time(struct line *line)
 static const char cut[] = " truncated=1";
 
 /* The whole line but its newline, for which there is room in text (LINE_MAX_BYTES); its length. */
-void kl_log_set_level(enum kl_log_level level)
-{
-    atomic_store(&log_level, (int)level);
-}
-
 static size_t build(char *text, int with_time, enum kl_log_level level, const char *event,
                     const struct kl_log_field *fields, size_t count)
 {
@@ -199,7 +199,7 @@ static void write_out(char *text, size_t len)
 {
     char report[LINE_MAX_BYTES];
     struct kl_log_field field = KL_NUM("count", 0);
-    uint64_t lost = atomic_exchange(&lines_lost, 0);
+    uint64_t lost = atomic_exchange(&lost_untold, 0);
     int taken = 1;
 
     if (lost > 0) {
@@ -207,19 +207,14 @@ static void write_out(char *text, size_t len)
         taken = put_out(report, build(report, 1, KL_LOG_WARN, "log-lines-lost", &field, 1));
     }
     if (!taken || !put_out(text, len)) {
-        atomic_fetch_add(&lines_lost, (taken ? 0 : lost) + 1);
-        atomic_fetch_add(&lines_lost_ever, 1);
+        atomic_fetch_add(&lost_untold, (taken ? 0 : lost) + 1);
+        atomic_fetch_add(&lost_ever, 1);
     }
-}
-
-uint64_t kl_log_lost_ever(void)
-{
-    return atomic_load(&lines_lost_ever);
 }
 
 uint64_t kl_log_lost(void)
 {
-    return atomic_load(&lines_lost);
+    return atomic_load(&lost_ever);
 }
 
 void kl_log_write(enum kl_log_level level, const char *event, const struct kl_log_field *fields,

@@ -42,10 +42,8 @@ void kl_log_write(enum kl_log_level level, const char *event, const struct kl_lo
     kl_log_write((level), (event), (const struct kl_log_field[]){__VA_ARGS__}, \
                  sizeof((const struct kl_log_field[]){__VA_ARGS__}) / sizeof(struct kl_log_field))
 
-/* How many lines have been lost and not been told of yet. */
+/* How many lines have been lost since the start, told of or not. */
 uint64_t kl_log_lost(void);
-/* And how many since the start, told of or not. */
-uint64_t kl_log_lost_ever(void);
 
 /* Formats fields alone, "key=value key=value", as kl_log_write would; what does not fit in capacity
  * (at least 1) is cut at a whole escape. Always NUL-terminated. Returns the length. */

@@ -67,6 +67,7 @@ enum kl_rc kl_tmk_unwrap(struct kl_session *session, const struct kl_carrier *ca
     CK_RSA_PKCS_OAEP_PARAMS params;
     const char *name;
     CK_MECHANISM mechanism = mechanism_of(carrier, &params, &name);
+    CK_OBJECT_HANDLE made = CK_INVALID_HANDLE;
     struct kl_tmpl tmpl;
     enum kl_rc rc;
     CK_RV rv;
@@ -85,12 +86,15 @@ enum kl_rc kl_tmk_unwrap(struct kl_session *session, const struct kl_carrier *ca
     incoming_template(&tmpl, info);
     rv = kl_session_functions(session)->C_UnwrapKey(kl_session_handle(session), &mechanism,
                                                     carrier->handle, (CK_BYTE_PTR)cryptogram,
-                                                    (CK_ULONG)len, tmpl.attrs, tmpl.count, tmk);
-    return rv == CKR_OK ? KL_OK
-                        : kl_rv_err_peer(err, rv, "C_UnwrapKey",
-                                         "the cryptogram cannot be unwrapped (%s): damaged, or "
-                                         "made under another key or in another way",
-                                         name);
+                                                    (CK_ULONG)len, tmpl.attrs, tmpl.count, &made);
+    if (rv != CKR_OK) {
+        return kl_rv_err_peer(err, rv, "C_UnwrapKey",
+                              "the cryptogram cannot be unwrapped (%s): damaged, or made under "
+                              "another key or in another way",
+                              name);
+    }
+    *tmk = made;
+    return KL_OK;
 }
 
 /* The key under the storage key, and with it the key's length: unwrapped keys need not know theirs

@@ -299,14 +299,18 @@ static void add_parts(struct kl_tmpl *tmpl, CK_OBJECT_CLASS class, enum kl_key_t
 static enum kl_rc create(struct kl_session *session, struct kl_tmpl *tmpl, const char *what,
                          CK_OBJECT_HANDLE *handle, struct kl_err *err)
 {
+    CK_OBJECT_HANDLE made = CK_INVALID_HANDLE;
     CK_RV rv;
 
     do {
         rv = kl_session_functions(session)->C_CreateObject(kl_session_handle(session), tmpl->attrs,
-                                                           tmpl->count, handle);
+                                                           tmpl->count, &made);
     } while (kl_mechanisms_drop(session, rv, tmpl));
-    return rv == CKR_OK ? KL_OK
-                        : kl_rv_err(err, rv, "C_CreateObject", "%s cannot be imported", what);
+    if (rv != CKR_OK) {
+        return kl_rv_err(err, rv, "C_CreateObject", "%s cannot be imported", what);
+    }
+    *handle = made;
+    return KL_OK;
 }
 
 /* Believes what the token holds, not what it was given. */

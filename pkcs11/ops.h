@@ -3,6 +3,10 @@
  * The operations that suites are made of, each one PKCS#11 call or a few. Key objects are named
  * by handle; those made here are session objects unless said otherwise, sensitive, and carry
  * exactly one use (enum kl_key_use), with every usage flag named in the template.
+ *
+ * Outputs are written only on success: a handle that a module leaves behind as it fails may be
+ * another object's. Secrets and random bytes alone (kl_op_random, kl_op_decrypt_oaep,
+ * kl_op_decrypt_tdes) go straight to the caller's memory, which may then be half written.
  */
 #ifndef KL_PKCS11_OPS_H
 #define KL_PKCS11_OPS_H

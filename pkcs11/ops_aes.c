@@ -34,6 +34,7 @@ enum kl_rc kl_op_generate_base(struct kl_session *session, size_t len, CK_OBJECT
                                struct kl_err *err)
 {
     CK_MECHANISM mechanism = {CKM_AES_KEY_GEN, NULL, 0};
+    CK_OBJECT_HANDLE made = CK_INVALID_HANDLE;
     struct kl_tmpl tmpl;
     CK_RV rv;
 
@@ -42,11 +43,12 @@ enum kl_rc kl_op_generate_base(struct kl_session *session, size_t len, CK_OBJECT
     kl_tmpl_bool(&tmpl, CKA_WRAP_WITH_TRUSTED, 0);
     kl_tmpl_seal(&tmpl);
     rv = kl_session_functions(session)->C_GenerateKey(kl_session_handle(session), &mechanism,
-                                                      tmpl.attrs, tmpl.count, out);
+                                                      tmpl.attrs, tmpl.count, &made);
     if (rv != CKR_OK) {
         return kl_rv_err(err, rv, "C_GenerateKey(CKM_AES_KEY_GEN)",
                          "no key of %zu bytes can be drawn", len);
     }
+    *out = made;
     return KL_OK;
 }
 
@@ -62,14 +64,19 @@ static enum kl_rc derive(struct kl_session *session, CK_MECHANISM *mechanism, co
                          CK_OBJECT_HANDLE base, enum kl_key_use use, CK_OBJECT_HANDLE *out,
                          struct kl_err *err)
 {
+    CK_OBJECT_HANDLE made = CK_INVALID_HANDLE;
     struct kl_tmpl tmpl;
     CK_RV rv;
 
     session_key(&tmpl, KL_RND1_LEN, 0, use);
     kl_tmpl_seal(&tmpl);
     rv = kl_session_functions(session)->C_DeriveKey(kl_session_handle(session), mechanism, base,
-                                                    tmpl.attrs, tmpl.count, out);
-    return rv == CKR_OK ? KL_OK : kl_rv_err_peer(err, rv, name, "no key can be derived");
+                                                    tmpl.attrs, tmpl.count, &made);
+    if (rv != CKR_OK) {
+        return kl_rv_err_peer(err, rv, name, "no key can be derived");
+    }
+    *out = made;
+    return KL_OK;
 }
 
 enum kl_rc kl_op_derive(struct kl_session *session, CK_OBJECT_HANDLE base,

@@ -72,6 +72,7 @@ enum kl_rc kl_pad_import(struct kl_session *session, const struct kl_pad_key *ke
                          const uint8_t *value, CK_OBJECT_HANDLE *out, struct kl_err *err)
 {
     const struct kl_alg_info *info = kl_alg_info(key->alg);
+    CK_OBJECT_HANDLE made = CK_INVALID_HANDLE;
     struct kl_tmpl tmpl;
     CK_RV rv;
 
@@ -83,11 +84,13 @@ enum kl_rc kl_pad_import(struct kl_session *session, const struct kl_pad_key *ke
     kl_tmpl_seal(&tmpl);
     do {
         rv = kl_session_functions(session)->C_CreateObject(kl_session_handle(session), tmpl.attrs,
-                                                           tmpl.count, out);
+                                                           tmpl.count, &made);
     } while (key->label && drop_copyable(session, rv, &tmpl));
-    return rv == CKR_OK
-               ? KL_OK
-               : kl_rv_err(err, rv, "C_CreateObject", "the key cannot be put into the PIN pad");
+    if (rv != CKR_OK) {
+        return kl_rv_err(err, rv, "C_CreateObject", "the key cannot be put into the PIN pad");
+    }
+    *out = made;
+    return KL_OK;
 }
 
 static enum kl_rc unwrap(struct kl_session *session, CK_MECHANISM_TYPE type, const char *op,
@@ -95,6 +98,7 @@ static enum kl_rc unwrap(struct kl_session *session, CK_MECHANISM_TYPE type, con
                          size_t len, CK_OBJECT_HANDLE *out, struct kl_err *err)
 {
     CK_MECHANISM mechanism = {type, NULL, 0};
+    CK_OBJECT_HANDLE made = CK_INVALID_HANDLE;
     struct kl_tmpl tmpl;
     CK_RV rv;
 
@@ -103,9 +107,13 @@ static enum kl_rc unwrap(struct kl_session *session, CK_MECHANISM_TYPE type, con
     do {
         rv = kl_session_functions(session)->C_UnwrapKey(kl_session_handle(session), &mechanism, kek,
                                                         (CK_BYTE_PTR)wrapped, (CK_ULONG)len,
-                                                        tmpl.attrs, tmpl.count, out);
+                                                        tmpl.attrs, tmpl.count, &made);
     } while (key->label && drop_copyable(session, rv, &tmpl));
-    return rv == CKR_OK ? KL_OK : kl_rv_err_peer(err, rv, op, "the key cannot be unwrapped");
+    if (rv != CKR_OK) {
+        return kl_rv_err_peer(err, rv, op, "the key cannot be unwrapped");
+    }
+    *out = made;
+    return KL_OK;
 }
 
 enum kl_rc kl_pad_unwrap(struct kl_session *session, CK_OBJECT_HANDLE kek,

@@ -16,6 +16,7 @@ enum kl_rc kl_op_import_rsa_public(struct kl_session *session, const EVP_PKEY *k
                                    CK_OBJECT_HANDLE *handle, struct kl_err *err)
 {
     uint8_t modulus[KL_RSA_MAX], exponent[8];
+    CK_OBJECT_HANDLE made = CK_INVALID_HANDLE;
     BIGNUM *n = NULL, *e = NULL;
     struct kl_tmpl tmpl;
     enum kl_rc rc;
@@ -41,9 +42,13 @@ enum kl_rc kl_op_import_rsa_public(struct kl_session *session, const EVP_PKEY *k
     kl_tmpl_bytes(&tmpl, CKA_PUBLIC_EXPONENT, exponent, (size_t)BN_bn2bin(e, exponent));
     kl_tmpl_seal(&tmpl);
     rv = kl_session_functions(session)->C_CreateObject(kl_session_handle(session), tmpl.attrs,
-                                                       tmpl.count, handle);
-    rc = rv == CKR_OK ? KL_OK
-                      : kl_rv_err(err, rv, "C_CreateObject", "public key cannot be imported");
+                                                       tmpl.count, &made);
+    if (rv != CKR_OK) {
+        rc = kl_rv_err(err, rv, "C_CreateObject", "public key cannot be imported");
+        goto out;
+    }
+    *handle = made;
+    rc = KL_OK;
 out:
     BN_free(e);
     BN_free(n);

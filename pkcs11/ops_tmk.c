@@ -58,6 +58,7 @@ enum kl_rc kl_op_generate_tmk(struct kl_session *session, enum kl_alg alg, CK_OB
     const struct kl_alg_info *info = kl_alg_info(alg);
     const char *name;
     CK_MECHANISM mechanism = {generation(alg, &name), NULL, 0};
+    CK_OBJECT_HANDLE made = CK_INVALID_HANDLE;
     struct kl_tmpl tmpl;
     CK_RV rv;
 
@@ -72,10 +73,11 @@ enum kl_rc kl_op_generate_tmk(struct kl_session *session, enum kl_alg alg, CK_OB
     }
     kl_tmpl_seal(&tmpl);
     rv = kl_session_functions(session)->C_GenerateKey(kl_session_handle(session), &mechanism,
-                                                      tmpl.attrs, tmpl.count, out);
+                                                      tmpl.attrs, tmpl.count, &made);
     if (rv != CKR_OK) {
         return kl_rv_err(err, rv, name, "no %s key can be drawn", info->name);
     }
+    *out = made;
     return KL_OK;
 }
 
@@ -120,6 +122,7 @@ static enum kl_rc unwrap(struct kl_session *session, CK_OBJECT_HANDLE unwrapping
                          struct kl_tmpl *tmpl, CK_OBJECT_HANDLE *out, struct kl_err *err)
 {
     CK_MECHANISM mechanism = {CKM_AES_KEY_WRAP, NULL, 0};
+    CK_OBJECT_HANDLE made = CK_INVALID_HANDLE;
     CK_RV rv;
 
     /* RFC 3394 keeps the length, so this is the length of what comes out, too. */
@@ -129,10 +132,11 @@ static enum kl_rc unwrap(struct kl_session *session, CK_OBJECT_HANDLE unwrapping
     }
     rv = kl_session_functions(session)->C_UnwrapKey(kl_session_handle(session), &mechanism,
                                                     unwrapping_key, (CK_BYTE_PTR)wrapped,
-                                                    (CK_ULONG)len, tmpl->attrs, tmpl->count, out);
+                                                    (CK_ULONG)len, tmpl->attrs, tmpl->count, &made);
     if (rv != CKR_OK) {
         return kl_rv_err_peer(err, rv, "C_UnwrapKey(CKM_AES_KEY_WRAP)", "TMK cannot be unwrapped");
     }
+    *out = made;
     return KL_OK;
 }
 
@@ -175,6 +179,7 @@ enum kl_rc kl_op_import_value(struct kl_session *session, enum kl_alg alg, const
                               enum kl_key_use use, CK_OBJECT_HANDLE *out, struct kl_err *err)
 {
     const struct kl_alg_info *info = kl_alg_info(alg);
+    CK_OBJECT_HANDLE made = CK_INVALID_HANDLE;
     struct kl_tmpl tmpl;
     CK_RV rv;
 
@@ -185,10 +190,11 @@ enum kl_rc kl_op_import_value(struct kl_session *session, enum kl_alg alg, const
     kl_tmpl_bytes(&tmpl, CKA_VALUE, value, info->key_len);
     kl_tmpl_seal(&tmpl);
     rv = kl_session_functions(session)->C_CreateObject(kl_session_handle(session), tmpl.attrs,
-                                                       tmpl.count, out);
+                                                       tmpl.count, &made);
     if (rv != CKR_OK) {
         return kl_rv_err(err, rv, "C_CreateObject", "no %s key can be made", info->name);
     }
+    *out = made;
     return KL_OK;
 }
 

@@ -233,6 +233,8 @@ static void check_sealed(struct kl_loader *loader, CK_OBJECT_HANDLE tmk)
     } else if (f->C_CopyObject(s, tmk, NULL, 0, &copy) == CKR_OK) {
         kl_weakness_add(&loader->weak, KL_WEAK_COPYABLE,
                         "a TMK's CKA_COPYABLE does not keep it from being copied, as it is");
+    } else {
+        copy = CK_INVALID_HANDLE; /* whatever the module has written there */
     }
     kl_op_destroy(loader->session, &copy);
     if (f->C_SetAttributeValue(s, tmk, &change, 1) == CKR_OK &&

@@ -104,7 +104,6 @@ struct kl_auth_memo {
     struct kl_auth_anchors anchors;
     struct result results[MEMO_MAX];
     size_t next; /* is forgotten next */
-    uint64_t verified;
 };
 
 enum kl_rc kl_auth_memo_new(STACK_OF(X509) * roots, struct kl_auth_memo **out, struct kl_err *err)
@@ -216,7 +215,6 @@ enum kl_rc kl_auth_verify_once(struct kl_auth_memo *memo, const struct kl_certif
         kl_pubkey_ref(out->key);
         return KL_OK;
     }
-    memo->verified++;
     rc = kl_auth_verify(msg, memo->roots, now, out, err);
     if (!rc) {
         keep(memo, msg, now, out);
@@ -227,9 +225,4 @@ enum kl_rc kl_auth_verify_once(struct kl_auth_memo *memo, const struct kl_certif
 const struct kl_auth_anchors *kl_auth_memo_anchors(const struct kl_auth_memo *memo)
 {
     return &memo->anchors;
-}
-
-uint64_t kl_auth_memo_verified(const struct kl_auth_memo *memo)
-{
-    return memo->verified;
 }

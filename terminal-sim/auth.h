@@ -44,15 +44,13 @@ enum kl_rc kl_auth_memo_new(STACK_OF(X509) * roots, struct kl_auth_memo **out,
                             struct kl_err *err) KL_MUST_CHECK;
 void kl_auth_memo_free(struct kl_auth_memo *memo); /* takes NULL */
 
-/* As kl_auth_verify with the memo's roots. */
+/* As kl_auth_verify with the memo's roots. out->key is the same object for all that share a result.
+ */
 enum kl_rc kl_auth_verify_once(struct kl_auth_memo *memo, const struct kl_certificate *msg,
                                time_t now, struct kl_auth_work *out,
                                struct kl_err *err) KL_MUST_CHECK;
 
 /* Of the memo's roots; borrowed. */
 const struct kl_auth_anchors *kl_auth_memo_anchors(const struct kl_auth_memo *memo);
-
-/* How many times kl_auth_verify was called for it. */
-uint64_t kl_auth_memo_verified(const struct kl_auth_memo *memo);
 
 #endif

@@ -20,6 +20,7 @@ mkdir -p "$logs"
 export KL_BUILD=$build
 export KL_SUPPORT=$here/support
 export CK_TIMEOUT_MULTIPLIER=${CK_TIMEOUT_MULTIPLIER:-1}
+export CK_DEFAULT_TIMEOUT=${CK_DEFAULT_TIMEOUT:-60} # seconds; check's own 4 are too few beside other work
 under=()
 case ${SAN:-} in
 *thread*)

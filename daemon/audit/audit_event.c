@@ -1,24 +1,20 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The table of the audit trail's events. */
+/* The events of the audit trail, by name. */
 #include "daemon/audit/audit_event.h"
 
+#include <stddef.h>
 #include <string.h>
 
-#define ROW(name, meaning) {name, meaning},
-static const struct kl_audit_event events[] = {KL_AUDIT_EVENTS(ROW)};
-#undef ROW
-
-const struct kl_audit_event *kl_audit_event_at(size_t i)
+int kl_audit_event_known(const char *name)
 {
-    return i < sizeof(events) / sizeof(events[0]) ? &events[i] : NULL;
-}
+#define NAME(name, meaning) name,
+    static const char *const names[] = {KL_AUDIT_EVENTS(NAME)};
+#undef NAME
 
-const struct kl_audit_event *kl_audit_event_find(const char *name)
-{
-    for (size_t i = 0; i < sizeof(events) / sizeof(events[0]); i++) {
-        if (strcmp(events[i].name, name) == 0) {
-            return &events[i];
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        if (strcmp(names[i], name) == 0) {
+            return 1;
         }
     }
-    return NULL;
+    return 0;
 }

@@ -6,8 +6,6 @@
 #ifndef KL_DAEMON_AUDIT_AUDIT_EVENT_H
 #define KL_DAEMON_AUDIT_AUDIT_EVENT_H
 
-#include <stddef.h>
-
 /* name (up to KL_AUDIT_EVENT_MAX characters), meaning (one line). In order of name. */
 #define KL_AUDIT_EVENTS(X) \
     X("alarm", "a refusal or failed check that may be an attack: reason, detail") \
@@ -64,13 +62,7 @@
     X("working-keys", "a terminal has signed in and has new working keys") \
     X("zmk-imported", "a zone key was made from its components")
 
-struct kl_audit_event {
-    const char *name, *meaning;
-};
-
-/* The i-th; NULL past the last. */
-const struct kl_audit_event *kl_audit_event_at(size_t i);
-/* NULL if there is no such event. */
-const struct kl_audit_event *kl_audit_event_find(const char *name);
+/* 1 if there is such an event. */
+int kl_audit_event_known(const char *name);
 
 #endif

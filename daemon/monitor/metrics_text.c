@@ -88,7 +88,7 @@ static void put_process(FILE *out, const struct kl_metrics *metrics)
                 "Processor time of the network process.",
                 seconds(usage.ru_utime) + seconds(usage.ru_stime));
     kl_expo_one(out, "keyloader_log_lines_lost_total", "counter",
-                "Log lines that the log did not take.", (double)kl_log_lost_ever());
+                "Log lines that the log did not take.", (double)kl_log_lost());
     kl_expo_head(out, "keyloader_reloads_total", "counter",
                  "Reloads of configuration and certificates, by how they ended.");
     kl_expo_label(out, "keyloader_reloads_total", "result", "failed", (double)metrics->reloads[0]);

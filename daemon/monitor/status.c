@@ -242,21 +242,18 @@ json_t *kl_status_json(const struct kl_service *service)
     const struct kl_metrics *metrics = &service->metrics;
     int64_t up = (kl_clock_us() - metrics->started_us) / 1000000;
 
-    json_t *out =
-        json_pack("{s:s, s:i, s:o, s:o, s:I, s:b, s:o,"
-                  " s:o, s:o, s:o, s:o,"
-                  " s:o, s:o, s:o, s:o, s:I, s:I, s:o}",
-                  "version", KL_VERSION, "pid", (int)getpid(), "time",
-                  kl_report_time((int64_t)time(NULL)), "started", kl_report_time(metrics->started),
-                  "uptime_seconds", (json_int_t)up, "draining", service->draining, "readiness",
-                  kl_status_ready(service), "sessions", sessions(service), "loads",
-                  outcomes(metrics, KL_SESSION_LOAD), "sign_ins",
-                  outcomes(metrics, KL_SESSION_SIGN_IN), "confirms",
-                  outcomes(metrics, KL_SESSION_CONFIRM), "certificates",
-                  certificates(service->trust), "store", store(service), "records",
-                  rows(&metrics->census), "audit", audit(service), "log_lines_lost",
-                  number(kl_log_lost_ever()), "malformed", number(metrics->malformed), "refusals",
-                  refusals(metrics));
+    json_t *out = json_pack(
+        "{s:s, s:i, s:o, s:o, s:I, s:b, s:o,"
+        " s:o, s:o, s:o, s:o,"
+        " s:o, s:o, s:o, s:o, s:I, s:I, s:o}",
+        "version", KL_VERSION, "pid", (int)getpid(), "time", kl_report_time((int64_t)time(NULL)),
+        "started", kl_report_time(metrics->started), "uptime_seconds", (json_int_t)up, "draining",
+        service->draining, "readiness", kl_status_ready(service), "sessions", sessions(service),
+        "loads", outcomes(metrics, KL_SESSION_LOAD), "sign_ins",
+        outcomes(metrics, KL_SESSION_SIGN_IN), "confirms", outcomes(metrics, KL_SESSION_CONFIRM),
+        "certificates", certificates(service->trust), "store", store(service), "records",
+        rows(&metrics->census), "audit", audit(service), "log_lines_lost", number(kl_log_lost()),
+        "malformed", number(metrics->malformed), "refusals", refusals(metrics));
 
     if (out != NULL) {
         add_pool(service, out);

@@ -110,7 +110,7 @@ enum kl_rc kl_store_audit(struct kl_store *store, int64_t now, const char *event
     struct kl_audit_head head;
     enum kl_rc rc;
 
-    if (!kl_audit_event_find(event)) {
+    if (!kl_audit_event_known(event)) {
         return kl_err_set(err, KL_ERR_INTERNAL, "\"%.40s\" is no event of the audit trail", event);
     }
     /* A transaction that a failed statement has undone is one no more. */

@@ -23,7 +23,7 @@ enum kl_rc kl_fleet_take_algs(const char *value, void *out, struct kl_err *err)
     return kl_fleet_mix_parse(value, kl_offer_alg, KL_OFFER_ALGS, out, err);
 }
 
-enum kl_rc kl_fleet_parse_time(const char *text, int64_t *us, struct kl_err *err)
+enum kl_rc kl_fleet_take_time(const char *value, void *out, struct kl_err *err)
 {
     static const struct {
         const char *name;
@@ -31,16 +31,17 @@ enum kl_rc kl_fleet_parse_time(const char *text, int64_t *us, struct kl_err *err
     } units[] = {{"us", 1},     {"ms", 1000},    {"s", 1000000},
                  {"", 1000000}, {"m", 60000000}, {"h", 3600000000}};
     char digits[16];
-    size_t len = strspn(text, "0123456789");
-    uint64_t value;
+    size_t len = strspn(value, "0123456789");
+    int64_t *us = out;
+    uint64_t number;
 
     if (len > 0 && len < sizeof(digits)) {
-        memcpy(digits, text, len);
+        memcpy(digits, value, len);
         digits[len] = '\0';
         for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
-            if (strcmp(text + len, units[i].name) == 0 &&
-                !kl_parse_number(digits, 0, (uint64_t)(DAY_US / units[i].us), &value, err)) {
-                *us = (int64_t)value * units[i].us;
+            if (strcmp(value + len, units[i].name) == 0 &&
+                !kl_parse_number(digits, 0, (uint64_t)(DAY_US / units[i].us), &number, err)) {
+                *us = (int64_t)number * units[i].us;
                 return KL_OK;
             }
         }
@@ -49,49 +50,39 @@ enum kl_rc kl_fleet_parse_time(const char *text, int64_t *us, struct kl_err *err
         err, KL_ERR_INPUT,
         "'%.40s' must be a time up to a day: a number and us, ms, s, m or h (without: "
         "seconds)",
-        text);
+        value);
 }
 
-enum kl_rc kl_fleet_parse_rate(const char *text, double *rate, struct kl_err *err)
+enum kl_rc kl_fleet_take_rate(const char *value, void *out, struct kl_err *err)
 {
-    size_t whole = strspn(text, "0123456789"), part = 0;
-    double value = 0, unit = 1;
+    size_t whole = strspn(value, "0123456789"), part = 0;
+    double *rate = out, number = 0, unit = 1;
 
-    if (text[whole] == '.') {
-        part = strspn(text + whole + 1, "0123456789");
+    if (value[whole] == '.') {
+        part = strspn(value + whole + 1, "0123456789");
     }
-    if (whole == 0 || whole > 6 || part > 3 || (text[whole] == '.' && part == 0) ||
-        text[whole + part + (part > 0)] != '\0') {
+    if (whole == 0 || whole > 6 || part > 3 || (value[whole] == '.' && part == 0) ||
+        value[whole + part + (part > 0)] != '\0') {
         goto malformed;
     }
-    for (const char *at = text; *at; at++) {
+    for (const char *at = value; *at; at++) {
         if (isdigit((unsigned char)*at)) {
-            value = value * 10 + (*at - '0');
+            number = number * 10 + (*at - '0');
         }
     }
     for (size_t i = 0; i < part; i++) {
         unit *= 10;
     }
-    value /= unit;
-    if (value <= 0 || value > RATE_MAX) {
+    number /= unit;
+    if (number <= 0 || number > RATE_MAX) {
         goto malformed;
     }
-    *rate = value;
+    *rate = number;
     return KL_OK;
 
 malformed:
-    return kl_err_set(err, KL_ERR_INPUT, "'%.40s' must be a number a second, 0.001 to %d", text,
+    return kl_err_set(err, KL_ERR_INPUT, "'%.40s' must be a number a second, 0.001 to %d", value,
                       RATE_MAX);
-}
-
-enum kl_rc kl_fleet_take_time(const char *value, void *out, struct kl_err *err)
-{
-    return kl_fleet_parse_time(value, out, err);
-}
-
-enum kl_rc kl_fleet_take_rate(const char *value, void *out, struct kl_err *err)
-{
-    return kl_fleet_parse_rate(value, out, err);
 }
 
 enum kl_rc kl_fleet_take_spacing(const char *value, void *out, struct kl_err *err)

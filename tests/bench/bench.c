@@ -345,8 +345,10 @@ int main(int argc, char **argv)
         print_help();
         return 0;
     }
-    if (argc == 4 && strcmp(argv[1], "--compare") == 0) {
-        return compare_files(argv[2], argv[3]);
+    if (strcmp(argv[1], "--compare") == 0) {
+        return argc == 4 ? compare_files(argv[2], argv[3])
+                         : kl_cli_usage("bench", "--compare takes two reports, of before and of "
+                                                 "after: OLD.json NEW.json");
     }
-    return kl_cli_usage("bench", "%s: no such option, or not so many operands", argv[1]);
+    return kl_cli_usage("bench", "%s: no such option, or it takes no operands", argv[1]);
 }

@@ -141,7 +141,7 @@ START_TEST(test_command_line)
         {"-h", "BENCH=", 0, "--compare", NULL},
         {"--list", "BENCH=", 0, "overload_goodput", NULL},
         {"--lists", "BENCH=", 64, NULL, "--lists: no such option"},
-        {"--compare", "BENCH=", 64, NULL, "Try 'bench --help'."},
+        {"--compare", "BENCH=", 64, NULL, "two reports, of before and of after"},
         {NULL, "BENCH=leak,leaky", 64, NULL, "\"leaky\""},
         {NULL, "BENCH=leaky", 64, NULL, "latency_alone_p50"}, /* the names there are */
         {NULL, "BENCH_KINDS=p384", 64, NULL, "\"p384\""},

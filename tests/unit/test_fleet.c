@@ -291,21 +291,21 @@ START_TEST(test_times_and_rates)
     double rate;
 
     for (size_t i = 0; i < sizeof times / sizeof times[0]; i++) {
-        ok(kl_fleet_parse_time(times[i].text, &us, &err));
+        ok(kl_fleet_take_time(times[i].text, &us, &err));
         ck_assert_int_eq(us, times[i].us);
     }
     for (size_t i = 0; i < sizeof no_times / sizeof no_times[0]; i++) {
-        ck_assert_msg(kl_fleet_parse_time(no_times[i], &us, &err) == KL_ERR_INPUT, "%s",
+        ck_assert_msg(kl_fleet_take_time(no_times[i], &us, &err) == KL_ERR_INPUT, "%s",
                       no_times[i]);
     }
-    ok(kl_fleet_parse_rate("12.5", &rate, &err));
+    ok(kl_fleet_take_rate("12.5", &rate, &err));
     ck_assert(rate == 12.5);
-    ok(kl_fleet_parse_rate("0.001", &rate, &err));
+    ok(kl_fleet_take_rate("0.001", &rate, &err));
     ck_assert(rate == 0.001);
-    ok(kl_fleet_parse_rate("100000", &rate, &err));
+    ok(kl_fleet_take_rate("100000", &rate, &err));
     ck_assert(rate == 100000);
     for (size_t i = 0; i < sizeof no_rates / sizeof no_rates[0]; i++) {
-        ck_assert_msg(kl_fleet_parse_rate(no_rates[i], &rate, &err) == KL_ERR_INPUT, "%s",
+        ck_assert_msg(kl_fleet_take_rate(no_rates[i], &rate, &err) == KL_ERR_INPUT, "%s",
                       no_rates[i]);
     }
 }
