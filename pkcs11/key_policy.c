@@ -230,6 +230,16 @@ int kl_mechanisms_drop(struct kl_session *session, CK_RV rv, struct kl_tmpl *tmp
            kl_tmpl_drop(tmpl, CKA_ALLOWED_MECHANISMS);
 }
 
+int kl_key_names_mechanisms(struct kl_session *session, CK_OBJECT_HANDLE key)
+{
+    CK_MECHANISM_TYPE got[MECHANISMS_MAX];
+    CK_ATTRIBUTE attr = {CKA_ALLOWED_MECHANISMS, got, sizeof(got)};
+
+    return kl_session_functions(session)->C_GetAttributeValue(kl_session_handle(session), key,
+                                                              &attr, 1) == CKR_OK &&
+           attr.ulValueLen > 0;
+}
+
 static int holds(const CK_MECHANISM_TYPE *list, size_t count, CK_MECHANISM_TYPE wanted)
 {
     for (size_t i = 0; i < count; i++) {

@@ -71,6 +71,10 @@ enum kl_rc kl_pair_destroy(struct kl_session *session, const char *label,
 enum kl_rc kl_key_destroy(struct kl_session *session, CK_OBJECT_HANDLE key, const char *label,
                           struct kl_err *err) KL_MUST_CHECK;
 
+/* 1 if the token holds CKA_ALLOWED_MECHANISMS of that key; 0: its usage flags alone bound its use.
+ * (Whether they bind, the self-test and `hsm check` try.) */
+int kl_key_names_mechanisms(struct kl_session *session, CK_OBJECT_HANDLE key);
+
 /* The storage key: AES-256, wrap and unwrap only, unextractable token object; CKA_UNWRAP_TEMPLATE
  * makes what it unwraps a sensitive session key, CKA_ALLOWED_MECHANISMS = AES key wrap. */
 enum kl_rc kl_storage_key_generate(struct kl_session *session, const char *label,

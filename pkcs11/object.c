@@ -49,9 +49,23 @@ enum kl_rc kl_object_find(struct kl_session *session, CK_OBJECT_CLASS class, con
 
 /* ---- Attributes that no token object holds ---- */
 
+#define PROBE "keyloader-probe" /* label and CKA_ID: it can be told, should it be left */
+
+/* What could not be destroyed at once. */
+static void destroy_left(struct kl_session *session)
+{
+    struct kl_err ignored = KL_ERR_INIT;
+    CK_OBJECT_HANDLE handle;
+    size_t count = 0;
+
+    if (kl_object_find(session, CKO_SECRET_KEY, PROBE, &handle, 1, &count, &ignored) == KL_OK &&
+        count > 0) {
+        (void)kl_session_functions(session)->C_DestroyObject(kl_session_handle(session), handle);
+    }
+}
+
 static CK_RV make_probe(struct kl_session *session, const CK_ATTRIBUTE *extra)
 {
-    static const char name[] = "keyloader-probe";
     CK_MECHANISM mechanism = {CKM_AES_KEY_GEN, NULL, 0};
     CK_FUNCTION_LIST *f = kl_session_functions(session);
     CK_SESSION_HANDLE s = kl_session_handle(session);
@@ -68,8 +82,8 @@ static CK_RV make_probe(struct kl_session *session, const CK_ATTRIBUTE *extra)
     kl_tmpl_bool(&tmpl, CKA_SENSITIVE, 1);
     kl_tmpl_bool(&tmpl, CKA_EXTRACTABLE, 0);
     kl_tmpl_can(&tmpl, CKO_SECRET_KEY, KL_CAN_ENCRYPT);
-    kl_tmpl_bytes(&tmpl, CKA_LABEL, name, sizeof(name) - 1);
-    kl_tmpl_bytes(&tmpl, CKA_ID, name, sizeof(name) - 1);
+    kl_tmpl_bytes(&tmpl, CKA_LABEL, PROBE, strlen(PROBE));
+    kl_tmpl_bytes(&tmpl, CKA_ID, PROBE, strlen(PROBE));
     if (extra) {
         kl_tmpl_bytes(&tmpl, extra->type, extra->pValue, extra->ulValueLen);
     }
@@ -82,8 +96,10 @@ static CK_RV make_probe(struct kl_session *session, const CK_ATTRIBUTE *extra)
 
 int kl_object_cannot_hold(struct kl_session *session, const CK_ATTRIBUTE *attr)
 {
-    CK_RV rv = make_probe(session, attr);
+    CK_RV rv;
 
+    destroy_left(session);
+    rv = make_probe(session, attr);
     return (rv == CKR_ATTRIBUTE_TYPE_INVALID || rv == CKR_GENERAL_ERROR) &&
            make_probe(session, NULL) == CKR_OK;
 }

@@ -62,8 +62,10 @@ enum kl_rc kl_object_number(struct kl_session *session, CK_OBJECT_HANDLE object,
 
 /* 1 if no token object can hold that attribute. Some modules say so by no more than
  * CKR_GENERAL_ERROR (NSS, whose database has no column for it), which can mean anything: so it is
- * seen on a secret key of our own, which is made with it, then without it, and destroyed. No peer's
- * bytes take part: what those have caused is not tried again. */
+ * seen on a secret key of our own ("keyloader-probe", which enciphers and is nobody's), which is
+ * made with it, then without it, and destroyed. It must be a token object, since it is those that
+ * this is about; one that the token did not destroy stays until the next try. No peer's bytes take
+ * part: what those have caused is not tried again. */
 int kl_object_cannot_hold(struct kl_session *session, const CK_ATTRIBUTE *attr);
 
 /* The RSA public key that a key object (of either half) holds; the caller frees it. */

@@ -97,6 +97,17 @@ void kl_ctl_warn_suite(const struct kl_config *config, enum kl_suite suite)
             kl_suite_name(suite));
 }
 
+void kl_ctl_warn_mechanisms(struct kl_session *session, CK_OBJECT_HANDLE key, const char *label)
+{
+    if (!kl_key_names_mechanisms(session, key)) {
+        fprintf(
+            stderr,
+            "keyloaderctl: warning: the token holds no CKA_ALLOWED_MECHANISMS of \"%s\": who has "
+            "the PIN can use it by every mechanism that its usage flags allow\n",
+            label);
+    }
+}
+
 /* 1 if the certificate that is installed under that label is for this key. */
 static int is_certified(const struct kl_config *config, const char *label, const EVP_PKEY *key)
 {

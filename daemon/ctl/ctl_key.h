@@ -38,6 +38,10 @@ enum kl_rc kl_ctl_take_suite(const char *name, void *out, struct kl_err *err);
 /* Says on stderr if [policy] suites leaves that suite out: its keys would be of no use. */
 void kl_ctl_warn_suite(const struct kl_config *config, enum kl_suite suite);
 
+/* Says on stderr if nothing but its usage flags bounds what the token does with a key: of the keys
+ * that the daemon uses its self-test says so, of others nobody else. */
+void kl_ctl_warn_mechanisms(struct kl_session *session, CK_OBJECT_HANDLE key, const char *label);
+
 /* What a public key is called ("rsa-3072") and its fingerprint. */
 enum kl_rc kl_ctl_describe_public(const EVP_PKEY *key, char name[KL_KEY_NAME_TEXT],
                                   char fingerprint[KL_FINGERPRINT_TEXT],

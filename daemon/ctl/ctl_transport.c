@@ -11,7 +11,7 @@
 #include "pkcs11/keys.h"
 #include "proto/cert.h"
 
-/* Label, kind, fingerprint, and the hash that the sender's OAEP has to use. */
+/* Label, kind, fingerprint, and the hash that the sender's OAEP has to use. Warns. */
 static enum kl_rc describe(struct kl_session *session, const char *label, const EVP_PKEY *key,
                            json_t **out, struct kl_err *err)
 {
@@ -25,6 +25,7 @@ static enum kl_rc describe(struct kl_session *session, const char *label, const 
     if (rc != KL_OK) {
         return rc;
     }
+    kl_ctl_warn_mechanisms(session, carrier.handle, label);
     kl_key_name(carrier.type, carrier.bits, name);
     *out =
         json_pack("{s:s, s:s, s:s, s:s}", "label", label, "key", name, "spki_sha256", fingerprint,

@@ -91,9 +91,11 @@ static enum kl_rc create(const struct kl_ctl *ctl, struct kl_session *session,
                          struct kl_err *err)
 {
     struct kl_secret *key = NULL;
+    CK_OBJECT_HANDLE made = CK_INVALID_HANDLE;
     uint8_t kcv[KL_KCV_LEN_MAX];
     size_t kcv_len = 0;
     char text[KL_KCV_TEXT];
+    unsigned bits;
     enum kl_rc rc = kl_ceremony_components(session, components, &key, kcv, &kcv_len, err);
 
     if (rc == KL_OK) {
@@ -104,9 +106,11 @@ static enum kl_rc create(const struct kl_ctl *ctl, struct kl_session *session,
         return rc;
     }
     kl_kcv_format(kcv, kcv_len, text);
-    if ((rc = record(ctl, wish, text, err)) != KL_OK) {
+    if ((rc = record(ctl, wish, text, err)) != KL_OK ||
+        (rc = kl_zmk_find(session, wish->use, wish->label, &made, &bits, err)) != KL_OK) {
         return rc;
     }
+    kl_ctl_warn_mechanisms(session, made, wish->label);
     return kl_report_print(json_pack("{s:s, s:s, s:s, s:s}", "label", wish->label, "for",
                                      use_name(wish->use), "algorithm", wish->info->name, "kcv",
                                      text),

@@ -10,6 +10,7 @@
 
 #include "proto/clock.h"
 #include "tests/support/fault.h"
+#include "tests/support/lab_keys.h"
 #include "tests/support/suite.h"
 
 #define BUSY_STATUS 75 /* of terminal-sim: told to try again later */
@@ -263,10 +264,35 @@ START_TEST(random_faults)
 }
 END_TEST
 
+/* A token that knows no CKA_ALLOWED_MECHANISMS (CKR_ATTRIBUTE_TYPE_INVALID is 0x12): whoever makes
+ * a key there that no self-test looks at is told. */
+START_TEST(keys_without_mechanisms_are_told)
+{
+    static const uint8_t value[KL_TMK_LEN_MAX] = {1, 2, 3, 4, 5, 6, 7, 8, 9};
+    struct lab_components s;
+
+    fault_begin(&fault, &lab, "mechanisms");
+    for (size_t i = 0; lab.env[i]; i++) {
+        ck_assert_int_eq(putenv((char *)lab.env[i]), 0); /* keyloaderctl's as well */
+    }
+    fault_set(&fault, "C_GenerateKeyPair nth:1 rv:0x12\n");
+    lab_ctl_ends(&lab, 0, "no CKA_ALLOWED_MECHANISMS of \"carrier\"", "transport", "generate",
+                 "--label", "carrier", "--key", "rsa-2048", NULL);
+    /* The first three are to compute KCVs, of each component and of their sum. */
+    fault_set(&fault, "C_CreateObject nth:4 rv:0x12\n");
+    lab_components(&lab, kl_alg_by_name("aes128"), value, &s);
+    lab_ctl_ends(&lab, 0, "no CKA_ALLOWED_MECHANISMS of \"zone\"", "zmk", "import", "--label",
+                 "zone", "--for", "export", "--algorithm", "aes128", "--components", "2",
+                 "--component", s.sources[0], "--component", s.sources[1], "--component-kcv",
+                 s.kcvs[0], "--component-kcv", s.kcvs[1], "--expect-kcv", s.kcv, NULL);
+    lab_end(&lab);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("hsm_fault");
-    TCase *tc = tcase_create("hsm_fault");
+    TCase *tc = tcase_create("hsm_fault"), *quick = tcase_create("keys");
 
     tcase_set_timeout(tc, 120);
     tcase_add_unchecked_fixture(tc, found, abandon);
@@ -279,5 +305,9 @@ int main(void)
     tcase_add_test(tc, slow_is_not_ill);
     tcase_add_test(tc, random_faults);
     suite_add_tcase(suite, tc);
+    tcase_set_timeout(quick, 120);
+    tcase_add_unchecked_fixture(quick, found, abandon);
+    tcase_add_test(quick, keys_without_mechanisms_are_told);
+    suite_add_tcase(suite, quick);
     return test_run(suite);
 }

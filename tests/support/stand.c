@@ -20,14 +20,14 @@ static enum kl_rc record(void *arg, const struct kl_candidate *candidate, struct
     struct stand *b = arg;
     enum kl_rc rc;
 
-    if (b->fault == (candidate->whole ? FAULT_COMPLETE : FAULT_BEGIN)) {
+    if (b->fault == (candidate->whole ? STAND_FAULT_COMPLETE : STAND_FAULT_BEGIN)) {
         return kl_err_set(err, KL_ERR_IO, "disk full");
     }
-    if (b->fault == DEATH_WRITTEN && candidate->whole) {
+    if (b->fault == STAND_DEATH_WRITTEN && candidate->whole) {
         return kl_err_set(err, KL_ERR_IO, "killed");
     }
     rc = kl_terminal_record(b->home_open, candidate, err);
-    if (!rc && b->fault == (candidate->whole ? DEATH_COMPLETED : DEATH_BEGUN)) {
+    if (!rc && b->fault == (candidate->whole ? STAND_DEATH_COMPLETED : STAND_DEATH_BEGUN)) {
         rc = kl_err_set(err, KL_ERR_IO, "killed");
     }
     return rc;
@@ -37,7 +37,7 @@ static enum kl_rc forget(void *arg, uint32_t version, struct kl_err *err)
 {
     struct stand *b = arg;
 
-    if (b->fault >= DEATH_BEGUN) {
+    if (b->fault >= STAND_DEATH_BEGUN) {
         return kl_err_set(err, KL_ERR_IO, "the dead forget nothing");
     }
     return kl_terminal_settle(b->home_open, b->pad, version, KL_VERDICT_DROP, err);
@@ -62,8 +62,8 @@ void stand_write_file(const char *dir, const char *name, const char *text, char 
 
 static void stand_open(struct stand *b)
 {
-    ok(b, kl_terminal_open(b->home, 1, &b->home_open, &b->err));
-    ok(b, kl_terminal_open_pinpad(b->home_open, &b->pad, &b->err));
+    stand_ok(b, kl_terminal_open(b->home, 1, &b->home_open, &b->err));
+    stand_ok(b, kl_terminal_open_pinpad(b->home_open, &b->pad, &b->err));
     b->params.serial = kl_terminal_serial(b->home_open);
     b->params.pinpad_serial = kl_terminal_pinpad_serial(b->home_open);
     b->params.roots = kl_terminal_roots(b->home_open);
@@ -86,7 +86,7 @@ void stand_restart(struct stand *b)
 {
     stand_close(b);
     stand_open(b);
-    ok(b, kl_terminal_recover(b->home_open, b->pad, &b->err));
+    stand_ok(b, kl_terminal_recover(b->home_open, b->pad, &b->err));
 }
 
 void stand_init(struct stand *b, int kind)
@@ -94,7 +94,7 @@ void stand_init(struct stand *b, int kind)
     char root_path[PATH_MAX], pin_path[PATH_MAX], so_path[PATH_MAX];
     struct kl_terminal_setup setup = {.dir = b->home,
                                       .serial = FAKE_SERIAL,
-                                      .pinpad_serial = PINPAD};
+                                      .pinpad_serial = STAND_PINPAD};
     BIO *bio = BIO_new(BIO_s_mem());
     char *pem;
     long pem_len;
@@ -113,13 +113,13 @@ void stand_init(struct stand *b, int kind)
     stand_write_file(b->dir, "so", TEST_SO_PIN "\n", so_path);
     setup.roots[0] = root_path;
     setup.root_count = 1;
-    setup.kind = kind == TOKEN ? KL_PINPAD_TOKEN : KL_PINPAD_MEMORY;
-    if (kind == TOKEN) {
+    setup.kind = kind == STAND_TOKEN ? KL_PINPAD_TOKEN : KL_PINPAD_MEMORY;
+    if (kind == STAND_TOKEN) {
         setup.module = test_softhsm_path();
         setup.pin_source = pin_path;
         setup.so_pin_source = so_path;
     }
-    ok(b, kl_terminal_init(&setup, &b->err));
+    stand_ok(b, kl_terminal_init(&setup, &b->err));
     ck_assert_int_eq(kl_terminal_init(&setup, &b->err), KL_ERR_EXISTS);
     stand_open(b);
     b->params.algs[0] = KL_ALG_TDES2;
@@ -151,7 +151,7 @@ void stand_expect_tmks(struct stand *b, size_t count, uint32_t version0,
     struct kl_terminal_tmk tmks[KL_TERMINAL_TMK_MAX];
     size_t n;
 
-    ok(b, kl_terminal_list(b->home_open, b->pad, tmks, &n, &b->err));
+    stand_ok(b, kl_terminal_list(b->home_open, b->pad, tmks, &n, &b->err));
     ck_assert_uint_eq(n, count);
     if (n > 0) {
         ck_assert_uint_eq(tmks[0].tmk.version, version0);
@@ -186,8 +186,8 @@ void stand_begin(struct stand *b)
     b->loader.told_len = 0;
     b->loader.session_len = 0;
     b->traced[0] = '\0';
-    ok(b, kl_terminal_load_new(&b->params, &b->load, &b->err));
-    ok(b, kl_terminal_load_hello(b->load, b->buf, &b->len, &b->err));
+    stand_ok(b, kl_terminal_load_new(&b->params, &b->load, &b->err));
+    stand_ok(b, kl_terminal_load_hello(b->load, b->buf, &b->len, &b->err));
 }
 
 void stand_to_certificate(struct stand *b)
@@ -207,7 +207,7 @@ void stand_to_master_key(struct stand *b)
     size_t len;
 
     stand_to_certificate(b);
-    ok(b, stand_step(b));
+    stand_ok(b, stand_step(b));
     fake_say_master_key(&b->loader, b->buf, b->len, out, &len);
     memcpy(b->buf, out, len);
     b->len = len;
@@ -220,8 +220,8 @@ void stand_to_loaded(struct stand *b)
     uint8_t mac[16];
 
     stand_to_master_key(b);
-    ok(b, stand_step(b));
-    ok(b, kl_msg_decode(b->buf, b->len, &msg, &b->err));
+    stand_ok(b, stand_step(b));
+    stand_ok(b, kl_msg_decode(b->buf, b->len, &msg, &b->err));
     ck_assert_int_eq(msg.type, KL_MSG_LOADED);
     ck_assert_uint_eq(msg.u.loaded.kcv_len, b->loader.kcv_len);
     ck_assert_mem_eq(msg.u.loaded.kcv, b->loader.kcv, b->loader.kcv_len);
@@ -237,8 +237,9 @@ enum kl_rc stand_give(struct stand *b, const struct kl_msg *msg)
 
 void stand_settle(struct stand *b)
 {
-    ok(b, kl_terminal_settle(b->home_open, b->pad, kl_terminal_load_candidate(b->load)->version,
-                             kl_terminal_load_verdict(b->load), &b->err));
+    stand_ok(b,
+             kl_terminal_settle(b->home_open, b->pad, kl_terminal_load_candidate(b->load)->version,
+                                kl_terminal_load_verdict(b->load), &b->err));
 }
 
 void stand_whole_load(struct stand *b)
@@ -247,7 +248,7 @@ void stand_whole_load(struct stand *b)
 
     stand_to_loaded(b);
     fake_say_done(&b->loader, KL_VERDICT_ACTIVE, &done);
-    ok(b, stand_give(b, &done));
+    stand_ok(b, stand_give(b, &done));
     ck_assert_uint_eq(b->len, 0);
     stand_settle(b);
 }
@@ -262,17 +263,17 @@ void stand_confirm(struct stand *b, enum kl_verdict verdict)
     ck_assert_uint_eq(kl_terminal_candidates(b->home_open, &list), 1);
     kl_terminal_load_free(b->load);
     b->load = NULL;
-    ok(b, kl_terminal_load_new(&b->params, &b->load, &b->err));
-    ok(b, kl_terminal_load_confirm(b->load, &list[0], b->buf, &b->len, &b->err));
-    ok(b, kl_msg_decode(b->buf, b->len, &msg, &b->err));
+    stand_ok(b, kl_terminal_load_new(&b->params, &b->load, &b->err));
+    stand_ok(b, kl_terminal_load_confirm(b->load, &list[0], b->buf, &b->len, &b->err));
+    stand_ok(b, kl_msg_decode(b->buf, b->len, &msg, &b->err));
     ck_assert_int_eq(msg.type, KL_MSG_CONFIRM);
     ck_assert_str_eq(msg.u.confirm.serial, FAKE_SERIAL);
-    ck_assert_str_eq(msg.u.confirm.pinpad_serial, PINPAD);
+    ck_assert_str_eq(msg.u.confirm.pinpad_serial, STAND_PINPAD);
     ck_assert_uint_eq(msg.u.confirm.tmk_version, b->loader.version);
     fake_ack_mac(&b->loader, mac);
     ck_assert_mem_eq(msg.u.confirm.loaded.mac, mac, 16);
     fake_say_done(&b->loader, verdict, &msg);
-    ok(b, stand_give(b, &msg));
+    stand_ok(b, stand_give(b, &msg));
     ck_assert_uint_eq(b->len, 0);
 }
 

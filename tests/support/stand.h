@@ -9,17 +9,17 @@
 #include "terminal-sim/terminal.h"
 #include "tests/support/fakeloader.h"
 
-#define PINPAD "P-0001"
+#define STAND_PINPAD "P-0001"
 
-enum { MEMORY, TOKEN, PAD_KINDS };
+enum { STAND_MEMORY, STAND_TOKEN, STAND_KINDS };
 
 enum stand_fault {
-    FAULT_NONE,
-    FAULT_BEGIN,     /* the record cannot be begun */
-    FAULT_COMPLETE,  /* nor, once the TMK is written, completed */
-    DEATH_BEGUN,     /* killed once the record is begun */
-    DEATH_WRITTEN,   /* once the TMK is written */
-    DEATH_COMPLETED, /* once the record is completed */
+    STAND_FAULT_NONE,
+    STAND_FAULT_BEGIN,     /* the record cannot be begun */
+    STAND_FAULT_COMPLETE,  /* nor, once the TMK is written, completed */
+    STAND_DEATH_BEGUN,     /* killed once the record is begun */
+    STAND_DEATH_WRITTEN,   /* once the TMK is written */
+    STAND_DEATH_COMPLETED, /* once the record is completed */
 };
 
 struct stand {
@@ -38,7 +38,7 @@ struct stand {
     char traced[2048];      /* of the load under way */
 };
 
-#define ok(b, call) ck_assert_msg((call) == KL_OK, "%s", (b)->err.text)
+#define stand_ok(b, call) ck_assert_msg((call) == KL_OK, "%s", (b)->err.text)
 
 void stand_write_file(const char *dir, const char *name, const char *text, char path[PATH_MAX]);
 void stand_init(struct stand *b, int kind);

@@ -32,7 +32,7 @@ void talk_drop(struct talk *talk)
 void talk_begin(struct stand *b, struct talk *talk)
 {
     const struct kl_signin_params params = {.serial = FAKE_SERIAL,
-                                            .pinpad_serial = PINPAD,
+                                            .pinpad_serial = STAND_PINPAD,
                                             .pad = b->pad,
                                             .tmk = *kl_terminal_active(b->home_open),
                                             .format = talk->format,
@@ -40,8 +40,8 @@ void talk_begin(struct stand *b, struct talk *talk)
                                             .arg = b};
 
     talk_drop(talk);
-    ok(b, kl_signin_new(&params, &talk->machine, &b->err));
-    ok(b, kl_signin_begin(talk->machine, talk->buf, &talk->len, &b->err));
+    stand_ok(b, kl_signin_new(&params, &talk->machine, &b->err));
+    stand_ok(b, kl_signin_begin(talk->machine, talk->buf, &talk->len, &b->err));
 }
 
 /* Takes what is in buf. */
@@ -72,8 +72,8 @@ void talk_to_loaded(struct stand *b, struct talk *talk)
     uint8_t mac[16];
 
     talk_to_keys(b, talk);
-    ok(b, talk_step(b, talk));
-    ok(b, kl_msg_decode(talk->buf, talk->len, &msg, &b->err));
+    stand_ok(b, talk_step(b, talk));
+    stand_ok(b, kl_msg_decode(talk->buf, talk->len, &msg, &b->err));
     ck_assert_int_eq(msg.type, KL_MSG_LOADED);
     ck_assert_mem_eq(msg.u.loaded.kcv, b->loader.kcv, b->loader.kcv_len);
     fake_ack_mac(&b->loader, mac);
@@ -87,9 +87,10 @@ void talk_whole(struct stand *b, struct talk *talk)
     talk_to_loaded(b, talk);
     fake_say_done(&b->loader, KL_VERDICT_ACTIVE, &done);
     fake_encode(&done, talk->buf, &talk->len);
-    ok(b, talk_step(b, talk));
+    stand_ok(b, talk_step(b, talk));
     ck_assert_uint_eq(talk->len, 0);
-    ok(b, kl_terminal_take_keys(b->home_open, b->pad, kl_signin_pair(talk->machine), &b->err));
+    stand_ok(b,
+             kl_terminal_take_keys(b->home_open, b->pad, kl_signin_pair(talk->machine), &b->err));
 }
 
 void talk_load(struct stand *b, int kind, enum kl_alg alg)
@@ -117,11 +118,11 @@ void talk_expect_works(struct stand *b, const struct kl_rogue *l)
     uint8_t mac[16], want[16], padded[64] = {0}, block[16], clear[16], pan[16];
     size_t len;
 
-    ok(b, kl_terminal_usable_keys(b->home_open, &pair, &b->err));
+    stand_ok(b, kl_terminal_usable_keys(b->home_open, &pair, &b->err));
     ck_assert_uint_ne(pair.number, 0);
     ck_assert_int_eq(pair.alg, l->keys_alg);
-    ok(b, kl_working_mac(b->pad, &pair, KL_MAC_PADDING_1, (const uint8_t *)message, sizeof(message),
-                         mac, &len, &b->err));
+    stand_ok(b, kl_working_mac(b->pad, &pair, KL_MAC_PADDING_1, (const uint8_t *)message,
+                               sizeof(message), mac, &len, &b->err));
     memcpy(padded, message, sizeof(message));
     if (info->is_aes) {
         fake_cmac(l->mak, info->key_len, padded, sizeof(message), want);
@@ -130,8 +131,8 @@ void talk_expect_works(struct stand *b, const struct kl_rogue *l)
     }
     ck_assert_uint_eq(len, info->is_aes ? 16 : 8);
     ck_assert_mem_eq(mac, want, len);
-    ok(b, kl_working_pin_block(b->pad, &pair, info->is_aes ? 4 : 0, pin, "4111111111111111", block,
-                               &len, &b->err));
+    stand_ok(b, kl_working_pin_block(b->pad, &pair, info->is_aes ? 4 : 0, pin, "4111111111111111",
+                                     block, &len, &b->err));
     ck_assert_uint_eq(len, info->is_aes ? 16 : 8);
     fake_block(l->keys_alg, 0, l->pik, block, len, clear);
     if (info->is_aes) {

@@ -18,10 +18,10 @@ static time_t now;
 
 static void begin(void)
 {
-    stand_init(&stand, MEMORY);
+    stand_init(&stand, STAND_MEMORY);
     stand_to_certificate(&stand);
-    ok(&stand, kl_msg_decode(stand.buf, stand.len, &msg, &stand.err));
-    ok(&stand, kl_auth_memo_new(stand.params.roots, &memo, &stand.err));
+    stand_ok(&stand, kl_msg_decode(stand.buf, stand.len, &msg, &stand.err));
+    stand_ok(&stand, kl_auth_memo_new(stand.params.roots, &memo, &stand.err));
     now = stand.params.now;
 }
 
@@ -46,8 +46,8 @@ static const struct kl_pubkey *good(void)
 {
     struct kl_auth_work found, plain;
 
-    ok(&stand, verify_once(&found));
-    ok(&stand, kl_auth_verify(certificate, stand.params.roots, now, &plain, &stand.err));
+    stand_ok(&stand, verify_once(&found));
+    stand_ok(&stand, kl_auth_verify(certificate, stand.params.roots, now, &plain, &stand.err));
     ck_assert_int_eq(EVP_PKEY_eq(kl_pubkey_evp(found.key), kl_pubkey_evp(plain.key)), 1);
     ck_assert_int_eq(kl_pubkey_is(found.key), kl_pubkey_is(plain.key));
     ck_assert_uint_eq(kl_pubkey_bits(found.key), kl_pubkey_bits(plain.key));

@@ -332,7 +332,12 @@ END_TEST
 START_TEST(a_failed_zone_key_leaves_nothing)
 {
     struct kl_secret *value = value_of(16, 1);
+    CK_OBJECT_HANDLE bound, unbound;
+    unsigned bits;
 
+    ck_ok(kl_zmk_create(hsm.session, KL_ZMK_EXPORT, "y", value, &err));
+    ck_ok(kl_zmk_find(hsm.session, KL_ZMK_EXPORT, "y", &bound, &bits, &err));
+    ck_assert_int_eq(kl_key_names_mechanisms(hsm.session, bound), 1);
     fake_p11_fail(FAKE_C_GetAttributeValue, (unsigned)_i + 1, CKR_GENERAL_ERROR);
     ck_rc(kl_zmk_create(hsm.session, KL_ZMK_EXPORT, "z", value, &err), KL_ERR_HSM);
     ck_assert(!is_there("z"));
@@ -341,6 +346,8 @@ START_TEST(a_failed_zone_key_leaves_nothing)
     fake_p11_fail(FAKE_C_CreateObject, 1, CKR_ATTRIBUTE_TYPE_INVALID);
     ck_ok(kl_zmk_create(hsm.session, KL_ZMK_EXPORT, "z", value, &err));
     ck_assert_uint_eq(fake_p11_calls(FAKE_C_CreateObject), 2);
+    ck_ok(kl_zmk_find(hsm.session, KL_ZMK_EXPORT, "z", &unbound, &bits, &err));
+    ck_assert_int_eq(kl_key_names_mechanisms(hsm.session, unbound), 0);
     kl_secret_free(value);
 }
 END_TEST

@@ -10,11 +10,11 @@
 #include "pkcs11/keys.h"
 #include "pkcs11/ops.h"
 #include "pkcs11/rv.h"
-#include "pkcs11/tmpl.h"
 #include "tests/support/fake_p11.h"
 #include "tests/support/host_terminal.h"
 #include "tests/support/p11.h"
 #include "tests/support/suite.h"
+#include "tests/support/tdes_token.h"
 #include "tests/support/watch.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
@@ -350,197 +350,11 @@ END_TEST
 
 /* ---- A token that wraps by TDES-ECB ---- */
 
-/* SoftHSM with the one mechanism more: it remembers the values of the keys that it makes. */
-static struct {
-    CK_OBJECT_HANDLE handle;
-    CK_KEY_TYPE type;
-    uint8_t value[32];
-    size_t len;
-} known[64];
-static size_t known_count;
-static int wraps_wrongly, unwraps_wrongly;
-static CK_FUNCTION_LIST before;
-static struct { /* the last key of those that it wrapped by AES key wrap */
-    uint8_t data[KL_CTMK_LEN_MAX];
-    size_t len, at;
-} travelling;
-
-static void remember(CK_OBJECT_HANDLE handle, CK_KEY_TYPE type, const uint8_t *value, size_t len)
-{
-    size_t at = known_count++ % COUNT(known);
-
-    ck_assert_uint_le(len, sizeof(known[at].value));
-    known[at].handle = handle;
-    known[at].type = type;
-    known[at].len = len;
-    memcpy(known[at].value, value, len);
-}
-
-/* COUNT(known): it is none of them. */
-static size_t look_up(CK_OBJECT_HANDLE handle)
-{
-    size_t end = known_count < COUNT(known) ? known_count : COUNT(known);
-
-    for (size_t i = end; i-- > 0;) {
-        if (known[i].handle == handle) {
-            return i;
-        }
-    }
-    return COUNT(known);
-}
-
-static size_t find_known(CK_OBJECT_HANDLE handle)
-{
-    size_t at = look_up(handle);
-
-    ck_assert_msg(at < COUNT(known), "key %lu is of no known value", handle);
-    return at;
-}
-
-static const CK_ATTRIBUTE *attribute(const CK_ATTRIBUTE *attrs, CK_ULONG count,
-                                     CK_ATTRIBUTE_TYPE type)
-{
-    for (CK_ULONG i = 0; i < count; i++) {
-        if (attrs[i].type == type) {
-            return &attrs[i];
-        }
-    }
-    return NULL;
-}
-
-static CK_KEY_TYPE type_of(const CK_ATTRIBUTE *attrs, CK_ULONG count)
-{
-    return *(const CK_KEY_TYPE *)attribute(attrs, count, CKA_KEY_TYPE)->pValue;
-}
-
-static CK_RV creates(CK_SESSION_HANDLE s, CK_ATTRIBUTE *attrs, CK_ULONG count,
-                     CK_OBJECT_HANDLE *handle)
-{
-    const CK_ATTRIBUTE *value = attribute(attrs, count, CKA_VALUE);
-    CK_RV rv = before.C_CreateObject(s, attrs, count, handle);
-
-    if (rv == CKR_OK && value) {
-        remember(*handle, type_of(attrs, count), value->pValue, value->ulValueLen);
-    }
-    return rv;
-}
-
-static CK_RV generates(CK_SESSION_HANDLE s, CK_MECHANISM *mechanism, CK_ATTRIBUTE *attrs,
-                       CK_ULONG count, CK_OBJECT_HANDLE *handle)
-{
-    const CK_ATTRIBUTE *len = attribute(attrs, count, CKA_VALUE_LEN);
-    CK_ATTRIBUTE full[32];
-    uint8_t value[32];
-    CK_ULONG n = 0, value_len = mechanism->mechanism == CKM_DES2_KEY_GEN ? 16 : 24;
-
-    value_len = len ? *(CK_ULONG *)len->pValue : value_len;
-    ck_assert(RAND_bytes(value, sizeof(value)) == 1);
-    full[n++] = (CK_ATTRIBUTE){CKA_VALUE, value, value_len};
-    for (CK_ULONG i = 0; i < count; i++) {
-        if (attrs[i].type != CKA_VALUE_LEN) {
-            full[n++] = attrs[i];
-        }
-    }
-    return creates(s, full, n, handle);
-}
-
-static const char *ecb_of(size_t at)
-{
-    return known[at].type == CKK_DES2 ? "DES-EDE-ECB" : "DES-EDE3-ECB";
-}
-
-/* By TDES-ECB: the value goes into the template, in place of nothing. */
-static CK_RV unwraps_tdes(CK_SESSION_HANDLE s, CK_OBJECT_HANDLE unwrapping,
-                          const unsigned char *wrapped, CK_ULONG len, const CK_ATTRIBUTE *attrs,
-                          CK_ULONG count, CK_OBJECT_HANDLE *handle)
-{
-    size_t kek = find_known(unwrapping);
-    CK_ATTRIBUTE full[32];
-    uint8_t value[32];
-    CK_ULONG n = 0;
-
-    ck_assert(p11_uses(unwrapping) == KL_CAN_UNWRAP);
-    ck_assert_uint_eq(ht_pass(ecb_of(kek), 0, known[kek].value, wrapped, len, value), len);
-    value[0] ^= (uint8_t)unwraps_wrongly;
-    full[n++] = (CK_ATTRIBUTE){CKA_VALUE, value, len};
-    for (CK_ULONG i = 0; i < count; i++) {
-        if (attrs[i].type != CKA_VALUE_LEN) {
-            full[n++] = attrs[i];
-        }
-    }
-    return creates(s, full, n, handle);
-}
-
-static CK_RV unwraps(CK_SESSION_HANDLE s, CK_MECHANISM *mechanism, CK_OBJECT_HANDLE unwrapping,
-                     unsigned char *wrapped, CK_ULONG len, CK_ATTRIBUTE *attrs, CK_ULONG count,
-                     CK_OBJECT_HANDLE *handle)
-{
-    CK_RV rv;
-
-    if (mechanism->mechanism == CKM_DES3_ECB) {
-        return unwraps_tdes(s, unwrapping, wrapped, len, attrs, count, handle);
-    }
-    rv = before.C_UnwrapKey(s, mechanism, unwrapping, wrapped, len, attrs, count, handle);
-    if (rv == CKR_OK && len == tmk.cryptogram_len && memcmp(wrapped, tmk.cryptogram, len) == 0) {
-        remember(*handle, type_of(attrs, count), tmk_value, kl_alg_info(tmk.alg)->key_len);
-    } else if (rv == CKR_OK && len == travelling.len &&
-               memcmp(wrapped, travelling.data, len) == 0) {
-        remember(*handle, type_of(attrs, count), known[travelling.at].value,
-                 known[travelling.at].len);
-    }
-    return rv;
-}
-
-/* By AES key wrap. */
-static CK_RV wraps_aes(CK_SESSION_HANDLE s, CK_MECHANISM *mechanism, CK_OBJECT_HANDLE wrapping,
-                       CK_OBJECT_HANDLE key, unsigned char *result, CK_ULONG *len)
-{
-    size_t at = look_up(key);
-    CK_RV rv = before.C_WrapKey(s, mechanism, wrapping, key, result, len);
-
-    if (rv == CKR_OK && at < COUNT(known)) {
-        memcpy(travelling.data, result, *len);
-        travelling.len = *len;
-        travelling.at = at;
-    }
-    return rv;
-}
-
-static CK_RV wraps(CK_SESSION_HANDLE s, CK_MECHANISM *mechanism, CK_OBJECT_HANDLE wrapping,
-                   CK_OBJECT_HANDLE key, unsigned char *result, CK_ULONG *len)
-{
-    size_t kek, at;
-
-    if (mechanism->mechanism != CKM_DES3_ECB) {
-        return wraps_aes(s, mechanism, wrapping, key, result, len);
-    }
-    kek = find_known(wrapping);
-    at = find_known(key);
-    ck_assert(p11_uses(wrapping) == KL_CAN_WRAP);
-    ck_assert_uint_eq(ht_pass(ecb_of(kek), 1, known[kek].value, known[at].value, known[at].len,
-                              result),
-                      known[at].len);
-    if (wraps_wrongly) {
-        result[known[at].len - 1] ^= 1;
-    }
-    *len = known[at].len;
-    return CKR_OK;
-}
-
-static void make_token_wrap(void)
-{
-    before = *hsm.f;
-    hsm.f->C_CreateObject = creates;
-    hsm.f->C_GenerateKey = generates;
-    hsm.f->C_UnwrapKey = unwraps;
-    hsm.f->C_WrapKey = wraps;
-}
-
 START_TEST(tdes_keys_inside_a_token_that_wraps)
 {
     uint8_t pik[32], mak[32];
 
-    make_token_wrap();
+    tdes_token(&tmk, tmk_value);
     open_with(_i / 2);
     prepare(KL_ALG_TDES2 + (enum kl_alg)(_i % 2), KL_FORMAT_KEYS);
     fake_p11_reset();
@@ -555,7 +369,7 @@ END_TEST
 /* A MAK of single length is no key of its own anywhere. */
 START_TEST(field_62_needs_the_host_even_there)
 {
-    make_token_wrap();
+    tdes_token(&tmk, tmk_value);
     open_with(0);
     prepare(KL_ALG_TDES2, KL_FORMAT_FIELD62);
     refused(KL_ERR_UNSUPPORTED);
@@ -568,9 +382,8 @@ END_TEST
 /* It says CKR_OK, but what it gives is something else: as if it could not. */
 START_TEST(a_token_that_wraps_wrongly_does_not_wrap)
 {
-    make_token_wrap();
-    wraps_wrongly = _i == 0;
-    unwraps_wrongly = _i == 1;
+    tdes_token(&tmk, tmk_value);
+    tdes_token_lies(_i == 0, _i == 1);
     open_with(0);
     prepare(KL_ALG_TDES2, KL_FORMAT_KEYS);
     refused(KL_ERR_UNSUPPORTED);

@@ -6,6 +6,7 @@
 #include <check.h>
 #include <string.h>
 
+#include "pkcs11/object.h"
 #include "pkcs11/ops.h"
 #include "pkcs11/ops_pinpad.h"
 #include "tests/support/fake_p11.h"
@@ -118,6 +119,17 @@ START_TEST(test_decrypt_fails)
 }
 END_TEST
 
+static size_t probes(void)
+{
+    CK_OBJECT_HANDLE handle;
+    size_t count = 0;
+
+    ck_assert_int_eq(kl_object_find(token.session, CKO_SECRET_KEY, "keyloader-probe", &handle, 1,
+                                    &count, &err),
+                     KL_OK);
+    return count;
+}
+
 /* A token that cannot hold CKA_COPYABLE says no more than that something is wrong: it is left out
  * only where a key of our own is refused with it and taken without. */
 START_TEST(test_cannot_hold_copyable)
@@ -147,6 +159,15 @@ START_TEST(test_cannot_hold_copyable)
         ck_assert_uint_eq(fake_p11_calls(FAKE_C_CreateObject), 2);
         ck_assert_uint_eq(fake_p11_calls(FAKE_C_DestroyObject), 1); /* our own */
         kl_op_destroy(token.session, &handle);
+
+        fake_p11_reset(); /* one that cannot be destroyed now is, before the next */
+        fake_p11_fail(FAKE_C_CreateObject, 1, vague[i]);
+        fake_p11_fail(FAKE_C_DestroyObject, 1, CKR_DEVICE_ERROR);
+        ck_assert_int_ne(kl_pad_import(token.session, &key, tmk, &handle, &err), KL_OK);
+        ck_assert_uint_eq(probes(), 1);
+        fake_p11_fail(FAKE_C_CreateObject, 1, vague[i]);
+        ck_assert_int_ne(kl_pad_import(token.session, &key, tmk, &handle, &err), KL_OK);
+        ck_assert_uint_eq(probes(), 0);
     }
     test_token_close(&token);
 }

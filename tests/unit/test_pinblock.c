@@ -132,7 +132,7 @@ static void sign_in(struct stand *b, int kind, enum kl_alg alg, const char *pik_
                     const char *mak_hex)
 {
     struct kl_signin_params params = {.serial = FAKE_SERIAL,
-                                      .pinpad_serial = PINPAD,
+                                      .pinpad_serial = STAND_PINPAD,
                                       .format = KL_FORMAT_KEYS};
     struct kl_signin *machine = NULL;
     uint8_t pik[32], mak[32], in[KL_MSG_MAX], out[KL_MSG_MAX];
@@ -149,14 +149,14 @@ static void sign_in(struct stand *b, int kind, enum kl_alg alg, const char *pik_
     b->loader.fixed_mak = mak;
     params.pad = b->pad;
     params.tmk = *kl_terminal_active(b->home_open);
-    ok(b, kl_signin_new(&params, &machine, &b->err));
-    ok(b, kl_signin_begin(machine, out, &out_len, &b->err));
+    stand_ok(b, kl_signin_new(&params, &machine, &b->err));
+    stand_ok(b, kl_signin_begin(machine, out, &out_len, &b->err));
     fake_say_keys(&b->loader, out, out_len, in, &in_len);
-    ok(b, kl_signin_step(machine, in, in_len, out, &out_len, &b->err));
+    stand_ok(b, kl_signin_step(machine, in, in_len, out, &out_len, &b->err));
     fake_say_done(&b->loader, KL_VERDICT_ACTIVE, &done);
     fake_encode(&done, in, &in_len);
-    ok(b, kl_signin_step(machine, in, in_len, out, &out_len, &b->err));
-    ok(b, kl_terminal_take_keys(b->home_open, b->pad, kl_signin_pair(machine), &b->err));
+    stand_ok(b, kl_signin_step(machine, in, in_len, out, &out_len, &b->err));
+    stand_ok(b, kl_terminal_take_keys(b->home_open, b->pad, kl_signin_pair(machine), &b->err));
     kl_signin_free(machine);
 }
 
@@ -176,11 +176,11 @@ START_TEST(test_format4_vector)
     from_hex("441234AAAAAAAAAA2F69ADDE2E9E7ACE", want, sizeof(want));
     ck_assert_mem_eq(block, want, sizeof(want));
     kl_pinblock4_pan("4111111111111111", pan);
-    ok(&b, kl_pinpad_encrypt_pin(b.pad, kl_terminal_keys(b.home_open), block, block, &b.err));
+    stand_ok(&b, kl_pinpad_encrypt_pin(b.pad, kl_terminal_keys(b.home_open), block, block, &b.err));
     for (size_t i = 0; i < sizeof(block); i++) {
         block[i] ^= pan[i];
     }
-    ok(&b, kl_pinpad_encrypt_pin(b.pad, kl_terminal_keys(b.home_open), block, block, &b.err));
+    stand_ok(&b, kl_pinpad_encrypt_pin(b.pad, kl_terminal_keys(b.home_open), block, block, &b.err));
     from_hex("A912150391AB65A67E52883D81CE2D15", want, sizeof(want));
     ck_assert_mem_eq(block, want, sizeof(want));
     kl_secret_free(pin);
@@ -197,11 +197,11 @@ START_TEST(test_random_part)
     struct stand b;
     size_t len;
 
-    sign_in(&b, MEMORY, _i ? KL_ALG_AES128 : KL_ALG_TDES2, key, OTHER);
-    ok(&b, kl_working_pin_block(b.pad, kl_terminal_keys(b.home_open), _i ? 4 : 0, pin,
-                                "43219876543210987", first, &len, &b.err));
-    ok(&b, kl_working_pin_block(b.pad, kl_terminal_keys(b.home_open), _i ? 4 : 0, pin,
-                                "43219876543210987", second, &len, &b.err));
+    sign_in(&b, STAND_MEMORY, _i ? KL_ALG_AES128 : KL_ALG_TDES2, key, OTHER);
+    stand_ok(&b, kl_working_pin_block(b.pad, kl_terminal_keys(b.home_open), _i ? 4 : 0, pin,
+                                      "43219876543210987", first, &len, &b.err));
+    stand_ok(&b, kl_working_pin_block(b.pad, kl_terminal_keys(b.home_open), _i ? 4 : 0, pin,
+                                      "43219876543210987", second, &len, &b.err));
     ck_assert_int_eq(memcmp(first, second, len) == 0, _i == 0);
     if (_i == 0) {
         from_hex(key, key_bytes, 16);
@@ -236,9 +236,9 @@ START_TEST(test_retail_mac)
 
     sign_in(&b, _i, KL_ALG_TDES2, OTHER, key);
     for (int i = 0; i < RETAIL; i++) {
-        ok(&b, kl_working_mac(b.pad, kl_terminal_keys(b.home_open), retail[i].padding,
-                              (const uint8_t *)retail[i].text, strlen(retail[i].text), mac, &len,
-                              &b.err));
+        stand_ok(&b, kl_working_mac(b.pad, kl_terminal_keys(b.home_open), retail[i].padding,
+                                    (const uint8_t *)retail[i].text, strlen(retail[i].text), mac,
+                                    &len, &b.err));
         ck_assert_uint_eq(len, 8);
         from_hex(retail[i].mac, want, 8);
         ck_assert_mem_eq(mac, want, 8);
@@ -270,8 +270,8 @@ START_TEST(test_cmac)
              message, sizeof(message));
     sign_in(&b, _i, KL_ALG_AES128, OTHER, key);
     for (size_t i = 0; i < sizeof(cmac) / sizeof(cmac[0]); i++) {
-        ok(&b, kl_working_mac(b.pad, kl_terminal_keys(b.home_open), KL_MAC_PADDING_1, message,
-                              cmac[i].len, mac, &len, &b.err));
+        stand_ok(&b, kl_working_mac(b.pad, kl_terminal_keys(b.home_open), KL_MAC_PADDING_1, message,
+                                    cmac[i].len, mac, &len, &b.err));
         ck_assert_uint_eq(len, 16);
         from_hex(cmac[i].mac, want, 16);
         ck_assert_mem_eq(mac, want, 16);
@@ -293,8 +293,8 @@ START_TEST(test_long_message)
     }
     sign_in(&b, _i, KL_ALG_TDES3, OTHER_TDES3, key);
     from_hex(key, key_bytes, sizeof(key_bytes));
-    ok(&b, kl_working_mac(b.pad, kl_terminal_keys(b.home_open), KL_MAC_PADDING_1, message,
-                          sizeof(message), mac, &len, &b.err));
+    stand_ok(&b, kl_working_mac(b.pad, kl_terminal_keys(b.home_open), KL_MAC_PADDING_1, message,
+                                sizeof(message), mac, &len, &b.err));
     fake_retail_mac(key_bytes, 24, message, sizeof(message), want);
     ck_assert_mem_eq(mac, want, 8);
     stand_end(&b);
@@ -314,11 +314,11 @@ static Suite *suite(void)
     tcase_add_loop_test(tc, test_bad_pin, 0, 7);
     tcase_add_loop_test(tc, test_bad_pan, 0, 6);
     tcase_add_loop_test(tc, test_padding, 0, 8);
-    tcase_add_loop_test(tc, test_format4_vector, 0, PAD_KINDS);
+    tcase_add_loop_test(tc, test_format4_vector, 0, STAND_KINDS);
     tcase_add_loop_test(tc, test_random_part, 0, 2);
-    tcase_add_loop_test(tc, test_retail_mac, 0, PAD_KINDS);
-    tcase_add_loop_test(tc, test_cmac, 0, PAD_KINDS);
-    tcase_add_loop_test(tc, test_long_message, 0, PAD_KINDS);
+    tcase_add_loop_test(tc, test_retail_mac, 0, STAND_KINDS);
+    tcase_add_loop_test(tc, test_cmac, 0, STAND_KINDS);
+    tcase_add_loop_test(tc, test_long_message, 0, STAND_KINDS);
     suite_add_tcase(s, tc);
     return s;
 }

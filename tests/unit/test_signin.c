@@ -38,14 +38,14 @@ START_TEST(test_sign_in)
     talk_whole(&b, &talk); /* again: other keys, and the first ones are gone */
     talk_expect_works(&b, &b.loader);
     ck_assert_mem_ne(first.pik, b.loader.pik, 8);
-    ok(&b, kl_pinpad_has_pair(b.pad, &first_pair, &there, &b.err));
+    stand_ok(&b, kl_pinpad_has_pair(b.pad, &first_pair, &there, &b.err));
     ck_assert_int_eq(there, 0);
-    if (b.kind == TOKEN) {
+    if (b.kind == STAND_TOKEN) {
         talk_drop(&talk);
         stand_restart(&b);
         talk_expect_works(&b, &b.loader);
     }
-    ok(&b, kl_pinpad_has_pair(b.pad, kl_terminal_keys(b.home_open), &there, &b.err));
+    stand_ok(&b, kl_pinpad_has_pair(b.pad, kl_terminal_keys(b.home_open), &there, &b.err));
     ck_assert_int_eq(there, 1);
     talk_finish(&b, &talk);
 }
@@ -60,7 +60,7 @@ START_TEST(test_pairing)
     struct stand b;
     size_t len;
 
-    talk_load(&b, MEMORY, _i ? KL_ALG_AES128 : KL_ALG_TDES2);
+    talk_load(&b, STAND_MEMORY, _i ? KL_ALG_AES128 : KL_ALG_TDES2);
     talk_whole(&b, &talk);
     ck_assert_int_eq(kl_working_pin_block(b.pad, kl_terminal_keys(b.home_open), _i ? 0 : 4, pin,
                                           "4111111111111111", block, &len, &b.err),
@@ -162,11 +162,11 @@ START_TEST(test_spoilt)
     if (spoilt[i].text) {
         ck_assert_msg(strstr(b.err.text, spoilt[i].text), "%s", b.err.text);
     }
-    ok(&b, kl_msg_decode(talk.buf, talk.len, &msg, &b.err));
+    stand_ok(&b, kl_msg_decode(talk.buf, talk.len, &msg, &b.err));
     ck_assert_int_eq(msg.type, KL_MSG_FAILED);
     ck_assert_uint_eq(msg.u.failed.reason, KL_WIRE_REFUSED);
     ck_assert_int_eq(talk_step(&b, &talk), KL_ERR_INTERNAL); /* it is over */
-    ok(&b, kl_terminal_drop_keys(b.home_open, b.pad, &b.err));
+    stand_ok(&b, kl_terminal_drop_keys(b.home_open, b.pad, &b.err));
     ck_assert_uint_eq(kl_terminal_keys(b.home_open)->number, number);
     talk_expect_works(&b, &good);
     talk_finish(&b, &talk);
@@ -181,7 +181,7 @@ START_TEST(test_replayed)
     struct stand b;
     size_t len;
 
-    talk_load(&b, MEMORY, cases[_i].alg);
+    talk_load(&b, STAND_MEMORY, cases[_i].alg);
     talk_to_keys(&b, &talk);
     memcpy(old, talk.buf, talk.len);
     len = talk.len;
@@ -214,7 +214,7 @@ START_TEST(test_order)
     struct kl_msg msg;
     struct stand b;
 
-    talk_load(&b, MEMORY, KL_ALG_TDES2);
+    talk_load(&b, STAND_MEMORY, KL_ALG_TDES2);
     talk_begin(&b, &talk);
     fake_say_done(&b.loader, KL_VERDICT_ACTIVE, &msg);
     fake_encode(&msg, talk.buf, &talk.len);
@@ -235,12 +235,12 @@ END_TEST
 START_TEST(test_no_tmk)
 {
     struct kl_signin_params params = {.serial = FAKE_SERIAL,
-                                      .pinpad_serial = PINPAD,
+                                      .pinpad_serial = STAND_PINPAD,
                                       .format = KL_FORMAT_FIELD62};
     struct kl_signin *machine = NULL;
     struct stand b;
 
-    stand_init(&b, MEMORY);
+    stand_init(&b, STAND_MEMORY);
     params.pad = b.pad;
     params.tmk = *kl_terminal_active(b.home_open);
     ck_assert_int_eq(kl_signin_new(&params, &machine, &b.err), KL_ERR_REFUSED);
@@ -267,7 +267,7 @@ START_TEST(test_not_taken)
     b.loader.version = 2;
     stand_to_loaded(&b); /* a candidate */
     ck_assert_int_eq(kl_terminal_take_keys(b.home_open, b.pad, &pair, &b.err), KL_ERR_KEY);
-    ok(&b, kl_pinpad_keep_pair(b.pad, &pair, &wrapped, &wrapped, &b.err));
+    stand_ok(&b, kl_pinpad_keep_pair(b.pad, &pair, &wrapped, &wrapped, &b.err));
     ck_assert_int_eq(kl_terminal_take_keys(b.home_open, b.pad, &pair, &b.err), KL_ERR_VERIFY);
     ck_assert_uint_eq(kl_terminal_keys(b.home_open)->number, number);
     pair.number = 10;
@@ -304,15 +304,15 @@ START_TEST(test_token_objects)
     CK_ULONG count;
     unsigned seen = 0;
 
-    talk_load(&b, TOKEN, _i ? KL_ALG_AES128 : KL_ALG_TDES2);
+    talk_load(&b, STAND_TOKEN, _i ? KL_ALG_AES128 : KL_ALG_TDES2);
     talk_whole(&b, &talk);
     kl_signin_free(talk.machine);
     stand_close(&b);
     pin = test_secret("1234567");
-    ok(&b, kl_module_load(test_softhsm_path(), NULL, &module, &b.err));
-    ok(&b, kl_uri_parse("pkcs11:token=" PINPAD, &uri, &b.err));
-    ok(&b, kl_token_open(module, uri, pin, 0, &token, &b.err));
-    ok(&b, kl_session_open(token, &p11_session, &b.err));
+    stand_ok(&b, kl_module_load(test_softhsm_path(), NULL, &module, &b.err));
+    stand_ok(&b, kl_uri_parse("pkcs11:token=" STAND_PINPAD, &uri, &b.err));
+    stand_ok(&b, kl_token_open(module, uri, pin, 0, &token, &b.err));
+    stand_ok(&b, kl_session_open(token, &p11_session, &b.err));
     f = kl_session_functions(p11_session);
     s = kl_session_handle(p11_session);
     ck_assert_uint_eq(f->C_FindObjectsInit(s, NULL, 0), CKR_OK);
@@ -361,13 +361,13 @@ static Suite *suite(void)
 
     tcase_set_timeout(tc, 60);
     tcase_add_unchecked_fixture(tc, fake_make_keys, fake_free_keys);
-    tcase_add_loop_test(tc, test_sign_in, 0, CASES * PAD_KINDS);
+    tcase_add_loop_test(tc, test_sign_in, 0, CASES * STAND_KINDS);
     tcase_add_loop_test(tc, test_pairing, 0, 2);
-    tcase_add_loop_test(tc, test_spoilt, 0, SPOILT * SPOILT_CASES * PAD_KINDS);
+    tcase_add_loop_test(tc, test_spoilt, 0, SPOILT * SPOILT_CASES * STAND_KINDS);
     tcase_add_loop_test(tc, test_replayed, 0, CASES);
     tcase_add_test(tc, test_order);
     tcase_add_test(tc, test_no_tmk);
-    tcase_add_loop_test(tc, test_not_taken, 0, PAD_KINDS);
+    tcase_add_loop_test(tc, test_not_taken, 0, STAND_KINDS);
     tcase_add_loop_test(tc, test_token_objects, 0, 2);
     suite_add_tcase(s, tc);
     return s;

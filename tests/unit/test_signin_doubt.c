@@ -65,14 +65,14 @@ START_TEST(test_done_spoilt)
     ck_assert_int_eq(talk_step(&b, &talk), _i % 4 == 3 ? KL_ERR_PEER : KL_ERR_VERIFY);
     ck_assert_uint_eq(talk.len, 0);
     talk_expect_doubt(&b);
-    ok(&b, kl_terminal_drop_keys(b.home_open, b.pad, &b.err));
-    ok(&b, kl_pinpad_has_pair(b.pad, kl_signin_pair(talk.machine), &there, &b.err));
+    stand_ok(&b, kl_terminal_drop_keys(b.home_open, b.pad, &b.err));
+    stand_ok(&b, kl_pinpad_has_pair(b.pad, kl_signin_pair(talk.machine), &there, &b.err));
     ck_assert_int_eq(there, 0);
     talk_expect_doubt(&b);
     b.loader.spoil_keys_after = wrong_mac; /* one that does not get as far settles nothing */
     talk_to_keys(&b, &talk);
     ck_assert_int_eq(talk_step(&b, &talk), KL_ERR_VERIFY);
-    ok(&b, kl_terminal_drop_keys(b.home_open, b.pad, &b.err));
+    stand_ok(&b, kl_terminal_drop_keys(b.home_open, b.pad, &b.err));
     talk_expect_doubt(&b);
     b.loader.spoil_keys_after = NULL;
     talk_whole(&b, &talk);
@@ -95,9 +95,9 @@ START_TEST(test_doubt_not_recorded)
     talk.disk_full = 1;
     talk_to_keys(&b, &talk);
     ck_assert_int_eq(talk_step(&b, &talk), KL_ERR_IO);
-    ok(&b, kl_msg_decode(talk.buf, talk.len, &msg, &b.err));
+    stand_ok(&b, kl_msg_decode(talk.buf, talk.len, &msg, &b.err));
     ck_assert_int_eq(msg.type, KL_MSG_FAILED);
-    ok(&b, kl_terminal_drop_keys(b.home_open, b.pad, &b.err));
+    stand_ok(&b, kl_terminal_drop_keys(b.home_open, b.pad, &b.err));
     talk_expect_works(&b, &good);
     talk.disk_full = 0;
     talk_whole(&b, &talk);
@@ -113,7 +113,7 @@ START_TEST(test_first_in_doubt)
     struct kl_pinpad_pair pair;
     struct stand b;
 
-    talk_load(&b, TOKEN, KL_ALG_AES128);
+    talk_load(&b, STAND_TOKEN, KL_ALG_AES128);
     ck_assert_int_eq(kl_terminal_usable_keys(b.home_open, &pair, &b.err), KL_ERR_KEY);
     talk_to_loaded(&b, &talk);
     talk_drop(&talk);
@@ -140,28 +140,28 @@ START_TEST(test_killed)
     struct stand b;
     int there;
 
-    talk_load(&b, TOKEN, _i / 3 ? KL_ALG_AES128 : KL_ALG_TDES2);
+    talk_load(&b, STAND_TOKEN, _i / 3 ? KL_ALG_AES128 : KL_ALG_TDES2);
     talk_whole(&b, &talk);
     old = *kl_terminal_keys(b.home_open);
     talk_to_loaded(&b, &talk);
     fresh = *kl_signin_pair(talk.machine);
-    ok(&b, kl_pinpad_has_pair(b.pad, &fresh, &there, &b.err));
+    stand_ok(&b, kl_pinpad_has_pair(b.pad, &fresh, &there, &b.err));
     ck_assert_int_eq(there, 1);
     if (_i % 3 > 0) { /* once Done is there */
         fake_say_done(&b.loader, KL_VERDICT_ACTIVE, &done);
         fake_encode(&done, talk.buf, &talk.len);
-        ok(&b, talk_step(&b, &talk));
+        stand_ok(&b, talk_step(&b, &talk));
     }
     if (_i % 3 == 2) { /* once it is on record */
-        ok(&b, kl_terminal_take_keys(b.home_open, b.pad, &fresh, &b.err));
+        stand_ok(&b, kl_terminal_take_keys(b.home_open, b.pad, &fresh, &b.err));
     }
     talk_drop(&talk);
     stand_restart(&b);
-    ok(&b, kl_pinpad_has_pair(b.pad, &fresh, &there, &b.err));
+    stand_ok(&b, kl_pinpad_has_pair(b.pad, &fresh, &there, &b.err));
     ck_assert_int_eq(there, _i % 3 == 2);
     if (_i % 3 < 2) {
         ck_assert_uint_eq(kl_terminal_keys(b.home_open)->number, old.number);
-        ok(&b, kl_pinpad_has_pair(b.pad, &old, &there, &b.err));
+        stand_ok(&b, kl_pinpad_has_pair(b.pad, &old, &there, &b.err));
         ck_assert_int_eq(there, 1);
         talk_expect_doubt(&b);
         talk_whole(&b, &talk);
@@ -182,7 +182,7 @@ START_TEST(test_killed_before_prune)
     size_t len;
     int there;
 
-    talk_load(&b, TOKEN, KL_ALG_TDES2);
+    talk_load(&b, STAND_TOKEN, KL_ALG_TDES2);
     talk_whole(&b, &talk);
     old = *kl_terminal_keys(b.home_open);
     talk_to_loaded(&b, &talk);
@@ -191,22 +191,22 @@ START_TEST(test_killed_before_prune)
     stand_close(&b);
     /* The record rewritten, and nothing more. */
     snprintf(path, sizeof(path), "%s/record", b.home);
-    ok(&b, kl_file_read(path, KL_RECORD_TEXT_MAX, &text, &len, &b.err));
+    stand_ok(&b, kl_file_read(path, KL_RECORD_TEXT_MAX, &text, &len, &b.err));
     {
         struct kl_record record;
         char again[KL_RECORD_TEXT_MAX];
 
-        ok(&b, kl_record_parse(text, &record, &b.err));
+        stand_ok(&b, kl_record_parse(text, &record, &b.err));
         ck_assert_uint_eq(record.keys.number, old.number);
         ck_assert_int_eq(record.keys_in_doubt, 1);
         record.keys = fresh;
         record.keys_in_doubt = 0;
         len = kl_record_format(&record, again);
-        ok(&b, kl_file_write(path, again, len, 0600, 1, &b.err));
+        stand_ok(&b, kl_file_write(path, again, len, 0600, 1, &b.err));
     }
     free(text);
     stand_restart(&b);
-    ok(&b, kl_pinpad_has_pair(b.pad, &old, &there, &b.err));
+    stand_ok(&b, kl_pinpad_has_pair(b.pad, &old, &there, &b.err));
     ck_assert_int_eq(there, 0);
     talk_expect_works(&b, &b.loader);
     talk_finish(&b, &talk);
@@ -217,7 +217,7 @@ END_TEST
  * before. */
 START_TEST(test_new_tmk)
 {
-    const int in_doubt = _i / PAD_KINDS;
+    const int in_doubt = _i / STAND_KINDS;
     struct talk talk = {.format = KL_FORMAT_KEYS};
     struct kl_pinpad_pair old;
     struct kl_rogue keys;
@@ -225,14 +225,14 @@ START_TEST(test_new_tmk)
     struct stand b;
     int there;
 
-    talk_load(&b, _i % PAD_KINDS, KL_ALG_AES128);
+    talk_load(&b, _i % STAND_KINDS, KL_ALG_AES128);
     talk_whole(&b, &talk);
     keys = b.loader;
     old = *kl_terminal_keys(b.home_open);
     if (in_doubt) {
         talk_to_loaded(&b, &talk);
         talk_drop(&talk);
-        ok(&b, kl_terminal_drop_keys(b.home_open, b.pad, &b.err));
+        stand_ok(&b, kl_terminal_drop_keys(b.home_open, b.pad, &b.err));
     }
     b.loader.version = 2;
     stand_to_loaded(&b);
@@ -242,11 +242,11 @@ START_TEST(test_new_tmk)
         talk_expect_works(&b, &keys);
     }
     fake_say_done(&b.loader, KL_VERDICT_ACTIVE, &done);
-    ok(&b, stand_give(&b, &done));
+    stand_ok(&b, stand_give(&b, &done));
     stand_settle(&b);
     ck_assert_uint_eq(kl_terminal_keys(b.home_open)->number, 0);
     ck_assert_int_eq(kl_terminal_keys_in_doubt(b.home_open), 0);
-    ok(&b, kl_pinpad_has_pair(b.pad, &old, &there, &b.err));
+    stand_ok(&b, kl_pinpad_has_pair(b.pad, &old, &there, &b.err));
     ck_assert_int_eq(there, 0);
     talk_whole(&b, &talk);
     talk_expect_works(&b, &b.loader);
@@ -287,7 +287,7 @@ START_TEST(test_commands)
     struct stand b;
     int status = 0;
 
-    talk_load(&b, TOKEN, KL_ALG_TDES2);
+    talk_load(&b, STAND_TOKEN, KL_ALG_TDES2);
     talk_whole(&b, &talk);
     kl_signin_free(talk.machine);
     stand_close(&b);
@@ -362,7 +362,7 @@ START_TEST(test_commands_in_doubt)
     struct stand b;
     int status = 0;
 
-    talk_load(&b, TOKEN, KL_ALG_AES128);
+    talk_load(&b, STAND_TOKEN, KL_ALG_AES128);
     stand_write_file(b.dir, "in", "12345678", in);
     stand_write_file(b.dir, "cardholder", "4321\n", pin);
     snprintf(out, sizeof(out), "%s/out", b.dir);
@@ -407,7 +407,7 @@ START_TEST(test_doubt_meanwhile)
     char shown;
     pid_t child;
 
-    talk_load(&b, TOKEN, KL_ALG_AES128);
+    talk_load(&b, STAND_TOKEN, KL_ALG_AES128);
     talk_whole(&b, &talk);
     talk_drop(&talk);
     stand_close(&b);
@@ -428,8 +428,8 @@ START_TEST(test_doubt_meanwhile)
         end = open(fifo, O_WRONLY);
     }
     ck_assert(end >= 0 && (_i == 0 || read(end, &shown, 1) == 1));
-    ok(&b, kl_terminal_open(b.home, 1, &b.home_open, &b.err));
-    ok(&b, kl_terminal_doubt_keys(b.home_open, &b.err));
+    stand_ok(&b, kl_terminal_open(b.home, 1, &b.home_open, &b.err));
+    stand_ok(&b, kl_terminal_doubt_keys(b.home_open, &b.err));
     ck_assert_int_eq(write(end, "1234\n", 5), 5);
     if (_i == 0) {
         close(end);
@@ -496,12 +496,12 @@ static Suite *suite(void)
 
     tcase_set_timeout(tc, 60);
     tcase_add_unchecked_fixture(tc, fake_make_keys, fake_free_keys);
-    tcase_add_loop_test(tc, test_done_spoilt, 0, 4 * PAD_KINDS);
-    tcase_add_loop_test(tc, test_doubt_not_recorded, 0, PAD_KINDS);
+    tcase_add_loop_test(tc, test_done_spoilt, 0, 4 * STAND_KINDS);
+    tcase_add_loop_test(tc, test_doubt_not_recorded, 0, STAND_KINDS);
     tcase_add_test(tc, test_first_in_doubt);
     tcase_add_loop_test(tc, test_killed, 0, 6);
     tcase_add_test(tc, test_killed_before_prune);
-    tcase_add_loop_test(tc, test_new_tmk, 0, 2 * PAD_KINDS);
+    tcase_add_loop_test(tc, test_new_tmk, 0, 2 * STAND_KINDS);
     tcase_add_test(tc, test_commands);
     tcase_add_test(tc, test_commands_in_doubt);
     tcase_add_loop_test(tc, test_doubt_meanwhile, 0, 2);

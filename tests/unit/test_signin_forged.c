@@ -77,7 +77,7 @@ static enum kl_rc sign_in(struct stand *b, enum kl_key_format format, struct kl_
                           uint8_t working_keys_der[KL_MSG_MAX])
 {
     const struct kl_signin_params params = {.serial = FAKE_SERIAL,
-                                            .pinpad_serial = PINPAD,
+                                            .pinpad_serial = STAND_PINPAD,
                                             .pad = b->pad,
                                             .tmk = *kl_terminal_active(b->home_open),
                                             .format = format};
@@ -85,10 +85,10 @@ static enum kl_rc sign_in(struct stand *b, enum kl_key_format format, struct kl_
     size_t len;
     enum kl_rc rc;
 
-    ok(b, kl_signin_new(&params, &machine, &b->err));
-    ok(b, kl_signin_begin(machine, b->buf, &b->len, &b->err));
+    stand_ok(b, kl_signin_new(&params, &machine, &b->err));
+    stand_ok(b, kl_signin_begin(machine, b->buf, &b->len, &b->err));
     fake_say_keys(&b->loader, b->buf, b->len, working_keys_der, &len);
-    ok(b, kl_msg_decode(working_keys_der, len, working_keys, &b->err));
+    stand_ok(b, kl_msg_decode(working_keys_der, len, working_keys, &b->err));
     rc = kl_signin_step(machine, working_keys_der, len, b->buf, &b->len, &b->err);
     kl_signin_free(machine);
     return rc;
@@ -109,7 +109,7 @@ static void expect_refused(struct stand *b, enum kl_key_format format, const cha
 
     ck_assert_int_eq(sign_in(b, format, &msg, der), KL_ERR_VERIFY);
     ck_assert_msg(strstr(b->err.text, why), "%s", b->err.text);
-    ok(b, kl_msg_decode(b->buf, b->len, &msg, &b->err));
+    stand_ok(b, kl_msg_decode(b->buf, b->len, &msg, &b->err));
     ck_assert_int_eq(msg.type, KL_MSG_FAILED);
 }
 
@@ -122,7 +122,7 @@ START_TEST(test_broken_mak)
     struct stand b;
 
     begin(&b, _i / 3, KL_ALG_TDES2);
-    ok(&b, sign_in(&b, KL_FORMAT_FIELD62, &msg, der));
+    stand_ok(&b, sign_in(&b, KL_FORMAT_FIELD62, &msg, der));
     memcpy(broken.field62, msg.u.working_keys.field62, sizeof(broken.field62));
     memcpy(broken.mak, b.loader.mak, sizeof(broken.mak));
     b.loader.spoil_keys = forgeries[_i % 3];
@@ -147,7 +147,7 @@ static void begin_leak(struct stand *b, int kind, enum kl_alg alg)
     stand_whole_load(b);
     X509_free(cert);
     EVP_PKEY_free(key);
-    ok(b, sign_in(b, KL_FORMAT_KEYS, &msg, der));
+    stand_ok(b, sign_in(b, KL_FORMAT_KEYS, &msg, der));
     old = msg.u.working_keys;
     memcpy(old_pik_value, b->loader.pik, sizeof(old_pik_value));
     memcpy(old_session, b->loader.rnd1, sizeof(old_session));
@@ -186,8 +186,8 @@ START_TEST(test_leaked_aes_key)
                                              old.pik.len, &b.err),
                      KL_ERR_VERIFY);
     ck_assert_msg(strstr(b.err.text, "a wrapped session key of"), "%s", b.err.text);
-    ok(&b, kl_pinpad_start_session(b.pad, b.loader.version, b.loader.t0, old.c_session,
-                                   old.c_session_len, &b.err));
+    stand_ok(&b, kl_pinpad_start_session(b.pad, b.loader.version, b.loader.t0, old.c_session,
+                                         old.c_session_len, &b.err));
     stand_end(&b);
 }
 END_TEST
@@ -199,9 +199,9 @@ int main(void)
 
     tcase_set_timeout(tc, 60);
     tcase_add_unchecked_fixture(tc, fake_make_keys, fake_free_keys);
-    tcase_add_loop_test(tc, test_broken_mak, 0, 3 * PAD_KINDS);
-    tcase_add_loop_test(tc, test_leaked_tdes_key, 0, 4 * PAD_KINDS);
-    tcase_add_loop_test(tc, test_leaked_aes_key, 0, 3 * PAD_KINDS);
+    tcase_add_loop_test(tc, test_broken_mak, 0, 3 * STAND_KINDS);
+    tcase_add_loop_test(tc, test_leaked_tdes_key, 0, 4 * STAND_KINDS);
+    tcase_add_loop_test(tc, test_leaked_aes_key, 0, 3 * STAND_KINDS);
     suite_add_tcase(suite, tc);
     return test_run(suite);
 }

@@ -30,7 +30,7 @@ START_TEST(test_load)
     b.loader.kcv_len = 4;
     stand_whole_load(&b);
     stand_expect_tmks(&b, 1, 2, KL_TERMINAL_ACTIVE, 0, 0);
-    if (b.kind == TOKEN) {
+    if (b.kind == STAND_TOKEN) {
         stand_restart(&b);
         stand_expect_tmks(&b, 1, 2, KL_TERMINAL_ACTIVE, 0, 0);
     }
@@ -65,7 +65,7 @@ START_TEST(test_certificate_suite)
 {
     struct stand b;
 
-    stand_init(&b, MEMORY);
+    stand_init(&b, STAND_MEMORY);
     b.loader.spoil_certificate = bad_suite;
     stand_to_certificate(&b);
     stand_expect_refusal(&b, KL_ERR_UNSUPPORTED, KL_WIRE_REFUSED);
@@ -80,7 +80,7 @@ START_TEST(test_certificate_oaep_hash)
     struct stand b;
     uint8_t *at;
 
-    stand_init(&b, MEMORY);
+    stand_init(&b, STAND_MEMORY);
     stand_to_certificate(&b);
     at = memmem(b.buf, b.len, before_nonce, sizeof(before_nonce));
     ck_assert_ptr_nonnull(at);
@@ -101,13 +101,13 @@ START_TEST(test_certificate_nonce_is_bound)
     size_t len;
     int n;
 
-    stand_init(&b, MEMORY);
+    stand_init(&b, STAND_MEMORY);
     stand_begin(&b);
     fake_say_certificate(&b.loader, b.buf, b.len, out, &len);
-    ok(&b, kl_msg_decode(out, len, &msg, &b.err));
+    stand_ok(&b, kl_msg_decode(out, len, &msg, &b.err));
     msg.u.certificate.nonce[0] ^= 1;
-    ok(&b, stand_give(&b, &msg));
-    ok(&b, kl_msg_decode(b.buf, b.len, &msg, &b.err));
+    stand_ok(&b, stand_give(&b, &msg));
+    stand_ok(&b, kl_msg_decode(b.buf, b.len, &msg, &b.err));
     fake_derive(&b.loader, "nonce", key);
     EVP_DecryptInit(gcm, EVP_aes_256_gcm(), key, msg.u.randoms.iv);
     EVP_DecryptUpdate(gcm, NULL, &n, b.loader.t0, 32);
@@ -133,7 +133,7 @@ START_TEST(test_certificate_profile)
 {
     struct stand b;
 
-    stand_init(&b, MEMORY);
+    stand_init(&b, STAND_MEMORY);
     b.loader.work = fake_new_cert("Loader", fake_work_key, root, fake_root_key, &bad_profiles[_i]);
     stand_to_certificate(&b);
     stand_expect_refusal(&b, KL_ERR_CERT, KL_WIRE_REFUSED);
@@ -146,7 +146,7 @@ START_TEST(test_certificate_wrong_root)
 {
     struct stand b;
 
-    stand_init(&b, MEMORY);
+    stand_init(&b, STAND_MEMORY);
     b.loader.work = fake_new_cert("Loader", fake_work_key, fake_other_root, fake_other_key, NULL);
     stand_to_certificate(&b);
     stand_expect_refusal(&b, KL_ERR_CERT, KL_WIRE_REFUSED);
@@ -159,7 +159,7 @@ START_TEST(test_certificate_clock)
 {
     struct stand b;
 
-    stand_init(&b, MEMORY);
+    stand_init(&b, STAND_MEMORY);
     b.params.now += 40 * KL_ROGUE_DAY;
     stand_to_certificate(&b);
     stand_expect_refusal(&b, KL_ERR_CERT, KL_WIRE_REFUSED);
@@ -274,7 +274,7 @@ START_TEST(test_master_key_strength)
 {
     struct stand b;
 
-    stand_init(&b, MEMORY);
+    stand_init(&b, STAND_MEMORY);
     b.loader.alg = KL_ALG_AES128; /* offered, but not under RSA-2048 */
     stand_to_master_key(&b);
     stand_expect_refusal(&b, KL_ERR_STRENGTH, KL_WIRE_REFUSED);
@@ -287,7 +287,7 @@ START_TEST(test_master_key_rollback)
 {
     struct stand b;
 
-    stand_init(&b, MEMORY);
+    stand_init(&b, STAND_MEMORY);
     b.loader.version = 5;
     stand_whole_load(&b);
     b.loader.version = (uint32_t)_i; /* 4 or 5 */
@@ -340,7 +340,7 @@ START_TEST(test_master_key_signature)
                                                             sig_salt, sig_other_tbs};
     struct stand b;
 
-    stand_init(&b, MEMORY);
+    stand_init(&b, STAND_MEMORY);
     b.loader.spoil_master_key = spoil[_i];
     stand_to_master_key(&b);
     stand_expect_refusal(&b, KL_ERR_VERIFY, KL_WIRE_REFUSED);
@@ -357,16 +357,16 @@ START_TEST(test_loader_replayed)
     uint8_t certificate[KL_MSG_MAX], master_key[KL_MSG_MAX];
     size_t certificate_len, master_key_len;
 
-    stand_init(&b, MEMORY);
+    stand_init(&b, STAND_MEMORY);
     stand_to_certificate(&b);
     certificate_len = b.len;
     memcpy(certificate, b.buf, b.len);
-    ok(&b, stand_step(&b));
+    stand_ok(&b, stand_step(&b));
     fake_say_master_key(&b.loader, b.buf, b.len, master_key, &master_key_len);
     stand_begin(&b);
     memcpy(b.buf, certificate, certificate_len);
     b.len = certificate_len;
-    ok(&b, stand_step(&b));
+    stand_ok(&b, stand_step(&b));
     memcpy(b.buf, master_key, master_key_len);
     b.len = master_key_len;
     stand_expect_refusal(&b, KL_ERR_VERIFY, KL_WIRE_REFUSED);
@@ -382,13 +382,13 @@ START_TEST(test_out_of_order)
     struct stand b;
     struct kl_msg done;
 
-    stand_init(&b, MEMORY);
+    stand_init(&b, STAND_MEMORY);
     stand_to_certificate(&b);
     fake_say_done(&b.loader, KL_VERDICT_ACTIVE, &done);
     fake_encode(&done, b.buf, &b.len);
     stand_expect_refusal(&b, KL_ERR_PROTOCOL, KL_WIRE_PROTOCOL);
     stand_to_certificate(&b);
-    ok(&b, stand_step(&b));
+    stand_ok(&b, stand_step(&b));
     fake_encode(&done, b.buf, &b.len);
     stand_expect_refusal(&b, KL_ERR_PROTOCOL, KL_WIRE_PROTOCOL);
     stand_end(&b);
@@ -399,7 +399,7 @@ START_TEST(test_form)
 {
     struct stand b;
 
-    stand_init(&b, MEMORY);
+    stand_init(&b, STAND_MEMORY);
     stand_to_certificate(&b);
     b.buf[b.len++] = 0; /* a byte behind the message */
     stand_expect_refusal(&b, KL_ERR_PROTOCOL, KL_WIRE_PROTOCOL);
@@ -421,7 +421,7 @@ START_TEST(test_error)
     struct kl_msg msg = {.type = KL_MSG_ERROR};
     struct stand b;
 
-    stand_init(&b, MEMORY);
+    stand_init(&b, STAND_MEMORY);
     msg.u.error.code = cases[_i].wire;
     strcpy(msg.u.error.text, kl_wire_name(cases[_i].wire)); /* says nothing: not repeated */
     stand_begin(&b);
@@ -481,13 +481,13 @@ START_TEST(test_done_spoilt)
     ck_assert_int_eq(stand_give(&b, &done), _i % 4 == 3 ? KL_ERR_PEER : KL_ERR_VERIFY);
     ck_assert_uint_eq(b.len, 0);
     stand_expect_tmks(&b, 2, 1, KL_TERMINAL_ACTIVE, 2, KL_TERMINAL_UNCONFIRMED);
-    if (kind == TOKEN) {
+    if (kind == STAND_TOKEN) {
         stand_restart(&b);
     }
     ck_assert_uint_eq(kl_terminal_candidates(b.home_open, &list), 1);
     kl_terminal_load_free(b.load);
-    ok(&b, kl_terminal_load_new(&b.params, &b.load, &b.err));
-    ok(&b, kl_terminal_load_confirm(b.load, &list[0], b.buf, &b.len, &b.err));
+    stand_ok(&b, kl_terminal_load_new(&b.params, &b.load, &b.err));
+    stand_ok(&b, kl_terminal_load_confirm(b.load, &list[0], b.buf, &b.len, &b.err));
     ck_assert_int_eq(stand_give(&b, &done), _i % 4 == 3 ? KL_ERR_PEER : KL_ERR_VERIFY);
     ck_assert_uint_eq(b.len, 0);
     stand_expect_tmks(&b, 2, 1, KL_TERMINAL_ACTIVE, 2, KL_TERMINAL_UNCONFIRMED);
@@ -505,7 +505,7 @@ START_TEST(test_done_drop)
     b.loader.version = 2;
     stand_to_loaded(&b);
     fake_say_done(&b.loader, KL_VERDICT_DROP, &done);
-    ok(&b, stand_give(&b, &done));
+    stand_ok(&b, stand_give(&b, &done));
     ck_assert_int_eq(kl_terminal_load_verdict(b.load), KL_VERDICT_DROP);
     stand_settle(&b);
     stand_expect_tmks(&b, 1, 1, KL_TERMINAL_ACTIVE, 0, 0);
@@ -521,8 +521,8 @@ static Suite *suite(void)
 
     tcase_set_timeout(tc, 60);
     tcase_add_unchecked_fixture(tc, fake_make_keys, fake_free_keys);
-    tcase_add_loop_test(tc, test_load, 0, PAD_KINDS);
-    tcase_add_loop_test(tc, test_randoms_are_fresh, 0, PAD_KINDS);
+    tcase_add_loop_test(tc, test_load, 0, STAND_KINDS);
+    tcase_add_loop_test(tc, test_randoms_are_fresh, 0, STAND_KINDS);
     tcase_add_test(tc, test_certificate_suite);
     tcase_add_test(tc, test_certificate_oaep_hash);
     tcase_add_test(tc, test_judge_unknown);
@@ -531,7 +531,7 @@ static Suite *suite(void)
                         (int)(sizeof(bad_profiles) / sizeof(bad_profiles[0])));
     tcase_add_test(tc, test_certificate_wrong_root);
     tcase_add_test(tc, test_certificate_clock);
-    tcase_add_loop_test(tc, test_master_key_field, 0, BAD_TBS * PAD_KINDS);
+    tcase_add_loop_test(tc, test_master_key_field, 0, BAD_TBS * STAND_KINDS);
     tcase_add_test(tc, test_master_key_strength);
     tcase_add_loop_test(tc, test_master_key_rollback, 4, 6);
     tcase_add_loop_test(tc, test_master_key_signature, 0, 5);
@@ -539,8 +539,8 @@ static Suite *suite(void)
     tcase_add_test(tc, test_out_of_order);
     tcase_add_test(tc, test_form);
     tcase_add_loop_test(tc, test_error, 0, 6);
-    tcase_add_loop_test(tc, test_done_spoilt, 0, 4 * PAD_KINDS);
-    tcase_add_loop_test(tc, test_done_drop, 0, PAD_KINDS);
+    tcase_add_loop_test(tc, test_done_spoilt, 0, 4 * STAND_KINDS);
+    tcase_add_loop_test(tc, test_done_drop, 0, STAND_KINDS);
     suite_add_tcase(s, tc);
     return s;
 }

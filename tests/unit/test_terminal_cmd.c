@@ -78,7 +78,7 @@ START_TEST(test_roots)
     uint8_t hash[KL_HASH_LEN];
     struct stand b;
 
-    stand_init(&b, MEMORY);
+    stand_init(&b, STAND_MEMORY);
     stand_close(&b);
     snprintf(file, sizeof(file), "%s/other.pem", b.dir);
     write_cert(file, fake_other_root);
@@ -87,7 +87,7 @@ START_TEST(test_roots)
     ck_assert_int_eq(RUN(kl_terminal_cmd_root, "root", "add", "--dir", b.home, file),
                      KL_ERR_EXISTS);
     ck_assert_int_eq(RUN(kl_terminal_cmd_root, "root", "list", "--dir", b.home, "--json"), KL_OK);
-    ok(&b, kl_pubkey_hash(fake_root_key, hash, &b.err));
+    stand_ok(&b, kl_pubkey_hash(fake_root_key, hash, &b.err));
     for (size_t i = 0; i < sizeof(hash); i++) {
         snprintf(fingerprint + 2 * i, 3, "%02x", hash[i]);
     }
@@ -101,7 +101,7 @@ START_TEST(test_roots)
     ck_assert_int_eq(RUN(kl_terminal_cmd_root, "root", "remove", "--dir", b.home, fingerprint),
                      KL_OK);
     ck_assert_int_eq(root_count(b.home), 1);
-    ok(&b, kl_pubkey_hash(fake_other_key, hash, &b.err));
+    stand_ok(&b, kl_pubkey_hash(fake_other_key, hash, &b.err));
     snprintf(fingerprint, sizeof(fingerprint), "%02X%02X%02X%02X", hash[0], hash[1], hash[2],
              hash[3]);
     ck_assert_int_eq(RUN(kl_terminal_cmd_root, "root", "remove", "--dir", b.home, fingerprint),
@@ -116,7 +116,7 @@ START_TEST(test_roots_bounded)
     char file[PATH_MAX + 16];
     struct stand b;
 
-    stand_init(&b, MEMORY);
+    stand_init(&b, STAND_MEMORY);
     stand_close(&b);
     snprintf(file, sizeof(file), "%s/more.pem", b.dir);
     write_cert(file, work); /* no CA's */
@@ -142,7 +142,7 @@ START_TEST(test_init_roots)
     char file[PATH_MAX + 16], home[PATH_MAX + 16];
     struct stand b;
 
-    stand_init(&b, MEMORY);
+    stand_init(&b, STAND_MEMORY);
     snprintf(file, sizeof(file), "%s/other.pem", b.dir);
     snprintf(home, sizeof(home), "%s/two", b.dir);
     write_cert(file, fake_other_root);
@@ -204,7 +204,7 @@ START_TEST(test_device_key)
     X509_REQ *req;
     FILE *file;
 
-    stand_init(&b, TOKEN);
+    stand_init(&b, STAND_TOKEN);
     stand_close(&b);
     snprintf(csr, sizeof(csr), "%s/csr.pem", b.dir);
     snprintf(cert, sizeof(cert), "%s/cert.pem", b.dir);
@@ -261,11 +261,12 @@ START_TEST(test_device_key_half)
     size_t count = 0;
     struct stand b;
 
-    stand_init(&b, TOKEN);
+    stand_init(&b, STAND_TOKEN);
     session = kl_token_pad_of(b.pad)->session;
-    ok(&b, kl_pinpad_device_generate(b.pad, KL_KEY_EC, 256, 0, &key, &b.err));
+    stand_ok(&b, kl_pinpad_device_generate(b.pad, KL_KEY_EC, 256, 0, &key, &b.err));
     EVP_PKEY_free(key);
-    ok(&b, kl_object_find(session, classes[_i], KL_PAD_DEVICE_LABEL, &half, 1, &count, &b.err));
+    stand_ok(&b,
+             kl_object_find(session, classes[_i], KL_PAD_DEVICE_LABEL, &half, 1, &count, &b.err));
     ck_assert_uint_eq(count, 1);
     ck_assert_uint_eq(kl_session_functions(session)->C_DestroyObject(kl_session_handle(session),
                                                                      half),
@@ -286,7 +287,7 @@ START_TEST(test_device_key_refused)
 {
     struct stand b;
 
-    stand_init(&b, MEMORY);
+    stand_init(&b, STAND_MEMORY);
     stand_close(&b);
     ck_assert_int_eq(RUN(kl_terminal_cmd_device_key, "device-key", "generate", "--dir", b.home),
                      KL_ERR_UNSUPPORTED);
@@ -360,7 +361,7 @@ START_TEST(test_lines)
     struct stand b;
     enum kl_rc rc;
 
-    stand_init(&b, MEMORY);
+    stand_init(&b, STAND_MEMORY);
     stand_close(&b);
     for (size_t i = 0; i < WORDS_MAX && lines[_i].words[i]; i++) {
         words[i] = strcmp(lines[_i].words[i], "DIR") == 0 ? b.home : lines[_i].words[i];

@@ -34,7 +34,7 @@ int fsync(int fd)
 START_TEST(test_init_refused)
 {
     struct kl_terminal_setup setup = {.serial = FAKE_SERIAL,
-                                      .pinpad_serial = PINPAD,
+                                      .pinpad_serial = STAND_PINPAD,
                                       .kind = KL_PINPAD_TOKEN,
                                       .module = "/usr/lib/m.so",
                                       .pin_source = "file:/x/pin",
@@ -43,7 +43,7 @@ START_TEST(test_init_refused)
     struct stand b;
     FILE *file;
 
-    stand_init(&b, MEMORY);
+    stand_init(&b, STAND_MEMORY);
     snprintf(dir, sizeof(dir), "%s/other", b.dir);
     snprintf(root_path, sizeof(root_path), "%s/root.pem", b.dir);
     snprintf(leaf, sizeof(leaf), "%s/leaf.pem", b.dir);
@@ -81,9 +81,9 @@ START_TEST(test_one_at_a_time)
     struct kl_terminal_home *second;
     struct stand b;
 
-    stand_init(&b, MEMORY);
+    stand_init(&b, STAND_MEMORY);
     ck_assert_int_eq(kl_terminal_open(b.home, 1, &second, &b.err), KL_ERR_BUSY);
-    ok(&b, kl_terminal_open(b.home, 0, &second, &b.err)); /* `pinpad show` may look */
+    stand_ok(&b, kl_terminal_open(b.home, 0, &second, &b.err)); /* `pinpad show` may look */
     kl_terminal_free(second);
     stand_end(&b);
 }
@@ -126,14 +126,14 @@ START_TEST(test_unfinished_swept)
     struct kl_terminal_home *second;
     struct stand b;
 
-    stand_init(&b, MEMORY);
+    stand_init(&b, STAND_MEMORY);
     snprintf(pattern, sizeof(pattern), "%s/*.new-*", b.home);
     for (size_t i = 0; i < count; i++) {
         snprintf(path, sizeof(path), "%s/%s", b.home, files[i]);
         write_killed(path);
     }
     ck_assert_uint_eq(files_like(pattern), count);
-    ok(&b, kl_terminal_open(b.home, 0, &second, &b.err)); /* a look is no work */
+    stand_ok(&b, kl_terminal_open(b.home, 0, &second, &b.err)); /* a look is no work */
     kl_terminal_free(second);
     ck_assert_int_eq(kl_terminal_open(b.home, 1, &second, &b.err), KL_ERR_BUSY);
     ck_assert_uint_eq(files_like(pattern), count);

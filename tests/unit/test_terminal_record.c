@@ -40,8 +40,8 @@ static void bring_back(struct hidden *hidden)
 
 static void start_again(struct stand *b)
 {
-    ok(b, kl_terminal_open(b->home, 1, &b->home_open, &b->err));
-    ok(b, kl_terminal_open_pinpad(b->home_open, &b->pad, &b->err));
+    stand_ok(b, kl_terminal_open(b->home, 1, &b->home_open, &b->err));
+    stand_ok(b, kl_terminal_open_pinpad(b->home_open, &b->pad, &b->err));
 }
 
 /* A command of terminal-sim, with no loader behind the address. The stand is closed. */
@@ -63,7 +63,7 @@ START_TEST(test_candidate_hidden)
     struct hidden two;
     struct stand b;
 
-    stand_init(&b, TOKEN);
+    stand_init(&b, STAND_TOKEN);
     stand_whole_load(&b);
     b.loader.version = 2;
     stand_to_loaded(&b);
@@ -92,7 +92,7 @@ START_TEST(test_candidate_lost_is_said)
     struct stand b;
     int load;
 
-    stand_init(&b, TOKEN);
+    stand_init(&b, STAND_TOKEN);
     stand_whole_load(&b);
     b.loader.version = 2;
     stand_to_loaded(&b);
@@ -125,7 +125,7 @@ START_TEST(test_active_hidden)
     struct hidden one;
     struct stand b;
 
-    stand_init(&b, TOKEN);
+    stand_init(&b, STAND_TOKEN);
     stand_whole_load(&b);
     stand_close(&b);
     find(&b, &one);
@@ -168,10 +168,10 @@ START_TEST(test_stray_younger)
     struct hidden two;
     struct stand b;
 
-    stand_init(&b, TOKEN);
+    stand_init(&b, STAND_TOKEN);
     stand_whole_load(&b);
     b.loader.version = 2;
-    b.fault = DEATH_WRITTEN;
+    b.fault = STAND_DEATH_WRITTEN;
     stand_to_master_key(&b);
     stand_expect_refusal(&b, KL_ERR_IO, KL_WIRE_REFUSED);
     stand_close(&b);
@@ -196,7 +196,7 @@ START_TEST(test_stray_is_all)
     struct hidden two;
     struct stand b;
 
-    stand_init(&b, TOKEN);
+    stand_init(&b, STAND_TOKEN);
     stand_whole_load(&b);
     snprintf(path, sizeof(path), "%s/record", b.home);
     snprintf(later, sizeof(later), "%s.later", path);
@@ -235,12 +235,12 @@ START_TEST(test_stray_of_that_version)
     size_t i, count;
     struct stand b;
 
-    stand_init(&b, TOKEN);
+    stand_init(&b, STAND_TOKEN);
     stand_whole_load(&b);
     stand_close(&b);
     stand_write_file(b.home, "record", "active 1 tdes2 00112A\nend\n", path);
     stand_restart(&b);
-    ok(&b, kl_terminal_list(b.home_open, b.pad, tmks, &count, &b.err));
+    stand_ok(&b, kl_terminal_list(b.home_open, b.pad, tmks, &count, &b.err));
     ck_assert_uint_eq(count, 2);
     ck_assert_int_ne(tmks[0].state, tmks[1].state);
     for (i = 0; i < 2; i++) {
@@ -258,7 +258,7 @@ START_TEST(test_record_gone)
     char path[PATH_MAX + 32];
     struct stand b;
 
-    stand_init(&b, TOKEN);
+    stand_init(&b, STAND_TOKEN);
     stand_whole_load(&b);
     stand_close(&b);
     snprintf(path, sizeof(path), "%s/record", b.home);
@@ -280,16 +280,16 @@ START_TEST(test_first_load)
 {
     struct stand b;
 
-    stand_init(&b, TOKEN);
+    stand_init(&b, STAND_TOKEN);
     stand_to_loaded(&b);
     stand_restart(&b);
     stand_expect_tmks(&b, 1, 1, KL_TERMINAL_UNCONFIRMED, 0, 0);
-    ok(&b, kl_terminal_check(b.home_open, b.pad, &b.err));
+    stand_ok(&b, kl_terminal_check(b.home_open, b.pad, &b.err));
     stand_confirm(&b, _i ? KL_VERDICT_DROP : KL_VERDICT_ACTIVE);
     stand_settle(&b);
     stand_restart(&b);
     stand_expect_tmks(&b, !_i, 1, KL_TERMINAL_ACTIVE, 0, 0);
-    ok(&b, kl_terminal_check(b.home_open, b.pad, &b.err));
+    stand_ok(&b, kl_terminal_check(b.home_open, b.pad, &b.err));
     stand_end(&b);
 }
 END_TEST
@@ -304,16 +304,16 @@ START_TEST(test_full)
     uint32_t version;
     struct stand b;
 
-    stand_init(&b, TOKEN);
+    stand_init(&b, STAND_TOKEN);
     stand_whole_load(&b);
     for (version = 2; version <= KL_PINPAD_TMK_MAX; version++) {
-        ok(&b, kl_terminal_room(b.home_open, b.pad, &b.err));
+        stand_ok(&b, kl_terminal_room(b.home_open, b.pad, &b.err));
         b.loader.version = version;
         stand_to_loaded(&b);
     }
     kl_terminal_load_free(b.load);
     b.load = NULL;
-    ok(&b, kl_terminal_load_new(&b.params, &b.load, &b.err));
+    stand_ok(&b, kl_terminal_load_new(&b.params, &b.load, &b.err));
     ck_assert_int_eq(kl_terminal_load_hello(b.load, b.buf, &b.len, &b.err), KL_ERR_REFUSED);
     ck_assert_int_eq(kl_terminal_room(b.home_open, b.pad, &b.err), KL_ERR_REFUSED);
     ck_assert_ptr_nonnull(strstr(b.err.text, "--abandon-candidate"));
@@ -323,10 +323,10 @@ START_TEST(test_full)
     ck_assert_ptr_nonnull(strstr(b.err.text, "127.0.0.1"));
     stand_restart(&b);
     stand_expect_tmks(&b, 3, 1, KL_TERMINAL_ACTIVE, 3, KL_TERMINAL_UNCONFIRMED);
-    ok(&b, kl_terminal_room(b.home_open, b.pad, &b.err));
+    stand_ok(&b, kl_terminal_room(b.home_open, b.pad, &b.err));
     /* The loader may have had the one that was given up: said once the others are settled. */
-    ok(&b, kl_terminal_settle(b.home_open, b.pad, 4, KL_VERDICT_DROP, &b.err));
-    ok(&b, kl_terminal_settle(b.home_open, b.pad, 3, KL_VERDICT_DROP, &b.err));
+    stand_ok(&b, kl_terminal_settle(b.home_open, b.pad, 4, KL_VERDICT_DROP, &b.err));
+    stand_ok(&b, kl_terminal_settle(b.home_open, b.pad, 3, KL_VERDICT_DROP, &b.err));
     stand_restart(&b);
     ck_assert_int_eq(kl_terminal_next(b.home_open, b.pad, &next, &b.err), KL_ERR_KEY);
     ck_assert_ptr_nonnull(strstr(b.err.text, "may count TMK version 2 as active"));
@@ -334,7 +334,7 @@ START_TEST(test_full)
     stand_whole_load(&b);
     stand_expect_tmks(&b, 1, 5, KL_TERMINAL_ACTIVE, 0, 0);
     stand_restart(&b);
-    ok(&b, kl_terminal_next(b.home_open, b.pad, &next, &b.err));
+    stand_ok(&b, kl_terminal_next(b.home_open, b.pad, &next, &b.err));
     stand_end(&b);
 }
 END_TEST
@@ -345,14 +345,14 @@ START_TEST(test_full_of_lost)
     uint32_t version;
     struct stand b;
 
-    stand_init(&b, MEMORY);
+    stand_init(&b, STAND_MEMORY);
     for (version = 1; version <= KL_CANDIDATES_MAX; version++) {
         b.loader.version = version;
         stand_to_loaded(&b);
-        ok(&b, kl_pinpad_destroy(b.pad, version, &b.err));
+        stand_ok(&b, kl_pinpad_destroy(b.pad, version, &b.err));
     }
     ck_assert_int_eq(kl_terminal_room(b.home_open, b.pad, &b.err), KL_ERR_REFUSED);
-    ok(&b, kl_terminal_abandon(b.home_open, b.pad, &version, &b.err));
+    stand_ok(&b, kl_terminal_abandon(b.home_open, b.pad, &version, &b.err));
     ck_assert_uint_eq(version, 1);
     b.loader.version = 9;
     stand_whole_load(&b);
@@ -367,7 +367,7 @@ START_TEST(test_version_out_of_reach)
 {
     struct stand b;
 
-    stand_init(&b, TOKEN);
+    stand_init(&b, STAND_TOKEN);
     stand_whole_load(&b);
     b.loader.version = 2;
     stand_to_loaded(&b);
@@ -399,7 +399,7 @@ START_TEST(test_nothing_to_abandon)
     uint32_t version = 7;
     struct stand b;
 
-    stand_init(&b, MEMORY);
+    stand_init(&b, STAND_MEMORY);
     stand_whole_load(&b);
     ck_assert_int_eq(kl_terminal_abandon(b.home_open, b.pad, &version, &b.err), KL_ERR_NOT_FOUND);
     ck_assert_uint_eq(version, 7);
@@ -412,10 +412,10 @@ START_TEST(test_version_on_record)
 {
     struct stand b;
 
-    stand_init(&b, MEMORY);
+    stand_init(&b, STAND_MEMORY);
     b.loader.version = 2;
     stand_whole_load(&b);
-    ok(&b, kl_pinpad_destroy(b.pad, 2, &b.err));
+    stand_ok(&b, kl_pinpad_destroy(b.pad, 2, &b.err));
     b.loader.version = 1 + (uint32_t)_i;
     stand_to_master_key(&b);
     stand_expect_refusal(&b, KL_ERR_EXISTS, KL_WIRE_REFUSED);
@@ -438,7 +438,7 @@ static enum kl_rc list_and_change(struct kl_pinpad *pad, struct kl_pinpad_tmk *o
 
     if (changes == 1) { /* another command settles version 2 */
         changes = 0;
-        ok(busy, kl_terminal_settle(busy->home_open, pad, 2, KL_VERDICT_ACTIVE, &busy->err));
+        stand_ok(busy, kl_terminal_settle(busy->home_open, pad, 2, KL_VERDICT_ACTIVE, &busy->err));
     } else if (changes > 1) {
         snprintf(text, sizeof(text), "active %d tdes2 00112A\nend\n", changes--);
         stand_write_file(busy->home, "record", text, path);
@@ -453,7 +453,7 @@ START_TEST(test_list_meanwhile)
     size_t count;
     struct stand b;
 
-    stand_init(&b, MEMORY);
+    stand_init(&b, STAND_MEMORY);
     stand_whole_load(&b);
     b.loader.version = 2;
     stand_to_loaded(&b);
@@ -519,7 +519,7 @@ START_TEST(test_record_damaged)
     snprintf(text, sizeof(text), "%s%s",
              (size_t)_i < bad_count ? bad[_i] : cut[_i - (int)bad_count],
              (size_t)_i < bad_count ? "end\n" : "");
-    stand_init(&b, MEMORY);
+    stand_init(&b, STAND_MEMORY);
     kl_terminal_free(b.home_open);
     b.home_open = NULL;
     stand_write_file(b.home, "record", text, path);

@@ -50,7 +50,7 @@ static size_t recorded(struct stand *b)
     const struct kl_candidate *list;
     size_t count;
 
-    ok(b, kl_terminal_open(b->home, 0, &second, &b->err));
+    stand_ok(b, kl_terminal_open(b->home, 0, &second, &b->err));
     count = kl_terminal_candidates(second, &list);
     kl_terminal_free(second);
     return count;
@@ -62,7 +62,7 @@ START_TEST(test_restart_before_loaded)
 {
     struct stand b;
 
-    stand_init(&b, TOKEN);
+    stand_init(&b, STAND_TOKEN);
     stand_whole_load(&b);
     b.loader.version = 2;
     stand_to_certificate(&b);
@@ -83,7 +83,7 @@ START_TEST(test_record_is_private)
     struct stat st;
     struct stand b;
 
-    stand_init(&b, MEMORY);
+    stand_init(&b, STAND_MEMORY);
     stand_to_loaded(&b);
     snprintf(path, sizeof(path), "%s/record", b.home);
     ck_assert_int_eq(stat(path, &st), 0);
@@ -99,7 +99,7 @@ START_TEST(test_record_fails)
     stand_init(&b, _i / 2);
     stand_whole_load(&b);
     b.loader.version = 2;
-    b.fault = _i % 2 ? FAULT_COMPLETE : FAULT_BEGIN;
+    b.fault = _i % 2 ? STAND_FAULT_COMPLETE : STAND_FAULT_BEGIN;
     stand_to_master_key(&b);
     stand_expect_refusal(&b, KL_ERR_IO, KL_WIRE_REFUSED);
     stand_expect_tmks(&b, 1, 1, KL_TERMINAL_ACTIVE, 0, 0);
@@ -131,7 +131,7 @@ START_TEST(test_record_not_synced)
     ck_assert_int_eq(failing_syncs, 0);
     ck_assert_uint_eq(stand_candidates(&b), older);
     stand_expect_tmks(&b, 1 + older, 1, KL_TERMINAL_ACTIVE, 2, KL_TERMINAL_UNCONFIRMED);
-    if (b.kind == TOKEN) {
+    if (b.kind == STAND_TOKEN) {
         stand_restart(&b);
         ck_assert_uint_eq(recorded(&b), older);
         stand_expect_tmks(&b, 1 + older, 1, KL_TERMINAL_ACTIVE, 2, KL_TERMINAL_UNCONFIRMED);
@@ -147,7 +147,7 @@ START_TEST(test_record_stuck)
     char path[PATH_MAX + 32], crash[PATH_MAX + 40];
     struct stand b;
 
-    stand_init(&b, TOKEN);
+    stand_init(&b, STAND_TOKEN);
     stand_whole_load(&b);
     b.loader.version = 2;
     stand_to_master_key(&b);
@@ -237,7 +237,7 @@ START_TEST(test_destroy_fails)
     struct kl_pinpad_ops broken;
     struct stand b;
 
-    stand_init(&b, TOKEN);
+    stand_init(&b, STAND_TOKEN);
     stand_whole_load(&b);
     b.loader.version = 2;
     if (_i == 0) {
@@ -252,7 +252,7 @@ START_TEST(test_destroy_fails)
         ck_assert_int_eq(kl_terminal_settle(b.home_open, b.pad, 2, KL_VERDICT_DROP, &b.err),
                          KL_ERR_HSM);
     } else {
-        b.fault = FAULT_COMPLETE;
+        b.fault = STAND_FAULT_COMPLETE;
         stand_expect_refusal(&b, KL_ERR_IO, KL_WIRE_REFUSED);
         ck_assert_ptr_nonnull(strstr(b.traced, "left to the next start"));
     }
@@ -268,10 +268,11 @@ END_TEST
 
 START_TEST(test_killed_in_a_load)
 {
-    static const enum stand_fault deaths[] = {DEATH_BEGUN, DEATH_WRITTEN, DEATH_COMPLETED};
+    static const enum stand_fault deaths[] = {STAND_DEATH_BEGUN, STAND_DEATH_WRITTEN,
+                                              STAND_DEATH_COMPLETED};
     struct stand b;
 
-    stand_init(&b, TOKEN);
+    stand_init(&b, STAND_TOKEN);
     stand_whole_load(&b);
     b.loader.version = 2;
     b.fault = deaths[_i];
@@ -279,8 +280,8 @@ START_TEST(test_killed_in_a_load)
     stand_expect_refusal(&b, KL_ERR_IO, KL_WIRE_REFUSED); /* that nobody hears */
     ck_assert_uint_eq(recorded(&b), 1);
     stand_restart(&b);
-    b.fault = FAULT_NONE;
-    if (deaths[_i] == DEATH_COMPLETED) {
+    b.fault = STAND_FAULT_NONE;
+    if (deaths[_i] == STAND_DEATH_COMPLETED) {
         stand_expect_tmks(&b, 2, 1, KL_TERMINAL_ACTIVE, 2, KL_TERMINAL_UNCONFIRMED);
         stand_confirm(&b, KL_VERDICT_ACTIVE);
         stand_settle(&b);
@@ -307,20 +308,20 @@ START_TEST(test_killed_in_an_object)
     struct kl_pinpad_tmk tmks[KL_PINPAD_TMK_MAX];
     struct stand b;
 
-    stand_init(&b, TOKEN);
+    stand_init(&b, STAND_TOKEN);
     stand_whole_load(&b);
     b.loader.version = 2;
-    b.fault = DEATH_WRITTEN;
+    b.fault = STAND_DEATH_WRITTEN;
     for (len = 0, size = 1; len < size; len += 40, b.loader.version++) {
         stand_to_master_key(&b);
         stand_expect_refusal(&b, KL_ERR_IO, KL_WIRE_REFUSED);
         stand_close(&b);
         size = objects_newest(b.dir, file);
         ck_assert_int_eq(truncate(file, (off_t)len), 0);
-        ok(&b, kl_terminal_open(b.home, 1, &b.home_open, &b.err));
-        ok(&b, kl_terminal_open_pinpad(b.home_open, &b.pad, &b.err));
+        stand_ok(&b, kl_terminal_open(b.home, 1, &b.home_open, &b.err));
+        stand_ok(&b, kl_terminal_open_pinpad(b.home_open, &b.pad, &b.err));
         size_t count;
-        ok(&b, kl_pinpad_list(b.pad, tmks, &count, &b.err));
+        stand_ok(&b, kl_pinpad_list(b.pad, tmks, &count, &b.err));
         ck_assert_uint_ge(count, 1);
         seen += count == 2;
         stand_restart(&b);
@@ -328,7 +329,7 @@ START_TEST(test_killed_in_an_object)
         ck_assert_uint_eq(recorded(&b), 0);
     }
     ck_assert_int_gt(seen, 0); /* so a record must say whether its key is whole */
-    b.fault = FAULT_NONE;
+    b.fault = STAND_FAULT_NONE;
     stand_whole_load(&b);
     stand_expect_tmks(&b, 1, b.loader.version, KL_TERMINAL_ACTIVE, 0, 0);
     stand_end(&b);
@@ -343,7 +344,7 @@ START_TEST(test_object_lost)
     char file[PATH_MAX];
     struct stand b;
 
-    stand_init(&b, TOKEN);
+    stand_init(&b, STAND_TOKEN);
     stand_whole_load(&b);
     b.loader.version = 2;
     stand_to_loaded(&b);
@@ -358,7 +359,7 @@ START_TEST(test_object_lost)
     b.loader.version = 3;
     stand_whole_load(&b);
     stand_expect_tmks(&b, 1, 3, KL_TERMINAL_ACTIVE, 0, 0);
-    ok(&b, kl_terminal_next(b.home_open, b.pad, &next, &b.err));
+    stand_ok(&b, kl_terminal_next(b.home_open, b.pad, &next, &b.err));
     ck_assert_ptr_null(next);
     stand_end(&b);
 }
@@ -371,7 +372,7 @@ START_TEST(test_record_never_written)
     struct rlimit limit = {0, RLIM_INFINITY};
     struct stand b;
 
-    stand_init(&b, MEMORY);
+    stand_init(&b, STAND_MEMORY);
     stand_to_loaded(&b);
     b.loader.version = 2;
     stand_to_master_key(&b);
@@ -393,11 +394,11 @@ START_TEST(test_recover_makes_durable)
 {
     struct stand b;
 
-    stand_init(&b, MEMORY);
+    stand_init(&b, STAND_MEMORY);
     stand_to_loaded(&b);
     failing_syncs = 1;
     ck_assert_int_eq(kl_terminal_recover(b.home_open, b.pad, &b.err), KL_ERR_IO);
-    ok(&b, kl_terminal_recover(b.home_open, b.pad, &b.err));
+    stand_ok(&b, kl_terminal_recover(b.home_open, b.pad, &b.err));
     ck_assert_uint_eq(stand_candidates(&b), 1);
     stand_end(&b);
 }
@@ -412,13 +413,13 @@ START_TEST(test_record_without_key)
     struct stand b;
     enum kl_rc rc;
 
-    stand_init(&b, MEMORY);
+    stand_init(&b, STAND_MEMORY);
     for (version = 1; version <= 3; version++) {
         b.loader.version = version;
         stand_to_loaded(&b);
     }
-    ok(&b, kl_pinpad_destroy(b.pad, lost, &b.err));
-    ok(&b, kl_terminal_recover(b.home_open, b.pad, &b.err));
+    stand_ok(&b, kl_pinpad_destroy(b.pad, lost, &b.err));
+    stand_ok(&b, kl_terminal_recover(b.home_open, b.pad, &b.err));
     ck_assert_uint_eq(recorded(&b), 3);
     stand_expect_tmks(&b, 3, 1, lost == 1 ? KL_TERMINAL_LOST : KL_TERMINAL_UNCONFIRMED, 2,
                       lost == 2 ? KL_TERMINAL_LOST : KL_TERMINAL_UNCONFIRMED);
@@ -442,8 +443,8 @@ START_TEST(test_confirm_needs_key)
     ck_assert_uint_eq(kl_terminal_candidates(b.home_open, &list), 1);
     kl_terminal_load_free(b.load);
     b.load = NULL;
-    ok(&b, kl_pinpad_destroy(b.pad, 1, &b.err));
-    ok(&b, kl_terminal_load_new(&b.params, &b.load, &b.err));
+    stand_ok(&b, kl_pinpad_destroy(b.pad, 1, &b.err));
+    stand_ok(&b, kl_terminal_load_new(&b.params, &b.load, &b.err));
     b.len = 0;
     ck_assert_int_eq(kl_terminal_load_confirm(b.load, &list[0], b.buf, &b.len, &b.err), KL_ERR_KEY);
     ck_assert_uint_eq(b.len, 0);
@@ -457,7 +458,7 @@ START_TEST(test_restart_after_loaded)
     enum kl_verdict verdict = _i ? KL_VERDICT_DROP : KL_VERDICT_ACTIVE;
     struct stand b;
 
-    stand_init(&b, TOKEN);
+    stand_init(&b, STAND_TOKEN);
     stand_whole_load(&b);
     b.loader.version = 2;
     stand_to_loaded(&b);
@@ -482,7 +483,7 @@ START_TEST(test_restart_in_settlement)
     uint32_t version;
     struct stand b;
 
-    stand_init(&b, TOKEN);
+    stand_init(&b, STAND_TOKEN);
     stand_whole_load(&b);
     for (version = 2; version <= 3; version++) {
         b.loader.version = version;
@@ -514,7 +515,7 @@ START_TEST(test_settlement_not_synced)
     char path[PATH_MAX + 32], kept[PATH_MAX + 40];
     struct stand b;
 
-    stand_init(&b, TOKEN);
+    stand_init(&b, STAND_TOKEN);
     stand_whole_load(&b);
     b.loader.version = 2;
     stand_to_loaded(&b);
@@ -544,17 +545,17 @@ START_TEST(test_settle_one_of_two)
 {
     struct stand b;
 
-    stand_init(&b, MEMORY);
+    stand_init(&b, STAND_MEMORY);
     stand_whole_load(&b);
     b.loader.version = 2;
     stand_to_loaded(&b);
     b.loader.version = 3;
     stand_to_loaded(&b);
     if (_i == 0) {
-        ok(&b, kl_terminal_settle(b.home_open, b.pad, 2, KL_VERDICT_ACTIVE, &b.err));
+        stand_ok(&b, kl_terminal_settle(b.home_open, b.pad, 2, KL_VERDICT_ACTIVE, &b.err));
         stand_expect_tmks(&b, 2, 2, KL_TERMINAL_ACTIVE, 3, KL_TERMINAL_UNCONFIRMED);
     } else {
-        ok(&b, kl_pinpad_destroy(b.pad, 3, &b.err));
+        stand_ok(&b, kl_pinpad_destroy(b.pad, 3, &b.err));
         ck_assert_int_eq(kl_terminal_settle(b.home_open, b.pad, 3, KL_VERDICT_ACTIVE, &b.err),
                          KL_ERR_KEY);
         stand_expect_tmks(&b, 3, 1, KL_TERMINAL_ACTIVE, 2, KL_TERMINAL_UNCONFIRMED);
@@ -570,7 +571,7 @@ START_TEST(test_restart_in_drop)
     struct kl_pinpad_ops broken;
     struct stand b;
 
-    stand_init(&b, TOKEN);
+    stand_init(&b, STAND_TOKEN);
     stand_whole_load(&b);
     b.loader.version = 2;
     stand_to_loaded(&b);
@@ -598,7 +599,7 @@ START_TEST(test_drop_not_synced)
     int step = _i % 2, newer = _i / 2;
     struct stand b;
 
-    stand_init(&b, TOKEN);
+    stand_init(&b, STAND_TOKEN);
     stand_whole_load(&b);
     b.loader.version = 2;
     stand_to_loaded(&b);
@@ -639,10 +640,10 @@ START_TEST(test_confirmed_key_missing)
     const struct kl_candidate *next;
     struct stand b;
 
-    stand_init(&b, MEMORY);
+    stand_init(&b, STAND_MEMORY);
     stand_to_loaded(&b);
     stand_confirm(&b, KL_VERDICT_ACTIVE);
-    ok(&b, kl_pinpad_destroy(b.pad, 1, &b.err));
+    stand_ok(&b, kl_pinpad_destroy(b.pad, 1, &b.err));
     ck_assert_int_eq(kl_terminal_settle(b.home_open, b.pad, 1, KL_VERDICT_ACTIVE, &b.err),
                      KL_ERR_KEY);
     stand_expect_tmks(&b, 1, 1, KL_TERMINAL_LOST, 0, 0);
@@ -663,7 +664,7 @@ START_TEST(test_abandoned)
     b.loader.version = 3;
     stand_to_loaded(&b);
     ck_assert_uint_eq(stand_candidates(&b), 2);
-    if (b.kind == TOKEN) {
+    if (b.kind == STAND_TOKEN) {
         stand_restart(&b);
     }
     ck_assert_uint_eq(stand_candidates(&b), 2);
@@ -684,15 +685,15 @@ static Suite *suite(void)
     tcase_add_unchecked_fixture(tc, fake_make_keys, fake_free_keys);
     tcase_add_test(tc, test_restart_before_loaded);
     tcase_add_test(tc, test_record_is_private);
-    tcase_add_loop_test(tc, test_record_fails, 0, 2 * PAD_KINDS);
-    tcase_add_loop_test(tc, test_record_not_synced, 0, 4 * PAD_KINDS);
+    tcase_add_loop_test(tc, test_record_fails, 0, 2 * STAND_KINDS);
+    tcase_add_loop_test(tc, test_record_not_synced, 0, 4 * STAND_KINDS);
     tcase_add_loop_test(tc, test_record_stuck, 0, 2);
     tcase_add_test(tc, test_record_never_written);
     tcase_add_test(tc, test_recover_makes_durable);
     tcase_add_loop_test(tc, test_record_without_key, 0, 3);
-    tcase_add_loop_test(tc, test_confirm_needs_key, 0, PAD_KINDS);
+    tcase_add_loop_test(tc, test_confirm_needs_key, 0, STAND_KINDS);
     tcase_add_loop_test(tc, test_restart_after_loaded, 0, 2);
-    tcase_add_loop_test(tc, test_keep_fails, 0, PAD_KINDS);
+    tcase_add_loop_test(tc, test_keep_fails, 0, STAND_KINDS);
     tcase_add_loop_test(tc, test_destroy_fails, 0, 2);
     tcase_add_loop_test(tc, test_killed_in_a_load, 0, 3);
     tcase_add_test(tc, test_killed_in_an_object);
@@ -703,7 +704,7 @@ static Suite *suite(void)
     tcase_add_test(tc, test_restart_in_drop);
     tcase_add_loop_test(tc, test_drop_not_synced, 0, 4);
     tcase_add_test(tc, test_confirmed_key_missing);
-    tcase_add_loop_test(tc, test_abandoned, 0, PAD_KINDS);
+    tcase_add_loop_test(tc, test_abandoned, 0, STAND_KINDS);
     suite_add_tcase(s, tc);
     return s;
 }

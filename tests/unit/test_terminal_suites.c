@@ -129,7 +129,7 @@ START_TEST(test_not_offered)
                  {KL_SUITE_CLASSIC, KL_SUITE_HARDENED_RSA}};
     struct stand b;
 
-    stand_init(&b, MEMORY);
+    stand_init(&b, STAND_MEMORY);
     b.params.suites[0] = (uint8_t)cases[_i].offered;
     b.params.suite_count = 1;
     if (cases[_i].chosen == KL_SUITE_HARDENED_EC) {
@@ -149,7 +149,7 @@ START_TEST(test_key_type)
     static const enum kl_suite with_ec[] = {KL_SUITE_HARDENED_RSA, KL_SUITE_CLASSIC};
     struct stand b;
 
-    stand_init(&b, MEMORY);
+    stand_init(&b, STAND_MEMORY);
     offer_all(&b);
     if (_i < 2) {
         fake_loader_ec(&b.loader, fake_ec_key, fake_ec_work);
@@ -169,7 +169,7 @@ START_TEST(test_bad_offer)
     struct kl_terminal_load *load = NULL;
     struct stand b;
 
-    stand_init(&b, MEMORY);
+    stand_init(&b, STAND_MEMORY);
     b.params.suite_count = 0;
     ck_assert_int_eq(kl_terminal_load_new(&b.params, &load, &b.err), KL_ERR_INPUT);
     b.params.suite_count = 1;
@@ -233,7 +233,7 @@ START_TEST(test_ec_signature)
                                                             other_key, version_after};
     struct stand b;
 
-    stand_init(&b, MEMORY);
+    stand_init(&b, STAND_MEMORY);
     fake_loader_ec(&b.loader, fake_ec_key, fake_ec_work);
     b.loader.spoil_master_key = spoil[_i];
     stand_to_master_key(&b);
@@ -249,7 +249,7 @@ START_TEST(test_classic_length)
 {
     struct stand b;
 
-    stand_init(&b, MEMORY);
+    stand_init(&b, STAND_MEMORY);
     offer_all(&b);
     b.loader.suite = KL_SUITE_CLASSIC;
     b.loader.classic_delta = _i;
@@ -418,7 +418,7 @@ static void expect_unharmed(struct stand *b)
 {
     stand_expect_tmks(b, 1, 1, KL_TERMINAL_ACTIVE, 0, 0);
     ck_assert_uint_eq(stand_candidates(b), 0);
-    if (b->kind == TOKEN) { /* what is in memory dies with it */
+    if (b->kind == STAND_TOKEN) { /* what is in memory dies with it */
         stand_restart(b);
         stand_expect_tmks(b, 1, 1, KL_TERMINAL_ACTIVE, 0, 0);
     }
@@ -476,16 +476,16 @@ START_TEST(test_anchors)
     struct kl_msg msg;
     struct stand b;
 
-    stand_init(&b, MEMORY);
+    stand_init(&b, STAND_MEMORY);
     sk_X509_push(both, fake_other_root);
     sk_X509_push(both, root);
     b.params.roots = both;
     stand_begin(&b);
-    ok(&b, kl_msg_decode(b.buf, b.len, &msg, &b.err));
+    stand_ok(&b, kl_msg_decode(b.buf, b.len, &msg, &b.err));
     ck_assert_uint_eq(msg.u.hello.anchor_count, 2);
-    ok(&b, kl_pubkey_hash(fake_other_key, want, &b.err));
+    stand_ok(&b, kl_pubkey_hash(fake_other_key, want, &b.err));
     ck_assert_mem_eq(msg.u.hello.anchors[0], want, KL_HASH_LEN);
-    ok(&b, kl_pubkey_hash(fake_root_key, want, &b.err));
+    stand_ok(&b, kl_pubkey_hash(fake_root_key, want, &b.err));
     ck_assert_mem_eq(msg.u.hello.anchors[1], want, KL_HASH_LEN);
     stand_whole_load(&b); /* either root will do */
     b.loader.work = fake_new_cert("Loader", fake_work_key, fake_other_root, fake_other_key, NULL);
@@ -543,7 +543,7 @@ START_TEST(test_crl)
     struct kl_rogue_crl_profile crl = crls[_i].crl;
     struct stand b;
 
-    stand_init(&b, MEMORY);
+    stand_init(&b, STAND_MEMORY);
     b.loader.work = fake_new_cert("Loader", fake_work_key, root, fake_root_key, &profile);
     crl.revoked = crls[_i].revoked ? b.loader.work : NULL;
     if (crls[_i].stapled == 1 && crls[_i].signer == OF_ROOT) {
@@ -573,7 +573,7 @@ START_TEST(test_wrong_eku)
     const struct kl_rogue_profile profile = {.eku = "critical," KL_OID_EKU_TERMINAL};
     struct stand b;
 
-    stand_init(&b, MEMORY);
+    stand_init(&b, STAND_MEMORY);
     b.loader.work = fake_new_cert("Loader", fake_ec_key, root, fake_root_key, &profile);
     fake_loader_ec(&b.loader, fake_ec_key, b.loader.work);
     stand_to_certificate(&b);
@@ -604,15 +604,15 @@ START_TEST(test_device_signs)
     int len;
 
     stand_init(&b, _i / DEVICE_KEYS);
-    ok(&b, kl_pinpad_device_generate(b.pad, device_keys[i].type, device_keys[i].bits, 0, &device,
-                                     &b.err));
+    stand_ok(&b, kl_pinpad_device_generate(b.pad, device_keys[i].type, device_keys[i].bits, 0,
+                                           &device, &b.err));
     cert = fake_new_cert(FAKE_SERIAL, device, root, fake_root_key, &profile);
     len = i2d_X509(cert, &der);
     b.params.chain[0] = (struct kl_bytes){der, (size_t)len};
     b.params.chain_count = 1;
     b.loader.device = device; /* checks the signature over Randoms */
     stand_begin(&b);
-    ok(&b, kl_msg_decode(b.buf, b.len, &msg, &b.err));
+    stand_ok(&b, kl_msg_decode(b.buf, b.len, &msg, &b.err));
     ck_assert_uint_eq(msg.u.hello.chain_count, 1);
     ck_assert_mem_eq(msg.u.hello.chain[0].data, der, (size_t)len);
     stand_whole_load(&b);
@@ -663,8 +663,8 @@ static Suite *suite(void)
 
     tcase_set_timeout(tc, 60);
     tcase_add_unchecked_fixture(tc, fake_make_keys, fake_free_keys);
-    tcase_add_loop_test(tc, test_load, 0, LOADS * PAD_KINDS);
-    tcase_add_loop_test(tc, test_randoms_are_fresh, 0, 2 * PAD_KINDS);
+    tcase_add_loop_test(tc, test_load, 0, LOADS * STAND_KINDS);
+    tcase_add_loop_test(tc, test_randoms_are_fresh, 0, 2 * STAND_KINDS);
     tcase_add_loop_test(tc, test_not_offered, 0, 4);
     tcase_add_loop_test(tc, test_key_type, 0, 3);
     tcase_add_test(tc, test_bad_offer);
@@ -672,14 +672,14 @@ static Suite *suite(void)
     tcase_add_loop_test(tc, test_classic_length, -1, 0);
     tcase_add_loop_test(tc, test_classic_length, 1, 3);
     tcase_add_loop_test(tc, test_classic_spoilt, 0,
-                        PAD_KINDS * (int)(sizeof(classic) / sizeof(classic[0])));
-    tcase_add_loop_test(tc, test_classic_rewritten, 0, PAD_KINDS * REWRITTEN);
-    tcase_add_loop_test(tc, test_classic_malformed, 0, 2 * PAD_KINDS);
+                        STAND_KINDS * (int)(sizeof(classic) / sizeof(classic[0])));
+    tcase_add_loop_test(tc, test_classic_rewritten, 0, STAND_KINDS * REWRITTEN);
+    tcase_add_loop_test(tc, test_classic_malformed, 0, 2 * STAND_KINDS);
     tcase_add_test(tc, test_anchors);
     tcase_add_loop_test(tc, test_crl, 0, CRLS);
     tcase_add_test(tc, test_wrong_eku);
-    tcase_add_loop_test(tc, test_device_signs, 0, DEVICE_KEYS * PAD_KINDS);
-    tcase_add_loop_test(tc, test_device_missing, 0, PAD_KINDS);
+    tcase_add_loop_test(tc, test_device_signs, 0, DEVICE_KEYS * STAND_KINDS);
+    tcase_add_loop_test(tc, test_device_missing, 0, STAND_KINDS);
     suite_add_tcase(s, tc);
     return s;
 }
