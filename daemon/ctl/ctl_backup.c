@@ -128,6 +128,10 @@ static json_t *restore_report(const struct kl_restore *restore)
 {
     const struct kl_restored *r = &restore->restored;
 
+    if (restore->keep_schema) {
+        return json_pack("{s:s, s:s, s:s*}", "store", restore->path, "restored_from",
+                         restore->backup, "kept", restore->kept[0] ? restore->kept : NULL);
+    }
     return json_pack("{s:s, s:s, s:s*, s:I, s:I, s:I, s:I, s:I, s:I}", "store", restore->path,
                      "restored_from", restore->backup, "kept",
                      restore->kept[0] ? restore->kept : NULL, "terminals", (json_int_t)r->terminals,
@@ -141,8 +145,9 @@ static enum kl_rc restore(struct kl_ctl *ctl, int argc, char **argv, struct kl_e
     struct kl_progress progress = {0};
     struct kl_restore work = {.path = ctl->config.store, .now = (int64_t)time(NULL)};
     struct kl_ctl_findings findings = {0};
+    const struct kl_option options[] = {{"--keep-schema", .flag = &work.keep_schema}, {0}};
     char actor[KL_AUDIT_ACTOR_MAX + 1];
-    enum kl_rc rc = kl_options_parse(argc, argv, NULL, "FILE", err);
+    enum kl_rc rc = kl_options_parse(argc, argv, options, "FILE", err);
 
     if (rc != KL_OK) {
         return rc;
@@ -159,8 +164,12 @@ static enum kl_rc restore(struct kl_ctl *ctl, int argc, char **argv, struct kl_e
     work.check.arg = &findings;
     rc = kl_store_restore(&work, err);
     if (rc == KL_OK) {
-        fprintf(stderr, "keyloaderctl: every terminal is disarmed; `keyloaderctl report restore` "
-                        "shows which of them need a load\n");
+        fprintf(stderr, "keyloaderctl: %s\n",
+                work.keep_schema
+                    ? "the store is the older keyloader's now: this one brings it up to date again "
+                      "as soon as it writes to it"
+                    : "every terminal is disarmed; `keyloaderctl report restore` shows which of "
+                      "them need a load");
         rc = kl_report_print(restore_report(&work), ctl->json, err);
     }
     json_decref(findings.list);
@@ -174,9 +183,10 @@ const struct kl_ctl_command kl_ctl_backup_commands[] = {
      "looks through the store, or a backup: the file, its schema, the audit trail's chain, the "
      "rows;\n"
      "      with --keys also every stored key, by the HSM"},
-    {"store", "restore", restore, "FILE",
+    {"store", "restore", restore, "FILE [--keep-schema]",
      "puts a backup in the store's place, which no daemon may serve meanwhile; what was there is\n"
-     "      kept beside it. Every terminal is disarmed, and gets new TMK versions from then on"},
+     "      kept beside it. Every terminal is disarmed, and gets new TMK versions from then on.\n"
+     "      With --keep-schema one of an older keyloader, to go back to that: as it is"},
     {"store", "rotate-key", kl_ctl_store_rotate, "--to LABEL [--dry-run]",
      "puts every stored key under another storage key, made in the HSM if it is not there; no\n"
      "      daemon may serve the store meanwhile. Cut off, it goes on where it was when run again"},
