@@ -243,12 +243,11 @@ static enum kl_rc open_database(struct kl_store *store, enum kl_store_mode mode,
                           "%s: is empty; keyloaderctl terminal add makes the store", store->path);
     }
     if (schema > 0 && schema < KL_STORE_VERSION && !store->writable) {
-        return kl_err_set(
-            err, KL_ERR_STORE,
-            "%s: has schema version %d, of an older keyloader; the store is brought "
-            "up to date by keyloaderctl store migrate, which keeps a copy; a backup is "
-            "looked through, and brought up to date, by keyloaderctl store restore",
-            store->path, schema);
+        return kl_err_set(err, KL_ERR_STORE,
+                          "%s: has schema version %d, of an older keyloader: keyloaderctl store "
+                          "migrate brings the store up to date, and keeps a copy; keyloaderctl "
+                          "store restore takes a backup, and looks through it first",
+                          store->path, schema);
     }
     if (store->writable && (rc = set_wal(store, err)) != KL_OK) {
         return rc;

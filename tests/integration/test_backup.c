@@ -307,6 +307,42 @@ START_TEST(over_a_damaged_store)
 }
 END_TEST
 
+/* ---- The way back to an older keyloader ---- */
+
+/* The newer one was killed, and has left its WAL. What makes a store one of schema 3 is here its
+ * number alone. */
+START_TEST(to_an_older_one)
+{
+    const char *file;
+    char wal[PATH_MAX + 8];
+    char *said;
+
+    lab_begin(&lab, "older");
+    file = in_run("b.db");
+    terminals((const char *const[]){"A", NULL});
+    lab_start(&lab);
+    backup(file);
+    terminals((const char *const[]){"B", NULL});
+    ctl(75, "stop it first", "store", "restore", "--keep-schema", file);
+    lab_kill(&lab);
+    snprintf(wal, sizeof(wal), "%s-wal", lab.store);
+    ck_assert_int_eq(access(wal, F_OK), 0);
+    ctl(65, "not of an older one", "store", "restore", "--keep-schema", file);
+    ck_assert(has_terminal("B"));
+    (void)lab_sql(file, "PRAGMA user_version = 3");
+    verify(74, "keyloaderctl store restore", file);
+    said = lab_ctl(&lab, "store", "restore", "--keep-schema", file, NULL);
+    ck_assert_ptr_nonnull(strstr(said, "before-restore-"));
+    free(said);
+    ck_assert_int_ne(access(wal, F_OK), 0);
+    verify(74, "schema version 3", NULL);
+    free(lab_ctl(&lab, "store", "migrate", NULL));
+    verify(0, NULL, NULL);
+    ck_assert(has_terminal("A") && !has_terminal("B"));
+    lab_end(&lab);
+}
+END_TEST
+
 /* ---- Bad backups ---- */
 
 static const struct {
@@ -479,6 +515,7 @@ int main(void)
     tcase_add_test(tcase, while_it_serves);
     tcase_add_test(tcase, every_terminal_recovers);
     tcase_add_loop_test(tcase, over_a_damaged_store, 0, 4);
+    tcase_add_test(tcase, to_an_older_one);
     tcase_add_loop_test(tcase, bad_backups, 0, (int)(sizeof(bad) / sizeof(bad[0])));
     tcase_add_test(tcase, damaged_backups);
     tcase_add_test(tcase, backup_killed);
