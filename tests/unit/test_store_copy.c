@@ -36,7 +36,7 @@ static int files(const char *part)
 
 static void fill(void)
 {
-    char name[16], value[KL_META_MAX + 1];
+    char name[32], value[KL_META_MAX + 1];
 
     snprintf(copy, sizeof(copy), "%s/copy.db", dir);
     memset(value, 'v', KL_META_MAX);
