@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -153,6 +154,30 @@ START_TEST(while_it_serves)
     ctl(0, NULL, "store", "verify", "--keys", NULL);
     verify(66, NULL, in_run("none.db"));
     lab_ctl_ends(&lab, 66, NULL, "store", "backup", "--out", in_run("no/such/b.db"), NULL);
+    lab_end(&lab);
+}
+END_TEST
+
+/* A limit on the size of files is a full disk, and kills nobody. */
+START_TEST(without_room)
+{
+    struct rlimit limit = {32 * 1024, RLIM_INFINITY};
+    const char *file;
+    char pattern[PATH_MAX + 32];
+    int status;
+
+    lab_begin(&lab, "room");
+    file = in_run("b.db");
+    terminals((const char *const[]){"A", NULL});
+    ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &limit), 0); /* of the programs that it starts */
+    status = lab_ctl_status(&lab, "store", "backup", "--out", file, NULL);
+    limit.rlim_cur = RLIM_INFINITY;
+    ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    ck_assert_int_eq(status, 74);
+    ck_assert_int_ne(access(file, F_OK), 0);
+    snprintf(pattern, sizeof(pattern), "test $(ls '%s' | grep -c part) = 0", lab.run);
+    ck_assert_int_eq(system(pattern), 0);
+    backup(file);
     lab_end(&lab);
 }
 END_TEST
@@ -513,6 +538,7 @@ int main(void)
     tcase_add_unchecked_fixture(tcase, found, abandon);
     tcase_set_timeout(tcase, 180);
     tcase_add_test(tcase, while_it_serves);
+    tcase_add_test(tcase, without_room);
     tcase_add_test(tcase, every_terminal_recovers);
     tcase_add_loop_test(tcase, over_a_damaged_store, 0, 4);
     tcase_add_test(tcase, to_an_older_one);
