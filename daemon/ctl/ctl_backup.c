@@ -1,16 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * keyloaderctl store backup and restore. A backup is made beside its name, looked through, and gets
- * its name last, so that a file of that name is a whole and good one.
+ * keyloaderctl store backup and restore. A backup is looked through before it gets its name, so
+ * that a file of that name is a whole and good one.
  */
 #include "daemon/ctl/ctl_backup.h"
 
-#include <errno.h>
-#include <limits.h>
-#include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -39,16 +34,6 @@ static void tell_copying(uint64_t done, uint64_t total, void *arg)
 
 /* ---- backup ---- */
 
-#define PART ".part-"
-
-/* Beginnings of backups that were killed: named after processes that are no more. */
-static int is_left_behind(const char *rest)
-{
-    long pid = strncmp(rest, PART, strlen(PART)) == 0 ? atol(rest + strlen(PART)) : 0;
-
-    return pid > 0 && (pid == getpid() || (kill((pid_t)pid, 0) != 0 && errno == ESRCH));
-}
-
 /* All cryptograms leave the store: that is recorded first, and is in the backup, too. A store that
  * takes no records (its disk is full) is backed up all the same. */
 static void record(const struct kl_config *config, const char *out)
@@ -61,10 +46,21 @@ static void record(const struct kl_config *config, const char *out)
     }
 }
 
-static enum kl_rc look_through(const char *part, struct kl_check *check, struct kl_err *err)
+struct work {
+    struct kl_progress progress;
+    struct kl_check check;
+};
+
+static void tell_backup(uint64_t done, uint64_t total, void *work)
 {
+    tell_copying(done, total, &((struct work *)work)->progress);
+}
+
+static enum kl_rc look_through(const char *file, void *arg, struct kl_err *err)
+{
+    struct kl_check *check = &((struct work *)arg)->check;
     struct kl_store *store = NULL;
-    enum kl_rc rc = kl_store_open(part, KL_STORE_READ, &store, err);
+    enum kl_rc rc = kl_store_open(file, KL_STORE_READ, &store, err);
 
     if (rc == KL_OK && (rc = kl_store_check(store, check, err)) == KL_OK && check->findings > 0) {
         *err = check->first;
@@ -75,45 +71,22 @@ static enum kl_rc look_through(const char *part, struct kl_check *check, struct 
     return rc;
 }
 
-/* Its name, which it gets at once and for good. */
-static enum kl_rc give_name(const char *part, const char *out, int force, struct kl_err *err)
-{
-    if (force ? rename(part, out) != 0 : link(part, out) != 0) {
-        return errno == EEXIST
-                   ? kl_err_set(err, KL_ERR_EXISTS, "%s exists; --force overwrites it", out)
-                   : kl_err_errno(err, force ? "rename" : "link", "%s cannot be made", out);
-    }
-    if (!force) {
-        (void)unlink(part);
-    }
-    return kl_file_sync_dir(out, err);
-}
-
 static enum kl_rc make_backup(const struct kl_config *config, const char *out, int force,
-                              struct kl_check *check, struct kl_err *err)
+                              struct work *work, struct kl_err *err)
 {
-    struct kl_progress progress = {0};
-    char part[PATH_MAX];
-    enum kl_rc rc;
+    const struct kl_store_copying what = {.from = config->store,
+                                          .path = out,
+                                          .replace = force,
+                                          .tell = tell_backup,
+                                          .approve = look_through,
+                                          .arg = work};
+    enum kl_rc rc = KL_ERR_EXISTS;
 
-    if ((size_t)snprintf(part, sizeof(part), "%s" PART "%ld", out, (long)getpid()) >=
-        sizeof(part)) {
-        return kl_err_set(err, KL_ERR_INPUT, "%.100s...: the path is too long", out);
+    if (force || access(out, F_OK) != 0) {
+        record(config, out);
+        rc = kl_store_copy_file(&what, err);
     }
-    if (!force && access(out, F_OK) == 0) {
-        return kl_err_set(err, KL_ERR_EXISTS, "%s exists; --force overwrites it", out);
-    }
-    kl_file_sweep(out, is_left_behind);
-    record(config, out);
-    rc = kl_store_copy_file(config->store, part, tell_copying, &progress, err);
-    if (rc == KL_OK) {
-        rc = look_through(part, check, err);
-    }
-    if (rc == KL_OK) {
-        rc = give_name(part, out, force, err);
-    }
-    kl_file_sweep(out, is_left_behind);
-    return rc;
+    return rc == KL_ERR_EXISTS ? kl_err_set(err, rc, "%s exists; --force overwrites it", out) : rc;
 }
 
 static enum kl_rc backup(struct kl_ctl *ctl, int argc, char **argv, struct kl_err *err)
@@ -124,7 +97,7 @@ static enum kl_rc backup(struct kl_ctl *ctl, int argc, char **argv, struct kl_er
                                         {"--force", .flag = &force},
                                         {0}};
     struct kl_ctl_findings findings = {0};
-    struct kl_check check = {.tell = kl_ctl_found, .arg = &findings};
+    struct work work = {.check = {.tell = kl_ctl_found, .arg = &findings}};
     struct kl_store *store = NULL;
     enum kl_rc rc = kl_options_parse(argc, argv, options, "", err);
 
@@ -137,12 +110,12 @@ static enum kl_rc backup(struct kl_ctl *ctl, int argc, char **argv, struct kl_er
     if (!(findings.list = json_array())) {
         return kl_err_set(err, KL_ERR_MEMORY, "report of a backup");
     }
-    rc = make_backup(&ctl->config, out, force, &check, err);
+    rc = make_backup(&ctl->config, out, force, &work, err);
     if (rc == KL_OK) {
         rc = kl_report_print(json_pack("{s:s, s:s, s:I, s:I, s:I, s:b}", "store", ctl->config.store,
-                                       "backup", out, "terminals", (json_int_t)check.terminals,
-                                       "tmks", (json_int_t)check.tmks, "audit_records",
-                                       (json_int_t)check.records, "verified", 1),
+                                       "backup", out, "terminals", (json_int_t)work.check.terminals,
+                                       "tmks", (json_int_t)work.check.tmks, "audit_records",
+                                       (json_int_t)work.check.records, "verified", 1),
                              ctl->json, err);
     }
     json_decref(findings.list);
@@ -155,6 +128,10 @@ static json_t *restore_report(const struct kl_restore *restore)
 {
     const struct kl_restored *r = &restore->restored;
 
+    if (restore->keep_schema) {
+        return json_pack("{s:s, s:s, s:s*}", "store", restore->path, "restored_from",
+                         restore->backup, "kept", restore->kept[0] ? restore->kept : NULL);
+    }
     return json_pack("{s:s, s:s, s:s*, s:I, s:I, s:I, s:I, s:I, s:I}", "store", restore->path,
                      "restored_from", restore->backup, "kept",
                      restore->kept[0] ? restore->kept : NULL, "terminals", (json_int_t)r->terminals,
@@ -168,8 +145,9 @@ static enum kl_rc restore(struct kl_ctl *ctl, int argc, char **argv, struct kl_e
     struct kl_progress progress = {0};
     struct kl_restore work = {.path = ctl->config.store, .now = (int64_t)time(NULL)};
     struct kl_ctl_findings findings = {0};
+    const struct kl_option options[] = {{"--keep-schema", .flag = &work.keep_schema}, {0}};
     char actor[KL_AUDIT_ACTOR_MAX + 1];
-    enum kl_rc rc = kl_options_parse(argc, argv, NULL, "FILE", err);
+    enum kl_rc rc = kl_options_parse(argc, argv, options, "FILE", err);
 
     if (rc != KL_OK) {
         return rc;
@@ -186,8 +164,12 @@ static enum kl_rc restore(struct kl_ctl *ctl, int argc, char **argv, struct kl_e
     work.check.arg = &findings;
     rc = kl_store_restore(&work, err);
     if (rc == KL_OK) {
-        fprintf(stderr, "keyloaderctl: every terminal is disarmed; `keyloaderctl report restore` "
-                        "shows which of them need a load\n");
+        fprintf(stderr, "keyloaderctl: %s\n",
+                work.keep_schema
+                    ? "the store is the older keyloader's now: this one brings it up to date again "
+                      "as soon as it writes to it"
+                    : "every terminal is disarmed; `keyloaderctl report restore` shows which of "
+                      "them need a load");
         rc = kl_report_print(restore_report(&work), ctl->json, err);
     }
     json_decref(findings.list);
@@ -201,9 +183,10 @@ const struct kl_ctl_command kl_ctl_backup_commands[] = {
      "looks through the store, or a backup: the file, its schema, the audit trail's chain, the "
      "rows;\n"
      "      with --keys also every stored key, by the HSM"},
-    {"store", "restore", restore, "FILE",
+    {"store", "restore", restore, "FILE [--keep-schema]",
      "puts a backup in the store's place, which no daemon may serve meanwhile; what was there is\n"
-     "      kept beside it. Every terminal is disarmed, and gets new TMK versions from then on"},
+     "      kept beside it. Every terminal is disarmed, and gets new TMK versions from then on.\n"
+     "      With --keep-schema one of an older keyloader, to go back to that: as it is"},
     {"store", "rotate-key", kl_ctl_store_rotate, "--to LABEL [--dry-run]",
      "puts every stored key under another storage key, made in the HSM if it is not there; no\n"
      "      daemon may serve the store meanwhile. Cut off, it goes on where it was when run again"},

@@ -51,10 +51,19 @@ enum kl_rc kl_store_wal_aside(struct kl_store *store, struct kl_err *err) KL_MUS
  * program may be at the store meanwhile. KL_ERR_EXISTS. */
 enum kl_rc kl_store_copy(const struct kl_store *store, const char *path,
                          struct kl_err *err) KL_MUST_CHECK;
-/* The same of a store by name, whatever its schema; tell (may be NULL) hears how many of its pages
- * are done. */
+/* The same of a store by name, whatever its schema. Until the copy is whole, durable and approved
+ * of it is a file keyloader-copy.part-* in the same folder: a failure leaves nothing, and what a
+ * kill leaves is removed by the next copy into that folder. All is borrowed. */
 typedef void (*kl_copy_fn)(uint64_t done, uint64_t total, void *arg);
-enum kl_rc kl_store_copy_file(const char *from, const char *path, kl_copy_fn tell, void *arg,
+struct kl_store_copying {
+    const char *from, *path;
+    int replace;     /* 1: a file that is called so already, instead of KL_ERR_EXISTS */
+    kl_copy_fn tell; /* may be NULL: hears how many pages are done */
+    /* May be NULL: looks at the copy, and may refuse it. */
+    enum kl_rc (*approve)(const char *file, void *arg, struct kl_err *err);
+    void *arg; /* for both */
+};
+enum kl_rc kl_store_copy_file(const struct kl_store_copying *what,
                               struct kl_err *err) KL_MUST_CHECK;
 /* Puts the contents of the store at `from` in the place of those of the store at `path`, in one
  * transaction of that: whoever uses it waits, and then sees the new ones; a crash leaves either.

@@ -1,9 +1,17 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The store in SQLite: a copy of it, made while it may be in use, through SQLite's backup
- * interface, which copies one state of the whole.
+ * interface, which copies one state of the whole. A new file is written under a name that nobody
+ * takes for a store, and gets its own when it is whole and durable.
  */
+#include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -24,36 +32,24 @@ void kl_sql_give(const struct kl_store *store, int fd)
     }
 }
 
-static enum kl_rc make_file(const char *beside, const char *path, struct kl_err *err)
-{
-    const struct kl_store at = {.path = (char *)beside};
-    int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-
-    if (fd < 0) {
-        return kl_err_errno(err, "open", "%s: the copy cannot be made", path);
-    }
-    kl_sql_give(&at, fd);
-    close(fd);
-    return KL_OK;
-}
-
-/* Of the copy's connection, or of the store's: whichever failed. */
-static enum kl_rc copy_failed(int code, const char *path, struct kl_err *err)
-{
-    const char *hint;
-    enum kl_rc rc = kl_sql_rc(code, &hint);
-
-    return kl_err_native(err, rc, KL_ERR_SOURCE_SQLITE, (unsigned long)code, "sqlite3_backup_step",
-                         "%s: the copy: %s (%s)", path, hint, sqlite3_errstr(code));
-}
-
 /* ---- From one connection to another ---- */
 
 struct copying {
+    const char *from_path, *to_path;
     sqlite3 *from, *to;
     kl_copy_fn tell;
     void *arg;
 };
+
+/* Whichever of the two connections failed. */
+static enum kl_rc failed(const struct copying *copying, int code, struct kl_err *err)
+{
+    int of_copy = copying->to != NULL && sqlite3_extended_errcode(copying->to) == code;
+    struct kl_store at = {.path = (char *)(of_copy ? copying->to_path : copying->from_path),
+                          .db = of_copy ? copying->to : copying->from};
+
+    return kl_sql_err(&at, "sqlite3_backup_step", err);
+}
 
 static void end(struct copying *copying)
 {
@@ -64,19 +60,21 @@ static void end(struct copying *copying)
 /* Connections of their own: the store's may be in a transaction, of which nothing is copied. What
  * is read is one state of the whole, held by a transaction: without that each commit of others
  * would make the copying begin anew. */
-static int begin(const char *from, const char *to, struct copying *out)
+static int begin(struct copying *copying, const char *vfs_to)
 {
     const int flags = SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
-    int code = sqlite3_open_v2(from, &out->from, flags | SQLITE_OPEN_READONLY, NULL);
+    int code =
+        sqlite3_open_v2(copying->from_path, &copying->from, flags | SQLITE_OPEN_READONLY, NULL);
 
     if (code == SQLITE_OK) {
-        code = sqlite3_open_v2(to, &out->to, flags | SQLITE_OPEN_READWRITE, NULL);
+        code =
+            sqlite3_open_v2(copying->to_path, &copying->to, flags | SQLITE_OPEN_READWRITE, vfs_to);
     }
     if (code == SQLITE_OK) {
-        sqlite3_busy_timeout(out->from, BUSY_MS);
-        sqlite3_busy_timeout(out->to, BUSY_MS);
-        code =
-            sqlite3_exec(out->from, "BEGIN; SELECT count(*) FROM sqlite_schema", NULL, NULL, NULL);
+        sqlite3_busy_timeout(copying->from, BUSY_MS);
+        sqlite3_busy_timeout(copying->to, BUSY_MS);
+        code = sqlite3_exec(copying->from, "BEGIN; SELECT count(*) FROM sqlite_schema", NULL, NULL,
+                            NULL);
     }
     return code;
 }
@@ -104,32 +102,113 @@ static int copy_pages(const struct copying *copying)
 
 /* ---- A new file ---- */
 
-/* The file, then the directory that names it. */
-static enum kl_rc make_durable(const char *path, struct kl_err *err)
-{
-    int fd = open(path, O_RDWR | O_CLOEXEC);
-    enum kl_rc rc = KL_OK;
+/* What is being copied into a folder, whatever it will be called: so that any copy into that folder
+ * finds what another that was killed has left. */
+#define PART "keyloader-copy.part-"
+#define RANDOM "XXXXXX" /* mkostemp's */
 
-    if (fd < 0 || fsync(fd) != 0) {
-        rc = kl_err_errno(err, "fsync", "%s: the copy cannot be made durable", path);
+static enum kl_rc part_path(const char *path, const char *random, char out[PATH_MAX],
+                            struct kl_err *err)
+{
+    const char *slash = strrchr(path, '/');
+
+    if ((size_t)snprintf(out, PATH_MAX, "%.*s" PART "%s", slash ? (int)(slash - path) + 1 : 0, path,
+                         random) >= PATH_MAX) {
+        return kl_err_set(err, KL_ERR_INPUT, "%.100s...: the path is too long", path);
     }
-    if (fd >= 0) {
-        close(fd);
-    }
-    return rc == KL_OK ? kl_file_sync_dir(path, err) : rc;
+    return KL_OK;
 }
 
-enum kl_rc kl_store_copy_file(const char *from, const char *path, kl_copy_fn tell, void *arg,
-                              struct kl_err *err)
+/* The file last: while it is there, the others are found. */
+static void remove_part(const char *part)
 {
-    struct copying copying = {.tell = tell, .arg = arg};
-    enum kl_rc rc = make_file(from, path, err);
-    int code;
+    static const char *const suffixes[] = {"-journal", "-wal", "-shm", ""};
+    char file[PATH_MAX + 16];
 
-    if (rc != KL_OK) {
-        return rc;
+    for (size_t i = 0; i < sizeof(suffixes) / sizeof(suffixes[0]); i++) {
+        snprintf(file, sizeof(file), "%s%s", part, suffixes[i]);
+        (void)unlink(file);
     }
-    code = begin(from, path, &copying);
+}
+
+/* One that nobody has locked is a killed copy's. */
+static void sweep_part(const char *part)
+{
+    int fd = open(part, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+
+    if (fd < 0) {
+        return;
+    }
+    if (flock(fd, LOCK_EX | LOCK_NB) == 0) {
+        remove_part(part);
+    }
+    close(fd);
+}
+
+static void sweep(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    char folder[PATH_MAX], part[PATH_MAX];
+    struct kl_err err = KL_ERR_INIT;
+    const struct dirent *entry;
+    DIR *dir;
+
+    snprintf(folder, sizeof(folder), "%.*s.", slash ? (int)(slash - path) + 1 : 0, path);
+    if (!(dir = opendir(folder))) {
+        return;
+    }
+    while ((entry = readdir(dir)) != NULL) {
+        if (strncmp(entry->d_name, PART, strlen(PART)) == 0 &&
+            strlen(entry->d_name) == strlen(PART RANDOM) &&
+            part_path(path, entry->d_name + strlen(PART), part, &err) == KL_OK) {
+            sweep_part(part);
+        }
+    }
+    closedir(dir);
+}
+
+/* Its descriptor, or -1. The lock on it says that the copy is being made; before that somebody may
+ * sweep the file away. */
+static int make_part(const char *path, char part[PATH_MAX], struct kl_err *err)
+{
+    struct stat st = {.st_nlink = 0};
+    int fd = -1;
+
+    while (st.st_nlink == 0) {
+        if (fd >= 0) {
+            close(fd);
+        }
+        if (part_path(path, RANDOM, part, err) != KL_OK) {
+            return -1;
+        }
+        if ((fd = mkostemp(part, O_CLOEXEC)) < 0) {
+            (void)kl_err_errno(err, "mkostemp", "%s: the copy cannot be made", path);
+            return -1;
+        }
+        (void)flock(fd, LOCK_SH); /* where there are none, nobody sweeps */
+        (void)fstat(fd, &st);     /* of what is open it does not fail */
+    }
+    return fd;
+}
+
+/* Nobody else opens the file, and it is removed if this fails: SQLite needs no locks, which might
+ * meet ours, and no journal. */
+static enum kl_rc fill_part(const struct kl_store_copying *what, const char *part,
+                            struct kl_err *err)
+{
+    struct copying copying = {.from_path = what->from,
+                              .to_path = part,
+                              .tell = what->tell,
+                              .arg = what->arg};
+    int code = begin(&copying, "unix-none");
+    enum kl_rc rc = KL_OK;
+
+    if (code == SQLITE_OK) {
+        code = sqlite3_exec(copying.to,
+                            "PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = OFF;"
+                            "PRAGMA synchronous = OFF",
+                            NULL, NULL, NULL);
+    }
     if (code == SQLITE_OK) {
         code = copy_pages(&copying);
     }
@@ -137,28 +216,61 @@ enum kl_rc kl_store_copy_file(const char *from, const char *path, kl_copy_fn tel
     if (code == SQLITE_OK) {
         code = sqlite3_exec(copying.to, "PRAGMA journal_mode = DELETE", NULL, NULL, NULL);
     }
-    rc = code == SQLITE_OK ? KL_OK : copy_failed(code, path, err);
+    if (code != SQLITE_OK) {
+        rc = failed(&copying, code, err);
+        (void)kl_err_context(err, "%s was not copied", what->from);
+    }
     end(&copying);
+    return rc;
+}
+
+/* At once and for good. */
+static enum kl_rc give_name(const char *part, const char *path, int replace, struct kl_err *err)
+{
+    if (replace ? rename(part, path) != 0 : link(part, path) != 0) {
+        return kl_err_errno(err, replace ? "rename" : "link", "%s: the copy cannot be made", path);
+    }
+    return kl_file_sync_dir(path, err);
+}
+
+enum kl_rc kl_store_copy_file(const struct kl_store_copying *what, struct kl_err *err)
+{
+    const struct kl_store at = {.path = (char *)what->from};
+    char part[PATH_MAX];
+    enum kl_rc rc;
+    int fd;
+
+    sweep(what->path);
+    if ((fd = make_part(what->path, part, err)) < 0) {
+        return err->rc;
+    }
+    kl_sql_give(&at, fd);
+    rc = fill_part(what, part, err);
+    if (rc == KL_OK && fsync(fd) != 0) {
+        rc = kl_err_errno(err, "fsync", "%s: the copy cannot be made durable", what->path);
+    }
+    if (rc == KL_OK && what->approve) {
+        rc = what->approve(part, what->arg, err);
+    }
     if (rc == KL_OK) {
-        rc = make_durable(path, err);
+        rc = give_name(part, what->path, what->replace, err);
     }
-    if (rc != KL_OK) {
-        (void)unlink(path);
-    }
+    remove_part(part);
+    close(fd);
     return rc;
 }
 
 enum kl_rc kl_store_copy(const struct kl_store *store, const char *path, struct kl_err *err)
 {
-    return kl_store_copy_file(store->path, path, NULL, NULL, err);
+    return kl_store_copy_file(&(struct kl_store_copying){.from = store->path, .path = path}, err);
 }
 
 /* ---- In place of another ---- */
 
 enum kl_rc kl_store_replace(const char *from, const char *path, struct kl_err *err)
 {
-    struct copying copying = {0};
-    int code = begin(from, path, &copying);
+    struct copying copying = {.from_path = from, .to_path = path};
+    int code = begin(&copying, NULL);
     enum kl_rc rc = KL_OK;
 
     if (code == SQLITE_OK) {
@@ -169,7 +281,7 @@ enum kl_rc kl_store_replace(const char *from, const char *path, struct kl_err *e
         code = copy_pages(&copying);
     }
     if (code != SQLITE_OK) {
-        rc = copy_failed(code, path, err);
+        rc = failed(&copying, code, err);
     } else {
         /* What was there is overwritten now, not some time. Durable it is already. */
         (void)sqlite3_exec(copying.to, "PRAGMA wal_checkpoint(TRUNCATE)", NULL, NULL, NULL);

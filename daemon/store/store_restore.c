@@ -115,23 +115,50 @@ static enum kl_rc settle(struct kl_store *store, struct kl_err *err)
     return kl_sql_exec(store, "PRAGMA journal_mode = DELETE", "journal_mode", err);
 }
 
+static enum kl_rc make_copy(const struct kl_restore *restore, const char *copy, struct kl_err *err)
+{
+    const struct kl_store_copying what = {.from = restore->backup,
+                                          .path = copy,
+                                          .tell = restore->tell,
+                                          .arg = restore->arg};
+
+    kl_file_sweep(copy, is_of_copy);
+    return kl_store_copy_file(&what, err);
+}
+
+/* A copy that opens without being brought up to date is of this version. */
+static enum kl_rc check_older(const struct kl_restore *restore, const char *copy,
+                              struct kl_err *err)
+{
+    struct kl_err why = KL_ERR_INIT;
+    struct kl_store *store = NULL;
+    enum kl_rc rc = kl_store_open(copy, KL_STORE_READ, &store, &why);
+
+    kl_store_free(store);
+    return rc != KL_OK ? KL_OK
+                       : kl_err_set(err, KL_ERR_INPUT,
+                                    "%s: has the schema of this keyloader, not of an older one",
+                                    restore->backup);
+}
+
 static enum kl_rc prepare(struct kl_restore *restore, const char *copy, struct kl_err *err)
 {
     struct kl_store *store = NULL;
-    enum kl_rc rc;
+    enum kl_rc rc = make_copy(restore, copy, err);
 
-    kl_file_sweep(copy, is_of_copy);
-    if ((rc = kl_store_copy_file(restore->backup, copy, restore->tell, restore->arg, err)) !=
-            KL_OK ||
-        (rc = kl_store_open(copy, KL_STORE_WRITE, &store, err)) != KL_OK) {
+    if (rc == KL_OK && restore->keep_schema) {
+        rc = check_older(restore, copy, err);
+    }
+    if (rc != KL_OK || (rc = kl_store_open(copy, KL_STORE_WRITE, &store, err)) != KL_OK) {
         return rc;
     }
-    if ((rc = verify(store, restore, err)) == KL_OK &&
+    if ((rc = verify(store, restore, err)) == KL_OK && !restore->keep_schema &&
         (rc = fit_with_past(store, restore, err)) == KL_OK) {
         rc = settle(store, err);
     }
     kl_store_free(store);
-    return rc;
+    /* That one was brought up to date, to be looked through. */
+    return rc == KL_OK && restore->keep_schema ? make_copy(restore, copy, err) : rc;
 }
 
 /* ---- Into place ---- */
@@ -140,7 +167,8 @@ static enum kl_rc prepare(struct kl_restore *restore, const char *copy, struct k
 static enum kl_rc by_contents(const struct kl_restore *restore, const char *copy,
                               struct kl_err *err)
 {
-    enum kl_rc rc = kl_store_copy_file(restore->path, restore->kept, NULL, NULL, err);
+    const struct kl_store_copying keep = {.from = restore->path, .path = restore->kept};
+    enum kl_rc rc = kl_store_copy_file(&keep, err);
 
     return rc == KL_OK ? kl_store_replace(copy, restore->path, err) : rc;
 }
@@ -206,16 +234,16 @@ static enum kl_rc put_in_place(const struct kl_restore *restore, const char *cop
     if (restore->kept[0]) {
         rc = by_contents(restore, copy, &why);
     }
-    if (rc == KL_ERR_STORE || rc == KL_ERR_IO) {
-        if (restore->kept[0]) {
-            (void)unlink(restore->kept); /* half of it may be there */
-        }
-        return by_name(restore, copy, err);
+    if (rc == KL_OK) {
+        return rc;
     }
-    if (rc != KL_OK) {
-        *err = why;
+    if (restore->kept[0]) {
         (void)unlink(restore->kept); /* a copy of what is there still */
     }
+    if (rc == KL_ERR_STORE || rc == KL_ERR_IO) {
+        return by_name(restore, copy, err);
+    }
+    *err = why;
     return rc;
 }
 

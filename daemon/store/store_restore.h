@@ -18,17 +18,19 @@ struct kl_restore {
     const char *path;   /* of the store */
     const char *actor;  /* for the audit record */
     int64_t now;
+    int keep_schema; /* 1: the backup is of an older keyloader, which is to have it: as it is */
     kl_copy_fn tell; /* may be NULL */
     void *arg;
     /* Out */
-    struct kl_check check; /* of the backup; tell and arg are the caller's to set */
-    char kept[PATH_MAX];   /* where the store of before is; "" = there was none */
-    struct kl_restored restored;
+    struct kl_check check;       /* of the backup; tell and arg are the caller's to set */
+    char kept[PATH_MAX];         /* where the store of before is; "" = there was none */
+    struct kl_restored restored; /* nothing with keep_schema */
 };
 
 /* Verifies the backup, keeps what is there beside it, under a name with the time, and puts the
  * backup in its place, made fit (kl_life_restored). KL_ERR_BUSY: a daemon serves the store, or some
- * program is at it. KL_ERR_STORE or KL_ERR_VERIFY, with check.findings: the backup is not good. */
+ * program is at it. KL_ERR_STORE or KL_ERR_VERIFY, with check.findings: the backup is not good.
+ * KL_ERR_INPUT: keep_schema, and it is not of an older version. */
 enum kl_rc kl_store_restore(struct kl_restore *restore, struct kl_err *err) KL_MUST_CHECK;
 
 #endif

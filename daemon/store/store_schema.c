@@ -211,7 +211,8 @@ enum kl_rc kl_schema_check(struct kl_store *store, int *out, struct kl_err *err)
     if (version > KL_STORE_VERSION) {
         return kl_err_set(err, KL_ERR_STORE,
                           "%s: has schema version %lld, of a newer keyloader; this program knows "
-                          "%d: use the newer one, or the copy of the store that it kept",
+                          "%d: use the newer one, or go back to the copy that it kept, by its "
+                          "keyloaderctl store restore --keep-schema",
                           store->path, (long long)version, KL_STORE_VERSION);
     }
     if (version < KL_SCHEMA_OLDEST) {

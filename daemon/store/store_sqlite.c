@@ -247,8 +247,9 @@ static enum kl_rc open_database(struct kl_store *store, enum kl_store_mode mode,
     }
     if (schema > 0 && schema < KL_STORE_VERSION && !store->writable) {
         return kl_err_set(err, KL_ERR_STORE,
-                          "%s: has schema version %d, of an older keyloader; keyloaderctl store "
-                          "migrate brings it up to date, and keeps a copy",
+                          "%s: has schema version %d, of an older keyloader: keyloaderctl store "
+                          "migrate brings the store up to date, and keeps a copy; keyloaderctl "
+                          "store restore takes a backup, and looks through it first",
                           store->path, schema);
     }
     if (store->writable && (rc = set_wal(store, err)) != KL_OK) {

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -153,6 +154,30 @@ START_TEST(while_it_serves)
     ctl(0, NULL, "store", "verify", "--keys", NULL);
     verify(66, NULL, in_run("none.db"));
     lab_ctl_ends(&lab, 66, NULL, "store", "backup", "--out", in_run("no/such/b.db"), NULL);
+    lab_end(&lab);
+}
+END_TEST
+
+/* A limit on the size of files is a full disk, and kills nobody. */
+START_TEST(without_room)
+{
+    struct rlimit limit = {32 * 1024, RLIM_INFINITY};
+    const char *file;
+    char pattern[PATH_MAX + 32];
+    int status;
+
+    lab_begin(&lab, "room");
+    file = in_run("b.db");
+    terminals((const char *const[]){"A", NULL});
+    ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &limit), 0); /* of the programs that it starts */
+    status = lab_ctl_status(&lab, "store", "backup", "--out", file, NULL);
+    limit.rlim_cur = RLIM_INFINITY;
+    ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    ck_assert_int_eq(status, 74);
+    ck_assert_int_ne(access(file, F_OK), 0);
+    snprintf(pattern, sizeof(pattern), "test $(ls '%s' | grep -c part) = 0", lab.run);
+    ck_assert_int_eq(system(pattern), 0);
+    backup(file);
     lab_end(&lab);
 }
 END_TEST
@@ -303,6 +328,42 @@ START_TEST(over_a_damaged_store)
     ck_assert_int_ne(sign_in("A"), 0);
     load("A");
     ck_assert_uint_gt(active_version("A"), LEAP);
+    lab_end(&lab);
+}
+END_TEST
+
+/* ---- The way back to an older keyloader ---- */
+
+/* The newer one was killed, and has left its WAL. What makes a store one of schema 3 is here its
+ * number alone. */
+START_TEST(to_an_older_one)
+{
+    const char *file;
+    char wal[PATH_MAX + 8];
+    char *said;
+
+    lab_begin(&lab, "older");
+    file = in_run("b.db");
+    terminals((const char *const[]){"A", NULL});
+    lab_start(&lab);
+    backup(file);
+    terminals((const char *const[]){"B", NULL});
+    ctl(75, "stop it first", "store", "restore", "--keep-schema", file);
+    lab_kill(&lab);
+    snprintf(wal, sizeof(wal), "%s-wal", lab.store);
+    ck_assert_int_eq(access(wal, F_OK), 0);
+    ctl(65, "not of an older one", "store", "restore", "--keep-schema", file);
+    ck_assert(has_terminal("B"));
+    (void)lab_sql(file, "PRAGMA user_version = 3");
+    verify(74, "keyloaderctl store restore", file);
+    said = lab_ctl(&lab, "store", "restore", "--keep-schema", file, NULL);
+    ck_assert_ptr_nonnull(strstr(said, "before-restore-"));
+    free(said);
+    ck_assert_int_ne(access(wal, F_OK), 0);
+    verify(74, "schema version 3", NULL);
+    free(lab_ctl(&lab, "store", "migrate", NULL));
+    verify(0, NULL, NULL);
+    ck_assert(has_terminal("A") && !has_terminal("B"));
     lab_end(&lab);
 }
 END_TEST
@@ -477,8 +538,10 @@ int main(void)
     tcase_add_unchecked_fixture(tcase, found, abandon);
     tcase_set_timeout(tcase, 180);
     tcase_add_test(tcase, while_it_serves);
+    tcase_add_test(tcase, without_room);
     tcase_add_test(tcase, every_terminal_recovers);
     tcase_add_loop_test(tcase, over_a_damaged_store, 0, 4);
+    tcase_add_test(tcase, to_an_older_one);
     tcase_add_loop_test(tcase, bad_backups, 0, (int)(sizeof(bad) / sizeof(bad[0])));
     tcase_add_test(tcase, damaged_backups);
     tcase_add_test(tcase, backup_killed);
