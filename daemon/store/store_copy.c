@@ -5,7 +5,6 @@
  * takes for a store, and gets its own when it is whole and durable.
  */
 #include <dirent.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
