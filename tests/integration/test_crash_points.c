@@ -20,6 +20,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "daemon/store/store.h"
 #include "tests/support/disk.h"
 #include "tests/support/knob.h"
 #include "tests/support/lab_keys.h"
@@ -28,6 +29,11 @@
 
 #define SERIAL "T1"
 #define POINTS_MAX 400
+#define WAL_SEQUENCE 12 /* offset in its header: how often it has begun anew, 4 bytes */
+#define SHORTEN_MAX 50  /* sign-ins */
+#define STEP 3          /* through the points of a scene that has many */
+#define STEP_WRITES 41  /* the same, if each write is one */
+#define WAL_PAGES 1100  /* more than it is to have: its thread gets to work at the next commit */
 
 enum victim { DAEMON, OPERATOR, TERMINAL };
 static const char *const victims[] = {"daemon", "keyloaderctl", "terminal"};
@@ -46,6 +52,11 @@ static const struct mode {
     {"cut-some-written", 0, 1, 1}, {"cut-after-some-written", 1, 1, 1},
 };
 #define MODES (sizeof modes / sizeof modes[0])
+
+static uint32_t next_seed(void)
+{
+    return (uint32_t)rand_r(&seed) | 1;
+}
 
 static void found(void)
 {
@@ -143,12 +154,78 @@ static void start_and_stop(void)
     }
 }
 
+/* ---- A WAL that is too long ---- */
+
+static uint32_t wal_sequence(void)
+{
+    char path[PATH_MAX + 4];
+    size_t len;
+
+    snprintf(path, sizeof path, "%s-wal", lab.store);
+    uint8_t *data = (uint8_t *)file_read(path, &len), *at = data + WAL_SEQUENCE;
+    uint32_t sequence = len < WAL_SEQUENCE + 4 ? 0
+                                               : (uint32_t)at[0] << 24 | (uint32_t)at[1] << 16 |
+                                                     (uint32_t)at[2] << 8 | at[3];
+    free(data);
+    return sequence;
+}
+
+static struct kl_store *open_store(enum kl_store_mode mode)
+{
+    struct kl_store *store = NULL;
+    struct kl_err err = KL_ERR_INIT;
+
+    ck_assert_msg(kl_store_open(lab.store, mode, &store, &err) == KL_OK &&
+                      kl_store_begin(store, &err) == KL_OK,
+                  "%s", err.text);
+    return store;
+}
+
+/* What another program commits while somebody reads, so that it cannot be moved at once. */
+static void lengthen_wal(void)
+{
+    static char letter; /* another one each time: what stays the same is not written */
+    char name[16], value[KL_META_MAX + 1];
+    struct kl_err err = KL_ERR_INIT;
+    struct kl_store *reader, *writer;
+
+    arm();
+    reader = open_store(KL_STORE_READ);
+    ck_assert_int_eq(kl_store_meta_get(reader, KL_META_STORE_ID, value, &err), KL_OK);
+    writer = open_store(KL_STORE_WRITE);
+    letter = letter < 'z' ? (char)(letter + 1) : 'a';
+    memset(value, letter, KL_META_MAX);
+    value[KL_META_MAX] = '\0';
+    for (int i = 0; i < WAL_PAGES; i++) {
+        snprintf(name, sizeof name, "page-%d", i);
+        ck_assert_int_eq(kl_store_meta_put(writer, name, value, &err), KL_OK);
+    }
+    ck_assert_msg(kl_store_commit(writer, &err) == KL_OK, "%s", err.text);
+    kl_store_free(writer);
+    kl_store_free(reader);
+}
+
+/* The load's commits and sign-ins, until the WAL has begun anew, and one more: what was in it is
+ * in the file alone. */
+static void shorten_wal(void)
+{
+    uint32_t was = wal_sequence();
+
+    load(NULL);
+    for (int i = 0; wal_sequence() == was && !disk_stopped(&disk); i++) {
+        ck_assert_msg(i < SHORTEN_MAX, "the WAL does not begin anew");
+        sign_in();
+    }
+    sign_in();
+}
+
 static const struct scene {
     const char *name;
     enum victim victim;
     void (*before)(void); /* NULL: nothing */
     void (*act)(void);
     int starts; /* the daemon is started by `act` */
+    int many;   /* of what `before` wrote, and more points than there is time for */
 } scenes[] = {
     {"load", DAEMON, NULL, arm_and_load, 0},
     {"load", TERMINAL, arm, just_load, 0},
@@ -157,20 +234,16 @@ static const struct scene {
     {"sign-in", DAEMON, NULL, sign_in, 0},
     {"sign-in", TERMINAL, NULL, sign_in, 0},
     {"start", DAEMON, NULL, start_and_stop, 1},
+    {"wal", DAEMON, lengthen_wal, shorten_wal, 0, 1},
     {"import", OPERATOR, NULL, import, 0},
     {"backup", OPERATOR, NULL, backup, 0},
 };
 #define DAEMON_LOAD 0
 #define TERMINAL_LOAD 1
-#define DRAWN_SCENES 7 /* those of operators take longer: with KL_CRASH_POINTS only */
+#define DRAWN_SCENES 8 /* those of operators take longer: with KL_CRASH_POINTS only */
 #define SCENES (sizeof scenes / sizeof scenes[0])
 
 /* ---- One death, and the audit ---- */
-
-static uint32_t next_seed(void)
-{
-    return (uint32_t)rand_r(&seed) | 1;
-}
 
 /* Everything that is watched is started under it. */
 static void prepare(const struct scene *scene)
@@ -278,26 +351,35 @@ static void begin(const char *name, const struct scene *scene)
     watch(scene);
 }
 
+/* Of a scene of many points only some, others in each run. */
+static unsigned step_of(const struct scene *scene)
+{
+    return !scene->many ? 1 : asked("writes") ? STEP_WRITES : asked("all") ? 1 : STEP;
+}
+
 /* Dies at one point after the other; how many there are. */
 static unsigned every_point(const struct scene *scene, const struct mode *only, const char *name)
 {
     uint32_t kinds = DISK_SYNC | DISK_NAME | (asked("writes") ? DISK_WRITE : 0);
+    unsigned deaths = 0, step = step_of(scene);
 
-    for (unsigned point = 1; point < POINTS_MAX; point++) {
+    for (unsigned point = 1 + next_seed() / 2 % step; deaths < POINTS_MAX; point += step) {
         const struct mode *mode = only != NULL ? only : &modes[next_seed() % MODES];
         const struct disk_control plan = {.kinds = kinds,
                                           .stop = point,
                                           .after = mode->after,
                                           .cut = mode->cut,
-                                          .spread = mode->spread ? next_seed() : 0};
+                                          .spread = mode->spread ? next_seed() : 0,
+                                          .fresh = (uint32_t)scene->many};
         printf("%s: point %u, %s\n", name, point, mode->name);
         fflush(stdout);
         prepare(scene);
         int stopped = die_at(scene, &plan);
         go_on();
         if (!stopped) {
-            return point - 1;
+            return deaths;
         }
+        deaths++;
     }
     ck_abort_msg("%s: there is no end of it", name);
     return 0;

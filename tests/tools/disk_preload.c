@@ -63,11 +63,47 @@ struct bytes {
     int there;
 };
 
+static int is_watched(const char *path)
+{
+    size_t len = strlen(watched);
+
+    return len && strncmp(path, watched, len) == 0 && path[len] == '/' &&
+           !strchr(path + len + 1, '/');
+}
+
+/* What has been opened in the folder stays open: to close it would drop the locks that the process
+ * has on it (SQLite's are fcntl's), and others would believe that nobody is at it. */
+static int open_watched(const char *path)
+{
+    static struct {
+        ino_t inode;
+        int fd;
+    } opened[ENTRY_MAX];
+    static size_t count;
+    struct stat st;
+
+    if (stat(path, &st) != 0) {
+        return -1;
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (opened[i].inode == st.st_ino) {
+            return opened[i].fd;
+        }
+    }
+    if (count == ENTRY_MAX) {
+        die("too many files");
+    }
+    opened[count].inode = st.st_ino;
+    opened[count].fd = open(path, O_RDONLY | O_CLOEXEC);
+    return opened[count].fd < 0 ? -1 : opened[count++].fd;
+}
+
 static struct bytes load(const char *path)
 {
     struct bytes out = {NULL, 0, 0};
     struct stat st;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int stays = is_watched(path),
+        fd = stays ? open_watched(path) : open(path, O_RDONLY | O_CLOEXEC);
 
     if (fd < 0 || fstat(fd, &st) != 0) {
         return out;
@@ -78,7 +114,9 @@ static struct bytes load(const char *path)
         out.len += (size_t)n;
     }
     out.there = out.data != NULL;
-    close(fd);
+    if (!stays) {
+        close(fd);
+    }
     return out;
 }
 
@@ -199,6 +237,18 @@ static void made(const char *path)
     }
 }
 
+/* All that is there. */
+static void begin_anew(void)
+{
+    char path[PATH_MAX];
+
+    list_folder(&durable);
+    for (size_t i = 0; i < durable.count; i++) {
+        copy_durable(path_of(path, watched, durable.entries[i].name), durable.entries[i].id);
+    }
+    save_names();
+}
+
 static void begin(void)
 {
     char path[PATH_MAX];
@@ -207,11 +257,7 @@ static void begin(void)
     if (names.there && names.len == sizeof(durable)) {
         memcpy(&durable, names.data, sizeof(durable));
     } else {
-        list_folder(&durable);
-        for (size_t i = 0; i < durable.count; i++) {
-            copy_durable(path_of(path, watched, durable.entries[i].name), durable.entries[i].id);
-        }
-        save_names();
+        begin_anew();
     }
     free(names.data);
 }
@@ -314,14 +360,6 @@ static void stop(const char *operation, const char *path)
     }
 }
 
-static int is_watched(const char *path)
-{
-    size_t len = strlen(watched);
-
-    return len && strncmp(path, watched, len) == 0 && path[len] == '/' &&
-           !strchr(path + len + 1, '/');
-}
-
 /* 1 if fd is a file of the folder, 2 if it is the folder; its path. */
 static int fd_path(int fd, char path[PATH_MAX])
 {
@@ -352,6 +390,10 @@ static void enter(void)
 {
     pthread_mutex_lock(&lock);
     inside = 1;
+    if (control->fresh) {
+        control->fresh = 0;
+        begin_anew();
+    }
 }
 
 static void leave(void)

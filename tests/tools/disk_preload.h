@@ -37,7 +37,9 @@ struct disk_control {
     uint32_t cut;           /* the power is cut: image/ is made */
     uint32_t spread;        /* seed by which some of what was not synced is there too; 0: nothing */
     uint32_t swallow;       /* syncs say that they are done, and do nothing */
-    char stopped[120];      /* the operation that it died at */
+    uint32_t fresh;    /* at the next operation: what is there counts as durable, as others, who
+                          are not under the library, have synced it; 0 then */
+    char stopped[120]; /* the operation that it died at */
 };
 
 #endif
