@@ -38,6 +38,9 @@ enum kl_key_use {
 /* That use as KL_CAN_ bits of pkcs11/tmpl.h. For the other files of this room. */
 unsigned kl_op_can(enum kl_key_use use, int is_aes);
 
+/* CKK_DES2, CKK_DES3 or CKK_AES. For the other files of this room. */
+CK_KEY_TYPE kl_op_key_type(enum kl_alg alg);
+
 /* C_DestroyObject; failure is ignored, as the session's end destroys it too. 0 is ignored. */
 void kl_op_destroy(struct kl_session *session, CK_OBJECT_HANDLE *handle);
 

@@ -16,11 +16,6 @@
 
 /* ---- Templates ---- */
 
-static CK_KEY_TYPE key_type(enum kl_alg alg)
-{
-    return alg == KL_ALG_TDES2 ? CKK_DES2 : alg == KL_ALG_TDES3 ? CKK_DES3 : CKK_AES;
-}
-
 static unsigned can_of(const struct kl_alg_info *info, const struct kl_pad_key *key)
 {
     switch (key->use) {
@@ -42,7 +37,7 @@ static void fill(struct kl_tmpl *tmpl, const struct kl_alg_info *info, const str
 {
     kl_tmpl_init(tmpl);
     kl_tmpl_number(tmpl, CKA_CLASS, CKO_SECRET_KEY);
-    kl_tmpl_number(tmpl, CKA_KEY_TYPE, key_type(info->alg));
+    kl_tmpl_number(tmpl, CKA_KEY_TYPE, kl_op_key_type(info->alg));
     kl_tmpl_bool(tmpl, CKA_TOKEN, key->label != NULL);
     kl_tmpl_bool(tmpl, CKA_PRIVATE, 1);
     kl_tmpl_bool(tmpl, CKA_SENSITIVE, 1);

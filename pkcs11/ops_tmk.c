@@ -11,7 +11,7 @@
 #include "pkcs11/tmpl.h"
 
 /* PKCS#11's names for an algorithm. */
-static CK_KEY_TYPE key_type(enum kl_alg alg)
+CK_KEY_TYPE kl_op_key_type(enum kl_alg alg)
 {
     switch (alg) {
     case KL_ALG_TDES2:
@@ -44,7 +44,7 @@ static void session_template(struct kl_tmpl *tmpl, const struct kl_alg_info *inf
 {
     kl_tmpl_init(tmpl);
     kl_tmpl_number(tmpl, CKA_CLASS, CKO_SECRET_KEY);
-    kl_tmpl_number(tmpl, CKA_KEY_TYPE, key_type(info->alg));
+    kl_tmpl_number(tmpl, CKA_KEY_TYPE, kl_op_key_type(info->alg));
     kl_tmpl_bool(tmpl, CKA_TOKEN, 0);
     kl_tmpl_bool(tmpl, CKA_PRIVATE, 1);
     kl_tmpl_bool(tmpl, CKA_SENSITIVE, 1);
