@@ -132,7 +132,7 @@ static void fleet_start(struct rig *rig, struct proc *proc, const char *line, va
     size_t n = 15;
 
     proc_text(prefix, sizeof(prefix), "--prefix=%s", rig->armed);
-    lab_ctl_start(&rig->lab, &operator, "terminal", "arm-all", "--for", "1h", "--attempts", "100",
+    lab_ctl_start(&rig->lab, &operator, "terminal", "arm-all", "--for", "1d", "--attempts", "100",
                   rig->armed[0] ? prefix : NULL, NULL);
     operator_done(&operator);
     snprintf(address, sizeof(address), "127.0.0.1:%u", rig->lab.port);
