@@ -6,6 +6,7 @@
  */
 #include "daemon/run.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -105,8 +106,13 @@ static enum kl_rc start_store(struct kl_daemon *daemon, struct kl_err *err)
 {
     struct kl_service *service = &daemon->service;
     struct kl_store *store = NULL;
+    int missing = access(service->config->store, F_OK) != 0 && errno == ENOENT;
     enum kl_rc rc = kl_store_open(service->config->store, KL_STORE_CREATE, &store, err);
 
+    if (rc == KL_OK && missing) {
+        kl_log(KL_LOG_WARN, "store-made", KL_STR("file", service->config->store),
+               KL_STR("means", "there was none: no terminal is registered"));
+    }
     if (rc == KL_OK) {
         rc = kl_store_claim(store, err);
     }

@@ -6,6 +6,7 @@
 #include "daemon/ctl/ctl_backup.h"
 
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -21,8 +22,12 @@
 void kl_ctl_found(enum kl_rc kind, const char *text, void *findings)
 {
     struct kl_ctl_findings *f = findings;
+    size_t name = strlen(f->file);
 
     (void)kind;
+    if (strncmp(text, f->file, name) == 0 && strncmp(text + name, ": ", 2) == 0) {
+        text += name + 2; /* an error of the store's, which names it */
+    }
     fprintf(stderr, "keyloaderctl: %s: %s\n", f->file, text);
     (void)json_array_append_new(f->list, json_string(text));
 }
@@ -186,7 +191,8 @@ const struct kl_ctl_command kl_ctl_backup_commands[] = {
     {"store", "restore", restore, "FILE [--keep-schema]",
      "puts a backup in the store's place, which no daemon may serve meanwhile; what was there is\n"
      "      kept beside it. Every terminal is disarmed, and gets new TMK versions from then on.\n"
-     "      With --keep-schema one of an older keyloader, to go back to that: as it is"},
+     "      With --keep-schema FILE is of an older keyloader, such as the copy that a migration\n"
+     "      kept, and stays as it is, for going back to that keyloader"},
     {"store", "rotate-key", kl_ctl_store_rotate, "--to LABEL [--dry-run]",
      "puts every stored key under another storage key, made in the HSM if it is not there; no\n"
      "      daemon may serve the store meanwhile. Cut off, it goes on where it was when run again"},

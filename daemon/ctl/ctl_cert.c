@@ -502,11 +502,11 @@ static enum kl_rc cert_remove(struct kl_ctl *ctl, int argc, char **argv, struct 
 
 const struct kl_ctl_command kl_ctl_cert_commands[] = {
     {"cert", "install", cert_install, "FILE [--label LABEL] [--force]",
-     "Check and install a work certificate, for the HSM's key that it is of; --force replaces "
-     "another that is installed for that key"},
+     "Check and install a work certificate, for the HSM's key that it is of; --force replaces\n"
+     "      another that is installed for that key"},
     {"cert", "show", cert_show, "[--label LABEL]",
-     "Show an installed work certificate and check it, also against the HSM's key unless the PIN "
-     "would have to be asked for"},
+     "Show an installed work certificate and check it, also against the HSM's key unless the\n"
+     "      PIN would have to be asked for"},
     {"cert", "list", cert_list, "", "List the installed work certificates and check them"},
     {"cert", "remove", cert_remove, "--label LABEL",
      "Serve a key no longer: remove its certificate"},

@@ -540,14 +540,17 @@ const struct kl_ctl_command kl_ctl_key_commands[] = {
      "      storage, binding and audit key if there are none; --replace destroys the old pair"},
     {"key", "import", kl_ctl_key_import,
      "FILE [--label LABEL] [--suite SUITE] [--passphrase-source SRC]",
-     "The same from encrypted PKCS#8 (PEM) that was made elsewhere"},
+     "Take a work key pair that was made elsewhere, from encrypted PKCS#8 (PEM), and make "
+     "storage,\n"
+     "      binding and audit key if there are none; its passphrase is asked for, or comes from "
+     "SRC"},
     {"key", "show", key_show, "[--label LABEL]",
-     "Show a work key, storage, binding and audit key, and check them"},
+     "Show a work key (default: [hsm] work-key), storage, binding and audit key, and check them"},
     {"key", "list", key_list, "", "The work keys in the HSM"},
     {"key", "delete", kl_ctl_key_delete, "LABEL [--request ID]",
      "Destroy a work key without certificate, a transport key, a zone key or a storage key that\n"
-     "      the store has left and needs no more; takes two operators unless [control] "
-     "dual-control says otherwise: ID is their request"},
+     "      the store has left and needs no more; takes two operators unless [control]\n"
+     "      dual-control says otherwise: ID is their request"},
     {"key", "csr", kl_ctl_key_csr, "--subject NAME --out FILE|- [--label LABEL] [--force]",
      "Write a certification request (PKCS#10, PEM) for a work key, for the CA to sign"},
     {0},

@@ -197,7 +197,15 @@ static enum kl_rc make_copy(struct kl_store *store, int version, char out[PATH_M
     return rc;
 }
 
-static enum kl_rc migrate(struct kl_store *store, struct kl_err *err)
+/* A large store takes so long that whoever waits for the daemon wants to know what for. */
+static void tell(const char *event, const struct kl_store *store, int from)
+{
+    kl_log(KL_LOG_INFO, event, KL_STR("file", store->path), KL_NUM("from", from),
+           KL_NUM("to", KL_STORE_VERSION));
+}
+
+/* *from: the version that it was of, or as it was if there was nothing to do. */
+static enum kl_rc migrate(struct kl_store *store, int *from, struct kl_err *err)
 {
     char copy[PATH_MAX], actor[KL_AUDIT_ACTOR_MAX + 1];
     int version;
@@ -206,6 +214,7 @@ static enum kl_rc migrate(struct kl_store *store, struct kl_err *err)
     if ((rc = kl_schema_check(store, &version, err)) != KL_OK || version == KL_STORE_VERSION) {
         return rc; /* somebody else has while we waited for the lock */
     }
+    tell("store-migrating", store, version);
     if ((rc = make_copy(store, version, copy, err)) != KL_OK) {
         return rc;
     }
@@ -216,6 +225,7 @@ static enum kl_rc migrate(struct kl_store *store, struct kl_err *err)
     if (rc != KL_OK) {
         (void)unlink(copy);
     }
+    *from = version;
     return rc;
 }
 
@@ -224,10 +234,14 @@ static enum kl_rc migrate(struct kl_store *store, struct kl_err *err)
  */
 static enum kl_rc migrate_without_references(struct kl_store *store, struct kl_err *err)
 {
+    int from = KL_STORE_VERSION;
     enum kl_rc rc = kl_sql_exec(store, "PRAGMA foreign_keys = OFF", "PRAGMA", err);
 
     if (rc == KL_OK && (rc = kl_store_begin(store, err)) == KL_OK) {
-        rc = kl_schema_finish(store, migrate(store, err), err);
+        rc = kl_schema_finish(store, migrate(store, &from, err), err);
+    }
+    if (rc == KL_OK && from != KL_STORE_VERSION) {
+        tell("store-migrated", store, from);
     }
     return rc == KL_OK ? kl_sql_exec(store, "PRAGMA foreign_keys = ON", "PRAGMA", err) : rc;
 }

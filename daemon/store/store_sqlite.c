@@ -173,9 +173,11 @@ static enum kl_rc check_file(const char *path, int writable, struct kl_err *err)
 
     if (stat(path, &st) != 0) {
         return kl_err_errno(err, "stat",
-                            errno == ENOENT ? "%s: there is no store yet; keyloaderctl terminal "
-                                              "add makes it in a directory that exists"
-                                            : "%s: the store cannot be reached",
+                            errno == ENOENT
+                                ? "%s: there is no store yet (one that is lost: keyloaderctl store "
+                                  "restore takes a backup); keyloaderctl terminal add makes it in "
+                                  "a directory that exists"
+                                : "%s: the store cannot be reached",
                             path);
     }
     if (!S_ISREG(st.st_mode)) {

@@ -108,11 +108,12 @@ static enum kl_rc check_state(const struct kl_store *store, const struct kl_wrap
                           store->path, state->to, state->to);
     }
     if (state->label[0] && strcmp(state->label, label) != 0) {
-        return kl_err_set(err, KL_ERR_CONFIG,
-                          "%s: its keys are under storage key \"%s\", and [hsm] storage-key says "
-                          "\"%s\"; set that to %s, or rotate (keyloaderctl store rotate-key --to "
-                          "%s)",
-                          store->path, state->label, label, state->label, label);
+        return kl_err_set(
+            err, KL_ERR_CONFIG,
+            "%s: its keys are under storage key \"%s\", and [hsm] storage-key says "
+            "\"%s\"; set that to %s, or, to a key that this store has never had, rotate "
+            "(keyloaderctl store rotate-key --to %s)",
+            store->path, state->label, label, state->label, label);
     }
     return KL_OK;
 }
@@ -378,8 +379,10 @@ static enum kl_rc check_new(struct kl_store *store, const struct kl_wrap_state *
         label_name(g, name);
         rc = meta(store, name, label, KL_KEY_LABEL_MAX, err);
         if (rc == KL_OK && strcmp(label, to) == 0) {
-            rc = kl_err_set(err, KL_ERR_REFUSED, "\"%s\" %s the storage key of this store", to,
-                            g == state->generation ? "is" : "was once");
+            rc = kl_err_set(err, KL_ERR_REFUSED, "\"%s\" %s", to,
+                            g == state->generation
+                                ? "is the storage key of this store"
+                                : "was once the storage key of this store: rotate to a new one");
         }
     }
     return rc;

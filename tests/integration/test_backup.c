@@ -294,7 +294,7 @@ static void overwrite(const char *path, off_t at, size_t len, char with)
 START_TEST(over_a_damaged_store)
 {
     const char *file;
-    char name[32], wal[PATH_MAX + 8];
+    char name[32], wal[PATH_MAX + 8], says[PATH_MAX + 64];
     struct stat st;
 
     snprintf(name, sizeof(name), "damaged-%d", _i);
@@ -315,9 +315,16 @@ START_TEST(over_a_damaged_store)
         lab_stop(&lab);
     }
     if (_i == 0) {
+        ck_assert_uint_eq(lab_log_count(&lab, "event=store-made"), 0);
+        ck_assert_int_eq(unlink(lab.store), 0);
+        lab_start(&lab);
+        ck_assert_uint_eq(lab_log_count(&lab, "event=store-made"), 1);
+        lab_stop(&lab);
         ck_assert_int_eq(unlink(lab.store), 0);
     } else if (_i == 2) {
         overwrite(lab.store, 4096, 8192, 'x');
+        snprintf(says, sizeof(says), "keyloaderctl: %s: the store is damaged", lab.store);
+        verify(74, says, NULL);
     } else if (_i == 3) {
         ck_assert_int_eq(truncate(lab.store, 5000), 0);
     }
@@ -361,7 +368,7 @@ START_TEST(to_an_older_one)
     free(said);
     ck_assert_int_ne(access(wal, F_OK), 0);
     verify(74, "schema version 3", NULL);
-    free(lab_ctl(&lab, "store", "migrate", NULL));
+    ctl(0, "event=store-migrated", "store", "migrate", NULL, NULL);
     verify(0, NULL, NULL);
     ck_assert(has_terminal("A") && !has_terminal("B"));
     lab_end(&lab);
