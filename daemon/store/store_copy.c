@@ -20,13 +20,15 @@
 #define PAGES_AT_ONCE 256
 #define BUSY_MS 5000
 
-void kl_sql_give(const struct kl_store *store, int fd)
+void kl_sql_give(const char *owners, int fd)
 {
-    struct stat st;
+    struct stat own, st;
 
     /* Root's: what it makes beside a store is the store's owner's. Should it fail, the owner is
-     * told when it cannot open the file. */
-    if (geteuid() == 0 && stat(store->path, &st) == 0 && fchown(fd, st.st_uid, st.st_gid) != 0) {
+     * told when it cannot open the file. A file that has other names, too, is none that was made
+     * here: whoever owns the folder may have given it this one. */
+    if (geteuid() == 0 && fstat(fd, &own) == 0 && own.st_nlink == 1 && stat(owners, &st) == 0 &&
+        fchown(fd, st.st_uid, st.st_gid) != 0) {
         return;
     }
 }
@@ -234,7 +236,6 @@ static enum kl_rc give_name(const char *part, const char *path, int replace, str
 
 enum kl_rc kl_store_copy_file(const struct kl_store_copying *what, struct kl_err *err)
 {
-    const struct kl_store at = {.path = (char *)what->from};
     char part[PATH_MAX];
     enum kl_rc rc;
     int fd;
@@ -243,7 +244,7 @@ enum kl_rc kl_store_copy_file(const struct kl_store_copying *what, struct kl_err
     if ((fd = make_part(what->path, part, err)) < 0) {
         return err->rc;
     }
-    kl_sql_give(&at, fd);
+    kl_sql_give(what->from, fd);
     rc = fill_part(what, part, err);
     if (rc == KL_OK && fsync(fd) != 0) {
         rc = kl_err_errno(err, "fsync", "%s: the copy cannot be made durable", what->path);
