@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "conf/cli.h"
+#include "conf/log.h"
 #include "daemon/store/store_sqlite.h"
 
 #define SUFFIX ".restore"
@@ -38,6 +39,13 @@ static int exists(const char *path)
     struct stat st;
 
     return lstat(path, &st) == 0;
+}
+
+static const char *base_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    return slash ? slash + 1 : path;
 }
 
 /* ---- The copy that is worked on ---- */
@@ -80,8 +88,7 @@ static struct kl_store *open_past(const char *path)
 static enum kl_rc make_fit(struct kl_store *store, struct kl_restore *restore,
                            struct kl_store *replaced, struct kl_err *err)
 {
-    const char *slash = strrchr(restore->kept, '/');
-    const struct kl_restore_past past = {replaced, slash ? slash + 1 : restore->kept};
+    const struct kl_restore_past past = {replaced, base_name(restore->kept)};
     enum kl_rc rc = kl_store_begin(store, err);
 
     if (rc != KL_OK) {
@@ -113,6 +120,27 @@ static enum kl_rc fit_with_past(struct kl_store *store, struct kl_restore *resto
 static enum kl_rc settle(struct kl_store *store, struct kl_err *err)
 {
     return kl_sql_exec(store, "PRAGMA journal_mode = DELETE", "journal_mode", err);
+}
+
+/* What is put there as it is takes no record: the trail that is left does, and is kept. */
+static enum kl_rc record_leaving(const struct kl_restore *restore, struct kl_err *err)
+{
+    const struct kl_log_field fields[] = {KL_STR("for", base_name(restore->backup)),
+                                          KL_STR("kept", base_name(restore->kept))};
+    char detail[KL_AUDIT_DETAIL_MAX + 1];
+    struct kl_store *store = NULL;
+    enum kl_rc rc = kl_store_open(restore->path, KL_STORE_WRITE, &store, err);
+
+    kl_log_format(detail, sizeof(detail), fields, sizeof(fields) / sizeof(fields[0]));
+    if (rc == KL_OK && (rc = kl_store_begin(store, err)) == KL_OK) {
+        kl_store_set_actor(store, restore->actor);
+        rc = kl_store_audit(store, restore->now, "store-left", "", detail, err);
+        if (rc == KL_OK) {
+            rc = kl_store_commit(store, err);
+        }
+    }
+    kl_store_free(store);
+    return rc;
 }
 
 static enum kl_rc make_copy(const struct kl_restore *restore, const char *copy, struct kl_err *err)
@@ -225,12 +253,14 @@ static enum kl_rc by_name(const struct kl_restore *restore, const char *copy, st
     return move(copy, restore->path, err);
 }
 
-static enum kl_rc put_in_place(const struct kl_restore *restore, const char *copy,
-                               struct kl_err *err)
+static enum kl_rc put_in_place(struct kl_restore *restore, const char *copy, struct kl_err *err)
 {
     struct kl_err why = KL_ERR_INIT;
     enum kl_rc rc = KL_ERR_STORE;
 
+    if (restore->keep_schema && restore->kept[0]) {
+        restore->unrecorded = record_leaving(restore, &why) != KL_OK;
+    }
     if (restore->kept[0]) {
         rc = by_contents(restore, copy, &why);
     }

@@ -101,6 +101,20 @@ static void check_old(void)
     free(before);
 }
 
+/* The last record of the store that was left. */
+static enum kl_rc check_left(const struct kl_audit *record, void *arg, struct kl_err *e)
+{
+    const struct kl_restore *work = arg;
+
+    (void)e;
+    ck_assert_str_eq(record->event, "store-left");
+    ck_assert_str_eq(record->actor, work->actor);
+    ck_assert_int_eq(record->time, work->now);
+    ck_assert_ptr_nonnull(strstr(record->detail, strrchr(kept_by_migration, '/') + 1));
+    ck_assert_ptr_nonnull(strstr(record->detail, strrchr(work->kept, '/') + 1));
+    return KL_OK;
+}
+
 /* What the command is for. */
 START_TEST(by_hand_it_is_destroyed)
 {
@@ -120,12 +134,14 @@ START_TEST(by_the_command_it_is_back)
     from = _i;
     migrate_and_kill();
     OK(kl_store_restore(&work, &err));
+    ck_assert_int_eq(work.unrecorded, 0);
     snprintf(beside, sizeof(beside), "%s-wal", path);
     ck_assert_int_ne(access(beside, F_OK), 0);
     check_old();
     /* What was there is kept, all that the WAL had included. */
     OK(kl_store_open(work.kept, KL_STORE_READ, &store, &err));
     OK(get(store, "NEW-299"));
+    OK(kl_store_audit_each(store, 1, check_left, &work, &err));
     kl_store_free(store);
     OK(kl_store_open(path, KL_STORE_WRITE, &store, &err)); /* and forward again */
     FAILS(get(store, "NEW-0"), KL_ERR_NOT_FOUND);
@@ -141,6 +157,7 @@ START_TEST(after_the_hand)
     migrate_and_kill();
     copy_by_hand();
     OK(kl_store_restore(&work, &err));
+    ck_assert_int_eq(work.unrecorded, 1);
     check_old();
 }
 END_TEST
