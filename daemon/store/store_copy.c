@@ -20,14 +20,27 @@
 #define PAGES_AT_ONCE 256
 #define BUSY_MS 5000
 
-void kl_sql_give(const char *owners, int fd)
+/* Of the store, or of the folder where it is to be. */
+static int look_for_owner(const char *path, struct stat *st)
+{
+    const char *slash = strrchr(path, '/');
+    char folder[PATH_MAX];
+
+    if (stat(path, st) == 0) {
+        return 1;
+    }
+    (void)snprintf(folder, sizeof(folder), "%.*s.", slash ? (int)(slash - path) + 1 : 0, path);
+    return stat(folder, st) == 0;
+}
+
+void kl_sql_give(const char *path, int fd)
 {
     struct stat own, st;
 
     /* Root's: what it makes beside a store is the store's owner's. Should it fail, the owner is
      * told when it cannot open the file. A file that has other names, too, is none that was made
      * here: whoever owns the folder may have given it this one. */
-    if (geteuid() == 0 && fstat(fd, &own) == 0 && own.st_nlink == 1 && stat(owners, &st) == 0 &&
+    if (geteuid() == 0 && fstat(fd, &own) == 0 && own.st_nlink == 1 && look_for_owner(path, &st) &&
         fchown(fd, st.st_uid, st.st_gid) != 0) {
         return;
     }

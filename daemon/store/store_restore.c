@@ -14,6 +14,7 @@
 #include "daemon/store/store_restore.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -226,6 +227,17 @@ static enum kl_rc remove_beside(const char *path, const char *suffix, struct kl_
     return rc == KL_OK ? kl_file_remove(beside, err) : rc;
 }
 
+/* By root the copy is the backup's owner's until then; the store stays whose it was. */
+static void give(const struct kl_restore *restore, const char *copy)
+{
+    int fd = open(copy, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+
+    if (fd >= 0) {
+        kl_sql_give(restore->kept[0] ? restore->kept : restore->path, fd);
+        close(fd);
+    }
+}
+
 static enum kl_rc by_name(const struct kl_restore *restore, const char *copy, struct kl_err *err)
 {
     static const char notice[] = "A restore of this store was cut off here: run keyloaderctl store "
@@ -250,6 +262,7 @@ static enum kl_rc by_name(const struct kl_restore *restore, const char *copy, st
         (rc = remove_beside(restore->path, "-journal", err)) != KL_OK) {
         return rc;
     }
+    give(restore, copy);
     return move(copy, restore->path, err);
 }
 

@@ -11,6 +11,7 @@
 #include "daemon/store/store_restore.h"
 #include "tests/unit/store_old.h"
 
+#define SOMEBODY 65534
 #define TERMINALS 300 /* registered by the newer version: several pages */
 
 /* The rows of the fixture that pass for good: those of no live TMK. */
@@ -162,6 +163,37 @@ START_TEST(after_the_hand)
 }
 END_TEST
 
+/* By root, of a backup of root's: the daemon's account has to open it. */
+START_TEST(whose_it_is)
+{
+    struct kl_restore work = work_of(kept_by_migration);
+    struct stat st;
+    char lock[100];
+
+    if (geteuid() != 0) {
+        return;
+    }
+    from = 3;
+    migrate_and_kill();
+    ck_assert_int_eq(unlink(path), 0);
+    if (_i == 0) { /* there is what SQLite cannot write to */
+        OK(kl_file_write(path, "no database", 11, 0600, 0, &err));
+        ck_assert_int_eq(chown(path, SOMEBODY, SOMEBODY), 0);
+    } else {
+        ck_assert_int_eq(chown(dir, SOMEBODY, SOMEBODY), 0);
+    }
+    OK(kl_store_restore(&work, &err));
+    ck_assert_int_eq(stat(path, &st), 0);
+    ck_assert_uint_eq(st.st_uid, SOMEBODY);
+    ck_assert_uint_eq(st.st_gid, SOMEBODY);
+    ck_assert_uint_eq(st.st_mode & 07777, 0600);
+    snprintf(lock, sizeof(lock), "%s.lock", path);
+    ck_assert_int_eq(stat(lock, &st), 0);
+    ck_assert_uint_eq(st.st_uid, SOMEBODY);
+    check_old();
+}
+END_TEST
+
 START_TEST(only_what_is_older)
 {
     struct kl_restore work = work_of(kept_by_migration);
@@ -204,6 +236,7 @@ int main(void)
     tcase_add_loop_test(cases, by_hand_it_is_destroyed, 2, KL_STORE_VERSION);
     tcase_add_loop_test(cases, by_the_command_it_is_back, 2, KL_STORE_VERSION);
     tcase_add_loop_test(cases, after_the_hand, 2, KL_STORE_VERSION);
+    tcase_add_loop_test(cases, whose_it_is, 0, 2);
     tcase_add_test(cases, only_what_is_older);
     tcase_add_test(cases, only_what_is_good);
     return test_run(suite);
