@@ -170,24 +170,41 @@ static enum kl_rc check_older(const struct kl_restore *restore, const char *copy
                                     restore->backup);
 }
 
+/* Brought up to date and looked through is a copy of the copy, which itself is put in place: not
+ * the backup once more, which may be another file by then. */
+static enum kl_rc prepare_older(struct kl_restore *restore, const char *copy, struct kl_err *err)
+{
+    struct kl_store *store = NULL;
+    char newer[PATH_MAX];
+    const struct kl_store_copying what = {.from = copy, .path = newer};
+    enum kl_rc rc = check_older(restore, copy, err);
+
+    if (rc == KL_OK && (rc = name(newer, copy, ".newer", err)) == KL_OK &&
+        (rc = kl_store_copy_file(&what, err)) == KL_OK &&
+        (rc = kl_store_open(newer, KL_STORE_WRITE, &store, err)) == KL_OK) {
+        rc = verify(store, restore, err);
+    }
+    kl_store_free(store);
+    return rc;
+}
+
 static enum kl_rc prepare(struct kl_restore *restore, const char *copy, struct kl_err *err)
 {
     struct kl_store *store = NULL;
     enum kl_rc rc = make_copy(restore, copy, err);
 
     if (rc == KL_OK && restore->keep_schema) {
-        rc = check_older(restore, copy, err);
+        return prepare_older(restore, copy, err);
     }
     if (rc != KL_OK || (rc = kl_store_open(copy, KL_STORE_WRITE, &store, err)) != KL_OK) {
         return rc;
     }
-    if ((rc = verify(store, restore, err)) == KL_OK && !restore->keep_schema &&
+    if ((rc = verify(store, restore, err)) == KL_OK &&
         (rc = fit_with_past(store, restore, err)) == KL_OK) {
         rc = settle(store, err);
     }
     kl_store_free(store);
-    /* That one was brought up to date, to be looked through. */
-    return rc == KL_OK && restore->keep_schema ? make_copy(restore, copy, err) : rc;
+    return rc;
 }
 
 /* ---- Into place ---- */

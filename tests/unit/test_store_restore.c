@@ -209,6 +209,33 @@ START_TEST(only_what_is_older)
 }
 END_TEST
 
+/* What is put there is what was looked through, whatever the backup is by then. */
+static void swap_backup(uint64_t done, uint64_t total, void *arg)
+{
+    if (done == total) {
+        (void)rename(arg, kept_by_migration);
+    }
+}
+
+START_TEST(only_what_was_looked_through)
+{
+    struct kl_restore work = work_of(kept_by_migration);
+    char other[PATH_MAX + 8];
+
+    from = 3;
+    migrate_and_kill();
+    snprintf(other, sizeof(other), "%s.other", kept_by_migration);
+    OK(kl_store_copy_file(&(struct kl_store_copying){.from = kept_by_migration, .path = other},
+                          &err));
+    exec_at(other, "UPDATE terminal SET attempts_left = 99");
+    work.tell = swap_backup;
+    work.arg = other;
+    OK(kl_store_restore(&work, &err));
+    ck_assert_int_ne(access(other, F_OK), 0);
+    check_old();
+}
+END_TEST
+
 /* Looked through, although it is not brought up to date for good. */
 START_TEST(only_what_is_good)
 {
@@ -239,5 +266,6 @@ int main(void)
     tcase_add_loop_test(cases, whose_it_is, 0, 2);
     tcase_add_test(cases, only_what_is_older);
     tcase_add_test(cases, only_what_is_good);
+    tcase_add_test(cases, only_what_was_looked_through);
     return test_run(suite);
 }
