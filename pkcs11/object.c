@@ -51,6 +51,17 @@ enum kl_rc kl_object_find(struct kl_session *session, CK_OBJECT_CLASS class, con
 
 #define PROBE "keyloader-probe" /* label and CKA_ID: it can be told, should it be left */
 
+/* And no key that somebody calls so: the CKA_ID of ours is drawn. */
+static int is_probe(struct kl_session *session, CK_OBJECT_HANDLE object)
+{
+    char id[sizeof(PROBE)];
+    CK_ATTRIBUTE attr = {CKA_ID, id, sizeof(id)};
+
+    return kl_session_functions(session)->C_GetAttributeValue(kl_session_handle(session), object,
+                                                              &attr, 1) == CKR_OK &&
+           attr.ulValueLen == strlen(PROBE) && memcmp(id, PROBE, strlen(PROBE)) == 0;
+}
+
 /* What could not be destroyed at once. */
 static void destroy_left(struct kl_session *session)
 {
@@ -59,7 +70,7 @@ static void destroy_left(struct kl_session *session)
     size_t count = 0;
 
     if (kl_object_find(session, CKO_SECRET_KEY, PROBE, &handle, 1, &count, &ignored) == KL_OK &&
-        count > 0) {
+        count > 0 && is_probe(session, handle)) {
         (void)kl_session_functions(session)->C_DestroyObject(kl_session_handle(session), handle);
     }
 }

@@ -48,12 +48,12 @@ static enum kl_rc list_tokens(CK_FUNCTION_LIST *f, struct slot **out, size_t *co
 
     /* Asking for the count first is also what makes a module look for new tokens. */
     rv = f->C_GetSlotList(CK_TRUE, NULL, &n);
-    if (rv == CKR_OK && n > SLOTS_MAX) {
-        return kl_err_set(err, KL_ERR_TOKEN, "module has %lu slots; %d is the limit", n, SLOTS_MAX);
-    }
-    if (rv == CKR_OK) {
+    if (rv == CKR_OK && n <= SLOTS_MAX) {
         n = SLOTS_MAX;
         rv = f->C_GetSlotList(CK_TRUE, ids, &n);
+    }
+    if (rv == CKR_OK && n > SLOTS_MAX) {
+        return kl_err_set(err, KL_ERR_TOKEN, "module has %lu slots; %d is the limit", n, SLOTS_MAX);
     }
     if (rv != CKR_OK) {
         return kl_rv_err(err, rv, "C_GetSlotList", "tokens cannot be listed");

@@ -40,6 +40,7 @@
     X("storage-key-rotated", "every stored key is under the new storage key: from, to") \
     X("storage-key-rotation", "stored keys begin to go under another storage key: from, to") \
     X("store-backup", "the store was copied: to which file") \
+    X("store-left", "a store of an older version takes its place as it is: which, kept file") \
     X("store-migrated", "the store of an older version was brought up to date") \
     X("store-recovered", "the store takes changes again: what was wrong, since when") \
     X("store-restored", "a backup took the store's place: last records of both, kept file, floor") \

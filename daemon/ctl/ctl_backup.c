@@ -168,11 +168,15 @@ static enum kl_rc restore(struct kl_ctl *ctl, int argc, char **argv, struct kl_e
     work.check.tell = kl_ctl_found;
     work.check.arg = &findings;
     rc = kl_store_restore(&work, err);
+    if (rc == KL_OK && work.unrecorded) {
+        fprintf(stderr,
+                "keyloaderctl: warning: the store of before took no audit record of this\n");
+    }
     if (rc == KL_OK) {
         fprintf(stderr, "keyloaderctl: %s\n",
                 work.keep_schema
-                    ? "the store is the older keyloader's now: this one brings it up to date again "
-                      "as soon as it writes to it"
+                    ? "the store is the older keyloader's now, with every terminal armed that was: "
+                      "this one brings it up to date again as soon as it writes to it"
                     : "every terminal is disarmed; `keyloaderctl report restore` shows which of "
                       "them need a load");
         rc = kl_report_print(restore_report(&work), ctl->json, err);

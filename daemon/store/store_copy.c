@@ -20,13 +20,28 @@
 #define PAGES_AT_ONCE 256
 #define BUSY_MS 5000
 
-void kl_sql_give(const struct kl_store *store, int fd)
+/* Of the store, or of the folder where it is to be. */
+static int look_for_owner(const char *path, struct stat *st)
 {
-    struct stat st;
+    const char *slash = strrchr(path, '/');
+    char folder[PATH_MAX];
+
+    if (stat(path, st) == 0) {
+        return 1;
+    }
+    (void)snprintf(folder, sizeof(folder), "%.*s.", slash ? (int)(slash - path) + 1 : 0, path);
+    return stat(folder, st) == 0;
+}
+
+void kl_sql_give(const char *path, int fd)
+{
+    struct stat own, st;
 
     /* Root's: what it makes beside a store is the store's owner's. Should it fail, the owner is
-     * told when it cannot open the file. */
-    if (geteuid() == 0 && stat(store->path, &st) == 0 && fchown(fd, st.st_uid, st.st_gid) != 0) {
+     * told when it cannot open the file. A file that has other names, too, is none that was made
+     * here: whoever owns the folder may have given it this one. */
+    if (geteuid() == 0 && fstat(fd, &own) == 0 && own.st_nlink == 1 && look_for_owner(path, &st) &&
+        fchown(fd, st.st_uid, st.st_gid) != 0) {
         return;
     }
 }
@@ -59,15 +74,15 @@ static void end(struct copying *copying)
 /* Connections of their own: the store's may be in a transaction, of which nothing is copied. What
  * is read is one state of the whole, held by a transaction: without that each commit of others
  * would make the copying begin anew. */
-static int begin(struct copying *copying, const char *vfs_to)
+static int begin(struct copying *copying, int flags_to, const char *vfs_to)
 {
     const int flags = SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
     int code =
         sqlite3_open_v2(copying->from_path, &copying->from, flags | SQLITE_OPEN_READONLY, NULL);
 
     if (code == SQLITE_OK) {
-        code =
-            sqlite3_open_v2(copying->to_path, &copying->to, flags | SQLITE_OPEN_READWRITE, vfs_to);
+        code = sqlite3_open_v2(copying->to_path, &copying->to,
+                               flags | flags_to | SQLITE_OPEN_READWRITE, vfs_to);
     }
     if (code == SQLITE_OK) {
         sqlite3_busy_timeout(copying->from, BUSY_MS);
@@ -105,6 +120,23 @@ static int copy_pages(const struct copying *copying)
  * finds what another that was killed has left. */
 #define PART "keyloader-copy.part-"
 #define RANDOM "XXXXXX" /* mkostemp's */
+
+/* The path, without a link in its folder's. */
+static enum kl_rc straighten(const char *path, char out[PATH_MAX], struct kl_err *err)
+{
+    const char *slash = strrchr(path, '/');
+    char folder[PATH_MAX], straight[PATH_MAX];
+
+    (void)snprintf(folder, sizeof(folder), "%.*s.", slash ? (int)(slash - path) + 1 : 0, path);
+    if (strlen(path) < PATH_MAX && !realpath(folder, straight)) {
+        return kl_err_errno(err, "realpath", "%s: the copy cannot be made", path);
+    }
+    if (strlen(path) >= PATH_MAX ||
+        (size_t)snprintf(out, PATH_MAX, "%s/%s", straight, slash ? slash + 1 : path) >= PATH_MAX) {
+        return kl_err_set(err, KL_ERR_INPUT, "%.100s...: the path is too long", path);
+    }
+    return KL_OK;
+}
 
 static enum kl_rc part_path(const char *path, const char *random, char out[PATH_MAX],
                             struct kl_err *err)
@@ -191,7 +223,8 @@ static int make_part(const char *path, char part[PATH_MAX], struct kl_err *err)
 }
 
 /* Nobody else opens the file, and it is removed if this fails: SQLite needs no locks, which might
- * meet ours, and no journal. */
+ * meet ours, and no journal. By a name that whoever owns the folder may have made a link meanwhile:
+ * it is not followed, anywhere in the path. */
 static enum kl_rc fill_part(const struct kl_store_copying *what, const char *part,
                             struct kl_err *err)
 {
@@ -199,7 +232,7 @@ static enum kl_rc fill_part(const struct kl_store_copying *what, const char *par
                               .to_path = part,
                               .tell = what->tell,
                               .arg = what->arg};
-    int code = begin(&copying, "unix-none");
+    int code = begin(&copying, SQLITE_OPEN_NOFOLLOW, "unix-none");
     enum kl_rc rc = KL_OK;
 
     if (code == SQLITE_OK) {
@@ -234,16 +267,18 @@ static enum kl_rc give_name(const char *part, const char *path, int replace, str
 
 enum kl_rc kl_store_copy_file(const struct kl_store_copying *what, struct kl_err *err)
 {
-    const struct kl_store at = {.path = (char *)what->from};
-    char part[PATH_MAX];
-    enum kl_rc rc;
+    char straight[PATH_MAX], part[PATH_MAX];
+    enum kl_rc rc = straighten(what->path, straight, err);
     int fd;
 
-    sweep(what->path);
-    if ((fd = make_part(what->path, part, err)) < 0) {
+    if (rc != KL_OK) {
+        return rc;
+    }
+    sweep(straight);
+    if ((fd = make_part(straight, part, err)) < 0) {
         return err->rc;
     }
-    kl_sql_give(&at, fd);
+    kl_sql_give(what->from, fd);
     rc = fill_part(what, part, err);
     if (rc == KL_OK && fsync(fd) != 0) {
         rc = kl_err_errno(err, "fsync", "%s: the copy cannot be made durable", what->path);
@@ -269,7 +304,7 @@ enum kl_rc kl_store_copy(const struct kl_store *store, const char *path, struct 
 enum kl_rc kl_store_replace(const char *from, const char *path, struct kl_err *err)
 {
     struct copying copying = {.from_path = from, .to_path = path};
-    int code = begin(&copying, NULL);
+    int code = begin(&copying, 0, NULL);
     enum kl_rc rc = KL_OK;
 
     if (code == SQLITE_OK) {

@@ -14,6 +14,7 @@
 #include "daemon/store/store_restore.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -21,6 +22,7 @@
 #include <unistd.h>
 
 #include "conf/cli.h"
+#include "conf/log.h"
 #include "daemon/store/store_sqlite.h"
 
 #define SUFFIX ".restore"
@@ -38,6 +40,13 @@ static int exists(const char *path)
     struct stat st;
 
     return lstat(path, &st) == 0;
+}
+
+static const char *base_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    return slash ? slash + 1 : path;
 }
 
 /* ---- The copy that is worked on ---- */
@@ -80,8 +89,7 @@ static struct kl_store *open_past(const char *path)
 static enum kl_rc make_fit(struct kl_store *store, struct kl_restore *restore,
                            struct kl_store *replaced, struct kl_err *err)
 {
-    const char *slash = strrchr(restore->kept, '/');
-    const struct kl_restore_past past = {replaced, slash ? slash + 1 : restore->kept};
+    const struct kl_restore_past past = {replaced, base_name(restore->kept)};
     enum kl_rc rc = kl_store_begin(store, err);
 
     if (rc != KL_OK) {
@@ -115,6 +123,27 @@ static enum kl_rc settle(struct kl_store *store, struct kl_err *err)
     return kl_sql_exec(store, "PRAGMA journal_mode = DELETE", "journal_mode", err);
 }
 
+/* What is put there as it is takes no record: the trail that is left does, and is kept. */
+static enum kl_rc record_leaving(const struct kl_restore *restore, struct kl_err *err)
+{
+    const struct kl_log_field fields[] = {KL_STR("for", base_name(restore->backup)),
+                                          KL_STR("kept", base_name(restore->kept))};
+    char detail[KL_AUDIT_DETAIL_MAX + 1];
+    struct kl_store *store = NULL;
+    enum kl_rc rc = kl_store_open(restore->path, KL_STORE_WRITE, &store, err);
+
+    kl_log_format(detail, sizeof(detail), fields, sizeof(fields) / sizeof(fields[0]));
+    if (rc == KL_OK && (rc = kl_store_begin(store, err)) == KL_OK) {
+        kl_store_set_actor(store, restore->actor);
+        rc = kl_store_audit(store, restore->now, "store-left", "", detail, err);
+        if (rc == KL_OK) {
+            rc = kl_store_commit(store, err);
+        }
+    }
+    kl_store_free(store);
+    return rc;
+}
+
 static enum kl_rc make_copy(const struct kl_restore *restore, const char *copy, struct kl_err *err)
 {
     const struct kl_store_copying what = {.from = restore->backup,
@@ -141,24 +170,41 @@ static enum kl_rc check_older(const struct kl_restore *restore, const char *copy
                                     restore->backup);
 }
 
+/* Brought up to date and looked through is a copy of the copy, which itself is put in place: not
+ * the backup once more, which may be another file by then. */
+static enum kl_rc prepare_older(struct kl_restore *restore, const char *copy, struct kl_err *err)
+{
+    struct kl_store *store = NULL;
+    char newer[PATH_MAX];
+    const struct kl_store_copying what = {.from = copy, .path = newer};
+    enum kl_rc rc = check_older(restore, copy, err);
+
+    if (rc == KL_OK && (rc = name(newer, copy, ".newer", err)) == KL_OK &&
+        (rc = kl_store_copy_file(&what, err)) == KL_OK &&
+        (rc = kl_store_open(newer, KL_STORE_WRITE, &store, err)) == KL_OK) {
+        rc = verify(store, restore, err);
+    }
+    kl_store_free(store);
+    return rc;
+}
+
 static enum kl_rc prepare(struct kl_restore *restore, const char *copy, struct kl_err *err)
 {
     struct kl_store *store = NULL;
     enum kl_rc rc = make_copy(restore, copy, err);
 
     if (rc == KL_OK && restore->keep_schema) {
-        rc = check_older(restore, copy, err);
+        return prepare_older(restore, copy, err);
     }
     if (rc != KL_OK || (rc = kl_store_open(copy, KL_STORE_WRITE, &store, err)) != KL_OK) {
         return rc;
     }
-    if ((rc = verify(store, restore, err)) == KL_OK && !restore->keep_schema &&
+    if ((rc = verify(store, restore, err)) == KL_OK &&
         (rc = fit_with_past(store, restore, err)) == KL_OK) {
         rc = settle(store, err);
     }
     kl_store_free(store);
-    /* That one was brought up to date, to be looked through. */
-    return rc == KL_OK && restore->keep_schema ? make_copy(restore, copy, err) : rc;
+    return rc;
 }
 
 /* ---- Into place ---- */
@@ -198,6 +244,17 @@ static enum kl_rc remove_beside(const char *path, const char *suffix, struct kl_
     return rc == KL_OK ? kl_file_remove(beside, err) : rc;
 }
 
+/* By root the copy is the backup's owner's until then; the store stays whose it was. */
+static void give(const struct kl_restore *restore, const char *copy)
+{
+    int fd = open(copy, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+
+    if (fd >= 0) {
+        kl_sql_give(restore->kept[0] ? restore->kept : restore->path, fd);
+        close(fd);
+    }
+}
+
 static enum kl_rc by_name(const struct kl_restore *restore, const char *copy, struct kl_err *err)
 {
     static const char notice[] = "A restore of this store was cut off here: run keyloaderctl store "
@@ -222,15 +279,18 @@ static enum kl_rc by_name(const struct kl_restore *restore, const char *copy, st
         (rc = remove_beside(restore->path, "-journal", err)) != KL_OK) {
         return rc;
     }
+    give(restore, copy);
     return move(copy, restore->path, err);
 }
 
-static enum kl_rc put_in_place(const struct kl_restore *restore, const char *copy,
-                               struct kl_err *err)
+static enum kl_rc put_in_place(struct kl_restore *restore, const char *copy, struct kl_err *err)
 {
     struct kl_err why = KL_ERR_INIT;
     enum kl_rc rc = KL_ERR_STORE;
 
+    if (restore->keep_schema && restore->kept[0]) {
+        restore->unrecorded = record_leaving(restore, &why) != KL_OK;
+    }
     if (restore->kept[0]) {
         rc = by_contents(restore, copy, &why);
     }

@@ -25,10 +25,12 @@ struct kl_restore {
     struct kl_check check;       /* of the backup; tell and arg are the caller's to set */
     char kept[PATH_MAX];         /* where the store of before is; "" = there was none */
     struct kl_restored restored; /* nothing with keep_schema */
+    int unrecorded;              /* 1: with keep_schema, the store of before took no record of it */
 };
 
 /* Verifies the backup, keeps what is there beside it, under a name with the time, and puts the
- * backup in its place, made fit (kl_life_restored). KL_ERR_BUSY: a daemon serves the store, or some
+ * backup in its place, made fit (kl_life_restored); with keep_schema as it is, which the store of
+ * before records (store-left). KL_ERR_BUSY: a daemon serves the store, or some
  * program is at it. KL_ERR_STORE or KL_ERR_VERIFY, with check.findings: the backup is not good.
  * KL_ERR_INPUT: keep_schema, and it is not of an older version. */
 enum kl_rc kl_store_restore(struct kl_restore *restore, struct kl_err *err) KL_MUST_CHECK;

@@ -359,7 +359,7 @@ enum kl_rc kl_store_claim(struct kl_store *store, struct kl_err *err)
     if (fd < 0) {
         return kl_err_errno(err, "open", "%s: the store cannot be claimed", path);
     }
-    kl_sql_give(store, fd);
+    kl_sql_give(store->path, fd);
     if (!lock_now(fd)) {
         rc = errno == EWOULDBLOCK
                  ? kl_err_set(err, KL_ERR_BUSY, "%s: another daemon serves this store", path)

@@ -113,8 +113,9 @@ void kl_sql_wal_end(struct kl_store *store);
 
 /* Ends a claim (kl_store_claim). */
 void kl_sql_unclaim(struct kl_store *store);
-/* Root gives a file that it made beside the store to the store's owner. */
-void kl_sql_give(const struct kl_store *store, int fd);
+/* Root gives a file that it made beside the store at path to the store's owner, or to the folder's
+ * where there is no store yet. */
+void kl_sql_give(const char *path, int fd);
 
 /* The generation of the storage key that what is written now is under (daemon/store/store_wrap.h),
  * as SQL has it. */

@@ -6,6 +6,7 @@
 #include <check.h>
 #include <string.h>
 
+#include "pkcs11/keys.h"
 #include "pkcs11/object.h"
 #include "pkcs11/ops.h"
 #include "pkcs11/ops_pinpad.h"
@@ -173,6 +174,21 @@ START_TEST(test_cannot_hold_copyable)
 }
 END_TEST
 
+/* Somebody's key of the probe's label is nobody's to destroy. */
+START_TEST(test_no_probe)
+{
+    const struct kl_pad_key key = {.alg = KL_ALG_AES128, .use = KL_PAD_KCV, .label = "k"};
+    CK_OBJECT_HANDLE handle = 0;
+
+    open_token(0);
+    ck_assert_int_eq(kl_storage_key_generate(token.session, "keyloader-probe", &err), KL_OK);
+    fake_p11_fail(FAKE_C_CreateObject, 1, CKR_GENERAL_ERROR);
+    ck_assert_int_ne(kl_pad_import(token.session, &key, tmk, &handle, &err), KL_OK);
+    ck_assert_int_eq(kl_storage_key_find(token.session, "keyloader-probe", &handle, &err), KL_OK);
+    test_token_close(&token);
+}
+END_TEST
+
 /* A TMK on a token that unwraps by itself deciphers nothing, and an AES one never does. */
 START_TEST(test_tmk_uses)
 {
@@ -252,6 +268,7 @@ static Suite *suite(void)
     tcase_add_test(tc, test_unwrap);
     tcase_add_test(tc, test_bounds);
     tcase_add_test(tc, test_cannot_hold_copyable);
+    tcase_add_test(tc, test_no_probe);
     suite_add_tcase(s, tc);
     return s;
 }

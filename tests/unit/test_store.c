@@ -424,6 +424,34 @@ START_TEST(read_only_file)
 }
 END_TEST
 
+/* Root gives nothing away that the owner of the folder has linked there. */
+START_TEST(root_gives_what_it_made)
+{
+    char lock[110], precious[110];
+    struct stat st;
+
+    if (geteuid() != 0) {
+        return;
+    }
+    snprintf(lock, sizeof(lock), "%s.lock", path);
+    snprintf(precious, sizeof(precious), "%s/precious", dir);
+    become_nobody();
+    become_ourselves();
+    OK(kl_file_write(precious, "root's", 6, 0600, 0, &err));
+    ck_assert_int_eq(link(precious, lock), 0);
+    OK(kl_store_claim(store, &err));
+    ck_assert_int_eq(stat(precious, &st), 0);
+    ck_assert_uint_eq(st.st_uid, 0);
+    kl_store_free(store);
+    ck_assert_int_eq(unlink(lock), 0);
+    OK(kl_store_open(path, KL_STORE_WRITE, &store, &err));
+    OK(kl_store_claim(store, &err));
+    ck_assert_int_eq(stat(lock, &st), 0);
+    ck_assert_uint_eq(st.st_uid, NOBODY);
+    ck_assert_uint_eq(st.st_gid, NOBODY);
+}
+END_TEST
+
 /* An operator who is not the daemon's user. */
 START_TEST(belongs_to_another)
 {
@@ -515,6 +543,7 @@ int main(void)
     tcase_add_test(trouble, file_size_limit);
     tcase_add_test(trouble, read_only_directory);
     tcase_add_test(trouble, read_only_file);
+    tcase_add_test(trouble, root_gives_what_it_made);
     tcase_add_test(trouble, belongs_to_another);
     tcase_add_test(trouble, error_mapping);
     return test_run(suite);

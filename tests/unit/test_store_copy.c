@@ -210,6 +210,53 @@ START_TEST(two_at_once)
 }
 END_TEST
 
+/* Somebody makes the file a link to another between its making and SQLite's opening. */
+static char victim[100];
+static int (*full_pathname)(sqlite3_vfs *, const char *, int, char *);
+
+static int swap_part(sqlite3_vfs *vfs, const char *name, int capacity, char *out)
+{
+    if (strstr(name, "keyloader-copy.part-")) {
+        ck_assert_int_eq(unlink(name), 0);
+        ck_assert_int_eq(symlink(victim, name), 0);
+    }
+    return full_pathname(vfs, name, capacity, out);
+}
+
+START_TEST(swapped_for_a_link)
+{
+    sqlite3_vfs vfs = *sqlite3_vfs_find("unix-none");
+    struct stat st;
+
+    fill();
+    snprintf(victim, sizeof(victim), "%s/victim", dir);
+    OK(kl_file_write(victim, "", 0, 0600, 0, &err));
+    full_pathname = vfs.xFullPathname;
+    vfs.xFullPathname = swap_part;
+    ck_assert_int_eq(sqlite3_vfs_unregister(sqlite3_vfs_find("unix-none")), SQLITE_OK);
+    ck_assert_int_eq(sqlite3_vfs_register(&vfs, 0), SQLITE_OK);
+    FAILS(kl_store_copy(store, copy, &err), KL_ERR_STORE);
+    ck_assert_int_eq(stat(victim, &st), 0);
+    ck_assert_int_eq(st.st_size, 0);
+    ck_assert_int_eq(PARTS, 0);
+    ck_assert_int_eq(COPIES, 0);
+}
+END_TEST
+
+/* A folder may be named by a link. */
+START_TEST(folder_by_a_link)
+{
+    char other[100], by_link[120];
+
+    fill();
+    snprintf(other, sizeof(other), "%s/link", dir);
+    snprintf(by_link, sizeof(by_link), "%s/copy.db", other);
+    ck_assert_int_eq(symlink(dir, other), 0);
+    OK(kl_store_copy(store, by_link, &err));
+    check_copy();
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("store-copy");
@@ -221,5 +268,7 @@ int main(void)
     tcase_add_test(cases, refused);
     tcase_add_test(cases, never_over_another);
     tcase_add_test(cases, two_at_once);
+    tcase_add_test(cases, swapped_for_a_link);
+    tcase_add_test(cases, folder_by_a_link);
     return test_run(suite);
 }

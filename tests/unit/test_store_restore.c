@@ -11,6 +11,7 @@
 #include "daemon/store/store_restore.h"
 #include "tests/unit/store_old.h"
 
+#define SOMEBODY 65534
 #define TERMINALS 300 /* registered by the newer version: several pages */
 
 /* The rows of the fixture that pass for good: those of no live TMK. */
@@ -101,6 +102,20 @@ static void check_old(void)
     free(before);
 }
 
+/* The last record of the store that was left. */
+static enum kl_rc check_left(const struct kl_audit *record, void *arg, struct kl_err *e)
+{
+    const struct kl_restore *work = arg;
+
+    (void)e;
+    ck_assert_str_eq(record->event, "store-left");
+    ck_assert_str_eq(record->actor, work->actor);
+    ck_assert_int_eq(record->time, work->now);
+    ck_assert_ptr_nonnull(strstr(record->detail, strrchr(kept_by_migration, '/') + 1));
+    ck_assert_ptr_nonnull(strstr(record->detail, strrchr(work->kept, '/') + 1));
+    return KL_OK;
+}
+
 /* What the command is for. */
 START_TEST(by_hand_it_is_destroyed)
 {
@@ -120,12 +135,14 @@ START_TEST(by_the_command_it_is_back)
     from = _i;
     migrate_and_kill();
     OK(kl_store_restore(&work, &err));
+    ck_assert_int_eq(work.unrecorded, 0);
     snprintf(beside, sizeof(beside), "%s-wal", path);
     ck_assert_int_ne(access(beside, F_OK), 0);
     check_old();
     /* What was there is kept, all that the WAL had included. */
     OK(kl_store_open(work.kept, KL_STORE_READ, &store, &err));
     OK(get(store, "NEW-299"));
+    OK(kl_store_audit_each(store, 1, check_left, &work, &err));
     kl_store_free(store);
     OK(kl_store_open(path, KL_STORE_WRITE, &store, &err)); /* and forward again */
     FAILS(get(store, "NEW-0"), KL_ERR_NOT_FOUND);
@@ -141,6 +158,38 @@ START_TEST(after_the_hand)
     migrate_and_kill();
     copy_by_hand();
     OK(kl_store_restore(&work, &err));
+    ck_assert_int_eq(work.unrecorded, 1);
+    check_old();
+}
+END_TEST
+
+/* By root, of a backup of root's: the daemon's account has to open it. */
+START_TEST(whose_it_is)
+{
+    struct kl_restore work = work_of(kept_by_migration);
+    struct stat st;
+    char lock[100];
+
+    if (geteuid() != 0) {
+        return;
+    }
+    from = 3;
+    migrate_and_kill();
+    ck_assert_int_eq(unlink(path), 0);
+    if (_i == 0) { /* there is what SQLite cannot write to */
+        OK(kl_file_write(path, "no database", 11, 0600, 0, &err));
+        ck_assert_int_eq(chown(path, SOMEBODY, SOMEBODY), 0);
+    } else {
+        ck_assert_int_eq(chown(dir, SOMEBODY, SOMEBODY), 0);
+    }
+    OK(kl_store_restore(&work, &err));
+    ck_assert_int_eq(stat(path, &st), 0);
+    ck_assert_uint_eq(st.st_uid, SOMEBODY);
+    ck_assert_uint_eq(st.st_gid, SOMEBODY);
+    ck_assert_uint_eq(st.st_mode & 07777, 0600);
+    snprintf(lock, sizeof(lock), "%s.lock", path);
+    ck_assert_int_eq(stat(lock, &st), 0);
+    ck_assert_uint_eq(st.st_uid, SOMEBODY);
     check_old();
 }
 END_TEST
@@ -157,6 +206,33 @@ START_TEST(only_what_is_older)
     FAILS(kl_store_restore(&work, &err), KL_ERR_INPUT);
     SAYS("not of an older one");
     OK(kl_store_terminal_get(store, "B", &terminal, &err));
+}
+END_TEST
+
+/* What is put there is what was looked through, whatever the backup is by then. */
+static void swap_backup(uint64_t done, uint64_t total, void *arg)
+{
+    if (done == total) {
+        (void)rename(arg, kept_by_migration);
+    }
+}
+
+START_TEST(only_what_was_looked_through)
+{
+    struct kl_restore work = work_of(kept_by_migration);
+    char other[PATH_MAX + 8];
+
+    from = 3;
+    migrate_and_kill();
+    snprintf(other, sizeof(other), "%s.other", kept_by_migration);
+    OK(kl_store_copy_file(&(struct kl_store_copying){.from = kept_by_migration, .path = other},
+                          &err));
+    exec_at(other, "UPDATE terminal SET attempts_left = 99");
+    work.tell = swap_backup;
+    work.arg = other;
+    OK(kl_store_restore(&work, &err));
+    ck_assert_int_ne(access(other, F_OK), 0);
+    check_old();
 }
 END_TEST
 
@@ -187,7 +263,9 @@ int main(void)
     tcase_add_loop_test(cases, by_hand_it_is_destroyed, 2, KL_STORE_VERSION);
     tcase_add_loop_test(cases, by_the_command_it_is_back, 2, KL_STORE_VERSION);
     tcase_add_loop_test(cases, after_the_hand, 2, KL_STORE_VERSION);
+    tcase_add_loop_test(cases, whose_it_is, 0, 2);
     tcase_add_test(cases, only_what_is_older);
     tcase_add_test(cases, only_what_is_good);
+    tcase_add_test(cases, only_what_was_looked_through);
     return test_run(suite);
 }

@@ -297,6 +297,34 @@ START_TEST(the_last_try_is_not_ours)
 }
 END_TEST
 
+/* A module that says there are more than it was given room for: at once, or in the list itself. */
+static CK_RV (*real_slot_list)(CK_BBOOL present, CK_SLOT_ID *slots, CK_ULONG *count);
+static int in_list;
+static CK_RV many_slots(CK_BBOOL present, CK_SLOT_ID *slots, CK_ULONG *count)
+{
+    CK_RV rv = real_slot_list(present, slots, count);
+
+    if ((slots != NULL) == in_list) {
+        *count = 65;
+    }
+    return rv;
+}
+
+START_TEST(more_slots_than_fit)
+{
+    CK_FUNCTION_LIST *f = kl_module_functions(module);
+    struct kl_token *token;
+
+    real_slot_list = f->C_GetSlotList;
+    f->C_GetSlotList = many_slots;
+    in_list = _i;
+    ck_rc(open_token("pkcs11:token=kl%20test", pin, &token), KL_ERR_TOKEN);
+    ck_says("module has 65 slots; 64 is the limit");
+    ck_assert_uint_eq(fake_p11_calls(FAKE_C_GetTokenInfo), 0);
+    f->C_GetSlotList = real_slot_list;
+}
+END_TEST
+
 /* Whatever C_Login answers, it is called once. */
 START_TEST(login_is_never_retried)
 {
@@ -415,6 +443,7 @@ static Suite *token_suite(void)
     tcase_add_test(token, token_that_is_not_the_only_one);
     tcase_add_test(token, wrong_pin_is_tried_once);
     tcase_add_loop_test(token, the_last_try_is_not_ours, 0, 2);
+    tcase_add_loop_test(token, more_slots_than_fit, 0, 2);
     tcase_add_loop_test(token, login_is_never_retried, 0, 7);
     tcase_add_loop_test(token, failures_on_the_way_to_a_token, 0, 4);
     tcase_add_test(token, session_that_does_not_open);
