@@ -106,9 +106,12 @@ static enum kl_rc create(const struct kl_ctl *ctl, struct kl_session *session,
         return rc;
     }
     kl_kcv_format(kcv, kcv_len, text);
-    if ((rc = record(ctl, wish, text, err)) != KL_OK ||
-        (rc = kl_zmk_find(session, wish->use, wish->label, &made, &bits, err)) != KL_OK) {
+    if ((rc = record(ctl, wish, text, err)) != KL_OK) {
         return rc;
+    }
+    if ((rc = kl_zmk_find(session, wish->use, wish->label, &made, &bits, err)) != KL_OK) {
+        return kl_err_context(err, "the zone key was made and is in the audit trail, but the HSM "
+                                   "does not give it as it was made");
     }
     kl_ctl_warn_mechanisms(session, made, wish->label);
     return kl_report_print(json_pack("{s:s, s:s, s:s, s:s}", "label", wish->label, "for",
