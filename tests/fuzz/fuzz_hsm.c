@@ -11,7 +11,6 @@
 #include <time.h>
 
 #include "pkcs11/keys.h"
-#include "proto/secret.h"
 #include "terminal-sim/load.h"
 #include "tests/fuzz/input.h"
 #include "tests/fuzz/lying_p11.h"
@@ -89,7 +88,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 
     (void)argc;
     (void)argv;
-    require(kl_secret_setup(&err) == KL_OK);
+    fuzz_secrets();
     fake_make_keys();
     test_token_open(&hsm, lying_p11());
     p11_make_store_keys();

@@ -4,12 +4,10 @@
  * and a network that does to its messages what the script says. Whatever comes: nothing but
  * untouched messages ends a load or a sign-in well, and a refused load leaves no TMK.
  */
-#include <openssl/rand.h>
 #include <openssl/x509.h>
 #include <string.h>
 #include <time.h>
 
-#include "proto/secret.h"
 #include "terminal-sim/load.h"
 #include "terminal-sim/signin.h"
 #include "tests/fuzz/input.h"
@@ -37,15 +35,10 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
     static const struct kl_rogue_profile names_crl = {.crl_scope = KL_CRL_SCOPE_LOADER};
     static const struct kl_rogue_crl_profile good_crl = {0};
-    struct kl_err err = KL_ERR_INIT;
-    unsigned char byte;
 
     (void)argc;
     (void)argv;
-    /* OpenSSL's random generators would be in the secure heap, in which LeakSanitizer does not look
-     * for what they refer to: so they are made before there is one. */
-    require(RAND_bytes(&byte, 1) == 1 && RAND_priv_bytes(&byte, 1) == 1);
-    require(kl_secret_setup(&err) == KL_OK);
+    fuzz_secrets();
     fake_make_keys();
     roots = sk_X509_new_null();
     require(roots != NULL && sk_X509_push(roots, root) > 0);

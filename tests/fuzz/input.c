@@ -3,6 +3,7 @@
 #include "tests/fuzz/input.h"
 
 #include <check.h>
+#include <openssl/rand.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,6 +11,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "proto/secret.h"
 #include "tests/support/hsm.h"
 
 void fuzz_broken(const char *file, int line, const char *what)
@@ -22,6 +24,15 @@ void fuzz_failed_well(enum kl_rc rc, const struct kl_err *err)
 {
     require(rc != KL_OK && err->rc == rc && err->text[0] != '\0');
     require(strlen(err->text) < sizeof(err->text));
+}
+
+void fuzz_secrets(void)
+{
+    struct kl_err err = KL_ERR_INIT;
+    unsigned char byte;
+
+    require(RAND_bytes(&byte, 1) == 1 && RAND_priv_bytes(&byte, 1) == 1);
+    require(kl_secret_setup(&err) == KL_OK);
 }
 
 uint8_t script_byte(struct script *script)

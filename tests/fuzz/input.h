@@ -34,6 +34,10 @@ size_t script_bytes(struct script *script, uint8_t *out, size_t max); /* one byt
  * choice 0 leaves it alone. */
 size_t script_edit(struct script *script, uint8_t *message, size_t len, size_t max);
 
+/* kl_secret_setup, with OpenSSL's random generators made before: they would be in the secure heap,
+ * in which LeakSanitizer does not look for what they refer to. */
+void fuzz_secrets(void);
+
 /* The input as a file: its path (static storage), until the next call. */
 const char *fuzz_file(const uint8_t *data, size_t size);
 
