@@ -269,6 +269,13 @@ static int write_all(int fd, const char *data, size_t len)
     return 0;
 }
 
+const char *kl_file_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    return slash ? slash + 1 : path;
+}
+
 enum kl_rc kl_file_sync_dir(const char *path, struct kl_err *err)
 {
     char dir[PATH_MAX];

@@ -51,6 +51,9 @@ enum kl_rc kl_file_read(const char *path, size_t max, char **out, size_t *len,
 enum kl_rc kl_file_write(const char *path, const void *data, size_t len, unsigned mode,
                          int overwrite, struct kl_err *err) KL_MUST_CHECK;
 
+/* The last part of path, within it; all of it if there is no folder in it. */
+const char *kl_file_name(const char *path);
+
 /* Makes the name of path in its directory durable, for who has written the file himself. */
 enum kl_rc kl_file_sync_dir(const char *path, struct kl_err *err) KL_MUST_CHECK;
 

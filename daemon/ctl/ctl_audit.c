@@ -291,7 +291,6 @@ static enum kl_rc verify_archive(struct verify *v, const char *path, uint64_t to
 static enum kl_rc remove_archived(struct kl_store *store, const struct kl_checkpoint *to,
                                   const char *path, uint64_t *count, struct kl_err *err)
 {
-    const char *name = strrchr(path, '/');
     char head[KL_AUDIT_HEAD_TEXT];
     enum kl_rc rc = kl_store_begin(store, err);
 
@@ -303,7 +302,7 @@ static enum kl_rc remove_archived(struct kl_store *store, const struct kl_checkp
     if (rc == KL_OK) {
         rc = kl_life_audit(store, (int64_t)time(NULL), "audit-archived", "",
                            KL_LIFE_FIELDS(KL_STR("to", head), KL_NUM("records", *count),
-                                          KL_STR("file", name ? name + 1 : path)),
+                                          KL_STR("file", kl_file_name(path))),
                            err);
     }
     return kl_ctl_finish(store, rc, err);

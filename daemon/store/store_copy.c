@@ -20,16 +20,22 @@
 #define PAGES_AT_ONCE 256
 #define BUSY_MS 5000
 
+/* As a name of its own: "." with all that is before the path's last part. Cut if that is too long.
+ */
+static void folder_of(const char *path, char out[PATH_MAX])
+{
+    (void)snprintf(out, PATH_MAX, "%.*s.", (int)(kl_file_name(path) - path), path);
+}
+
 /* Of the store, or of the folder where it is to be. */
 static int look_for_owner(const char *path, struct stat *st)
 {
-    const char *slash = strrchr(path, '/');
     char folder[PATH_MAX];
 
     if (stat(path, st) == 0) {
         return 1;
     }
-    (void)snprintf(folder, sizeof(folder), "%.*s.", slash ? (int)(slash - path) + 1 : 0, path);
+    folder_of(path, folder);
     return stat(folder, st) == 0;
 }
 
@@ -124,15 +130,14 @@ static int copy_pages(const struct copying *copying)
 /* The path, without a link in its folder's. */
 static enum kl_rc straighten(const char *path, char out[PATH_MAX], struct kl_err *err)
 {
-    const char *slash = strrchr(path, '/');
     char folder[PATH_MAX], straight[PATH_MAX];
 
-    (void)snprintf(folder, sizeof(folder), "%.*s.", slash ? (int)(slash - path) + 1 : 0, path);
+    folder_of(path, folder);
     if (strlen(path) < PATH_MAX && !realpath(folder, straight)) {
         return kl_err_errno(err, "realpath", "%s: the copy cannot be made", path);
     }
     if (strlen(path) >= PATH_MAX ||
-        (size_t)snprintf(out, PATH_MAX, "%s/%s", straight, slash ? slash + 1 : path) >= PATH_MAX) {
+        (size_t)snprintf(out, PATH_MAX, "%s/%s", straight, kl_file_name(path)) >= PATH_MAX) {
         return kl_err_set(err, KL_ERR_INPUT, "%.100s...: the path is too long", path);
     }
     return KL_OK;
@@ -141,9 +146,7 @@ static enum kl_rc straighten(const char *path, char out[PATH_MAX], struct kl_err
 static enum kl_rc part_path(const char *path, const char *random, char out[PATH_MAX],
                             struct kl_err *err)
 {
-    const char *slash = strrchr(path, '/');
-
-    if ((size_t)snprintf(out, PATH_MAX, "%.*s" PART "%s", slash ? (int)(slash - path) + 1 : 0, path,
+    if ((size_t)snprintf(out, PATH_MAX, "%.*s" PART "%s", (int)(kl_file_name(path) - path), path,
                          random) >= PATH_MAX) {
         return kl_err_set(err, KL_ERR_INPUT, "%.100s...: the path is too long", path);
     }
@@ -178,13 +181,12 @@ static void sweep_part(const char *part)
 
 static void sweep(const char *path)
 {
-    const char *slash = strrchr(path, '/');
     char folder[PATH_MAX], part[PATH_MAX];
     struct kl_err err = KL_ERR_INIT;
     const struct dirent *entry;
     DIR *dir;
 
-    snprintf(folder, sizeof(folder), "%.*s.", slash ? (int)(slash - path) + 1 : 0, path);
+    folder_of(path, folder);
     if (!(dir = opendir(folder))) {
         return;
     }

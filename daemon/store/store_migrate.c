@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "conf/cli.h"
 #include "conf/log.h"
 #include "daemon/control/actor.h"
 #include "daemon/store/store_schema.h"
@@ -156,7 +157,6 @@ static enum kl_rc from_v3(struct kl_store *store, struct kl_err *err)
 static enum kl_rc bring_up(struct kl_store *store, int version, const char *copy,
                            struct kl_err *err)
 {
-    const char *name = strrchr(copy, '/');
     char detail[KL_AUDIT_DETAIL_MAX + 1];
     uint64_t records = 0;
     enum kl_rc rc = version == 2 ? from_v2(store, &records, err) : KL_OK;
@@ -169,7 +169,7 @@ static enum kl_rc bring_up(struct kl_store *store, int version, const char *copy
                   (const struct kl_log_field[]){KL_NUM("from", version),
                                                 KL_NUM("to", KL_STORE_VERSION),
                                                 KL_NUM("records", records),
-                                                KL_STR("copy", name ? name + 1 : copy)},
+                                                KL_STR("copy", kl_file_name(copy))},
                   4);
     return kl_store_audit(store, (int64_t)time(NULL), "store-migrated", "", detail, err);
 }

@@ -42,13 +42,6 @@ static int exists(const char *path)
     return lstat(path, &st) == 0;
 }
 
-static const char *base_name(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-
-    return slash ? slash + 1 : path;
-}
-
 /* ---- The copy that is worked on ---- */
 
 /* It, and what SQLite, or bringing it up to date, may have left beside it. */
@@ -89,7 +82,7 @@ static struct kl_store *open_past(const char *path)
 static enum kl_rc make_fit(struct kl_store *store, struct kl_restore *restore,
                            struct kl_store *replaced, struct kl_err *err)
 {
-    const struct kl_restore_past past = {replaced, base_name(restore->kept)};
+    const struct kl_restore_past past = {replaced, kl_file_name(restore->kept)};
     enum kl_rc rc = kl_store_begin(store, err);
 
     if (rc != KL_OK) {
@@ -126,8 +119,8 @@ static enum kl_rc settle(struct kl_store *store, struct kl_err *err)
 /* What is put there as it is takes no record: the trail that is left does, and is kept. */
 static enum kl_rc record_leaving(const struct kl_restore *restore, struct kl_err *err)
 {
-    const struct kl_log_field fields[] = {KL_STR("for", base_name(restore->backup)),
-                                          KL_STR("kept", base_name(restore->kept))};
+    const struct kl_log_field fields[] = {KL_STR("for", kl_file_name(restore->backup)),
+                                          KL_STR("kept", kl_file_name(restore->kept))};
     char detail[KL_AUDIT_DETAIL_MAX + 1];
     struct kl_store *store = NULL;
     enum kl_rc rc = kl_store_open(restore->path, KL_STORE_WRITE, &store, err);

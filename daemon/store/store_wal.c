@@ -137,6 +137,15 @@ void kl_sql_wal_begin(struct kl_store *store)
     sqlite3_wal_hook(store->db, on_commit, store);
 }
 
+/* Once its thread is no more. */
+static void discard(struct kl_wal *wal)
+{
+    pthread_cond_destroy(&wal->work);
+    pthread_mutex_destroy(&wal->lock);
+    kl_store_free(wal->aside);
+    free(wal);
+}
+
 enum kl_rc kl_store_wal_aside(struct kl_store *store, struct kl_err *err)
 {
     struct kl_wal *wal = calloc(1, sizeof(*wal));
@@ -155,10 +164,7 @@ enum kl_rc kl_store_wal_aside(struct kl_store *store, struct kl_err *err)
     pthread_cond_init(&wal->work, NULL);
     rc = kl_thread_start(&wal->thread, thread_main, wal, "thread of the store's WAL", err);
     if (rc != KL_OK) {
-        pthread_cond_destroy(&wal->work);
-        pthread_mutex_destroy(&wal->lock);
-        kl_store_free(wal->aside);
-        free(wal);
+        discard(wal);
         return rc;
     }
     store->wal = wal;
@@ -177,9 +183,6 @@ void kl_sql_wal_end(struct kl_store *store)
     pthread_cond_signal(&wal->work);
     pthread_mutex_unlock(&wal->lock);
     pthread_join(wal->thread, NULL);
-    pthread_cond_destroy(&wal->work);
-    pthread_mutex_destroy(&wal->lock);
-    kl_store_free(wal->aside);
-    free(wal);
+    discard(wal);
     store->wal = NULL;
 }
