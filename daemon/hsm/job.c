@@ -249,6 +249,23 @@ enum kl_rc kl_job_receive(int fd, struct kl_job *job, struct kl_err *err)
     return KL_OK;
 }
 
+int kl_job_take_back(int fd, uint64_t *id)
+{
+    struct {
+        uint32_t magic, version, kind, reserved;
+        uint64_t id; /* where each kind of job has its own */
+    } head = {0};
+    ssize_t n;
+
+    do {
+        n = recv(fd, &head, sizeof(head), MSG_DONTWAIT);
+    } while (n < 0 && errno == EINTR);
+    *id = head.kind == KL_JOB_LOAD || head.kind == KL_JOB_SIGN_IN || head.kind == KL_JOB_CHECKPOINT
+              ? head.id
+              : 0;
+    return n > 0;
+}
+
 enum kl_rc kl_job_same_store_keys(const struct kl_job_ready *first,
                                   const struct kl_job_ready *other, struct kl_err *err)
 {

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * What the network process and an HSM worker process say to each other: one packet a message over
- * a SOCK_SEQPACKET socketpair, each with a magic, a version and lengths that both ends check.
- * Both ends are the same binary on the same host, so numbers travel in host order.
+ * SOCK_SEQPACKET socketpairs, one for each way, each message with a magic, a version and lengths
+ * that both ends check. Both ends are the same binary on the same host, so numbers travel in host
+ * order.
  *
- *   network -> worker: SETUP once, then LOAD, SIGN_IN, CHECKPOINT and PING, one at a time
+ *   network -> worker: SETUP once, then LOAD, SIGN_IN and CHECKPOINT, of which one may wait while
+ *                      another is being done, and PING
  *   worker -> network: READY or FAILED once, then a RESULT for each LOAD, KEYS for each SIGN_IN,
  *                      SIGNED for each CHECKPOINT, PONG for each PING
  */
@@ -160,6 +162,10 @@ enum kl_rc kl_job_send(int fd, struct kl_job *job, struct kl_err *err) KL_MUST_C
  * (non-blocking fd); KL_ERR_CLOSED: the other end is gone; KL_ERR_PROTOCOL: not a message of ours.
  */
 enum kl_rc kl_job_receive(int fd, struct kl_job *job, struct kl_err *err) KL_MUST_CHECK;
+
+/* Takes the oldest message out of a worker's socket of jobs, if the worker has not read it, which it
+ * never will then. 1: *id is that of the job, or 0 of what is none; 0: nothing was there. */
+int kl_job_take_back(int fd, uint64_t *id);
 
 /* Whether two tokens have the same storage and binding keys: with others, what one has wrapped the
  * other could not unwrap. KL_ERR_KEY says which differs. */

@@ -74,7 +74,23 @@ int kl_ticket_again(struct kl_ticket *ticket, const struct kl_err *err)
     return 1;
 }
 
+void kl_ticket_return(struct kl_ticket *ticket)
+{
+    ticket->tries--;
+    if (ticket->done == NULL) {
+        ticket_free(ticket);
+        return;
+    }
+    queue_add(ticket->pool, ticket, 1);
+}
+
 /* ---- The queue ---- */
+
+/* Jobs that no worker has begun. */
+static size_t waiting(const struct kl_pool *pool)
+{
+    return pool->queued + pool->ahead;
+}
 
 void kl_pool_fail_if_dead(struct kl_pool *pool)
 {
@@ -106,9 +122,15 @@ void kl_pool_dispatch(struct kl_pool *pool)
     struct kl_ticket *ticket;
     struct kl_slot *slot;
 
-    while ((ticket = TAILQ_FIRST(&pool->queue)) != NULL && (slot = kl_pool_idle(pool)) != NULL) {
+    while (waiting(pool) > 0 && (slot = kl_pool_idle(pool)) != NULL &&
+           (pool->queued > 0 || kl_pool_take_back(pool))) {
+        ticket = TAILQ_FIRST(&pool->queue);
         queue_remove(pool, ticket);
         kl_slot_give(slot, ticket);
+    }
+    while ((ticket = TAILQ_FIRST(&pool->queue)) != NULL && (slot = kl_pool_busy(pool)) != NULL) {
+        queue_remove(pool, ticket);
+        kl_slot_give_ahead(slot, ticket);
     }
 }
 
@@ -142,13 +164,13 @@ static int64_t time_of(const struct kl_pool *pool, size_t jobs)
 
 int64_t kl_pool_ahead_us(const struct kl_pool *pool)
 {
-    return time_of(pool, pool->queued);
+    return time_of(pool, waiting(pool));
 }
 
 /* A terminal whose turn cannot come in time is better told so now. */
 static int comes_too_late(const struct kl_pool *pool)
 {
-    return time_of(pool, pool->queued + 1) > (int64_t)pool->config->handshake_timeout * 1000000;
+    return time_of(pool, waiting(pool) + 1) > (int64_t)pool->config->handshake_timeout * 1000000;
 }
 
 enum kl_rc kl_pool_submit(struct kl_pool *pool, const struct kl_job *job, kl_pool_done_fn done,
@@ -160,12 +182,12 @@ enum kl_rc kl_pool_submit(struct kl_pool *pool, const struct kl_job *job, kl_poo
     if (kl_pool_up(pool) == 0 && !kl_pool_in_grace(pool)) {
         return kl_err_set(err, KL_ERR_UNAVAILABLE, "no HSM is up");
     }
-    if (pool->queued >= room_for(pool, job)) {
-        return kl_err_set(err, KL_ERR_BUSY, "%zu jobs wait for the HSM already", pool->queued);
+    if (waiting(pool) >= room_for(pool, job)) {
+        return kl_err_set(err, KL_ERR_BUSY, "%zu jobs wait for the HSM already", waiting(pool));
     }
     if (comes_too_late(pool)) {
         return kl_err_set(err, KL_ERR_BUSY,
-                          "%zu jobs wait for the HSM, which takes %lld ms for each", pool->queued,
+                          "%zu jobs wait for the HSM, which takes %lld ms for each", waiting(pool),
                           (long long)pool->service_us / 1000);
     }
     ticket = calloc(1, sizeof(*ticket));
@@ -194,7 +216,7 @@ int kl_pool_cancel(struct kl_ticket *ticket)
         return begun;
     }
     ticket->done = NULL;
-    return 1;
+    return !kl_pool_recall(ticket->pool, ticket);
 }
 
 /* ---- The change of keys ---- */
@@ -347,7 +369,7 @@ static enum kl_rc make_slots(struct kl_pool *pool, struct kl_err *err)
         for (size_t n = 0; n <= pool->hsms[i].workers; n++) {
             pool->slots[next].pool = pool;
             pool->slots[next].hsm = &pool->hsms[i];
-            pool->slots[next].fd = -1;
+            pool->slots[next].link = (struct kl_worker_link)KL_WORKER_LINK_INIT;
             next++;
         }
     }
@@ -404,6 +426,7 @@ void kl_pool_free(struct kl_pool *pool)
     kl_pool_end_workers(pool);
     for (size_t i = 0; i < pool->slot_count; i++) {
         ticket_free(pool->slots[i].ticket);
+        ticket_free(pool->slots[i].next);
     }
     while ((ticket = TAILQ_FIRST(&pool->queue)) != NULL) {
         queue_remove(pool, ticket);

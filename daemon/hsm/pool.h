@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The HSM worker processes as the network process sees them: a bounded queue of jobs in, results
- * out. Each HSM has workers of its own; whichever is idle gets the next job. Replaces workers that
+ * out. Each HSM has workers of its own; whichever is idle gets the next job, and a busy one the one
+ * after that. Replaces workers that
  * crash, hang, lose their session or have served their number of jobs; leaves an HSM alone that
  * fails (daemon/hsm/breaker.h), and one that refused the PIN until an operator says otherwise. Loop
  * thread only.
@@ -77,8 +78,8 @@ enum kl_rc kl_pool_submit(struct kl_pool *pool, const struct kl_job *job, kl_poo
 /* How long what is queued will keep the workers that are up, in us, by how long jobs took of late;
  * 0 if nothing is queued, no worker is up, or none has served a job yet. */
 int64_t kl_pool_ahead_us(const struct kl_pool *pool);
-/* Nobody waits for this any more: it leaves the queue (0), or a worker has it already and its
- * result will be wiped and dropped (1). */
+/* Nobody waits for this any more: it leaves the queue (0), or a worker has been sent it already and
+ * its result will be wiped and dropped (1). */
 int kl_pool_cancel(struct kl_ticket *ticket);
 
 /* ---- For operators ---- */
@@ -102,7 +103,7 @@ struct kl_pool_hsm_report {
 struct kl_pool_report {
     size_t hsm_count;
     struct kl_pool_hsm_report hsm[KL_HSM_MAX];
-    size_t queued;
+    size_t queued; /* jobs that no worker has begun */
     uint64_t queue_max;
     int64_t service_ms; /* how long a job takes, on average of late; 0: not known yet */
     int serving;        /* 1: a job that is submitted now would be taken */

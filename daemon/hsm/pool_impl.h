@@ -7,7 +7,11 @@
  * A slot is a place for one worker; each HSM has one slot more than its configured number, so that
  * a worker that is to be replaced goes on serving until its replacement is ready.
  *
- *   EMPTY -> STARTING -> IDLE <-> BUSY -> LEAVING (its socket is closed) -> EMPTY (reaped)
+ *   EMPTY -> STARTING -> IDLE <-> BUSY -> LEAVING (its sockets are closed) -> EMPTY (reaped)
+ *
+ * A busy worker is sent its next job ahead, so that it need not sleep until we have seen that it is
+ * done and have sent another. What it has not read can be taken back: for a worker that is idle
+ * while nothing is queued, from one that takes long, and from one that is lost.
  */
 #ifndef KL_DAEMON_HSM_POOL_IMPL_H
 #define KL_DAEMON_HSM_POOL_IMPL_H
@@ -16,12 +20,14 @@
 #include <sys/types.h>
 
 #include "daemon/hsm/pool.h"
+#include "daemon/hsm/worker.h"
 
-#define KL_POOL_LEAVE_S 10    /* from the end of a worker's socket to its end */
+#define KL_POOL_LEAVE_S 10    /* from the end of a worker's sockets to its end */
 #define KL_POOL_START_TRIES 6 /* failures in a row that are enough, at the start or in a roll */
 #define KL_POOL_GRACE_MS 2000 /* that jobs wait for the replacement of the last worker */
 #define KL_POOL_TRIES_MAX 3   /* of one job, when sessions are lost under it */
 #define KL_POOL_PING_S 5      /* within which an idle worker must answer */
+#define KL_POOL_AHEAD_MS 1000 /* what a worker may take for a job and be sent another ahead */
 #define KL_POOL_SLOW_START_MS 10000 /* after which another start is tried beside it */
 #define KL_POOL_START_TIMEOUT_S 60  /* module load, login, self-test */
 
@@ -30,8 +36,8 @@ enum kl_slot_state { SLOT_EMPTY, SLOT_STARTING, SLOT_IDLE, SLOT_BUSY, SLOT_LEAVI
 struct kl_ticket {
     TAILQ_ENTRY(kl_ticket) link;
     struct kl_pool *pool;
-    int queued;           /* 1 until a worker has it */
-    unsigned tries;       /* workers that have had it */
+    int queued;           /* 1 until a worker is sent it */
+    unsigned tries;       /* workers that have been sent it, and may have read it */
     kl_pool_done_fn done; /* NULL once cancelled */
     void *arg;
     uint64_t id;
@@ -52,10 +58,11 @@ struct kl_slot {
     struct kl_pool_hsm *hsm;
     enum kl_slot_state state;
     pid_t pid;
-    int fd;
+    struct kl_worker_link link;
     struct event *readable;
     struct event *deadline;
     struct kl_ticket *ticket; /* when BUSY with a job; NULL: with a keep-alive */
+    struct kl_ticket *next;   /* sent ahead; NULL: none, as always without ticket */
     int64_t since_ms;         /* when it began what it does, or was last heard of */
     uint64_t jobs;
     uint64_t ping_id;
@@ -77,7 +84,7 @@ struct kl_pool {
     struct kl_slot *slots;
     size_t slot_count, next_slot; /* the latter: where the search for an idle one begins */
     struct kl_ticket_list queue;
-    size_t queued;
+    size_t queued, ahead; /* jobs in the queue; sent ahead */
     uint64_t next_id;
     int started;                             /* the first worker has been ready */
     int64_t down_since_ms;                   /* when the last worker went; 0: one is up */
@@ -91,8 +98,10 @@ struct kl_pool {
 
 /* ---- pool.c ---- */
 
-/* Gives idle workers what is queued. */
+/* Gives workers what is queued. */
 void kl_pool_dispatch(struct kl_pool *pool);
+/* Into the queue again, before all others: no worker has read it. Ends it if nobody waits. */
+void kl_ticket_return(struct kl_ticket *ticket);
 /* Nobody can serve the queue, nor soon will: tells those who wait at once rather than let them time
  * out. */
 void kl_pool_fail_if_dead(struct kl_pool *pool);
@@ -133,8 +142,14 @@ int kl_pool_worth_retrying(enum kl_rc rc);
 
 void kl_slot_start(struct kl_slot *slot);
 struct kl_slot *kl_pool_idle(struct kl_pool *pool); /* of an HSM that is up; NULL if none is */
-/* Sends the ticket's job to an idle worker. */
+/* Sends the ticket's job to an idle worker; ahead, to a busy one of kl_pool_busy. */
 void kl_slot_give(struct kl_slot *slot, struct kl_ticket *ticket);
+void kl_slot_give_ahead(struct kl_slot *slot, struct kl_ticket *ticket);
+struct kl_slot *kl_pool_busy(const struct kl_pool *pool); /* to be sent a job; NULL if none is */
+/* Puts a job that was sent ahead, and has not been read, into the queue. 0: there is none. */
+int kl_pool_take_back(struct kl_pool *pool);
+/* Takes back a cancelled job, if it was sent ahead, and ends it. 0: it is not ahead, or was read. */
+int kl_pool_recall(struct kl_pool *pool, const struct kl_ticket *ticket);
 /* Lets a worker go; it is killed if it has not ended in time. */
 void kl_slot_leave(struct kl_slot *slot);
 /* Ends every worker and waits for that; the loop is over by now. */

@@ -33,10 +33,7 @@ static void slot_hang_up(struct kl_slot *slot)
         event_free(slot->readable);
         slot->readable = NULL;
     }
-    if (slot->fd >= 0) {
-        close(slot->fd);
-        slot->fd = -1;
-    }
+    kl_worker_hang_up(&slot->link);
 }
 
 static void slot_clear(struct kl_slot *slot)
@@ -63,6 +60,87 @@ void kl_slot_leave(struct kl_slot *slot)
     kl_pool_after(slot->deadline, KL_POOL_LEAVE_S * 1000);
 }
 
+/* ---- Jobs sent ahead ---- */
+
+static void take_next(struct kl_slot *slot)
+{
+    slot->ticket = slot->next;
+    slot->next = NULL;
+    slot->pool->ahead -= slot->ticket != NULL;
+}
+
+static int is_job(const struct kl_ticket *ticket, uint64_t id)
+{
+    return ticket != NULL && ticket->id == id;
+}
+
+/* Takes the oldest job back that the worker has not read, be it the one it is taken to do. 0: there
+ * is none. */
+static int take_back(struct kl_slot *slot)
+{
+    struct kl_ticket *ticket = NULL;
+    uint64_t id;
+
+    while (ticket == NULL && kl_job_take_back(slot->link.unread, &id)) {
+        if (is_job(slot->ticket, id)) {
+            ticket = slot->ticket;
+            take_next(slot);
+        } else if (is_job(slot->next, id)) {
+            ticket = slot->next;
+            slot->next = NULL;
+            slot->pool->ahead--;
+        }
+    }
+    if (ticket != NULL) {
+        kl_ticket_return(ticket);
+    }
+    return ticket != NULL;
+}
+
+int kl_pool_take_back(struct kl_pool *pool)
+{
+    for (size_t i = 0; i < pool->slot_count && pool->ahead > 0; i++) {
+        struct kl_slot *slot = &pool->slots[i];
+        while (slot->next != NULL && take_back(slot)) {
+            if (pool->queued > 0) {
+                return 1; /* and not one for which nobody waits */
+            }
+        }
+    }
+    return 0;
+}
+
+int kl_pool_recall(struct kl_pool *pool, const struct kl_ticket *ticket)
+{
+    uint64_t id = ticket->id;
+    struct kl_slot *slot = NULL;
+
+    for (size_t i = 0; i < pool->slot_count && slot == NULL; i++) {
+        slot = pool->slots[i].next == ticket ? &pool->slots[i] : NULL;
+    }
+    if (slot == NULL) {
+        return 0;
+    }
+    while (slot->next != NULL && take_back(slot)) {
+    } /* what comes out before it goes to others */
+    kl_pool_dispatch(pool);
+    return !is_job(slot->ticket, id) && !is_job(slot->next, id);
+}
+
+/* What waits for a worker that takes long, and may hang, is taken back for others. */
+static void take_back_stuck(struct kl_pool *pool)
+{
+    for (size_t i = 0; i < pool->slot_count; i++) {
+        struct kl_slot *slot = &pool->slots[i];
+        if (slot->next != NULL && kl_clock_ms() - slot->since_ms > KL_POOL_AHEAD_MS) {
+            (void)take_back(slot);
+        }
+    }
+    kl_pool_dispatch(pool);
+}
+
+/* ---- Starts and ends ---- */
+
 /* A worker did not get as far as READY. */
 static void start_failed(struct kl_slot *slot, int with_new_keys, const struct kl_err *err)
 {
@@ -82,7 +160,7 @@ static void start_failed(struct kl_slot *slot, int with_new_keys, const struct k
 static void slot_lost(struct kl_slot *slot, const struct kl_err *err)
 {
     struct kl_pool *pool = slot->pool;
-    struct kl_ticket *ticket = slot->ticket;
+    struct kl_ticket *ticket;
     int starting = slot->state == SLOT_STARTING;
     int with_new_keys = pool->rolling && slot->generation == pool->generation;
 
@@ -91,7 +169,10 @@ static void slot_lost(struct kl_slot *slot, const struct kl_err *err)
         kl_log(KL_LOG_WARN, "worker-lost", KL_STR("hsm", kl_config_hsm_name(slot->hsm->index)),
                KL_NUM("pid", slot->pid), KL_NUM("jobs", slot->jobs), KL_LOG_ERR(err));
     }
-    slot->ticket = NULL;
+    while (take_back(slot)) {
+    }
+    ticket = slot->ticket;
+    take_next(slot);
     kl_slot_leave(slot);
     if (ticket != NULL) {
         /* Not given to another worker: what felled this one may be the peer's bytes. */
@@ -238,11 +319,15 @@ static void on_result(struct kl_slot *slot, struct kl_job_result *result)
     struct kl_pool *pool = slot->pool;
     struct kl_ticket *ticket = slot->ticket;
 
-    evtimer_del(slot->deadline);
     took(slot, ticket->job->kind, result->err.rc);
-    slot->ticket = NULL;
-    slot->state = SLOT_IDLE;
     slot->since_ms = kl_clock_ms();
+    take_next(slot);
+    if (slot->ticket != NULL) {
+        kl_pool_after(slot->deadline, (int64_t)pool->config->job_timeout * 1000);
+    } else {
+        slot->state = SLOT_IDLE;
+        evtimer_del(slot->deadline);
+    }
     slot->jobs++;
     slot->hsm->count.jobs++;
     if (result->fatal != 0) {
@@ -336,12 +421,13 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 static enum kl_rc slot_open(struct kl_slot *slot, struct kl_err *err)
 {
     struct kl_pool *pool = slot->pool;
-    enum kl_rc rc = kl_worker_spawn(&slot->fd, &slot->pid, err);
+    enum kl_rc rc = kl_worker_spawn(&slot->link, &slot->pid, err);
 
     if (rc != KL_OK) {
         return rc;
     }
-    slot->readable = event_new(pool->base, slot->fd, EV_READ | EV_PERSIST, on_readable, slot);
+    slot->readable =
+        event_new(pool->base, slot->link.answers, EV_READ | EV_PERSIST, on_readable, slot);
     slot->deadline = evtimer_new(pool->base, on_deadline, slot);
     if (slot->readable == NULL || slot->deadline == NULL || event_add(slot->readable, NULL) != 0) {
         return kl_err_set(err, KL_ERR_MEMORY, "events of an HSM worker");
@@ -364,7 +450,7 @@ void kl_slot_start(struct kl_slot *slot)
                                 &pool->work_keys, pool->buffer, &err);
     }
     if (rc == KL_OK) {
-        rc = kl_job_send(slot->fd, pool->buffer, &err);
+        rc = kl_job_send(slot->link.jobs, pool->buffer, &err);
     }
     if (rc != KL_OK) {
         slot_lost(slot, &err);
@@ -436,13 +522,31 @@ struct kl_slot *kl_pool_idle(struct kl_pool *pool)
     return retiring;
 }
 
+/* The one that has been busy for longest, as it will be the first to be done. */
+struct kl_slot *kl_pool_busy(const struct kl_pool *pool)
+{
+    int64_t oldest = kl_clock_ms() - KL_POOL_AHEAD_MS;
+    struct kl_slot *first = NULL;
+
+    for (size_t i = 0; i < pool->slot_count && !pool->rolling; i++) {
+        struct kl_slot *slot = &pool->slots[i];
+        if (slot->state == SLOT_BUSY && slot->ticket != NULL && slot->next == NULL &&
+            !slot->retiring && slot->jobs + 1 < pool->config->recycle_after &&
+            slot->hsm->breaker.state == KL_BREAKER_UP && slot->since_ms >= oldest &&
+            (first == NULL || slot->since_ms < first->since_ms)) {
+            first = slot;
+        }
+    }
+    return first;
+}
+
 static void begin(struct kl_slot *slot, struct kl_job *job, uint64_t seconds)
 {
     struct kl_err err = KL_ERR_INIT;
 
     slot->state = SLOT_BUSY;
     slot->since_ms = kl_clock_ms();
-    if (kl_job_send(slot->fd, job, &err) != KL_OK) {
+    if (kl_job_send(slot->link.jobs, job, &err) != KL_OK) {
         slot_lost(slot, &err);
         return;
     }
@@ -454,6 +558,20 @@ void kl_slot_give(struct kl_slot *slot, struct kl_ticket *ticket)
     slot->ticket = ticket;
     ticket->tries++;
     begin(slot, ticket->job, slot->pool->config->job_timeout);
+}
+
+void kl_slot_give_ahead(struct kl_slot *slot, struct kl_ticket *ticket)
+{
+    struct kl_err err = KL_ERR_INIT;
+
+    ticket->tries++;
+    if (kl_job_send(slot->link.jobs, ticket->job, &err) != KL_OK) {
+        kl_ticket_return(ticket);
+        slot_lost(slot, &err);
+        return;
+    }
+    slot->next = ticket;
+    slot->pool->ahead++;
 }
 
 /* Asks idle workers of which nothing was heard for keep-alive seconds. */
@@ -477,6 +595,7 @@ static void on_alive(evutil_socket_t fd, short what, void *arg)
     (void)fd;
     (void)what;
     ping_idle(arg);
+    take_back_stuck(arg);
     kl_pool_start_next(arg); /* beside a start that hangs */
 }
 

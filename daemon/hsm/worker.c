@@ -24,8 +24,24 @@
 #include "pkcs11/rv.h"
 #include "proto/secret.h"
 
-/* Re-executes this binary with child_fd as KL_WORKER_FD and nothing else beyond stderr. */
-static enum kl_rc execute(int child_fd, pid_t *pid, struct kl_err *err)
+/* The descriptors that the worker gets; above those that it gets them as. */
+struct ends {
+    int jobs, answers;
+};
+
+static int add_actions(posix_spawn_file_actions_t *actions, const struct ends *ends)
+{
+    int fail = posix_spawn_file_actions_adddup2(actions, ends->jobs, KL_WORKER_JOBS_FD);
+
+    if (fail == 0) {
+        fail = posix_spawn_file_actions_adddup2(actions, ends->answers, KL_WORKER_ANSWERS_FD);
+    }
+    return fail != 0 ? fail
+                     : posix_spawn_file_actions_addclosefrom_np(actions, KL_WORKER_ANSWERS_FD + 1);
+}
+
+/* Re-executes this binary with its ends and nothing else beyond stderr. */
+static enum kl_rc execute(const struct ends *ends, pid_t *pid, struct kl_err *err)
 {
     char arg0[] = "keyloaderd", arg1[] = "--" KL_WORKER_OPTION;
     char *argv[] = {arg0, arg1, NULL}, **env = kl_process_worker_environ();
@@ -33,11 +49,7 @@ static enum kl_rc execute(int child_fd, pid_t *pid, struct kl_err *err)
     int fail = env == NULL ? ENOMEM : posix_spawn_file_actions_init(&actions);
 
     if (fail == 0) {
-        /* onto itself this clears close-on-exec (glibc 2.29) */
-        fail = posix_spawn_file_actions_adddup2(&actions, child_fd, KL_WORKER_FD);
-        if (fail == 0) {
-            fail = posix_spawn_file_actions_addclosefrom_np(&actions, KL_WORKER_FD + 1);
-        }
+        fail = add_actions(&actions, ends);
         if (fail == 0) {
             fail = posix_spawn(pid, "/proc/self/exe", &actions, NULL, argv, env);
         }
@@ -51,38 +63,54 @@ static enum kl_rc execute(int child_fd, pid_t *pid, struct kl_err *err)
     return KL_OK;
 }
 
-/* A packet is a whole job message, which may exceed the default send buffer. */
-static void set_up_socket(int fd)
+/* *ours non-blocking, *theirs of no number that a worker has for its ends. */
+static enum kl_rc open_pair(int *ours, int *theirs, struct kl_err *err)
 {
-    int size = 4 * (int)sizeof(struct kl_job);
-
-    (void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
-}
-
-enum kl_rc kl_worker_spawn(int *fd, pid_t *pid, struct kl_err *err)
-{
+    int size = 4 * (int)sizeof(struct kl_job); /* a packet is a whole message, of which two wait */
     int fds[2];
-    enum kl_rc rc;
 
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) != 0) {
         return kl_err_errno(err, "socketpair", "HSM worker");
     }
-    set_up_socket(fds[0]);
-    set_up_socket(fds[1]);
-    if (fcntl(fds[0], F_SETFL, O_NONBLOCK) != 0) {
-        rc = kl_err_errno(err, "fcntl", "HSM worker");
-        goto out;
-    }
-    rc = execute(fds[1], pid, err);
-    if (rc == KL_OK) {
-        *fd = fds[0];
-        fds[0] = -1;
-    }
-out:
-    if (fds[0] >= 0) {
-        close(fds[0]);
-    }
+    *ours = fds[0];
+    *theirs = fcntl(fds[1], F_DUPFD_CLOEXEC, KL_WORKER_ANSWERS_FD + 1);
     close(fds[1]);
+    if (*theirs < 0 || fcntl(*ours, F_SETFL, O_NONBLOCK) != 0) {
+        return kl_err_errno(err, "fcntl", "HSM worker");
+    }
+    (void)setsockopt(*ours, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+    (void)setsockopt(*theirs, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+    return KL_OK;
+}
+
+static void close_if_open(int *fd)
+{
+    if (*fd >= 0) {
+        close(*fd);
+        *fd = -1;
+    }
+}
+
+void kl_worker_hang_up(struct kl_worker_link *link)
+{
+    close_if_open(&link->jobs);
+    close_if_open(&link->unread);
+    close_if_open(&link->answers);
+}
+
+enum kl_rc kl_worker_spawn(struct kl_worker_link *link, pid_t *pid, struct kl_err *err)
+{
+    struct ends ends = {-1, -1};
+    enum kl_rc rc = open_pair(&link->jobs, &link->unread, err);
+
+    if (rc == KL_OK) {
+        rc = open_pair(&link->answers, &ends.answers, err);
+    }
+    if (rc == KL_OK) {
+        ends.jobs = link->unread;
+        rc = execute(&ends, pid, err);
+    }
+    close_if_open(&ends.answers);
     return rc;
 }
 
@@ -252,7 +280,7 @@ static enum kl_rc send_ready(const struct station *station, struct kl_job *job, 
     if (describe(station, &job->u.ready, err) != KL_OK) {
         return err->rc;
     }
-    return kl_job_send(KL_WORKER_FD, job, err);
+    return kl_job_send(KL_WORKER_ANSWERS_FD, job, err);
 }
 
 static enum kl_rc send_failed(struct kl_job *job, const struct kl_err *cause, struct kl_err *err)
@@ -260,7 +288,7 @@ static enum kl_rc send_failed(struct kl_job *job, const struct kl_err *cause, st
     memset(job, 0, sizeof(*job));
     job->kind = KL_JOB_FAILED;
     job->u.failed = *cause;
-    return kl_job_send(KL_WORKER_FD, job, err);
+    return kl_job_send(KL_WORKER_ANSWERS_FD, job, err);
 }
 
 static enum kl_rc load(struct station *station, const struct kl_job_load *job,
@@ -339,7 +367,7 @@ static enum kl_rc serve(struct station *station, const struct kl_job *job, struc
     *fatal = rc != KL_OK && kl_rc_is_hsm_trouble(rc) &&
              !(job->kind == KL_JOB_CHECKPOINT && rc == KL_ERR_KEY);
     result->fatal = (uint32_t)*fatal;
-    rc = kl_job_send(KL_WORKER_FD, reply, err);
+    rc = kl_job_send(KL_WORKER_ANSWERS_FD, reply, err);
     kl_wipe(result, sizeof(*result));
     return rc;
 }
@@ -352,7 +380,7 @@ static enum kl_rc answer_ping(struct station *station, const struct kl_job *job,
     reply->kind = KL_JOB_PONG;
     reply->u.pong.id = job->u.ping.id;
     *fatal = kl_loader_alive(station->loader, &reply->u.pong.err) != KL_OK;
-    return kl_job_send(KL_WORKER_FD, reply, err);
+    return kl_job_send(KL_WORKER_ANSWERS_FD, reply, err);
 }
 
 static enum kl_rc work(struct station *station, struct kl_job *job, struct kl_job *reply,
@@ -361,7 +389,7 @@ static enum kl_rc work(struct station *station, struct kl_job *job, struct kl_jo
     int fatal = 0;
 
     while (!fatal) {
-        enum kl_rc rc = kl_job_receive(KL_WORKER_FD, job, err);
+        enum kl_rc rc = kl_job_receive(KL_WORKER_JOBS_FD, job, err);
         if (rc != KL_OK) {
             return rc;
         }
@@ -387,7 +415,7 @@ static enum kl_rc work(struct station *station, struct kl_job *job, struct kl_jo
 static enum kl_rc run(struct station *station, struct kl_job *job, struct kl_job *reply,
                       struct kl_err *err)
 {
-    enum kl_rc rc = kl_job_receive(KL_WORKER_FD, job, err);
+    enum kl_rc rc = kl_job_receive(KL_WORKER_JOBS_FD, job, err);
 
     if (rc != KL_OK) {
         return rc;
@@ -420,7 +448,8 @@ int kl_worker_main(void)
     signal(SIGINT, SIG_IGN);
     signal(SIGTERM, SIG_IGN);
     signal(SIGHUP, SIG_IGN);
-    if (fcntl(KL_WORKER_FD, F_SETFD, FD_CLOEXEC) != 0) {
+    if (fcntl(KL_WORKER_JOBS_FD, F_SETFD, FD_CLOEXEC) != 0 ||
+        fcntl(KL_WORKER_ANSWERS_FD, F_SETFD, FD_CLOEXEC) != 0) {
         return kl_rc_exit_status(KL_ERR_USAGE);
     }
     rc = kl_secret_setup(&err);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * An HSM worker process: keyloaderd executed again with `--hsm-worker`, its end of the socketpair
- * as descriptor 3. It loads the module, reads the PIN, logs in once, and serves one load at a
+ * An HSM worker process: keyloaderd executed again with `--hsm-worker`, its ends of two socketpairs
+ * as descriptors 3 and 4. It loads the module, reads the PIN, logs in once, and serves one job at a
  * time until the other end closes. It owns no network socket and no store.
  */
 #ifndef KL_DAEMON_HSM_WORKER_H
@@ -13,12 +13,23 @@
 #include "daemon/hsm/job.h"
 #include "proto/err.h"
 
-#define KL_WORKER_FD 3
+#define KL_WORKER_JOBS_FD 3
+#define KL_WORKER_ANSWERS_FD 4
 #define KL_WORKER_OPTION "hsm-worker"
 
-/* In the network process: starts a worker. *fd is our end of the socketpair, non-blocking and
- * close-on-exec; closing it ends the worker. */
-enum kl_rc kl_worker_spawn(int *fd, pid_t *pid, struct kl_err *err) KL_MUST_CHECK;
+/* The network process's descriptors of a worker, all close-on-exec; -1: none. Closing jobs and
+ * unread ends the worker, and answers then reads as closed. */
+struct kl_worker_link {
+    int jobs;    /* to send jobs to; non-blocking */
+    int unread;  /* the worker's own end of that: what it has not read can be taken back from here */
+    int answers; /* to receive from; non-blocking */
+};
+#define KL_WORKER_LINK_INIT {-1, -1, -1}
+void kl_worker_hang_up(struct kl_worker_link *link);
+
+/* In the network process: starts a worker. *link is the caller's. */
+enum kl_rc kl_worker_spawn(struct kl_worker_link *link, pid_t *pid,
+                           struct kl_err *err) KL_MUST_CHECK;
 
 /* In a process of its own and without a worker: opens that HSM as a worker would, self-test
  * included, and says which keys it has found; what `keyloaderd -t` does. */

@@ -9,7 +9,7 @@
 #include "conf/log.h"
 #include "proto/secret.h"
 
-#define PATIENCE_MAX_US 8000
+#define PATIENCE_MAX_US 16000
 
 /* Is this the rules' answer (to be told to the peer and alarmed), or trouble of our own? */
 static int is_refusal(enum kl_step_kind kind, enum kl_rc rc)
@@ -126,12 +126,12 @@ struct kl_step *kl_step_new(enum kl_step_kind kind, struct kl_service *service,
 }
 
 /* How long the commit may wait for others to share it. What begins a load would only wait for the
- * HSM instead, as long as that has work; one that is answered next waits for a small part of that.
+ * HSM instead, as long as that has work; one that is answered next waits for a part of that.
  */
 static int64_t patience(const struct kl_step *step, int begins)
 {
     const struct kl_pool *pool = step->service->pool;
-    int64_t ahead = pool != NULL ? kl_pool_ahead_us(pool) : 0, share = ahead / (begins ? 2 : 8);
+    int64_t ahead = pool != NULL ? kl_pool_ahead_us(pool) : 0, share = ahead / (begins ? 2 : 4);
 
     return share < PATIENCE_MAX_US ? share : PATIENCE_MAX_US;
 }

@@ -2,9 +2,9 @@
 /*
  * Whole loads over the bare loop, for each kind of work key: the daemon with SQLite's full
  * durability and the simulator on the same CPUs against as many processes that only make the
- * PKCS#11 calls, half of the time before and half after, so that a machine which becomes faster or
- * slower meanwhile does so for both. One daemon for each kind stands ready, and one kind is taken
- * after the other before it is the first one's turn again.
+ * PKCS#11 calls, in short turns, so that a machine which becomes faster or slower meanwhile does so
+ * for both. One daemon for each kind stands ready, and one kind is taken after the other before it
+ * is the first one's turn again.
  *
  * Twice, as everything else of a load runs somewhere: with a CPU left for it, which is how one
  * would size a software token, and with as many processes as there are CPUs ("_full"), where it
@@ -16,34 +16,62 @@
 
 #define IN_FLIGHT 16 /* loads for each worker, so that it need not wait for a disk */
 #define SIDES_MAX (2 * KIND_COUNT)
+#define TURNS 4       /* of a measurement, for each side; the order is bare, whole, whole, bare */
 #define RATE_MAX 6000 /* loads a second that no kind comes near: an arming is for one load */
 
+/* Means of turns. */
 struct whole {
     double rate, daemon_us, workers_us, simulator_us;
 };
+struct both {
+    struct bare bare;
+    struct whole whole;
+};
 
-static struct whole run(struct rig *rig, double seconds)
+static void add_whole(struct rig *rig, double seconds, struct whole *mean)
 {
     struct usage before, after;
     struct proc proc;
-    struct whole whole;
-    double good;
+    double shares; /* loads of a turn, and what makes a mean of turns */
 
-    rig_fleet_start(rig, &proc, "--concurrency %u --duration %.0fms", IN_FLIGHT * rig->workers,
-                    seconds * 1000);
+    rig_fleet_start(rig, &proc, rig->terminals / TURNS, "--concurrency %u --duration %.0fms",
+                    IN_FLIGHT * rig->workers, seconds * 1000);
     before = rig_usage(rig);
     json_t *report = rig_fleet_end(&proc, 0);
     after = rig_usage(rig);
-    good = rig_number(report, "loads/good");
-    whole = (struct whole){
-        .rate = rig_number(report, "loads/good-per-second"),
-        .daemon_us = (after.daemon - before.daemon) * 1e6 / good,
-        .workers_us = (after.workers - before.workers) * 1e6 / good,
-        .simulator_us = rig_number(report, "simulator-cpu-percent") / 100 *
-                        rig_number(report, "seconds") * 1e6 / good,
-    };
+    shares = rig_number(report, "loads/good") * TURNS;
+    mean->rate += rig_number(report, "loads/good-per-second") / TURNS;
+    mean->daemon_us += (after.daemon - before.daemon) * 1e6 / shares;
+    mean->workers_us += (after.workers - before.workers) * 1e6 / shares;
+    mean->simulator_us += rig_number(report, "simulator-cpu-percent") / 100 *
+                          rig_number(report, "seconds") * 1e6 / shares;
     json_decref(report);
-    return whole;
+}
+
+static void add_bare(const struct rig *rig, double seconds, struct bare *mean)
+{
+    struct bare bare = rig_bare(rig, rig->workers, seconds);
+
+    mean->rate += bare.rate / TURNS;
+    mean->cpu_us += bare.cpu_us / TURNS;
+}
+
+static struct both run(struct rig *rig, double seconds)
+{
+    struct both both = {0};
+
+    rig_arm(rig);
+    for (int turn = 0; turn < TURNS; turn++) {
+        int whole_first = turn % 2;
+        if (whole_first) {
+            add_whole(rig, seconds / TURNS, &both.whole);
+        }
+        add_bare(rig, seconds / TURNS, &both.bare);
+        if (!whole_first) {
+            add_whole(rig, seconds / TURNS, &both.whole);
+        }
+    }
+    return both;
 }
 
 /* A daemon that is compared with the bare loop. */
@@ -62,11 +90,9 @@ static void once(struct bench *bench, struct side *side)
 {
     struct rig *rig = &side->rig;
     int is_ec = rig->kind->is_ec;
-    struct bare before = rig_bare(rig, rig->workers, bench->seconds / 2);
-    struct whole whole = run(rig, bench->seconds);
-    struct bare after = rig_bare(rig, rig->workers, bench->seconds / 2);
-    struct bare bare = {.rate = (before.rate + after.rate) / 2,
-                        .cpu_us = (before.cpu_us + after.cpu_us) / 2};
+    struct both both = run(rig, bench->seconds);
+    struct whole whole = both.whole;
+    struct bare bare = both.bare;
 
     add(bench, "load_vs_bare", side, "ratio", FIGURE_AT_LEAST, is_ec ? 0.50 : 0.85,
         whole.rate / bare.rate);

@@ -32,8 +32,9 @@ void group_slow_hsm(struct bench *bench)
         json_t *report;
 
         bench_progress("slow_hsm: %u of %u", repeat + 1, bench->repeats);
-        rig_fleet_start(&rig, &proc, "--concurrency %d --duration %.0fms", SESSIONS * IN_FLIGHT,
-                        bench->seconds * LONGER * 1000);
+        rig_arm(&rig);
+        rig_fleet_start(&rig, &proc, rig.terminals, "--concurrency %d --duration %.0fms",
+                        SESSIONS * IN_FLIGHT, bench->seconds * LONGER * 1000);
         loop = rig_loop_cpu(&rig);
         report = rig_fleet_end(&proc, 0);
         loop = rig_loop_cpu(&rig) - loop;

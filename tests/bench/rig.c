@@ -17,7 +17,6 @@
 #define OPERATOR_SECONDS 600
 #define FLEET_SECONDS 900
 #define BARE_SECONDS 300
-#define WORDS_MAX (PROC_ARGS - 12)
 
 const struct kind kinds[KIND_COUNT] = {
     [KIND_RSA2048] = {"rsa2048", "hardened-rsa", "rsa-2048", "tdes2", 0},
@@ -118,25 +117,35 @@ void rig_end(struct rig *rig)
 
 /* ---- Fleets ---- */
 
-static void fleet_start(struct rig *rig, struct proc *proc, const char *line, va_list args)
+void rig_arm(struct rig *rig)
 {
-    char words[1024], address[32], root[PATH_MAX], count[16], prefix[64];
-    const char *argv[PROC_ARGS] = {lab_built("bin/terminal-sim"), "fleet", "--json", "--connect",
-                                   address, "--root", file_path(root, rig->lab.dir, "root.pem"),
-                                   "--terminals", count, "--suite", rig->kind->suite, "--algorithm",
-                                   rig->kind->alg,
-                                   /* so that no limit for one address is in the way */
-                                   "--source", "127.0.0.0/8"};
-    char *rest = words, *word;
     struct proc operator;
-    size_t n = 15;
+    char prefix[64];
 
     proc_text(prefix, sizeof(prefix), "--prefix=%s", rig->armed);
     lab_ctl_start(&rig->lab, &operator, "terminal", "arm-all", "--for", "1d", "--attempts", "100",
                   rig->armed[0] ? prefix : NULL, NULL);
     operator_done(&operator);
+    rig->used = 0;
+}
+
+/* Of so many terminals, after the first `skip`. */
+static void fleet_start(struct rig *rig, struct proc *proc, unsigned skip, unsigned terminals,
+                        const char *line, va_list args)
+{
+    char words[1024], address[32], root[PATH_MAX], first[16], count[16];
+    const char *argv[PROC_ARGS] = {lab_built("bin/terminal-sim"), "fleet", "--json", "--connect",
+                                   address, "--root", file_path(root, rig->lab.dir, "root.pem"),
+                                   "--first", first, "--terminals", count, "--suite",
+                                   rig->kind->suite, "--algorithm", rig->kind->alg,
+                                   /* so that no limit for one address is in the way */
+                                   "--source", "127.0.0.0/8"};
+    char *rest = words, *word;
+    size_t n = 17;
+
     snprintf(address, sizeof(address), "127.0.0.1:%u", rig->lab.port);
-    snprintf(count, sizeof(count), "%u", rig->terminals);
+    snprintf(first, sizeof(first), "%u", 1 + skip);
+    snprintf(count, sizeof(count), "%u", terminals);
     ck_assert_uint_lt((size_t)vsnprintf(words, sizeof(words), line, args), sizeof(words));
     while ((word = strsep(&rest, " ")) != NULL) {
         ck_assert_uint_lt(n, PROC_ARGS - 1);
@@ -146,12 +155,20 @@ static void fleet_start(struct rig *rig, struct proc *proc, const char *line, va
     proc_spawn(proc, rig->lab.logs, rig->lab.env, argv);
 }
 
-void rig_fleet_start(struct rig *rig, struct proc *proc, const char *line, ...)
+static void fleet_start_next(struct rig *rig, struct proc *proc, unsigned terminals,
+                             const char *line, va_list args)
+{
+    ck_assert_uint_le(rig->used + terminals, rig->terminals);
+    fleet_start(rig, proc, rig->used, terminals, line, args);
+    rig->used += terminals;
+}
+
+void rig_fleet_start(struct rig *rig, struct proc *proc, unsigned terminals, const char *line, ...)
 {
     va_list args;
 
     va_start(args, line);
-    fleet_start(rig, proc, line, args);
+    fleet_start_next(rig, proc, terminals, line, args);
     va_end(args);
 }
 
@@ -187,10 +204,22 @@ json_t *rig_fleet(struct rig *rig, int status, const char *line, ...)
     struct proc proc;
     va_list args;
 
+    rig_arm(rig);
     va_start(args, line);
-    fleet_start(rig, &proc, line, args);
+    fleet_start_next(rig, &proc, rig->terminals, line, args);
     va_end(args);
     return rig_fleet_end(&proc, status);
+}
+
+json_t *rig_fleet_next(struct rig *rig, unsigned terminals, const char *line, ...)
+{
+    struct proc proc;
+    va_list args;
+
+    va_start(args, line);
+    fleet_start_next(rig, &proc, terminals, line, args);
+    va_end(args);
+    return rig_fleet_end(&proc, 0);
 }
 
 /* ---- Silent connections ---- */
@@ -219,7 +248,8 @@ void rig_keep_idle(struct rig *rig)
 /* The daemon's descriptors tell how many it has. */
 void rig_idle(struct rig *rig, struct proc *proc, unsigned more, unsigned all)
 {
-    rig_fleet_start(rig, proc, "--idle %u --duration 1h --allow connect", more);
+    rig_arm(rig);
+    rig_fleet_start(rig, proc, rig->terminals, "--idle %u --duration 1h --allow connect", more);
     for (unsigned tries = 0; proc_descriptors(rig->lab.daemon.pid) < all; tries++) {
         ck_assert_msg(tries < more / IDLE_PER_SECOND * 20 + 1200,
                       "not all idle terminals connected");

@@ -31,6 +31,7 @@ struct rig {
     const struct kind *kind;
     unsigned workers;
     unsigned terminals; /* registered; and of a fleet, for which it may be lowered after that */
+    unsigned used;      /* by fleets, from the first one on, since all were armed */
     const char *armed;  /* what serials begin with that are armed for a fleet: "" = all */
 };
 
@@ -50,11 +51,16 @@ void rig_end(struct rig *rig);
  * status is `status`. */
 json_t *rig_fleet(struct rig *rig, int status, const char *line, ...)
     __attribute__((format(printf, 3, 4)));
+/* Arms all terminals, so that several fleets can follow one another at once. */
+void rig_arm(struct rig *rig);
+/* A fleet of so many terminals that no fleet has had since then. Its exit status must be 0. */
+json_t *rig_fleet_next(struct rig *rig, unsigned terminals, const char *line, ...)
+    __attribute__((format(printf, 3, 4)));
 /* Good loads a second of a closed loop with four under way for each worker. */
 double rig_rate(struct rig *rig, double seconds);
-/* Only starts it. */
-void rig_fleet_start(struct rig *rig, struct proc *proc, const char *line, ...)
-    __attribute__((format(printf, 3, 4)));
+/* The same, only started. */
+void rig_fleet_start(struct rig *rig, struct proc *proc, unsigned terminals, const char *line, ...)
+    __attribute__((format(printf, 4, 5)));
 json_t *rig_fleet_end(struct proc *proc, int status);
 
 /* How many silent connections descriptors allow, and at most `wanted`: daemon and simulator both

@@ -463,7 +463,7 @@ START_TEST(few_descriptors)
     lab.daemon_prefix = geteuid() == 0 ? no_root : prefix;
     lab_start(&lab);
     lab.daemon_prefix = NULL;
-    ck_assert(lab_logged(&lab, "event=descriptors connections=61 wanted=1000", 5));
+    ck_assert(lab_logged(&lab, "event=descriptors connections=60 wanted=1000", 5));
     lab_terminal(&lab, "T", "tdes2");
     for (int i = 0; i < 150; i++) {
         fds[i] = peer_dial(lab.port);

@@ -7,11 +7,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/support/fault.h"
 #include "tests/support/lab.h"
 #include "tests/support/lab_keys.h"
 #include "tests/support/suite.h"
 
 static struct lab lab;
+static struct fault fault;
 
 static void found(void)
 {
@@ -38,21 +40,17 @@ static pid_t only_worker(void)
     return workers[0];
 }
 
+/* A job that it has not read is done by the next one: the HSM has seen nothing of it. */
 START_TEST(test_hung_worker_is_killed_and_replaced)
 {
     begin("hang", "1");
     lab_set(&lab, "hsm", "job-timeout", "2s");
     lab_terminal(&lab, "T1", "tdes2");
-    lab_arm(&lab, "T1", 3);
+    lab_arm(&lab, "T1", 1);
     lab_start(&lab);
     ck_assert_int_eq(kill(only_worker(), SIGSTOP), 0);
-    ck_assert_int_ne(lab_load(&lab, "T1", lab.port), 0);
-    ck_assert(lab_logged(&lab, "did not answer in time", 10));
-    /* The hung load never became pending, so the TMK that arrives is the first version. */
-    for (int try = 0; try < 50 && lab_log_count(&lab, "event=worker-ready") < 2; try++) {
-        proc_sleep_ms(100);
-    }
     ck_assert_int_eq(lab_load(&lab, "T1", lab.port), 0);
+    ck_assert_uint_eq(lab_log_count(&lab, "did not answer in time"), 1);
     lab_settled(&lab, "T1", 1);
     lab_end(&lab);
 }
@@ -93,6 +91,122 @@ static void wait_checkpoint(void)
     }
     ck_assert_int_gt(signed_records, 0);
 }
+
+/* ---- A job that was sent ahead to a worker that hangs ---- */
+
+/* Of so many workers one hangs in T1's load, which will be killed only after job_timeout. T2 to T7
+ * are armed once. */
+static void begin_hung(const char *name, const char *workers, int job_timeout, struct proc *hung)
+{
+    char seconds[16], serial[] = "T0";
+
+    fault_begin(&fault, &lab, name);
+    lab_set(&lab, "hsm", "workers", workers);
+    snprintf(seconds, sizeof seconds, "%ds", job_timeout);
+    lab_set(&lab, "hsm", "job-timeout", seconds);
+    lab_terminal(&lab, "T0", "tdes2"); /* so that there is a record to sign */
+    lab_start(&lab);
+    wait_checkpoint(); /* else it would be what is sent ahead */
+    for (int i = 1; i <= 7; i++) {
+        serial[1] = (char)('0' + i);
+        lab_terminal(&lab, serial, "tdes2");
+        lab_arm(&lab, serial, 1);
+    }
+    fault_set(&fault, "C_UnwrapKey always log\nC_UnwrapKey always hang\n");
+    lab_load_start(&lab, "T1", lab.port, NULL, hung);
+    ck_assert(fault_logged(&fault, "C_UnwrapKey begins", 10));
+}
+
+static void fails(struct proc *load)
+{
+    ck_assert_int_ne(proc_wait(load, LAB_LOAD_SECONDS), 0);
+}
+
+/* What felled the worker may be the peer's bytes: that load fails. What came after it does not. */
+START_TEST(test_job_sent_ahead_outlives_its_worker)
+{
+    struct proc hung, ahead;
+
+    begin_hung("ahead-killed", "1", 3, &hung);
+    lab_load_start(&lab, "T2", lab.port, NULL, &ahead);
+    proc_sleep_ms(500);
+    fault_set(&fault, "");
+    fails(&hung);
+    ck_assert_int_eq(proc_wait(&ahead, LAB_LOAD_SECONDS), 0);
+    lab_settled(&lab, "T2", 1);
+    lab_end(&lab);
+}
+END_TEST
+
+/* As soon as another worker is idle, that one takes it. */
+START_TEST(test_job_sent_ahead_goes_to_who_is_idle)
+{
+    struct proc hung, felled, ahead;
+    pid_t workers[8];
+
+    begin_hung("ahead-idle", "2", proc_seconds(20), &hung);
+    lab_load_start(&lab, "T2", lab.port, NULL, &felled);
+    for (int tries = 0; fault_count(&fault, "C_UnwrapKey begins") < 2; tries++) {
+        ck_assert_int_lt(tries, proc_seconds(10) * 20);
+        proc_sleep_ms(50);
+    }
+    fault_set(&fault, "");
+    lab_load_start(&lab, "T3", lab.port, NULL, &ahead);
+    proc_sleep_ms(500);
+    /* One of the two; which of them T3's job is sent to is not for us to say. */
+    ck_assert_uint_eq(proc_children(lab.daemon.pid, workers, 8), 2);
+    ck_assert_int_eq(kill(workers[0], SIGKILL), 0);
+    ck_assert_int_eq(proc_wait(&ahead, LAB_LOAD_SECONDS), 0);
+    lab_settled(&lab, "T3", 1);
+    ck_assert_uint_eq(lab_log_count(&lab, "did not answer in time"), 0);
+    ck_assert_int_eq(kill(workers[1], SIGKILL), 0);
+    fails(&hung);
+    fails(&felled);
+    lab_end(&lab);
+}
+END_TEST
+
+/* The HSM has done nothing for a terminal that has gone, so that it costs no attempt. */
+START_TEST(test_job_sent_ahead_is_recalled)
+{
+    struct proc hung, gone;
+
+    begin_hung("ahead-gone", "1", 3, &hung);
+    lab_load_start(&lab, "T2", lab.port, NULL, &gone);
+    proc_sleep_ms(500);
+    proc_kill(&gone);
+    fault_set(&fault, "");
+    fails(&hung);
+    ck_assert_int_eq(lab_load(&lab, "T2", lab.port), 0);
+    lab_settled(&lab, "T2", 1);
+    lab_end(&lab);
+}
+END_TEST
+
+/* While another worker has enough to do: it need not wait until that one has not. */
+START_TEST(test_job_sent_ahead_does_not_wait_for_who_hangs)
+{
+    enum { LOADS = 6 };
+    struct proc hung, loads[LOADS];
+    char serial[] = "T0";
+
+    begin_hung("ahead-stuck", "2", proc_seconds(40), &hung);
+    fault_set(&fault, "C_UnwrapKey always delay:700\n");
+    /* The first is for the other worker, the second is sent to the one that hangs. */
+    for (int i = 0; i < LOADS; i++) {
+        serial[1] = (char)('2' + i);
+        lab_load_start(&lab, serial, lab.port, NULL, &loads[i]);
+        proc_sleep_ms(150);
+    }
+    ck_assert_int_eq(proc_wait(&loads[1], LAB_LOAD_SECONDS), 0);
+    ck_assert_int_eq(proc_poll(&loads[LOADS - 1]), -1);
+    for (int i = 0; i < LOADS; i++) {
+        ck_assert_int_eq(i == 1 ? 0 : proc_wait(&loads[i], LAB_LOAD_SECONDS), 0);
+    }
+    proc_kill(&hung);
+    lab_end(&lab);
+}
+END_TEST
 
 START_TEST(test_full_queue_is_busy_at_once)
 {
@@ -191,6 +305,10 @@ int main(void)
     tcase_add_unchecked_fixture(tc, found, abandon);
     tcase_add_test(tc, test_hung_worker_is_killed_and_replaced);
     tcase_add_test(tc, test_worn_out_workers_are_recycled);
+    tcase_add_test(tc, test_job_sent_ahead_outlives_its_worker);
+    tcase_add_test(tc, test_job_sent_ahead_goes_to_who_is_idle);
+    tcase_add_test(tc, test_job_sent_ahead_is_recalled);
+    tcase_add_test(tc, test_job_sent_ahead_does_not_wait_for_who_hangs);
     tcase_add_test(tc, test_full_queue_is_busy_at_once);
     tcase_add_test(tc, test_sign_ins_leave_room_for_loads);
     suite_add_tcase(suite, tc);

@@ -395,15 +395,15 @@ static struct fate decide(unsigned function)
     if (!found) {
         return fate;
     }
+    if (fate.log && (rule.what == DO_DELAY || rule.what == DO_HANG)) {
+        write_log(function, "begins");
+    }
     switch (rule.what) {
     case DO_RV:
         fate.decided = 1;
         fate.rv = rule.rv;
         break;
     case DO_DELAY:
-        if (fate.log) {
-            write_log(function, "begins");
-        }
         wait_ms(&rule);
         break;
     case DO_HANG:

@@ -206,6 +206,44 @@ START_TEST(setup_and_ready_round_trip)
 }
 END_TEST
 
+/* The oldest that has not been read, by its job's id; what is none of those has no id. */
+START_TEST(unread_is_taken_back)
+{
+    struct kl_err err = KL_ERR_INIT;
+    uint64_t id = 99;
+
+    ck_assert_int_eq(kl_job_take_back(fds[1], &id), 0);
+    fill_load(out);
+    for (uint64_t i = 11; i <= 13; i++) {
+        out->u.load.id = i;
+        ck_assert_int_eq(kl_job_send(fds[0], out, &err), KL_OK);
+    }
+    ck_assert_int_eq(kl_job_receive(fds[1], in, &err), KL_OK);
+    ck_assert_int_eq(kl_job_take_back(fds[1], &id), 1);
+    ck_assert_uint_eq(id, 12);
+    ck_assert_int_eq(kl_job_receive(fds[1], in, &err), KL_OK);
+    ck_assert_uint_eq(in->u.load.id, 13);
+    memset(out, 0, sizeof(*out));
+    out->kind = KL_JOB_PING;
+    out->u.ping.id = 14;
+    ck_assert_int_eq(kl_job_send(fds[0], out, &err), KL_OK);
+    ck_assert_int_eq(kl_job_take_back(fds[1], &id), 1);
+    ck_assert_uint_eq(id, 0);
+    close(fds[0]);
+    ck_assert_int_eq(kl_job_take_back(fds[1], &id), 0);
+    fds[0] = dup(fds[1]); /* for teardown */
+}
+END_TEST
+
+/* By a worker's end that blocks, too. */
+START_TEST(nothing_to_take_back_does_not_block)
+{
+    uint64_t id;
+
+    ck_assert_int_eq(kl_job_take_back(fds[0], &id), 0);
+}
+END_TEST
+
 START_TEST(nothing_there_is_busy_and_end_is_closed)
 {
     struct kl_err err = KL_ERR_INIT;
@@ -592,6 +630,8 @@ int main(void)
     tcase_add_test(tc, setup_and_ready_round_trip);
     tcase_add_test(tc, ping_and_pong_round_trip);
     tcase_add_test(tc, store_keys_are_compared);
+    tcase_add_test(tc, unread_is_taken_back);
+    tcase_add_test(tc, nothing_to_take_back_does_not_block);
     tcase_add_test(tc, nothing_there_is_busy_and_end_is_closed);
     tcase_add_loop_test(tc, damaged_is_refused, 0, (int)(sizeof(damages) / sizeof(damages[0])));
     tcase_add_test(tc, setup_from_config_is_bounded);

@@ -65,9 +65,9 @@ START_TEST(a_queue_gives_patience)
     ahead_us = 4000;
     ck_assert_int_eq(patience_of(KL_STEP_ADMIT, pool), 2000);
     ck_assert_int_eq(patience_of(KL_STEP_SIGN_IN, pool), 2000);
-    ck_assert_int_eq(patience_of(KL_STEP_PEND, pool), 500);
-    ck_assert_int_eq(patience_of(KL_STEP_CONFIRM, pool), 500);
-    ck_assert_int_eq(patience_of(KL_STEP_SIGNED_IN, pool), 500);
+    ck_assert_int_eq(patience_of(KL_STEP_PEND, pool), 1000);
+    ck_assert_int_eq(patience_of(KL_STEP_CONFIRM, pool), 1000);
+    ck_assert_int_eq(patience_of(KL_STEP_SIGNED_IN, pool), 1000);
 }
 END_TEST
 
@@ -75,7 +75,7 @@ START_TEST(which_has_an_end)
 {
     ahead_us = INT64_MAX;
     for (enum kl_step_kind kind = KL_STEP_ADMIT; kind <= KL_STEP_FAILED; kind++) {
-        ck_assert_int_eq(patience_of(kind, pool), 8000);
+        ck_assert_int_eq(patience_of(kind, pool), 16000);
     }
 }
 END_TEST
