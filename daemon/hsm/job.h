@@ -163,8 +163,8 @@ enum kl_rc kl_job_send(int fd, struct kl_job *job, struct kl_err *err) KL_MUST_C
  */
 enum kl_rc kl_job_receive(int fd, struct kl_job *job, struct kl_err *err) KL_MUST_CHECK;
 
-/* Takes the oldest message out of a worker's socket of jobs, if the worker has not read it, which it
- * never will then. 1: *id is that of the job, or 0 of what is none; 0: nothing was there. */
+/* Takes the oldest message out of a worker's socket of jobs, if the worker has not read it, which
+ * it never will then. 1: *id is that of the job, or 0 of what is none; 0: nothing was there. */
 int kl_job_take_back(int fd, uint64_t *id);
 
 /* Whether two tokens have the same storage and binding keys: with others, what one has wrapped the
