@@ -24,13 +24,19 @@ static void ticket_free(struct kl_ticket *ticket)
     }
 }
 
-/* first: before all others, since it has waited for longest. */
-static void queue_add(struct kl_pool *pool, struct kl_ticket *ticket, int first)
+/* In the order in which they were submitted; what comes back is among the first. */
+static void queue_add(struct kl_pool *pool, struct kl_ticket *ticket)
 {
-    if (first) {
-        TAILQ_INSERT_HEAD(&pool->queue, ticket, link);
-    } else {
+    struct kl_ticket *last = TAILQ_LAST(&pool->queue, kl_ticket_list);
+
+    if (last == NULL || last->id < ticket->id) {
         TAILQ_INSERT_TAIL(&pool->queue, ticket, link);
+    } else {
+        struct kl_ticket *after = TAILQ_FIRST(&pool->queue);
+        while (after->id < ticket->id) {
+            after = TAILQ_NEXT(after, link);
+        }
+        TAILQ_INSERT_BEFORE(after, ticket, link);
     }
     ticket->queued = 1;
     pool->queued++;
@@ -70,7 +76,7 @@ int kl_ticket_again(struct kl_ticket *ticket, const struct kl_err *err)
         err->source != KL_ERR_SOURCE_PKCS11 || !kl_rv_is_loss(err->native)) {
         return 0;
     }
-    queue_add(ticket->pool, ticket, 1);
+    queue_add(ticket->pool, ticket);
     return 1;
 }
 
@@ -81,7 +87,7 @@ void kl_ticket_return(struct kl_ticket *ticket)
         ticket_free(ticket);
         return;
     }
-    queue_add(ticket->pool, ticket, 1);
+    queue_add(ticket->pool, ticket);
 }
 
 /* ---- The queue ---- */
@@ -201,7 +207,7 @@ enum kl_rc kl_pool_submit(struct kl_pool *pool, const struct kl_job *job, kl_poo
     ticket->arg = arg;
     memcpy(ticket->job, job, size);
     set_id(ticket->job, ticket->id);
-    queue_add(pool, ticket, 0);
+    queue_add(pool, ticket);
     *out = ticket;
     kl_pool_dispatch(pool);
     return KL_OK;

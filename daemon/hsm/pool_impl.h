@@ -50,6 +50,7 @@ struct kl_pool_hsm {
     size_t workers;
     struct kl_breaker breaker;
     unsigned roll_failures;          /* starts with the new keys that failed */
+    int64_t service_us;              /* of its loads, a moving average */
     struct kl_pool_hsm_report count; /* its counters, and the last trouble */
 };
 
@@ -146,9 +147,11 @@ struct kl_slot *kl_pool_idle(struct kl_pool *pool); /* of an HSM that is up; NUL
 void kl_slot_give(struct kl_slot *slot, struct kl_ticket *ticket);
 void kl_slot_give_ahead(struct kl_slot *slot, struct kl_ticket *ticket);
 struct kl_slot *kl_pool_busy(const struct kl_pool *pool); /* to be sent a job; NULL if none is */
-/* Puts a job that was sent ahead, and has not been read, into the queue. 0: there is none. */
+/* Puts the oldest job that was sent ahead, and has not been read, into the queue, where nothing is.
+ * 0: there is none. */
 int kl_pool_take_back(struct kl_pool *pool);
-/* Takes back a cancelled job, if it was sent ahead, and ends it. 0: it is not ahead, or was read. */
+/* Takes back a cancelled job, if it was sent ahead, and ends it. 0: it is not ahead, or was read.
+ */
 int kl_pool_recall(struct kl_pool *pool, const struct kl_ticket *ticket);
 /* Lets a worker go; it is killed if it has not ended in time. */
 void kl_slot_leave(struct kl_slot *slot);

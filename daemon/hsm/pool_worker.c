@@ -74,69 +74,123 @@ static int is_job(const struct kl_ticket *ticket, uint64_t id)
     return ticket != NULL && ticket->id == id;
 }
 
-/* Takes the oldest job back that the worker has not read, be it the one it is taken to do. 0: there
- * is none. */
-static int take_back(struct kl_slot *slot)
+/* Reads from the worker's socket in its stead: the oldest of its jobs that it has not read, which
+ * the caller deals with; NULL if there is none. */
+static struct kl_ticket *read_unread(struct kl_slot *slot)
 {
-    struct kl_ticket *ticket = NULL;
     uint64_t id;
 
-    while (ticket == NULL && kl_job_take_back(slot->link.unread, &id)) {
+    while (kl_job_take_back(slot->link.unread, &id)) {
         if (is_job(slot->ticket, id)) {
-            ticket = slot->ticket;
-            take_next(slot);
-        } else if (is_job(slot->next, id)) {
-            ticket = slot->next;
-            slot->next = NULL;
-            slot->pool->ahead--;
+            return slot->ticket;
+        }
+        if (is_job(slot->next, id)) {
+            return slot->next;
         }
     }
-    if (ticket != NULL) {
-        kl_ticket_return(ticket);
+    return NULL;
+}
+
+static void give_back(struct kl_slot *slot, struct kl_ticket *ticket)
+{
+    if (ticket == slot->ticket) {
+        take_next(slot);
+    } else {
+        slot->next = NULL;
+        slot->pool->ahead--;
     }
-    return ticket != NULL;
+    kl_ticket_return(ticket);
+}
+
+/* Takes the job back that was sent ahead. 0: there is none, or the worker has read it. */
+static int take_back(struct kl_slot *slot)
+{
+    struct kl_err err = KL_ERR_INIT;
+    struct kl_ticket *ticket = slot->next != NULL ? read_unread(slot) : NULL;
+
+    if (ticket == NULL) {
+        return 0;
+    }
+    if (ticket == slot->ticket) { /* which is before it, and not begun either */
+        struct kl_ticket *second = read_unread(slot);
+        if (second == NULL) {
+            give_back(slot, ticket); /* the worker was quicker: it does what was behind it */
+            return 0;
+        }
+        if (kl_job_send(slot->link.jobs, ticket->job, &err) != KL_OK) {
+            kl_pool_after(slot->deadline, 0); /* the kernel has no memory; the worker is lost */
+        }
+        ticket = second;
+    }
+    give_back(slot, ticket);
+    return 1;
+}
+
+/* All that a worker has not read, and never will. */
+static void take_all_back(struct kl_slot *slot)
+{
+    struct kl_ticket *ticket;
+
+    while ((ticket = read_unread(slot)) != NULL) {
+        give_back(slot, ticket);
+    }
+}
+
+/* The worker with the oldest job ahead that came after that one. */
+static struct kl_slot *next_ahead(const struct kl_pool *pool, uint64_t id)
+{
+    struct kl_slot *first = NULL;
+
+    for (size_t i = 0; i < pool->slot_count; i++) {
+        struct kl_slot *slot = &pool->slots[i];
+        if (slot->next != NULL && slot->next->id > id &&
+            (first == NULL || slot->next->id < first->next->id)) {
+            first = slot;
+        }
+    }
+    return first;
 }
 
 int kl_pool_take_back(struct kl_pool *pool)
 {
-    for (size_t i = 0; i < pool->slot_count && pool->ahead > 0; i++) {
-        struct kl_slot *slot = &pool->slots[i];
-        while (slot->next != NULL && take_back(slot)) {
-            if (pool->queued > 0) {
-                return 1; /* and not one for which nobody waits */
-            }
+    struct kl_slot *slot;
+    uint64_t id = 0;
+
+    while (pool->queued == 0 && (slot = next_ahead(pool, id)) != NULL) {
+        id = slot->next->id;
+        (void)take_back(slot);
+    }
+    return pool->queued > 0;
+}
+
+int kl_pool_recall(struct kl_pool *pool, const struct kl_ticket *ticket)
+{
+    for (size_t i = 0; i < pool->slot_count; i++) {
+        if (pool->slots[i].next == ticket) {
+            int recalled = take_back(&pool->slots[i]);
+            kl_pool_dispatch(pool); /* another may be sent in its place */
+            return recalled;
         }
     }
     return 0;
 }
 
-int kl_pool_recall(struct kl_pool *pool, const struct kl_ticket *ticket)
-{
-    uint64_t id = ticket->id;
-    struct kl_slot *slot = NULL;
-
-    for (size_t i = 0; i < pool->slot_count && slot == NULL; i++) {
-        slot = pool->slots[i].next == ticket ? &pool->slots[i] : NULL;
-    }
-    if (slot == NULL) {
-        return 0;
-    }
-    while (slot->next != NULL && take_back(slot)) {
-    } /* what comes out before it goes to others */
-    kl_pool_dispatch(pool);
-    return !is_job(slot->ticket, id) && !is_job(slot->next, id);
-}
-
-/* What waits for a worker that takes long, and may hang, is taken back for others. */
+/* What waits for a worker that takes long, and may hang, is taken back for others; also for none,
+ * if its HSM is out by now. */
 static void take_back_stuck(struct kl_pool *pool)
 {
+    int taken = 0;
+
     for (size_t i = 0; i < pool->slot_count; i++) {
         struct kl_slot *slot = &pool->slots[i];
-        if (slot->next != NULL && kl_clock_ms() - slot->since_ms > KL_POOL_AHEAD_MS) {
-            (void)take_back(slot);
+        if (kl_clock_ms() - slot->since_ms > KL_POOL_AHEAD_MS) {
+            taken |= take_back(slot);
         }
     }
-    kl_pool_dispatch(pool);
+    if (taken) {
+        kl_pool_fail_if_dead(pool);
+        kl_pool_dispatch(pool);
+    }
 }
 
 /* ---- Starts and ends ---- */
@@ -169,8 +223,7 @@ static void slot_lost(struct kl_slot *slot, const struct kl_err *err)
         kl_log(KL_LOG_WARN, "worker-lost", KL_STR("hsm", kl_config_hsm_name(slot->hsm->index)),
                KL_NUM("pid", slot->pid), KL_NUM("jobs", slot->jobs), KL_LOG_ERR(err));
     }
-    while (take_back(slot)) {
-    }
+    take_all_back(slot);
     ticket = slot->ticket;
     take_next(slot);
     kl_slot_leave(slot);
@@ -284,6 +337,11 @@ static void on_ready(struct kl_slot *slot, const struct kl_job_ready *ready)
     kl_pool_dispatch(pool);
 }
 
+static void average(int64_t *us, int64_t ms)
+{
+    *us += (ms * 1000 - *us) / 16;
+}
+
 /* What a job took, for who waits and who watches. */
 static void took(const struct kl_slot *slot, enum kl_job_kind kind, enum kl_rc rc)
 {
@@ -292,24 +350,25 @@ static void took(const struct kl_slot *slot, enum kl_job_kind kind, enum kl_rc r
                                           rc};
 
     if (kind == KL_JOB_LOAD) {
-        pool->service_us += (served.ms * 1000 - pool->service_us) / 16;
+        average(&pool->service_us, served.ms);
+        average(&slot->hsm->service_us, served.ms);
     }
     if (pool->events.served != NULL) {
         pool->events.served(&served, pool->events.arg);
     }
 }
 
-/* The HSM is in trouble. */
+/* The HSM is in trouble. The worker goes before anybody is told, who could have another job for it.
+ */
 static void on_fatal(struct kl_slot *slot, struct kl_ticket *ticket, struct kl_job_result *result)
 {
-    struct kl_err err = result->err;
+    int again = kl_ticket_again(ticket, &result->err);
 
-    if (kl_ticket_again(ticket, &err)) {
-        slot->hsm->count.retried++;
-    } else {
+    slot->hsm->count.retried += (uint64_t)again;
+    slot_lost(slot, &result->err);
+    if (!again) {
         kl_ticket_done(ticket, result);
     }
-    slot_lost(slot, &err);
 }
 
 /* A worker that stays gets its next job before the result of this one is dealt with. What is called
@@ -522,7 +581,13 @@ struct kl_slot *kl_pool_idle(struct kl_pool *pool)
     return retiring;
 }
 
-/* The one that has been busy for longest, as it will be the first to be done. */
+/* When a busy worker will be done, us, if its job takes as long as others of that HSM did. */
+static int64_t done_at(const struct kl_slot *slot)
+{
+    return slot->since_ms * 1000 + slot->hsm->service_us;
+}
+
+/* The one that will be the first to be done. */
 struct kl_slot *kl_pool_busy(const struct kl_pool *pool)
 {
     int64_t oldest = kl_clock_ms() - KL_POOL_AHEAD_MS;
@@ -533,7 +598,7 @@ struct kl_slot *kl_pool_busy(const struct kl_pool *pool)
         if (slot->state == SLOT_BUSY && slot->ticket != NULL && slot->next == NULL &&
             !slot->retiring && slot->jobs + 1 < pool->config->recycle_after &&
             slot->hsm->breaker.state == KL_BREAKER_UP && slot->since_ms >= oldest &&
-            (first == NULL || slot->since_ms < first->since_ms)) {
+            (first == NULL || done_at(slot) < done_at(first))) {
             first = slot;
         }
     }
