@@ -38,8 +38,8 @@ enum { WORKERS_MAX = 4000, JOBS_MAX = 8000 };
 /* A worker's own ends, which the test holds; its process only lives, until it is hung up on. */
 static struct worker {
     int jobs, answers; /* -1: it has ended */
-    int ready;
-    uint64_t id, record; /* of the job that it has read and not answered; record 0: none */
+    int ready, load;
+    uint64_t job; /* that it has read and not answered; 0: none */
 } workers[WORKERS_MAX];
 static int started;
 
@@ -48,9 +48,8 @@ static struct outcome {
     int reads, ends;
     int cancelled, recalled;
     enum kl_rc rc;
-} jobs[JOBS_MAX]; /* by record; from 1 */
-static uint64_t submitted, next_at_end, ended[JOBS_MAX];
-static size_t ended_count;
+} jobs[JOBS_MAX]; /* by their ids, which the pool gives from 1 */
+static uint64_t submitted, cancel_at_end;
 
 static void live(int answers)
 {
@@ -201,8 +200,8 @@ static void answer_setup(struct worker *worker)
 static void turn(void)
 {
     for (int i = 0; i < 4; i++) {
-        if (started > 0) {
-            answer_setup(&workers[started - 1]);
+        for (int n = started - 1; n >= 0 && n >= started - 4; n--) {
+            answer_setup(&workers[n]);
         }
         event_base_loop(base, EVLOOP_NONBLOCK);
     }
@@ -224,12 +223,16 @@ static void begin(const char *text)
 {
     const struct kl_pool_events events = {check, up, down, on_rolled, NULL, NULL};
     const struct kl_config *config = read_config(text);
+    int configured = 0;
 
     ck_assert_int_eq(kl_pool_new(base, config, &wants, &events, &pool, &err), KL_OK);
-    for (uint64_t i = 1; i <= config->hsm[0].workers; i++) {
-        await_workers((int)i);
+    for (size_t i = 0; i < kl_config_hsm_count(config); i++) {
+        configured += (int)config->hsm[i].workers;
     }
     kl_config_unref(config);
+    for (int i = 1; i <= configured; i++) {
+        await_workers(i); /* one at a time */
+    }
     for (int i = 0; i < started / 2; i++) {
         struct worker worker = workers[i];
         workers[i] = workers[started - 1 - i];
@@ -240,7 +243,18 @@ static void begin(const char *text)
 
 /* ---- Jobs ---- */
 
-static enum kl_rc submit(void);
+static int cancel(uint64_t id)
+{
+    struct outcome *job = &jobs[id];
+    struct kl_ticket *ticket = job->ticket;
+    int begun;
+
+    job->ticket = NULL;
+    job->cancelled = 1;
+    begun = kl_pool_cancel(ticket);
+    job->recalled = !begun;
+    return begun;
+}
 
 static void on_done(const struct kl_job_result *result, void *arg)
 {
@@ -250,25 +264,37 @@ static void on_done(const struct kl_job_result *result, void *arg)
     ck_assert_int_eq(job->ends++, 0);
     job->rc = result->err.rc;
     job->ticket = NULL;
-    ended[ended_count++] = (uint64_t)(job - jobs);
-    if (next_at_end > 0 && next_at_end-- > 0) {
-        ck_assert_int_eq(submit(), KL_OK);
+    if (cancel_at_end != 0) {
+        ck_assert_int_eq(cancel(cancel_at_end), 0);
+        cancel_at_end = 0;
     }
 }
 
-static enum kl_rc submit(void)
+static enum kl_rc submit_as(enum kl_job_kind kind)
 {
     struct kl_job *job = calloc(1, sizeof(*job));
     struct outcome *outcome = &jobs[submitted + 1];
     enum kl_rc rc;
 
     ck_assert_uint_lt(submitted + 1, JOBS_MAX);
-    job->kind = KL_JOB_CHECKPOINT;
-    job->u.checkpoint.record = submitted + 1;
+    job->kind = kind;
+    if (kind == KL_JOB_LOAD) {
+        strcpy(job->u.load.work_key, "work");
+        job->u.load.alg = KL_ALG_AES128;
+        job->u.load.tmk_version = 1;
+        job->u.load.kcv_len = 3;
+    } else {
+        job->u.checkpoint.record = 1;
+    }
     rc = kl_pool_submit(pool, job, on_done, outcome, &outcome->ticket, &err);
     submitted += rc == KL_OK;
     free(job);
     return rc;
+}
+
+static enum kl_rc submit(void)
+{
+    return submit_as(KL_JOB_CHECKPOINT);
 }
 
 static void submit_all(int count)
@@ -278,7 +304,7 @@ static void submit_all(int count)
     }
 }
 
-/* The record of the next job in the worker's socket, 0 if there is none. */
+/* The next job in the worker's socket, 0 if there is none. */
 static uint64_t reads(int number)
 {
     struct worker *worker = &workers[number - 1];
@@ -292,15 +318,28 @@ static uint64_t reads(int number)
     if (rc != KL_OK) {
         return 0;
     }
-    ck_assert_int_eq(message->kind, KL_JOB_CHECKPOINT);
-    ck_assert_uint_eq(worker->record, 0);
-    worker->id = message->u.checkpoint.id;
-    worker->record = message->u.checkpoint.record;
-    job = &jobs[worker->record];
+    ck_assert_uint_eq(worker->job, 0);
+    worker->load = message->kind == KL_JOB_LOAD;
+    ck_assert(worker->load || message->kind == KL_JOB_CHECKPOINT);
+    worker->job = worker->load ? message->u.load.id : message->u.checkpoint.id;
+    job = &jobs[worker->job];
     ck_assert_int_eq(job->ends, 0);
     ck_assert_int_eq(job->recalled, 0);
     job->reads++;
-    return worker->record;
+    return worker->job;
+}
+
+static int between; /* 1: the first worker reads after the next job that is taken back */
+
+ssize_t recv(int fd, void *data, size_t len, int flags)
+{
+    ssize_t n = recvfrom(fd, data, len, flags, NULL, NULL);
+
+    if (between && (flags & MSG_DONTWAIT)) {
+        between = 0;
+        (void)reads(1);
+    }
+    return n;
 }
 
 static void answers(int number, enum kl_rc rc, unsigned long native)
@@ -308,10 +347,10 @@ static void answers(int number, enum kl_rc rc, unsigned long native)
     struct worker *worker = &workers[number - 1];
     struct kl_job_result *result = &message->u.result;
 
-    ck_assert_uint_ne(worker->record, 0);
+    ck_assert_uint_ne(worker->job, 0);
     memset(message, 0, sizeof(*message));
-    message->kind = KL_JOB_SIGNED;
-    result->id = worker->id;
+    message->kind = worker->load ? KL_JOB_RESULT : KL_JOB_SIGNED;
+    result->id = worker->job;
     result->fatal = rc != KL_OK;
     if (rc != KL_OK) {
         (void)kl_err_set(&result->err, rc, "trouble");
@@ -319,17 +358,17 @@ static void answers(int number, enum kl_rc rc, unsigned long native)
         result->err.native = native;
     }
     ck_assert_int_eq(kl_job_send(worker->answers, message, &err), KL_OK);
-    worker->record = 0;
+    worker->job = 0;
 }
 
 /* Reads that job, and no other, and does it. */
-static void does(int number, uint64_t record)
+static void does(int number, uint64_t id)
 {
-    ck_assert_uint_eq(reads(number), record);
+    ck_assert_uint_eq(reads(number), id);
     answers(number, KL_OK, 0);
     turn();
-    ck_assert_int_eq(jobs[record].ends, 1);
-    ck_assert_int_eq(jobs[record].rc, KL_OK);
+    ck_assert_int_eq(jobs[id].ends, 1);
+    ck_assert_int_eq(jobs[id].rc, KL_OK);
 }
 
 static void dies(int number)
@@ -340,19 +379,6 @@ static void dies(int number)
     close_end(&worker->jobs);
     close_end(&worker->answers);
     turn();
-}
-
-static int cancel(uint64_t record)
-{
-    struct outcome *job = &jobs[record];
-    struct kl_ticket *ticket = job->ticket;
-    int begun;
-
-    job->ticket = NULL;
-    job->cancelled = 1;
-    begun = kl_pool_cancel(ticket);
-    job->recalled = !begun;
-    return begun;
 }
 
 static void nothing_left(void)
@@ -375,11 +401,11 @@ START_TEST(one_job_is_ahead)
     ck_assert_uint_eq(reads(1), 1);
     answers(1, KL_OK, 0);
     ck_assert_uint_eq(reads(1), 2); /* before we know of the answer */
-    ck_assert_uint_eq(workers[0].record, 2);
-    workers[0].record = 0;
+    ck_assert_uint_eq(workers[0].job, 2);
+    workers[0].job = 0;
     ck_assert_uint_eq(reads(1), 0);
     turn();
-    workers[0].record = 2;
+    workers[0].job = 2;
     answers(1, KL_OK, 0);
     ck_assert_uint_eq(report().queued, 1);
     turn();
@@ -475,20 +501,19 @@ START_TEST(loss_of_who_has_begun_nothing)
 }
 END_TEST
 
-/* Also not, while it is told, for what comes next of that. */
+/* Nor what is cancelled by whoever is told. */
 START_TEST(trouble_costs_the_one_job)
 {
     begin("workers = 1\n");
-    submit_all(2);
+    submit_all(3);
     ck_assert_uint_eq(reads(1), 1);
     answers(1, KL_ERR_HSM, 0);
-    next_at_end = 1;
+    cancel_at_end = 2;
     turn();
     ck_assert_int_eq(jobs[1].rc, KL_ERR_HSM);
-    ck_assert_uint_eq(submitted, 3);
+    ck_assert_int_eq(jobs[2].recalled, 1);
     ck_assert_uint_eq(reads(1), 0);
     await_workers(2);
-    does(2, 2);
     does(2, 3);
     nothing_left();
 }
@@ -554,6 +579,21 @@ START_TEST(cancelled_too_late)
 }
 END_TEST
 
+/* It reads it while we take it back. */
+START_TEST(cancelled_just_too_late)
+{
+    begin("workers = 1\n");
+    submit_all(2);
+    between = 1;
+    ck_assert_int_eq(cancel(2), 1);
+    ck_assert_uint_eq(workers[0].job, 2);
+    answers(1, KL_OK, 0);
+    turn();
+    does(1, 1);
+    nothing_left();
+}
+END_TEST
+
 START_TEST(who_takes_long_keeps_nothing)
 {
     begin("workers = 2\n");
@@ -568,9 +608,9 @@ START_TEST(who_takes_long_keeps_nothing)
     }
     ck_assert_uint_eq(report().queued, 3);
     ck_assert_uint_eq(reads(2), 4);
-    workers[0].record = 0;
+    workers[0].job = 0;
     ck_assert_uint_eq(reads(1), 0);
-    workers[0].record = 1;
+    workers[0].job = 1;
     answers(2, KL_OK, 0);
     turn();
     does(2, 5);
@@ -579,6 +619,52 @@ START_TEST(who_takes_long_keeps_nothing)
     answers(1, KL_OK, 0);
     turn();
     nothing_left();
+}
+END_TEST
+
+/* Nobody is up any more who could do it. */
+START_TEST(nor_does_the_queue_when_all_are_out)
+{
+    begin("workers = 2\n");
+    submit_all(3);
+    ck_assert_uint_eq(reads(1), 1);
+    ck_assert_uint_eq(reads(2), 2);
+    for (int failing = 2; failing <= 4; failing++) {
+        while (started < failing) {
+            now_ms += 250;
+            event_base_loop(base, EVLOOP_ONCE);
+        }
+        dies(failing);
+    }
+    ck_assert_int_eq(pool->hsms[0].breaker.state, KL_BREAKER_OPEN);
+    ck_assert_int_eq(jobs[3].ends, 0);
+    now_ms += KL_POOL_AHEAD_MS + 1;
+    while (pool->ahead > 0) {
+        event_base_loop(base, EVLOOP_ONCE);
+    }
+    ck_assert_int_eq(jobs[3].ends, 1);
+    ck_assert_int_eq(jobs[3].rc, KL_ERR_UNAVAILABLE);
+}
+END_TEST
+
+/* The slow HSM is busy for longer, but is not done first. Its worker is the second here. */
+START_TEST(ahead_of_who_is_done_first)
+{
+    begin("workers = 1\n[hsm-2]\nmodule = /y.so\ntoken = pkcs11:token=u\nworkers = 1\n");
+    ck_assert_int_eq(submit_as(KL_JOB_LOAD), KL_OK);
+    ck_assert_int_eq(submit_as(KL_JOB_LOAD), KL_OK);
+    now_ms += 20;
+    does(1, 2);
+    now_ms += 480;
+    does(2, 1);
+    pool->next_slot = 0;
+    submit_all(1);
+    now_ms += 10;
+    submit_all(2);
+    ck_assert_uint_eq(reads(1), 4);
+    workers[0].job = 0;
+    ck_assert_uint_eq(reads(1), 5);
+    ck_assert_uint_eq(reads(2), 3);
 }
 END_TEST
 
@@ -681,7 +767,7 @@ static void work(int number, int trouble)
 {
     struct worker *worker = &workers[number - 1];
 
-    if (worker->record == 0) {
+    if (worker->job == 0) {
         (void)reads(number);
         return;
     }
@@ -693,11 +779,11 @@ static void work(int number, int trouble)
 
 static void cancel_some(void)
 {
-    uint64_t record = submitted - draw(8);
+    uint64_t id = submitted - draw(8);
 
-    if (record >= 1 && record <= submitted && jobs[record].ticket != NULL) {
-        int read = jobs[record].reads > 0;
-        ck_assert(cancel(record) || !read);
+    if (id >= 1 && id <= submitted && jobs[id].ticket != NULL) {
+        int read = jobs[id].reads > 0;
+        ck_assert(cancel(id) || !read);
     }
 }
 
@@ -781,7 +867,10 @@ int main(void)
     tcase_add_test(tc, cancelled_ahead);
     tcase_add_test(tc, cancelled_ahead_of_who_has_begun_nothing);
     tcase_add_test(tc, cancelled_too_late);
+    tcase_add_test(tc, cancelled_just_too_late);
     tcase_add_test(tc, who_takes_long_keeps_nothing);
+    tcase_add_test(tc, nor_does_the_queue_when_all_are_out);
+    tcase_add_test(tc, ahead_of_who_is_done_first);
     tcase_add_test(tc, who_is_due_is_sent_nothing_ahead);
     tcase_add_test(tc, nothing_ahead_in_a_roll);
     tcase_add_test(tc, what_is_ahead_is_in_the_queue);
