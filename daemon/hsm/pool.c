@@ -127,6 +127,7 @@ void kl_pool_dispatch(struct kl_pool *pool)
 {
     struct kl_ticket *ticket;
     struct kl_slot *slot;
+    int sent = 1;
 
     while (waiting(pool) > 0 && (slot = kl_pool_idle(pool)) != NULL &&
            (pool->queued > 0 || kl_pool_take_back(pool))) {
@@ -134,9 +135,10 @@ void kl_pool_dispatch(struct kl_pool *pool)
         queue_remove(pool, ticket);
         kl_slot_give(slot, ticket);
     }
-    while ((ticket = TAILQ_FIRST(&pool->queue)) != NULL && (slot = kl_pool_busy(pool)) != NULL) {
+    while (sent && (ticket = TAILQ_FIRST(&pool->queue)) != NULL &&
+           (slot = kl_pool_busy(pool)) != NULL) {
         queue_remove(pool, ticket);
-        kl_slot_give_ahead(slot, ticket);
+        sent = kl_slot_give_ahead(slot, ticket);
     }
 }
 

@@ -143,9 +143,11 @@ int kl_pool_worth_retrying(enum kl_rc rc);
 
 void kl_slot_start(struct kl_slot *slot);
 struct kl_slot *kl_pool_idle(struct kl_pool *pool); /* of an HSM that is up; NULL if none is */
-/* Sends the ticket's job to an idle worker; ahead, to a busy one of kl_pool_busy. */
+/* Sends the ticket's job to an idle worker; ahead, to a busy one of kl_pool_busy: 0 if it is in the
+ * queue again, since the system leaves no room for it in the worker's socket (net.core.wmem_max),
+ * or the worker is lost. */
 void kl_slot_give(struct kl_slot *slot, struct kl_ticket *ticket);
-void kl_slot_give_ahead(struct kl_slot *slot, struct kl_ticket *ticket);
+int kl_slot_give_ahead(struct kl_slot *slot, struct kl_ticket *ticket);
 struct kl_slot *kl_pool_busy(const struct kl_pool *pool); /* to be sent a job; NULL if none is */
 /* Puts the oldest job that was sent ahead, and has not been read, into the queue, where nothing is.
  * 0: there is none. */

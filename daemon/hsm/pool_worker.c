@@ -625,18 +625,22 @@ void kl_slot_give(struct kl_slot *slot, struct kl_ticket *ticket)
     begin(slot, ticket->job, slot->pool->config->job_timeout);
 }
 
-void kl_slot_give_ahead(struct kl_slot *slot, struct kl_ticket *ticket)
+int kl_slot_give_ahead(struct kl_slot *slot, struct kl_ticket *ticket)
 {
     struct kl_err err = KL_ERR_INIT;
+    enum kl_rc rc = kl_job_send(slot->link.jobs, ticket->job, &err);
 
     ticket->tries++;
-    if (kl_job_send(slot->link.jobs, ticket->job, &err) != KL_OK) {
-        kl_ticket_return(ticket);
-        slot_lost(slot, &err);
-        return;
+    if (rc == KL_OK) {
+        slot->next = ticket;
+        slot->pool->ahead++;
+        return 1;
     }
-    slot->next = ticket;
-    slot->pool->ahead++;
+    kl_ticket_return(ticket);
+    if (rc != KL_ERR_BUSY) {
+        slot_lost(slot, &err);
+    }
+    return 0;
 }
 
 /* Asks idle workers of which nothing was heard for keep-alive seconds. */

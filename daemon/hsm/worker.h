@@ -20,11 +20,14 @@
 /* The network process's descriptors of a worker, all close-on-exec; -1: none. Closing jobs and
  * unread ends the worker, and answers then reads as closed. */
 struct kl_worker_link {
-    int jobs;    /* to send jobs to; non-blocking */
-    int unread;  /* the worker's own end of that: what it has not read can be taken back from here */
+    int jobs;   /* to send jobs to; non-blocking */
+    int unread; /* the worker's own end of that: what it has not read can be taken back from here */
     int answers; /* to receive from; non-blocking */
 };
-#define KL_WORKER_LINK_INIT {-1, -1, -1}
+#define KL_WORKER_LINK_INIT \
+    { \
+        -1, -1, -1 \
+    }
 void kl_worker_hang_up(struct kl_worker_link *link);
 
 /* In the network process: starts a worker. *link is the caller's. */

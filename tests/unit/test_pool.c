@@ -342,6 +342,17 @@ ssize_t recv(int fd, void *data, size_t len, int flags)
     return n;
 }
 
+static int no_room; /* 1: the system takes nothing for a socket */
+
+ssize_t send(int fd, const void *data, size_t len, int flags)
+{
+    if (no_room) {
+        errno = EAGAIN;
+        return -1;
+    }
+    return sendto(fd, data, len, flags, NULL, 0);
+}
+
 static void answers(int number, enum kl_rc rc, unsigned long native)
 {
     struct worker *worker = &workers[number - 1];
@@ -412,6 +423,24 @@ START_TEST(one_job_is_ahead)
     ck_assert_uint_eq(report().queued, 0);
     does(1, 3);
     ck_assert_uint_eq(report().hsm[0].idle, 1);
+    nothing_left();
+}
+END_TEST
+
+/* A small net.core.wmem_max costs no worker: what has no room ahead waits in the queue. */
+START_TEST(no_room_ahead)
+{
+    begin("workers = 1\n");
+    submit_all(1);
+    no_room = 1;
+    submit_all(2);
+    ck_assert_uint_eq(report().queued, 2);
+    ck_assert_uint_eq(pool->ahead, 0);
+    no_room = 0;
+    does(1, 1);
+    does(1, 2);
+    does(1, 3);
+    ck_assert_int_eq(started, 1);
     nothing_left();
 }
 END_TEST
@@ -857,6 +886,7 @@ int main(void)
 
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_add_test(tc, one_job_is_ahead);
+    tcase_add_test(tc, no_room_ahead);
     tcase_add_test(tc, who_is_idle_takes_it);
     tcase_add_test(tc, who_is_idle_takes_what_is_last);
     tcase_add_test(tc, of_several_the_oldest);
