@@ -831,8 +831,9 @@ START_TEST(at_random)
     for (int i = 0; i < 6000; i++) {
         step();
     }
-    while (is_busy()) {
+    for (int tries = 0; is_busy(); tries++) {
         int number;
+        ck_assert_int_lt(tries, 1000);
         replace_lost();
         number = some_worker();
         if (number > 0) {
