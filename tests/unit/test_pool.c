@@ -827,7 +827,7 @@ static void step(void)
 START_TEST(at_random)
 {
     dice = (unsigned)_i + 1;
-    begin("workers = 3\n[limits]\nqueue = 6\n");
+    begin("workers = 3\njob-timeout = 300s\n[limits]\nqueue = 6\n");
     for (int i = 0; i < 6000; i++) {
         step();
     }
