@@ -2,10 +2,9 @@
 /*
  * The HSM worker processes as the network process sees them: a bounded queue of jobs in, results
  * out. Each HSM has workers of its own; whichever is idle gets the next job, and a busy one the one
- * after that. Replaces workers that
- * crash, hang, lose their session or have served their number of jobs; leaves an HSM alone that
- * fails (daemon/hsm/breaker.h), and one that refused the PIN until an operator says otherwise. Loop
- * thread only.
+ * after that. Replaces workers that crash, hang, lose their session or have served their number of
+ * jobs; leaves an HSM alone that fails (daemon/hsm/breaker.h), and one that refused the PIN until
+ * an operator says otherwise. Loop thread only.
  */
 #ifndef KL_DAEMON_HSM_POOL_H
 #define KL_DAEMON_HSM_POOL_H

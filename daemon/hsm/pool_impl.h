@@ -152,8 +152,7 @@ struct kl_slot *kl_pool_busy(const struct kl_pool *pool); /* to be sent a job; N
 /* Puts the oldest job that was sent ahead, and has not been read, into the queue, where nothing is.
  * 0: there is none. */
 int kl_pool_take_back(struct kl_pool *pool);
-/* Takes back a cancelled job, if it was sent ahead, and ends it. 0: it is not ahead, or was read.
- */
+/* Takes back a cancelled job, if it was sent ahead, and ends it. 0: not ahead, or was read. */
 int kl_pool_recall(struct kl_pool *pool, const struct kl_ticket *ticket);
 /* Lets a worker go; it is killed if it has not ended in time. */
 void kl_slot_leave(struct kl_slot *slot);

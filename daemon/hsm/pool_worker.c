@@ -179,15 +179,13 @@ int kl_pool_recall(struct kl_pool *pool, const struct kl_ticket *ticket)
  * if its HSM is out by now. */
 static void take_back_stuck(struct kl_pool *pool)
 {
-    int taken = 0;
-
     for (size_t i = 0; i < pool->slot_count; i++) {
         struct kl_slot *slot = &pool->slots[i];
         if (kl_clock_ms() - slot->since_ms > KL_POOL_AHEAD_MS) {
-            taken |= take_back(slot);
+            (void)take_back(slot);
         }
     }
-    if (taken) {
+    if (pool->queued > 0) {
         kl_pool_fail_if_dead(pool);
         kl_pool_dispatch(pool);
     }

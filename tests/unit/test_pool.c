@@ -856,12 +856,13 @@ static void step(void)
 START_TEST(at_random)
 {
     dice = (unsigned)_i + 1;
-    begin("workers = 3\n[limits]\nqueue = 6\n");
+    begin("workers = 3\njob-timeout = 300s\n[limits]\nqueue = 6\n");
     for (int i = 0; i < 6000; i++) {
         step();
     }
-    while (is_busy()) {
+    for (int tries = 0; is_busy(); tries++) {
         int number;
+        ck_assert_int_lt(tries, 1000);
         replace_lost();
         number = some_worker();
         if (number > 0) {
