@@ -235,8 +235,9 @@ RUN_TESTS = SAN=$(SAN) CHECK_JOBS=$(CHECK_JOBS) tests/run.sh $(BUILD)
 # Man pages against programs and sources; the examples of docs/operations.md; docs/modules.md.
 DOCTESTS := tests/man.sh tests/operations.sh tests/modules.sh
 
+# The long ones first, so that no CPU is idle at the end.
 check: all tests man
-	@$(RUN_TESTS) $(UNIT) $(REPLAY) $(INTEG) $(DOCTESTS)
+	@$(RUN_TESTS) $(DOCTESTS) $(INTEG) $(UNIT) $(REPLAY)
 check-unit: $(UNIT) $(REPLAY) tools
 	@$(RUN_TESTS) $(UNIT) $(REPLAY)
 check-integration: all $(INTEG) tools
