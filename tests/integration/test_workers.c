@@ -94,6 +94,8 @@ static void wait_checkpoint(void)
 
 /* ---- A job that was sent ahead to a worker that hangs ---- */
 
+enum { JOB_TIMEOUT_MAX = 300 }; /* seconds: whoever hangs is there until the test ends that */
+
 /* Of so many workers one hangs in T1's load, which will be killed only after job_timeout. T2 to T7
  * are armed once. */
 static void begin_hung(const char *name, const char *workers, int job_timeout, struct proc *hung)
@@ -128,7 +130,7 @@ START_TEST(test_job_sent_ahead_outlives_its_worker)
     struct proc hung, ahead;
     pid_t worker;
 
-    begin_hung("ahead-killed", "1", proc_seconds(40), &hung);
+    begin_hung("ahead-killed", "1", JOB_TIMEOUT_MAX, &hung);
     lab_load_start(&lab, "T2", lab.port, NULL, &ahead);
     proc_sleep_ms(500); /* less than what takes it back from who takes long */
     fault_set(&fault, "");
@@ -165,7 +167,7 @@ START_TEST(test_job_sent_ahead_does_not_wait_for_who_hangs)
     struct proc hung, loads[LOADS];
     char serial[] = "T0";
 
-    begin_hung("ahead-stuck", "2", proc_seconds(40), &hung);
+    begin_hung("ahead-stuck", "2", JOB_TIMEOUT_MAX, &hung);
     fault_set(&fault, "C_UnwrapKey always delay:700\n");
     /* The first is for the other worker, the second is sent to the one that hangs. */
     for (int i = 0; i < LOADS; i++) {
