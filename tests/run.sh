@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-2-Clause
 # Runs test programs, CHECK_JOBS (2) at a time, each in a scratch directory of its own and within
-# a time limit; prints the totals of each and, last, "N passed, N failed". A script (*.sh) is one
-# check, by its status.
+# a time limit; prints the totals of each and its seconds (of CPU: user + system) and, last,
+# "N passed, N failed". A script (*.sh) is one check, by its status.
 #
 #   tests/run.sh BUILD PROGRAM...      SAN=thread|address,... says how they were built
 set -u
@@ -38,11 +38,11 @@ if [[ -n ${SAN:-} ]]; then
     export TSAN_OPTIONS="suppressions=$here/support/tsan.supp:halt_on_error=1:second_deadlock_stack=1:${TSAN_OPTIONS:-}"
 fi
 
-run_one() { # PROGRAM: runs it; its verdict is in the log and in NAME.rc
-    local name=${1##*/}
+run_one() { # PROGRAM: runs it; its verdict is in the log and in NAME.rc, its seconds in NAME.time
+    local name=${1##*/} TIMEFORMAT='%0R s, %0U + %0S of CPU'
     mkdir "$scratch/$name"
-    TMPDIR=$scratch/$name timeout --kill-after=10 "$limit" "${under[@]}" "$1" \
-        > "$logs/$name.log" 2>&1 < /dev/null
+    { time TMPDIR=$scratch/$name timeout --kill-after=10 "$limit" "${under[@]}" "$1" \
+        > "$logs/$name.log" 2>&1 < /dev/null; } 2> "$logs/$name.time"
     echo $? > "$logs/$name.rc"
     rm -rf "${scratch:?}/$name"
 }
@@ -70,7 +70,7 @@ report() { # PROGRAM: adds its totals up, prints them, and the log when somethin
         printf ' (exit status %s; %s)\n' "$rc" "$logs/$name.log"
         tail -n 60 "$logs/$name.log" | sed 's/^/    /'
     else
-        printf '\n'
+        printf '  (%s)\n' "$(cat "$logs/$name.time")"
     fi
 }
 
