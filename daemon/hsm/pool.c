@@ -155,11 +155,11 @@ static void set_id(struct kl_job *job, uint64_t id)
 
 /* Anybody can ask for a sign-in; a load takes an operator's arming. So sign-ins have half of the
  * queue at most. */
-static uint64_t room_for(const struct kl_pool *pool, const struct kl_job *job)
+static uint64_t room_for(const struct kl_pool *pool, enum kl_job_kind kind)
 {
     uint64_t queue = pool->config->queue;
 
-    return job->kind == KL_JOB_SIGN_IN ? (queue + 1) / 2 : queue;
+    return kind == KL_JOB_SIGN_IN ? (queue + 1) / 2 : queue;
 }
 
 /* What so many jobs take the workers that are up, us. */
@@ -181,6 +181,19 @@ static int comes_too_late(const struct kl_pool *pool)
     return time_of(pool, waiting(pool) + 1) > (int64_t)pool->config->handshake_timeout * 1000000;
 }
 
+enum kl_rc kl_pool_room(const struct kl_pool *pool, enum kl_job_kind kind, struct kl_err *err)
+{
+    if (waiting(pool) >= room_for(pool, kind)) {
+        return kl_err_set(err, KL_ERR_BUSY, "%zu jobs wait for the HSM already", waiting(pool));
+    }
+    if (comes_too_late(pool)) {
+        return kl_err_set(err, KL_ERR_BUSY,
+                          "%zu jobs wait for the HSM, which takes %lld ms for each", waiting(pool),
+                          (long long)pool->service_us / 1000);
+    }
+    return KL_OK;
+}
+
 enum kl_rc kl_pool_submit(struct kl_pool *pool, const struct kl_job *job, kl_pool_done_fn done,
                           void *arg, struct kl_ticket **out, struct kl_err *err)
 {
@@ -190,13 +203,8 @@ enum kl_rc kl_pool_submit(struct kl_pool *pool, const struct kl_job *job, kl_poo
     if (kl_pool_up(pool) == 0 && !kl_pool_in_grace(pool)) {
         return kl_err_set(err, KL_ERR_UNAVAILABLE, "no HSM is up");
     }
-    if (waiting(pool) >= room_for(pool, job)) {
-        return kl_err_set(err, KL_ERR_BUSY, "%zu jobs wait for the HSM already", waiting(pool));
-    }
-    if (comes_too_late(pool)) {
-        return kl_err_set(err, KL_ERR_BUSY,
-                          "%zu jobs wait for the HSM, which takes %lld ms for each", waiting(pool),
-                          (long long)pool->service_us / 1000);
+    if (kl_pool_room(pool, job->kind, err) != KL_OK) {
+        return err->rc;
     }
     ticket = calloc(1, sizeof(*ticket));
     if (ticket == NULL || (ticket->job = calloc(1, size)) == NULL) {

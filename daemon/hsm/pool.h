@@ -67,10 +67,15 @@ void kl_pool_roll(struct kl_pool *pool, const struct kl_config *config,
 void kl_pool_update(struct kl_pool *pool, const struct kl_config *config,
                     const struct kl_job_wants *work_keys);
 
+/* Would the queue take a job of that kind now? KL_ERR_BUSY: it is full, or the job's turn would come
+ * later than a terminal may wait. A peer that is told so before anything else costs next to nothing. */
+enum kl_rc kl_pool_room(const struct kl_pool *pool, enum kl_job_kind kind,
+                        struct kl_err *err) KL_MUST_CHECK;
+
 struct kl_ticket; /* a job on its way; dead once done was called or it was cancelled */
 
 /* Queues a LOAD, SIGN_IN or CHECKPOINT, whose id is set here; its used bytes are copied.
- * KL_ERR_BUSY: the queue is full, or its turn would come later than a terminal may wait;
+ * KL_ERR_BUSY: as kl_pool_room says;
  * KL_ERR_UNAVAILABLE: no HSM is up. What is queued when the last HSM goes ends so, too. */
 enum kl_rc kl_pool_submit(struct kl_pool *pool, const struct kl_job *job, kl_pool_done_fn done,
                           void *arg, struct kl_ticket **ticket, struct kl_err *err) KL_MUST_CHECK;

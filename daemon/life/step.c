@@ -9,7 +9,7 @@
 #include "conf/log.h"
 #include "proto/secret.h"
 
-#define PATIENCE_MAX_US 16000
+#define PATIENCE_MAX_US 32000
 
 /* Is this the rules' answer (to be told to the peer and alarmed), or trouble of our own? */
 static int is_refusal(enum kl_step_kind kind, enum kl_rc rc)

@@ -10,6 +10,7 @@
 #include "tests/support/fault.h"
 #include "tests/support/lab.h"
 #include "tests/support/lab_keys.h"
+#include "tests/support/lab_trust.h"
 #include "tests/support/suite.h"
 
 static struct lab lab;
@@ -215,7 +216,11 @@ START_TEST(test_full_queue_is_busy_at_once)
     for (int try = 0; try < 50 && lab_log_count(&lab, "rc=busy") < LOADS - 2; try++) {
         proc_sleep_ms(50);
     }
+    /* As would be one that has not been armed: who is told so costs the store nothing. */
+    lab_terminal(&lab, "T9", "tdes2");
+    ck_assert_int_eq(lab_load(&lab, "T9", lab.port), 75);
     ck_assert_int_eq(kill(worker, SIGCONT), 0);
+    ck_assert_uint_eq(lab_alarms(&lab, "T9", "unarmed"), 0);
     for (int i = 0; i < LOADS; i++) {
         int status = proc_wait(&loads[i], LAB_LOAD_SECONDS);
         char *text = file_read(loads[i].err, NULL);

@@ -755,8 +755,11 @@ START_TEST(what_is_ahead_is_in_the_queue)
     submit_all(2);
     message->kind = KL_JOB_SIGN_IN;
     ck_assert_int_eq(kl_pool_submit(pool, message, on_done, NULL, &ticket, &err), KL_ERR_BUSY);
+    ck_assert_int_eq(kl_pool_room(pool, KL_JOB_SIGN_IN, &err), KL_ERR_BUSY);
+    ck_assert_int_eq(kl_pool_room(pool, KL_JOB_LOAD, &err), KL_OK);
     submit_all(1);
     ck_assert_int_eq(submit(), KL_ERR_BUSY);
+    ck_assert_int_eq(kl_pool_room(pool, KL_JOB_LOAD, &err), KL_ERR_BUSY);
     ck_assert_uint_eq(report().queued, 2);
     does(1, 1);
     submit_all(1);

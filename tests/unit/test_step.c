@@ -75,7 +75,7 @@ START_TEST(which_has_an_end)
 {
     ahead_us = INT64_MAX;
     for (enum kl_step_kind kind = KL_STEP_ADMIT; kind <= KL_STEP_FAILED; kind++) {
-        ck_assert_int_eq(patience_of(kind, pool), 16000);
+        ck_assert_int_eq(patience_of(kind, pool), 32000);
     }
 }
 END_TEST
