@@ -14,6 +14,9 @@
 #include "proto/clock.h"
 #include "proto/secret.h"
 
+#define REST_MIN_US 500 /* less brings nothing */
+#define REST_MAX_US 2000
+
 /* ---- Tickets ---- */
 
 static void ticket_free(struct kl_ticket *ticket)
@@ -175,16 +178,31 @@ int64_t kl_pool_ahead_us(const struct kl_pool *pool)
     return time_of(pool, waiting(pool));
 }
 
+int64_t kl_pool_rest_us(const struct kl_pool *pool)
+{
+    int64_t rest = pool->queued > 0 ? pool->service_us / 2 : 0;
+
+    if (rest < REST_MIN_US) {
+        return 0;
+    }
+    return rest < REST_MAX_US ? rest : REST_MAX_US;
+}
+
 /* A terminal whose turn cannot come in time is better told so now. */
 static int comes_too_late(const struct kl_pool *pool)
 {
     return time_of(pool, waiting(pool) + 1) > (int64_t)pool->config->handshake_timeout * 1000000;
 }
 
-enum kl_rc kl_pool_room(const struct kl_pool *pool, enum kl_job_kind kind, struct kl_err *err)
+enum kl_rc kl_pool_room(const struct kl_pool *pool, enum kl_job_kind kind, size_t coming,
+                        struct kl_err *err)
 {
-    if (waiting(pool) >= room_for(pool, kind)) {
-        return kl_err_set(err, KL_ERR_BUSY, "%zu jobs wait for the HSM already", waiting(pool));
+    uint64_t room = room_for(pool, kind);
+    size_t counted = waiting(pool) > room / 2 ? coming : 0;
+
+    if (waiting(pool) + counted >= room) {
+        return kl_err_set(err, KL_ERR_BUSY, "%zu jobs wait for the HSM already, %zu are coming",
+                          waiting(pool), coming);
     }
     if (comes_too_late(pool)) {
         return kl_err_set(err, KL_ERR_BUSY,
@@ -203,7 +221,7 @@ enum kl_rc kl_pool_submit(struct kl_pool *pool, const struct kl_job *job, kl_poo
     if (kl_pool_up(pool) == 0 && !kl_pool_in_grace(pool)) {
         return kl_err_set(err, KL_ERR_UNAVAILABLE, "no HSM is up");
     }
-    if (kl_pool_room(pool, job->kind, err) != KL_OK) {
+    if (kl_pool_room(pool, job->kind, 0, err) != KL_OK) {
         return err->rc;
     }
     ticket = calloc(1, sizeof(*ticket));

@@ -67,21 +67,27 @@ void kl_pool_roll(struct kl_pool *pool, const struct kl_config *config,
 void kl_pool_update(struct kl_pool *pool, const struct kl_config *config,
                     const struct kl_job_wants *work_keys);
 
-/* Would the queue take a job of that kind now? KL_ERR_BUSY: it is full, or the job's turn would come
- * later than a terminal may wait. A peer that is told so before anything else costs next to nothing. */
-enum kl_rc kl_pool_room(const struct kl_pool *pool, enum kl_job_kind kind,
+/* Is there room for a job of that kind that will be submitted soon, as `coming` others will? A peer
+ * that is told Busy before anything else costs next to nothing. KL_ERR_BUSY: the queue is full, or
+ * will be with those that are coming and is by half, or the job's turn would come later than a
+ * terminal may wait. Those that only say that they are coming take no more than that half from the
+ * others. */
+enum kl_rc kl_pool_room(const struct kl_pool *pool, enum kl_job_kind kind, size_t coming,
                         struct kl_err *err) KL_MUST_CHECK;
 
 struct kl_ticket; /* a job on its way; dead once done was called or it was cancelled */
 
 /* Queues a LOAD, SIGN_IN or CHECKPOINT, whose id is set here; its used bytes are copied.
- * KL_ERR_BUSY: as kl_pool_room says;
+ * KL_ERR_BUSY: as kl_pool_room says when none are coming;
  * KL_ERR_UNAVAILABLE: no HSM is up. What is queued when the last HSM goes ends so, too. */
 enum kl_rc kl_pool_submit(struct kl_pool *pool, const struct kl_job *job, kl_pool_done_fn done,
                           void *arg, struct kl_ticket **ticket, struct kl_err *err) KL_MUST_CHECK;
 /* How long what is queued will keep the workers that are up, in us, by how long jobs took of late;
  * 0 if nothing is queued, no worker is up, or none has served a job yet. */
 int64_t kl_pool_ahead_us(const struct kl_pool *pool);
+/* For how long nobody need look for answers, in us: more jobs are queued than the one that each
+ * busy worker has ahead of it. 0: an answer should be dealt with as soon as it is there. */
+int64_t kl_pool_rest_us(const struct kl_pool *pool);
 /* Nobody waits for this any more: it leaves the queue (0), or a worker has been sent it already and
  * its result will be wiped and dropped (1). */
 int kl_pool_cancel(struct kl_ticket *ticket);

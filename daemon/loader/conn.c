@@ -66,6 +66,13 @@ static void set_deadline(struct kl_conn *conn, int64_t now)
     }
 }
 
+/* Admitted or about to be, and its job not yet submitted. */
+static size_t is_coming(enum kl_conn_state state)
+{
+    return state == KL_CONN_ADMITTING || state == KL_CONN_RANDOMS ||
+           state == KL_CONN_KEYS_ADMITTING;
+}
+
 void kl_conn_enter(struct kl_conn *conn, enum kl_conn_state state)
 {
     int64_t now = kl_clock_us();
@@ -75,6 +82,7 @@ void kl_conn_enter(struct kl_conn *conn, enum kl_conn_state state)
                          now - conn->since_us);
     }
     conn->since_us = now;
+    conn->service->coming += is_coming(state) - is_coming(conn->state);
     conn->state = state;
     conn->heard_ms = now / 1000;
     set_deadline(conn, conn->heard_ms);
@@ -288,6 +296,7 @@ int kl_conn_step_refused(struct kl_conn *conn, const struct kl_step *step)
 static void conn_free(struct kl_conn *conn)
 {
     detach(conn);
+    conn->service->coming -= is_coming(conn->state);
     TAILQ_REMOVE(&conn->service->conns, conn, link);
     conn->closed(conn->arg);
     kl_exchange_free(conn->exchange);

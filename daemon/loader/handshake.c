@@ -370,7 +370,7 @@ static enum kl_rc got_hello(struct kl_conn *conn, const struct kl_hello *hello, 
     if (hello->version != KL_PROTOCOL_VERSION) {
         return kl_err_set(err, KL_ERR_UNSUPPORTED, "Hello of protocol version %u", hello->version);
     }
-    if (kl_pool_room(conn->service->pool, KL_JOB_LOAD, err) != KL_OK) {
+    if (kl_pool_room(conn->service->pool, KL_JOB_LOAD, conn->service->coming, err) != KL_OK) {
         return err->rc;
     }
     conn->exchange = x = calloc(1, sizeof(*x));

@@ -187,7 +187,7 @@ enum kl_rc kl_conn_signin_begin(struct kl_conn *conn, const struct kl_sign_in *m
     if (msg->version != KL_PROTOCOL_VERSION) {
         return kl_err_set(err, KL_ERR_UNSUPPORTED, "SignIn of protocol version %u", msg->version);
     }
-    if (kl_pool_room(conn->service->pool, KL_JOB_SIGN_IN, err) != KL_OK) {
+    if (kl_pool_room(conn->service->pool, KL_JOB_SIGN_IN, conn->service->coming, err) != KL_OK) {
         return err->rc;
     }
     conn->signing = signing = calloc(1, sizeof(*signing));

@@ -173,10 +173,12 @@ int fake_pool_answer_edited(size_t i, struct script *script)
     return 1;
 }
 
-enum kl_rc kl_pool_room(const struct kl_pool *pool, enum kl_job_kind kind, struct kl_err *err)
+enum kl_rc kl_pool_room(const struct kl_pool *pool, enum kl_job_kind kind, size_t coming,
+                        struct kl_err *err)
 {
     (void)pool;
     (void)kind;
+    (void)coming;
     return count < FAKE_JOBS ? KL_OK : kl_err_set(err, KL_ERR_BUSY, "the queue is full");
 }
 
@@ -186,7 +188,7 @@ enum kl_rc kl_pool_submit(struct kl_pool *pool, const struct kl_job *job, kl_poo
     size_t size = kl_job_size(job);
 
     require(size > 0 && size <= sizeof(*job)); /* its lengths are within bounds */
-    if (kl_pool_room(pool, job->kind, err) != KL_OK) {
+    if (kl_pool_room(pool, job->kind, 0, err) != KL_OK) {
         return err->rc;
     }
     memset(&jobs[count], 0, sizeof(jobs[count]));

@@ -747,6 +747,44 @@ START_TEST(nothing_ahead_in_a_roll)
 }
 END_TEST
 
+/* Only while a worker that answers has the next job already, and another is there for after that.
+ */
+START_TEST(more_than_what_is_ahead_lets_the_loop_rest)
+{
+    begin("workers = 1\n");
+    pool->service_us = 3000;
+    submit_all(2);
+    ck_assert_int_eq(kl_pool_rest_us(pool), 0);
+    submit_all(1);
+    ck_assert_int_eq(kl_pool_rest_us(pool), 1500);
+    pool->service_us = 900;
+    ck_assert_int_eq(kl_pool_rest_us(pool), 0);
+    pool->service_us = 100000;
+    ck_assert_int_eq(kl_pool_rest_us(pool), 2000);
+    does(1, 1);
+    ck_assert_int_eq(kl_pool_rest_us(pool), 0);
+    does(1, 2);
+    does(1, 3);
+    nothing_left();
+}
+END_TEST
+
+START_TEST(what_is_coming_counts_when_half_is_full)
+{
+    begin("workers = 1\n[limits]\nqueue = 4\n");
+    ck_assert_int_eq(kl_pool_room(pool, KL_JOB_LOAD, 1000, &err), KL_OK);
+    submit_all(3); /* two wait */
+    ck_assert_int_eq(kl_pool_room(pool, KL_JOB_LOAD, 1000, &err), KL_OK);
+    submit_all(1);
+    ck_assert_int_eq(kl_pool_room(pool, KL_JOB_LOAD, 0, &err), KL_OK);
+    ck_assert_int_eq(kl_pool_room(pool, KL_JOB_LOAD, 1, &err), KL_ERR_BUSY);
+    for (uint64_t i = 1; i <= 4; i++) {
+        does(1, i);
+    }
+    nothing_left();
+}
+END_TEST
+
 START_TEST(what_is_ahead_is_in_the_queue)
 {
     struct kl_ticket *ticket;
@@ -755,11 +793,11 @@ START_TEST(what_is_ahead_is_in_the_queue)
     submit_all(2);
     message->kind = KL_JOB_SIGN_IN;
     ck_assert_int_eq(kl_pool_submit(pool, message, on_done, NULL, &ticket, &err), KL_ERR_BUSY);
-    ck_assert_int_eq(kl_pool_room(pool, KL_JOB_SIGN_IN, &err), KL_ERR_BUSY);
-    ck_assert_int_eq(kl_pool_room(pool, KL_JOB_LOAD, &err), KL_OK);
+    ck_assert_int_eq(kl_pool_room(pool, KL_JOB_SIGN_IN, 0, &err), KL_ERR_BUSY);
+    ck_assert_int_eq(kl_pool_room(pool, KL_JOB_LOAD, 0, &err), KL_OK);
     submit_all(1);
     ck_assert_int_eq(submit(), KL_ERR_BUSY);
-    ck_assert_int_eq(kl_pool_room(pool, KL_JOB_LOAD, &err), KL_ERR_BUSY);
+    ck_assert_int_eq(kl_pool_room(pool, KL_JOB_LOAD, 0, &err), KL_ERR_BUSY);
     ck_assert_uint_eq(report().queued, 2);
     does(1, 1);
     submit_all(1);
@@ -907,6 +945,8 @@ int main(void)
     tcase_add_test(tc, ahead_of_who_is_done_first);
     tcase_add_test(tc, who_is_due_is_sent_nothing_ahead);
     tcase_add_test(tc, nothing_ahead_in_a_roll);
+    tcase_add_test(tc, more_than_what_is_ahead_lets_the_loop_rest);
+    tcase_add_test(tc, what_is_coming_counts_when_half_is_full);
     tcase_add_test(tc, what_is_ahead_is_in_the_queue);
     suite_add_tcase(suite, tc);
     tc = tcase_create("random");
