@@ -106,12 +106,20 @@ static void once(struct bench *bench, struct side *side)
     add(bench, "cpu_simulator", side, "us/load", FIGURE_NO_TARGET, 0, whole.simulator_us);
 }
 
-static double last_loads(struct bench *bench, enum kind_id id)
+static double last(struct bench *bench, const char *prefix, enum kind_id id)
 {
     const struct figure *figure =
-        bench_figure(bench, "loads", kinds[id].name, "loads/s", FIGURE_NO_TARGET, 0);
+        bench_figure(bench, prefix, kinds[id].name, "loads/s", FIGURE_NO_TARGET, 0);
 
     return figure->sample[figure->count - 1];
+}
+
+static void compare_kinds(struct bench *bench)
+{
+    figure_add(figure_of(bench->figures, "ec_vs_rsa", "ratio", FIGURE_AT_LEAST, 3),
+               last(bench, "loads", KIND_P256) / last(bench, "loads", KIND_RSA2048));
+    figure_add(figure_of(bench->figures, "ec_vs_rsa_bare", "ratio", FIGURE_NO_TARGET, 0),
+               last(bench, "bare_loads", KIND_P256) / last(bench, "bare_loads", KIND_RSA2048));
 }
 
 static void begin(struct bench *bench, struct side *side, const struct kind *kind,
@@ -145,8 +153,7 @@ void group_load_vs_bare(struct bench *bench)
             once(bench, &sides[i]);
         }
         if (both) {
-            figure_add(figure_of(bench->figures, "ec_vs_rsa", "ratio", FIGURE_AT_LEAST, 3),
-                       last_loads(bench, KIND_P256) / last_loads(bench, KIND_RSA2048));
+            compare_kinds(bench);
         }
     }
     for (size_t i = 0; i < count; i++) {

@@ -361,6 +361,7 @@ static const struct {
     {"leak load_vs_bare_classic,cpu_bare_p521", NULL, "load_vs_bare leak +classic+p521"},
     {"load_vs_bare", "p256", "load_vs_bare +p256"},
     {"ec_vs_rsa", NULL, "load_vs_bare +rsa2048+p256"},
+    {"ec_vs_rsa_bare", NULL, "load_vs_bare +rsa2048+p256"},
     /* What figures begin with, whole words of it. */
     {"cpu_per_load_vs_bare", NULL, "load_vs_bare " ALL_KINDS},
     {"overload_goodput", NULL, "overload "},
