@@ -688,23 +688,6 @@ static enum kl_rc start(struct kl_daemon *daemon, struct kl_err *err)
     return rc;
 }
 
-/* Until it is stopped; -1 if the loop fails. While the HSM has enough to do, what comes within a
- * part of a job's time is dealt with in one go: going to sleep and being woken for each message
- * costs more than most messages do, and takes the CPU from a worker. */
-static int loop(const struct kl_service *service)
-{
-    int rc = 0;
-
-    while (rc == 0 && !event_base_got_break(service->base)) {
-        int64_t rest_us = kl_pool_rest_us(service->pool);
-        if (rest_us > 0) {
-            (void)usleep((useconds_t)rest_us); /* a signal ends it */
-        }
-        rc = event_base_loop(service->base, EVLOOP_ONCE);
-    }
-    return rc;
-}
-
 enum kl_rc kl_run(const struct kl_run_options *options, const struct kl_config *config,
                   struct kl_sockets *sockets, struct kl_err *err)
 {
@@ -722,7 +705,7 @@ enum kl_rc kl_run(const struct kl_run_options *options, const struct kl_config *
     if (rc != KL_OK) {
         goto out;
     }
-    if (loop(service) < 0) {
+    if (event_base_dispatch(daemon.service.base) < 0) {
         rc = kl_err_set(err, KL_ERR_INTERNAL, "the event loop failed");
         goto out;
     }

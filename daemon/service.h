@@ -46,7 +46,7 @@ struct kl_service {
     struct kl_conn_named named[KL_SERVICE_BUCKETS]; /* those of a known serial, by its hash */
     /* tsearch trees, by serial, of those for whose load or sign-in the HSM works */
     void *loading, *signing_in;
-    size_t coming; /* connections whose jobs will come to the pool soon, if all goes well */
+    size_t coming;              /* loads whose jobs will come to the pool soon, if all goes well */
     uint64_t working_keys_sent; /* how many */
     struct kl_metrics metrics;
     struct kl_quota log_quota; /* lines about peers */

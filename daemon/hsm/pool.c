@@ -8,14 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "conf/log.h"
 #include "daemon/hsm/pool_impl.h"
 #include "pkcs11/rv.h"
 #include "proto/clock.h"
-#include "proto/secret.h"
-
-#define REST_MIN_US 500 /* less brings nothing */
-#define REST_MAX_US 2000
 
 /* ---- Tickets ---- */
 
@@ -173,36 +168,28 @@ static int64_t time_of(const struct kl_pool *pool, size_t jobs)
     return up > 0 ? pool->service_us * (int64_t)jobs / (int64_t)up : 0;
 }
 
-int64_t kl_pool_ahead_us(const struct kl_pool *pool)
+int64_t kl_pool_wait_us(const struct kl_pool *pool)
 {
     return time_of(pool, waiting(pool));
 }
 
-int64_t kl_pool_rest_us(const struct kl_pool *pool)
-{
-    int64_t rest = pool->queued > 0 ? pool->service_us / 2 : 0;
-
-    if (rest < REST_MIN_US) {
-        return 0;
-    }
-    return rest < REST_MAX_US ? rest : REST_MAX_US;
-}
-
-/* A terminal whose turn cannot come in time is better told so now. */
+/* A terminal whose turn cannot come in time is better told so now; but if none waits, one must go
+ * to learn how long it takes. */
 static int comes_too_late(const struct kl_pool *pool)
 {
-    return time_of(pool, waiting(pool) + 1) > (int64_t)pool->config->handshake_timeout * 1000000;
+    return waiting(pool) > 0 &&
+           time_of(pool, waiting(pool) + 1) > (int64_t)pool->config->handshake_timeout * 1000000;
 }
 
 enum kl_rc kl_pool_room(const struct kl_pool *pool, enum kl_job_kind kind, size_t coming,
                         struct kl_err *err)
 {
-    uint64_t room = room_for(pool, kind);
-    size_t counted = waiting(pool) > room / 2 ? coming : 0;
+    uint64_t room = room_for(pool, kind), queue = pool->config->queue;
+    size_t counted = waiting(pool) > queue - queue / 4 ? coming : 0;
 
     if (waiting(pool) + counted >= room) {
         return kl_err_set(err, KL_ERR_BUSY, "%zu jobs wait for the HSM already, %zu are coming",
-                          waiting(pool), coming);
+                          waiting(pool), counted);
     }
     if (comes_too_late(pool)) {
         return kl_err_set(err, KL_ERR_BUSY,

@@ -67,11 +67,11 @@ void kl_pool_roll(struct kl_pool *pool, const struct kl_config *config,
 void kl_pool_update(struct kl_pool *pool, const struct kl_config *config,
                     const struct kl_job_wants *work_keys);
 
-/* Is there room for a job of that kind that will be submitted soon, as `coming` others will? A peer
- * that is told Busy before anything else costs next to nothing. KL_ERR_BUSY: the queue is full, or
- * will be with those that are coming and is by half, or the job's turn would come later than a
- * terminal may wait. Those that only say that they are coming take no more than that half from the
- * others. */
+/* Is there room for a job of that kind that will be submitted soon? A peer that is told Busy before
+ * anything else costs next to nothing. coming: others of which the same is expected; they count
+ * once three quarters of the queue are full, which sign-ins alone cannot bring about: so who only
+ * announces jobs keeps nobody out of the rest. KL_ERR_BUSY: no room, or the job's turn would come
+ * later than handshake-timeout. Sign-ins have half of the queue. */
 enum kl_rc kl_pool_room(const struct kl_pool *pool, enum kl_job_kind kind, size_t coming,
                         struct kl_err *err) KL_MUST_CHECK;
 
@@ -84,12 +84,9 @@ enum kl_rc kl_pool_submit(struct kl_pool *pool, const struct kl_job *job, kl_poo
                           void *arg, struct kl_ticket **ticket, struct kl_err *err) KL_MUST_CHECK;
 /* How long what is queued will keep the workers that are up, in us, by how long jobs took of late;
  * 0 if nothing is queued, no worker is up, or none has served a job yet. */
-int64_t kl_pool_ahead_us(const struct kl_pool *pool);
-/* For how long nobody need look for answers, in us: more jobs are queued than the one that each
- * busy worker has ahead of it. 0: an answer should be dealt with as soon as it is there. */
-int64_t kl_pool_rest_us(const struct kl_pool *pool);
-/* Nobody waits for this any more: it leaves the queue (0), or a worker has been sent it already and
- * its result will be wiped and dropped (1). */
+int64_t kl_pool_wait_us(const struct kl_pool *pool);
+/* Nobody waits for this any more. 0: no worker has read it, and none will. 1: one has read it: if
+ * it is at it, the result is wiped and dropped; if it waits to be done again, it is not. */
 int kl_pool_cancel(struct kl_ticket *ticket);
 
 /* ---- For operators ---- */

@@ -2,7 +2,7 @@
 /*
  * The pool's inside, shared by pool.c (tickets, the queue, the change of keys), pool_hsm.c (which
  * HSM is in what state, and what is started when) and pool_worker.c (slots and their processes).
- * Nobody else includes this.
+ * Nobody else but tests of the pool includes this.
  *
  * A slot is a place for one worker; each HSM has one slot more than its configured number, so that
  * a worker that is to be replaced goes on serving until its replacement is ready.

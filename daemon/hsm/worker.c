@@ -430,8 +430,8 @@ static enum kl_rc run(struct station *station, struct kl_job *job, struct kl_job
         struct kl_err cause = *err;
         return send_failed(job, &cause, err); /* the network process logs it */
     }
-    /* Only now: killed while it logs in, a worker can take the whole token along (pool.c). Until
-     * here the end of the network process is noticed at the next read of the socket. */
+    /* Only now: killed while it logs in, a worker can take the whole token along (pool_worker.c).
+     * Until here the end of the network process is noticed at the next read of the socket. */
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     rc = send_ready(station, job, err);
     return rc == KL_OK ? work(station, job, reply, err) : rc;

@@ -28,9 +28,11 @@ struct kl_worker_link {
     { \
         -1, -1, -1 \
     }
+/* Closes what is open; may be called again. */
 void kl_worker_hang_up(struct kl_worker_link *link);
 
-/* In the network process: starts a worker. *link is the caller's. */
+/* In the network process: starts a worker. *link, of KL_WORKER_LINK_INIT, is the caller's to hang
+ * up, also when this fails. */
 enum kl_rc kl_worker_spawn(struct kl_worker_link *link, pid_t *pid,
                            struct kl_err *err) KL_MUST_CHECK;
 

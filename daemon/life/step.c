@@ -125,13 +125,14 @@ struct kl_step *kl_step_new(enum kl_step_kind kind, struct kl_service *service,
     return step;
 }
 
-/* How long the commit may wait for others to share it. What begins a load would only wait for the
- * HSM instead, as long as that has work; one that is answered next waits for a part of that.
+/* How long the commit may wait for others to share it. What begins a load: half of the time that
+ * the queue will take the HSM, for which it would wait anyway. What a terminal is answered after: a
+ * quarter.
  */
 static int64_t patience(const struct kl_step *step, int begins)
 {
     const struct kl_pool *pool = step->service->pool;
-    int64_t ahead = pool != NULL ? kl_pool_ahead_us(pool) : 0, share = ahead / (begins ? 2 : 4);
+    int64_t wait = pool != NULL ? kl_pool_wait_us(pool) : 0, share = wait / (begins ? 2 : 4);
 
     return share < PATIENCE_MAX_US ? share : PATIENCE_MAX_US;
 }

@@ -66,11 +66,10 @@ static void set_deadline(struct kl_conn *conn, int64_t now)
     }
 }
 
-/* Admitted or about to be, and its job not yet submitted. */
+/* A load that is admitted or about to be, and its job not yet submitted. */
 static size_t is_coming(enum kl_conn_state state)
 {
-    return state == KL_CONN_ADMITTING || state == KL_CONN_RANDOMS ||
-           state == KL_CONN_KEYS_ADMITTING;
+    return state == KL_CONN_ADMITTING || state == KL_CONN_RANDOMS;
 }
 
 void kl_conn_enter(struct kl_conn *conn, enum kl_conn_state state)

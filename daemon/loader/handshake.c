@@ -370,12 +370,12 @@ static enum kl_rc got_hello(struct kl_conn *conn, const struct kl_hello *hello, 
     if (hello->version != KL_PROTOCOL_VERSION) {
         return kl_err_set(err, KL_ERR_UNSUPPORTED, "Hello of protocol version %u", hello->version);
     }
-    if (kl_pool_room(conn->service->pool, KL_JOB_LOAD, conn->service->coming, err) != KL_OK) {
-        return err->rc;
-    }
     conn->exchange = x = calloc(1, sizeof(*x));
     if (x == NULL) {
         return kl_err_set(err, KL_ERR_MEMORY, "load state");
+    }
+    if (kl_pool_room(conn->service->pool, KL_JOB_LOAD, conn->service->coming, err) != KL_OK) {
+        return err->rc;
     }
     x->trust = kl_trust_ref(conn->service->trust);
     if (keep_hello(x, hello, der, len, err) != KL_OK || check_terminal(conn, err) != KL_OK) {

@@ -187,14 +187,16 @@ enum kl_rc kl_conn_signin_begin(struct kl_conn *conn, const struct kl_sign_in *m
     if (msg->version != KL_PROTOCOL_VERSION) {
         return kl_err_set(err, KL_ERR_UNSUPPORTED, "SignIn of protocol version %u", msg->version);
     }
-    if (kl_pool_room(conn->service->pool, KL_JOB_SIGN_IN, conn->service->coming, err) != KL_OK) {
+    conn->signing = signing = calloc(1, sizeof(*signing));
+    if (signing == NULL) {
+        return kl_err_set(err, KL_ERR_MEMORY, "sign-in");
+    }
+    if (kl_pool_room(conn->service->pool, KL_JOB_SIGN_IN, 0, err) != KL_OK) {
         return err->rc;
     }
-    conn->signing = signing = calloc(1, sizeof(*signing));
     step = kl_step_new(KL_STEP_SIGN_IN, conn->service, on_admitted, conn);
-    if (signing == NULL || step == NULL) {
-        free(step);
-        return kl_err_set(err, KL_ERR_MEMORY, "sign-in");
+    if (step == NULL) {
+        return kl_err_set(err, KL_ERR_MEMORY, "store step");
     }
     signing->msg = *msg;
     signing->der_len = len;

@@ -17,7 +17,7 @@
 
 #include "conf/log.h"
 
-#define FDS_PER_WORKER 4 /* its sockets, and one more while it is started */
+#define FDS_PER_WORKER 4 /* its three sockets, and the worker's end of one while it is started */
 #define PASSWD_MAX 16384 /* bytes of a user's entry */
 #define PROBE_SIZE 4096  /* bytes */
 

@@ -10,7 +10,6 @@
  * would size a software token, and with as many processes as there are CPUs ("_full"), where it
  * has to come off the HSM's part, however little it is.
  */
-#include <stdio.h>
 
 #include "tests/bench/bench.h"
 
@@ -23,7 +22,7 @@
 struct whole {
     double rate, daemon_us, workers_us, simulator_us;
 };
-struct both {
+struct sample {
     struct bare bare;
     struct whole whole;
 };
@@ -56,22 +55,22 @@ static void add_bare(const struct rig *rig, double seconds, struct bare *mean)
     mean->cpu_us += bare.cpu_us / TURNS;
 }
 
-static struct both run(struct rig *rig, double seconds)
+static struct sample run(struct rig *rig, double seconds)
 {
-    struct both both = {0};
+    struct sample mean = {0};
 
     rig_arm(rig);
     for (int turn = 0; turn < TURNS; turn++) {
         int whole_first = turn % 2;
         if (whole_first) {
-            add_whole(rig, seconds / TURNS, &both.whole);
+            add_whole(rig, seconds / TURNS, &mean.whole);
         }
-        add_bare(rig, seconds / TURNS, &both.bare);
+        add_bare(rig, seconds / TURNS, &mean.bare);
         if (!whole_first) {
-            add_whole(rig, seconds / TURNS, &both.whole);
+            add_whole(rig, seconds / TURNS, &mean.whole);
         }
     }
-    return both;
+    return mean;
 }
 
 /* A daemon that is compared with the bare loop. */
@@ -90,9 +89,9 @@ static void once(struct bench *bench, struct side *side)
 {
     struct rig *rig = &side->rig;
     int is_ec = rig->kind->is_ec;
-    struct both both = run(rig, bench->seconds);
-    struct whole whole = both.whole;
-    struct bare bare = both.bare;
+    struct sample sample = run(rig, bench->seconds);
+    struct whole whole = sample.whole;
+    struct bare bare = sample.bare;
 
     add(bench, "load_vs_bare", side, "ratio", FIGURE_AT_LEAST, is_ec ? 0.50 : 0.85,
         whole.rate / bare.rate);
@@ -106,6 +105,7 @@ static void once(struct bench *bench, struct side *side)
     add(bench, "cpu_simulator", side, "us/load", FIGURE_NO_TARGET, 0, whole.simulator_us);
 }
 
+/* The newest sample: of this repeat. */
 static double last(struct bench *bench, const char *prefix, enum kind_id id)
 {
     const struct figure *figure =
@@ -137,7 +137,7 @@ void group_load_vs_bare(struct bench *bench)
 {
     struct side sides[SIDES_MAX];
     size_t count = 0;
-    int both = bench->choice.kind[KIND_P256] && bench->choice.kind[KIND_RSA2048];
+    int comparable = bench->choice.kind[KIND_P256] && bench->choice.kind[KIND_RSA2048];
 
     for (size_t i = 0; i < KIND_COUNT; i++) {
         if (bench->choice.kind[i]) {
@@ -152,7 +152,7 @@ void group_load_vs_bare(struct bench *bench)
             bench_progress("load_vs_bare: %s, %u of %u", sides[i].name, repeat + 1, bench->repeats);
             once(bench, &sides[i]);
         }
-        if (both) {
+        if (comparable) {
             compare_kinds(bench);
         }
     }

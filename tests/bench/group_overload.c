@@ -13,12 +13,16 @@
 #define PEAKS 1       /* measurements' time that the two peaks beside a flood take */
 #define RATE_MAX 2500 /* loads a second that this kind does not reach: terminals for as many */
 
-static json_t *closed(struct rig *rig, unsigned under_way, double seconds)
+/* Terminals for so many measurements' time, of those for a repeat. */
+static unsigned share_of(const struct rig *rig, double measurements)
 {
-    unsigned terminals = (unsigned)(seconds * RATE_MAX);
+    return (unsigned)(rig->terminals / (double)(TURNS + PEAKS + TIMES) * measurements);
+}
 
-    return rig_fleet_next(rig, terminals, "--concurrency %u --duration %.0fms", under_way,
-                          seconds * 1000);
+static json_t *closed(const struct bench *bench, struct rig *rig, unsigned under_way, double part)
+{
+    return rig_fleet_next(rig, share_of(rig, part), "--concurrency %u --duration %.0fms", under_way,
+                          part * bench->seconds * 1000);
 }
 
 /* Releases the report. */
@@ -30,9 +34,9 @@ static double number_of(json_t *report, const char *path)
     return number;
 }
 
-static double peak_of(struct rig *rig, double seconds)
+static double peak_of(const struct bench *bench, struct rig *rig, double part)
 {
-    return number_of(closed(rig, 4 * rig->workers, seconds), "loads/good-per-second");
+    return number_of(closed(bench, rig, 4 * rig->workers, part), "loads/good-per-second");
 }
 
 static void add(struct bench *bench, const char *name, const char *unit, double sample)
@@ -42,11 +46,11 @@ static void add(struct bench *bench, const char *name, const char *unit, double 
 
 static void latency(struct bench *bench, struct rig *rig)
 {
-    double part = bench->seconds / 4;
-    double alone = number_of(closed(rig, 1, part), "load-ms/p50"), peak = peak_of(rig, part);
+    double alone = number_of(closed(bench, rig, 1, 0.25), "load-ms/p50");
+    double peak = peak_of(bench, rig, 0.25);
     double loaded =
-        number_of(rig_fleet_next(rig, (unsigned)(2 * part * RATE_MAX),
-                                 "--rate %.3f --duration %.0fms", SHARE * peak, 2 * part * 1000),
+        number_of(rig_fleet_next(rig, share_of(rig, 0.5), "--rate %.3f --duration %.0fms",
+                                 SHARE * peak, 0.5 * bench->seconds * 1000),
                   "load-ms/p99");
 
     add(bench, "latency_alone_p50", "ms", alone);
@@ -58,14 +62,14 @@ static void latency(struct bench *bench, struct rig *rig)
 
 static void flood(struct bench *bench, struct rig *rig)
 {
-    double peak = peak_of(rig, bench->seconds / 2);
-    json_t *report = rig_fleet_next(rig, (unsigned)(bench->seconds * RATE_MAX * TIMES),
+    double peak = peak_of(bench, rig, 0.5);
+    json_t *report = rig_fleet_next(rig, share_of(rig, TIMES),
                                     "--rate %.3f --duration %.0fms --allow busy,unstarted,timeout",
                                     TIMES * peak, bench->seconds * 1000);
     double hung =
         rig_number(report, "errors/timeout/failed") + rig_number(report, "candidates-in-doubt");
 
-    peak = (peak + peak_of(rig, bench->seconds / 2)) / 2;
+    peak = (peak + peak_of(bench, rig, 0.5)) / 2;
     add(bench, "overload_peak", "loads/s", peak);
     figure_add(figure_of(bench->figures, "overload_goodput", "ratio", FIGURE_AT_LEAST, 0.95),
                rig_number(report, "loads/good-per-second") / peak);

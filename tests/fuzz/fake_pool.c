@@ -209,7 +209,7 @@ int kl_pool_cancel(struct kl_ticket *ticket)
     return job->started;
 }
 
-int64_t kl_pool_ahead_us(const struct kl_pool *pool)
+int64_t kl_pool_wait_us(const struct kl_pool *pool)
 {
     (void)pool;
     return 0;

@@ -561,6 +561,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         hang_up(&peers[i]);
     }
     kl_conn_close_all(&service);
+    require(service.coming == 0);
     pump();
     while (fake_committer_do(1)) {
     }

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "tests/support/fault.h"
+#include "tests/support/http.h"
 #include "tests/support/lab.h"
 #include "tests/support/lab_keys.h"
 #include "tests/support/lab_trust.h"
@@ -186,6 +187,20 @@ START_TEST(test_job_sent_ahead_does_not_wait_for_who_hangs)
 }
 END_TEST
 
+/* What the monitor tells is up to a second old. */
+static void await_metric(const char *line)
+{
+    int told = 0;
+
+    for (int tries = 0; !told && tries < proc_seconds(10) * 5; tries++) {
+        char *metrics = http_get(lab_monitor_port(&lab), "/metrics");
+        told = strstr(metrics, line) != NULL;
+        free(metrics);
+        proc_sleep_ms(told ? 0 : 200);
+    }
+    ck_assert_msg(told, "%s", line);
+}
+
 START_TEST(test_full_queue_is_busy_at_once)
 {
     enum { LOADS = 4 };
@@ -195,6 +210,7 @@ START_TEST(test_full_queue_is_busy_at_once)
 
     begin("queue", "1");
     lab_set(&lab, "limits", "queue", "1");
+    lab_set(&lab, "monitor", "listen", "127.0.0.1:0");
     snprintf(patience, sizeof patience, "%ds", proc_seconds(8));
     lab_set(&lab, "hsm", "job-timeout", patience); /* longer than the worker stands still */
     lab_terminal(&lab, "T0", "tdes2");             /* so that there is a record to sign */
@@ -221,6 +237,7 @@ START_TEST(test_full_queue_is_busy_at_once)
     ck_assert_int_eq(lab_load(&lab, "T9", lab.port), 75);
     ck_assert_int_eq(kill(worker, SIGCONT), 0);
     ck_assert_uint_eq(lab_alarms(&lab, "T9", "unarmed"), 0);
+    await_metric("keyloader_loads_total{outcome=\"busy\",suite=\"none\"} 3\n");
     for (int i = 0; i < LOADS; i++) {
         int status = proc_wait(&loads[i], LAB_LOAD_SECONDS);
         char *text = file_read(loads[i].err, NULL);

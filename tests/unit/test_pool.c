@@ -747,40 +747,50 @@ START_TEST(nothing_ahead_in_a_roll)
 }
 END_TEST
 
-/* Only while a worker that answers has the next job already, and another is there for after that.
- */
-START_TEST(more_than_what_is_ahead_lets_the_loop_rest)
+static enum kl_rc room_beside(size_t coming)
 {
-    begin("workers = 1\n");
-    pool->service_us = 3000;
-    submit_all(2);
-    ck_assert_int_eq(kl_pool_rest_us(pool), 0);
+    return kl_pool_room(pool, KL_JOB_LOAD, coming, &err);
+}
+
+/* Else who only says that jobs are coming would keep others out. */
+START_TEST(what_is_coming_counts_when_it_is_nearly_full)
+{
+    begin("workers = 1\n[limits]\nqueue = 8\n");
+    submit_all(7); /* six wait */
+    ck_assert_int_eq(room_beside(1000), KL_OK);
     submit_all(1);
-    ck_assert_int_eq(kl_pool_rest_us(pool), 1500);
-    pool->service_us = 900;
-    ck_assert_int_eq(kl_pool_rest_us(pool), 0);
-    pool->service_us = 100000;
-    ck_assert_int_eq(kl_pool_rest_us(pool), 2000);
-    does(1, 1);
-    ck_assert_int_eq(kl_pool_rest_us(pool), 0);
-    does(1, 2);
-    does(1, 3);
+    ck_assert_int_eq(room_beside(0), KL_OK);
+    ck_assert_int_eq(room_beside(1), KL_ERR_BUSY);
+    for (uint64_t i = 1; i <= 8; i++) {
+        does(1, i);
+    }
     nothing_left();
 }
 END_TEST
 
-START_TEST(what_is_coming_counts_when_half_is_full)
+START_TEST(and_never_in_a_short_queue)
 {
-    begin("workers = 1\n[limits]\nqueue = 4\n");
-    ck_assert_int_eq(kl_pool_room(pool, KL_JOB_LOAD, 1000, &err), KL_OK);
+    begin("workers = 1\n[limits]\nqueue = 3\n");
     submit_all(3); /* two wait */
-    ck_assert_int_eq(kl_pool_room(pool, KL_JOB_LOAD, 1000, &err), KL_OK);
-    submit_all(1);
-    ck_assert_int_eq(kl_pool_room(pool, KL_JOB_LOAD, 0, &err), KL_OK);
-    ck_assert_int_eq(kl_pool_room(pool, KL_JOB_LOAD, 1, &err), KL_ERR_BUSY);
-    for (uint64_t i = 1; i <= 4; i++) {
+    ck_assert_int_eq(room_beside(1000), KL_OK);
+    for (uint64_t i = 1; i <= 3; i++) {
         does(1, i);
     }
+    nothing_left();
+}
+END_TEST
+
+/* But if nobody waits, nobody would learn that it is faster by now. */
+START_TEST(whose_turn_comes_too_late_is_busy)
+{
+    begin("workers = 1\n");
+    submit_all(1);
+    pool->service_us = INT64_C(1000000000);
+    ck_assert_int_eq(room_beside(0), KL_OK);
+    submit_all(1);
+    ck_assert_int_eq(room_beside(0), KL_ERR_BUSY);
+    does(1, 1);
+    does(1, 2);
     nothing_left();
 }
 END_TEST
@@ -945,8 +955,9 @@ int main(void)
     tcase_add_test(tc, ahead_of_who_is_done_first);
     tcase_add_test(tc, who_is_due_is_sent_nothing_ahead);
     tcase_add_test(tc, nothing_ahead_in_a_roll);
-    tcase_add_test(tc, more_than_what_is_ahead_lets_the_loop_rest);
-    tcase_add_test(tc, what_is_coming_counts_when_half_is_full);
+    tcase_add_test(tc, what_is_coming_counts_when_it_is_nearly_full);
+    tcase_add_test(tc, and_never_in_a_short_queue);
+    tcase_add_test(tc, whose_turn_comes_too_late_is_busy);
     tcase_add_test(tc, what_is_ahead_is_in_the_queue);
     suite_add_tcase(suite, tc);
     tc = tcase_create("random");

@@ -10,7 +10,7 @@
 
 static int64_t ahead_us, patience_us;
 
-int64_t kl_pool_ahead_us(const struct kl_pool *pool)
+int64_t kl_pool_wait_us(const struct kl_pool *pool)
 {
     (void)pool;
     return ahead_us;
