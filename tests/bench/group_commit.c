@@ -41,7 +41,7 @@ static void under_load(struct bench *bench, struct rig *rig, uint16_t port)
 {
     double before = commits(port);
     json_t *report =
-        rig_fleet(rig, 0, "--concurrency %d --duration %.0fms", MANY, bench->seconds * 1000);
+        rig_fleet(rig, "--concurrency %d --duration %.0fms", MANY, bench->seconds * 1000);
 
     figure_add(figure_of(bench->figures, "loads_per_fsync", "loads", FIGURE_NO_TARGET, 0),
                rig_number(report, "loads/good") / (commits(port) - before));

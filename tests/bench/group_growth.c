@@ -47,7 +47,7 @@ static void begin(struct bench *bench, struct rig *rig, const char *what, enum k
 
 static double rate(struct bench *bench, struct rig *rig, unsigned concurrency)
 {
-    json_t *report = rig_fleet(rig, 0,
+    json_t *report = rig_fleet(rig,
                                "--concurrency %u --duration %.0fms "
                                "--allow busy,timeout", /* thousands at once may wait too long */
                                concurrency, bench->seconds * 1000 / REPEATS);
@@ -92,7 +92,7 @@ static void by_workers(struct bench *bench)
         bench_progress("growth: %u workers", workers);
         begin_both(bench, rigs, "-workers", workers);
         point(curve, workers);
-        measure(bench, curve, rigs, 4 * workers);
+        measure(bench, curve, rigs, RIG_IN_FLIGHT * workers);
         end_both(rigs);
     }
 }

@@ -55,8 +55,8 @@ static struct spent run(struct rig *rig, double seconds)
 {
     double daemon = rig_private(rig->lab.daemon.pid), workers = workers_private(rig);
     double cpu = rig_cpu_of_all(rig);
-    json_t *report =
-        rig_fleet(rig, 0, "--concurrency %u --duration %.0fms", 4 * rig->workers, seconds * 1000);
+    json_t *report = rig_fleet(rig, "--concurrency %u --duration %.0fms",
+                               RIG_IN_FLIGHT * rig->workers, seconds * 1000);
     struct spent spent = {.loads = rig_number(report, "loads/good"),
                           .cpu = rig_cpu_of_all(rig) - cpu,
                           .daemon = rig_private(rig->lab.daemon.pid) - daemon,

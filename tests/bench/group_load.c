@@ -36,7 +36,7 @@ static void add_whole(struct rig *rig, double seconds, struct whole *mean)
     rig_fleet_start(rig, &proc, rig->terminals / TURNS, "--concurrency %u --duration %.0fms",
                     IN_FLIGHT * rig->workers, seconds * 1000);
     before = rig_usage(rig);
-    json_t *report = rig_fleet_end(&proc, 0);
+    json_t *report = rig_fleet_end(&proc);
     after = rig_usage(rig);
     shares = rig_number(report, "loads/good") * TURNS;
     mean->rate += rig_number(report, "loads/good-per-second") / TURNS;

@@ -36,7 +36,8 @@ static double number_of(json_t *report, const char *path)
 
 static double peak_of(const struct bench *bench, struct rig *rig, double part)
 {
-    return number_of(closed(bench, rig, 4 * rig->workers, part), "loads/good-per-second");
+    return number_of(closed(bench, rig, RIG_IN_FLIGHT * rig->workers, part),
+                     "loads/good-per-second");
 }
 
 static void add(struct bench *bench, const char *name, const char *unit, double sample)

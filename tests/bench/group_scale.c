@@ -20,7 +20,8 @@ static double seconds_since(int64_t us)
 /* A half of them once: later runs of theirs are of terminals that have a TMK. */
 static double rate(struct rig *rig)
 {
-    json_t *report = rig_fleet(rig, 0, "--concurrency %u --count %d", 4 * rig->workers, LOAD / 2);
+    json_t *report =
+        rig_fleet(rig, "--concurrency %u --count %d", RIG_IN_FLIGHT * rig->workers, LOAD / 2);
     double per_second = rig_number(report, "loads/good-per-second");
 
     json_decref(report);

@@ -4,9 +4,6 @@
  * such an HSM lacks in speed it has in sessions, so there are 64 workers, as many as one HSM may
  * have. The ideal is what 64 sessions could do if a load were nothing but its calls' waiting.
  */
-#include <check.h>
-#include <stdio.h>
-
 #include "tests/bench/bench.h"
 
 #define SESSIONS 64
@@ -36,7 +33,7 @@ void group_slow_hsm(struct bench *bench)
         rig_fleet_start(&rig, &proc, rig.terminals, "--concurrency %d --duration %.0fms",
                         SESSIONS * IN_FLIGHT, bench->seconds * LONGER * 1000);
         loop = rig_loop_cpu(&rig);
-        report = rig_fleet_end(&proc, 0);
+        report = rig_fleet_end(&proc);
         loop = rig_loop_cpu(&rig) - loop;
         figure_add(figure_of(bench->figures, "slow_hsm", "ratio", FIGURE_AT_LEAST, 0.90),
                    rig_number(report, "loads/good-per-second") / ideal);

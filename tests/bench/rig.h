@@ -46,22 +46,25 @@ void rig_start(struct rig *rig);    /* until all workers are ready */
 void rig_wait(struct rig *rig);     /* the second half of that: it has been started */
 void rig_end(struct rig *rig);
 
-/* A fleet of the rig's terminals, each with an address of its own, all armed before it starts;
- * line: words with single spaces between. The report; the caller releases it. Fails unless the exit
- * status is `status`. */
-json_t *rig_fleet(struct rig *rig, int status, const char *line, ...)
-    __attribute__((format(printf, 3, 4)));
-/* Arms all terminals, so that several fleets can follow one another at once. */
+/* Fleets: each terminal has an address of its own; line: words with single spaces between. A report
+ * is the caller's to release; a fleet whose exit status is not 0 fails. */
+
+/* Arms all; the next fleet begins with the first terminal again. */
 void rig_arm(struct rig *rig);
-/* A fleet of so many terminals that no fleet has had since then. Its exit status must be 0. */
-json_t *rig_fleet_next(struct rig *rig, unsigned terminals, const char *line, ...)
-    __attribute__((format(printf, 3, 4)));
-/* Good loads a second of a closed loop with four under way for each worker. */
-double rig_rate(struct rig *rig, double seconds);
-/* The same, only started. */
+/* A fleet of so many terminals that none has had since rig_arm: started only. */
 void rig_fleet_start(struct rig *rig, struct proc *proc, unsigned terminals, const char *line, ...)
     __attribute__((format(printf, 4, 5)));
-json_t *rig_fleet_end(struct proc *proc, int status);
+json_t *rig_fleet_end(struct proc *proc); /* its report */
+/* Both. */
+json_t *rig_fleet_next(struct rig *rig, unsigned terminals, const char *line, ...)
+    __attribute__((format(printf, 3, 4)));
+/* rig_arm, then all of them. */
+json_t *rig_fleet(struct rig *rig, const char *line, ...) __attribute__((format(printf, 2, 3)));
+
+#define RIG_IN_FLIGHT 4 /* loads under way for each worker in a closed loop, unless a group says \
+                         */
+/* Good loads a second of such a loop. */
+double rig_rate(struct rig *rig, double seconds);
 
 /* How many silent connections descriptors allow, and at most `wanted`: daemon and simulator both
  * raise their own limit as far as the system lets them. */

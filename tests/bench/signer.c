@@ -6,7 +6,6 @@
 #include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -17,7 +16,6 @@
 #include "proto/secret.h"
 
 #define AUDIT_KEY "bench-rsa2048"
-#define WAITING 4 /* for each worker: as many as a fleet has under way */
 #define START_SECONDS 60
 
 static struct kl_err err;
@@ -135,7 +133,7 @@ double signer_rate(struct signer *signer, const struct rig *rig, double seconds)
 
     signer->until = begun + (int64_t)(seconds * 1e6);
     signer->done = 0;
-    for (unsigned i = 0; i < WAITING * rig->workers; i++) {
+    for (unsigned i = 0; i < RIG_IN_FLIGHT * rig->workers; i++) {
         submit(signer);
     }
     while (signer->waiting > 0) {
