@@ -61,8 +61,7 @@ json_t *rig_fleet_next(struct rig *rig, unsigned terminals, const char *line, ..
 /* rig_arm, then all of them. */
 json_t *rig_fleet(struct rig *rig, const char *line, ...) __attribute__((format(printf, 2, 3)));
 
-#define RIG_IN_FLIGHT 4 /* loads under way for each worker in a closed loop, unless a group says \
-                         */
+#define RIG_IN_FLIGHT 4 /* loads under way for each worker, in a closed loop */
 /* Good loads a second of such a loop. */
 double rig_rate(struct rig *rig, double seconds);
 
