@@ -220,6 +220,18 @@ static void hear(struct peer *peer, const uint8_t *der, size_t len)
 }
 
 /* Runs the loop until nothing is due, and has the terminals read. */
+static void check_coming(void)
+{
+    const struct kl_conn *conn;
+    size_t coming = 0;
+
+    TAILQ_FOREACH(conn, &service.conns, link)
+    {
+        coming += conn->state == KL_CONN_ADMITTING || conn->state == KL_CONN_RANDOMS;
+    }
+    require(service.coming == coming);
+}
+
 static void pump(void)
 {
     static uint8_t in[4 * KL_MSG_MAX];
@@ -227,6 +239,7 @@ static void pump(void)
     for (int i = 0; i < 3; i++) {
         event_base_loop(service.base, EVLOOP_NONBLOCK);
     }
+    check_coming();
     for (size_t i = 0; i < PEERS; i++) {
         ssize_t n = peers[i].fd < 0 ? 0 : recv(peers[i].fd, in, sizeof(in), MSG_DONTWAIT);
         struct kl_err err = KL_ERR_INIT;
