@@ -230,8 +230,9 @@ tools: $(TOOLS) $(BENCHES)
 
 RUN_TESTS = SAN=$(SAN) CHECK_JOBS=$(CHECK_JOBS) tests/run.sh $(BUILD)
 
-# Man pages against programs and sources; the examples of docs/operations.md; docs/modules.md.
-DOCTESTS := tests/man.sh tests/operations.sh tests/modules.sh
+# Man pages against programs and sources, which sanitizers add nothing to; the examples of
+# docs/operations.md; docs/modules.md.
+DOCTESTS := $(if $(SAN),,tests/man.sh) tests/operations.sh tests/modules.sh
 
 # The long ones first, so that no CPU is idle at the end.
 check: all tests man
