@@ -36,6 +36,7 @@ PREFIX   ?= /usr/local
 DESTDIR  ?=
 CC       ?= cc
 SAN      ?=
+PLAIN    ?=
 WERROR   ?=
 NODEPS   ?=
 V        ?=
@@ -169,7 +170,6 @@ $(foreach r,$(ROOMS),$(eval $(call room_rule,$(r))))
 
 # Each program: its main, its own room, then what rooms may depend on.
 BASE := conf pkcs11 proto
-PLAIN ?=
 $(BUILD)/bin/keyloaderd:   $(BUILD)/obj/daemon/keyloaderd.o   $(call libs,daemon $(BASE))
 $(BUILD)/bin/keyloaderctl: $(BUILD)/obj/daemon/keyloaderctl.o $(call libs,daemon $(BASE))
 $(BUILD)/bin/acquire-ca:   $(BUILD)/obj/ca/acquire-ca.o       $(call libs,ca $(BASE))

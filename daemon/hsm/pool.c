@@ -90,8 +90,7 @@ void kl_ticket_return(struct kl_ticket *ticket)
 
 /* ---- The queue ---- */
 
-/* Jobs that no worker has begun. */
-static size_t waiting(const struct kl_pool *pool)
+size_t kl_pool_waiting(const struct kl_pool *pool)
 {
     return pool->queued + pool->ahead;
 }
@@ -127,7 +126,7 @@ void kl_pool_dispatch(struct kl_pool *pool)
     struct kl_slot *slot;
     int sent = 1;
 
-    while (waiting(pool) > 0 && (slot = kl_pool_idle(pool)) != NULL &&
+    while (kl_pool_waiting(pool) > 0 && (slot = kl_pool_idle(pool)) != NULL &&
            (pool->queued > 0 || kl_pool_take_back(pool))) {
         ticket = TAILQ_FIRST(&pool->queue);
         queue_remove(pool, ticket);
@@ -170,30 +169,32 @@ static int64_t time_of(const struct kl_pool *pool, size_t jobs)
 
 int64_t kl_pool_wait_us(const struct kl_pool *pool)
 {
-    return time_of(pool, waiting(pool));
+    return time_of(pool, kl_pool_waiting(pool));
 }
 
 /* A terminal whose turn cannot come in time is better told so now; but if none waits, one must go
  * to learn how long it takes. */
 static int comes_too_late(const struct kl_pool *pool)
 {
-    return waiting(pool) > 0 &&
-           time_of(pool, waiting(pool) + 1) > (int64_t)pool->config->handshake_timeout * 1000000;
+    size_t waiting = kl_pool_waiting(pool);
+
+    return waiting > 0 &&
+           time_of(pool, waiting + 1) > (int64_t)pool->config->handshake_timeout * 1000000;
 }
 
 enum kl_rc kl_pool_room(const struct kl_pool *pool, enum kl_job_kind kind, size_t coming,
                         struct kl_err *err)
 {
     uint64_t room = room_for(pool, kind), queue = pool->config->queue;
-    size_t counted = waiting(pool) > queue - queue / 4 ? coming : 0;
+    size_t waiting = kl_pool_waiting(pool), counted = waiting > queue - queue / 4 ? coming : 0;
 
-    if (waiting(pool) + counted >= room) {
+    if (waiting + counted >= room) {
         return kl_err_set(err, KL_ERR_BUSY, "%zu jobs wait for the HSM already, %zu are coming",
-                          waiting(pool), counted);
+                          waiting, counted);
     }
     if (comes_too_late(pool)) {
         return kl_err_set(err, KL_ERR_BUSY,
-                          "%zu jobs wait for the HSM, which takes %lld ms for each", waiting(pool),
+                          "%zu jobs wait for the HSM, which takes %lld ms for each", waiting,
                           (long long)pool->service_us / 1000);
     }
     return KL_OK;

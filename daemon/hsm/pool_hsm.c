@@ -273,7 +273,7 @@ void kl_pool_report(const struct kl_pool *pool, struct kl_pool_report *out)
     for (size_t i = 0; i < pool->hsm_count; i++) {
         report_hsm(pool, &pool->hsms[i], &out->hsm[i]);
     }
-    out->queued = pool->queued + pool->ahead;
+    out->queued = kl_pool_waiting(pool);
     out->queue_max = pool->config->queue;
     out->service_ms = (pool->service_us + 999) / 1000;
     out->serving = kl_pool_up(pool) > 0 || kl_pool_in_grace(pool);

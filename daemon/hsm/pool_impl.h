@@ -99,6 +99,8 @@ struct kl_pool {
 
 /* ---- pool.c ---- */
 
+/* Jobs that no worker is known to have begun: in the queue, or sent ahead. */
+size_t kl_pool_waiting(const struct kl_pool *pool);
 /* Gives workers what is queued. */
 void kl_pool_dispatch(struct kl_pool *pool);
 /* Into the queue again, before all others: no worker has read it. Ends it if nobody waits. */

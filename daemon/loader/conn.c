@@ -149,7 +149,7 @@ void kl_conn_end_admitted(const struct kl_conn *conn)
 
     (void)kl_err_set(&err, KL_ERR_BUSY, "another load of this terminal came first");
     while ((other = kl_conn_other(conn, other)) != NULL) {
-        if (other->state == KL_CONN_ADMITTING || other->state == KL_CONN_RANDOMS) {
+        if (is_coming(other->state)) {
             kl_conn_refuse(other, &err);
         }
     }

@@ -219,7 +219,7 @@ static void hear(struct peer *peer, const uint8_t *der, size_t len)
     }
 }
 
-/* Runs the loop until nothing is due, and has the terminals read. */
+/* As by the states of the connections that there are. */
 static void check_coming(void)
 {
     const struct kl_conn *conn;
@@ -232,6 +232,7 @@ static void check_coming(void)
     require(service.coming == coming);
 }
 
+/* Runs the loop until nothing is due, and has the terminals read. */
 static void pump(void)
 {
     static uint8_t in[4 * KL_MSG_MAX];

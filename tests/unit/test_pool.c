@@ -403,10 +403,10 @@ START_TEST(what_is_ahead_is_in_the_queue)
     message->kind = KL_JOB_SIGN_IN;
     ck_assert_int_eq(kl_pool_submit(pool, message, on_done, NULL, &ticket, &err), KL_ERR_BUSY);
     ck_assert_int_eq(kl_pool_room(pool, KL_JOB_SIGN_IN, 0, &err), KL_ERR_BUSY);
-    ck_assert_int_eq(kl_pool_room(pool, KL_JOB_LOAD, 0, &err), KL_OK);
+    ck_assert_int_eq(room_beside(0), KL_OK);
     submit_all(1);
     ck_assert_int_eq(submit(), KL_ERR_BUSY);
-    ck_assert_int_eq(kl_pool_room(pool, KL_JOB_LOAD, 0, &err), KL_ERR_BUSY);
+    ck_assert_int_eq(room_beside(0), KL_ERR_BUSY);
     ck_assert_uint_eq(report().queued, 2);
     does(1, 1);
     submit_all(1);
