@@ -128,6 +128,7 @@ offered() { # WORD...: completes the last one
     COMP_CWORD=$(($# - 1))
     _keyloader "$build/bin/$1" "$1"
 }
+offers() { [[ " ${COMPREPLY[*]} " == *" $1 "* ]]; }
 for program in keyloaderd keyloaderctl acquire-ca terminal-sim; do
     : > "$scratch/completion"
     while read -r first second third; do
@@ -139,15 +140,15 @@ for program in keyloaderd keyloaderctl acquire-ca terminal-sim; do
         read -ra words <<< "${words[*]}"
         option=${third:-${second:-$first}}
         offered "$program" "${words[@]}" "$option"
-        printf '%s\n' "${COMPREPLY[@]}" | grep -qxe "$option" || echo "$program ${words[*]} $option"
+        offers "$option" || echo "$program ${words[*]} $option"
     done < "$scratch/$program --help" >> "$scratch/completion"
     while read -r first second _; do
         [[ $first != --* ]] || continue
         offered "$program" "$first"
-        printf '%s\n' "${COMPREPLY[@]}" | grep -qxe "$first" || echo "$program $first"
+        offers "$first" || echo "$program $first"
         [[ -n $second && $second != --* ]] || continue
         offered "$program" "$first" "$second"
-        printf '%s\n' "${COMPREPLY[@]}" | grep -qxe "$second" || echo "$program $first $second"
+        offers "$second" || echo "$program $first $second"
     done < "$scratch/$program --help" >> "$scratch/completion"
     if [[ -s $scratch/completion ]]; then
         sed 's/^/completion does not offer: /' "$scratch/completion"

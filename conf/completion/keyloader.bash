@@ -28,29 +28,34 @@ _keyloader_serials() { # PREFIX
 }
 
 _keyloader() {
-    local program=$1 word=${COMP_WORDS[COMP_CWORD]} known command='' i
+    local program=$1 word=${COMP_WORDS[COMP_CWORD]} command='' line next i
     # Asked once in a shell.
     if [[ ${_keyloader_program-} != "$program" ]]; then
         _keyloader_program=$program
-        _keyloader_known=$(_keyloader_words "$program")
+        mapfile -t _keyloader_known < <(_keyloader_words "$program")
     fi
-    known=$_keyloader_known
-    COMPREPLY=()
     for ((i = 1; i < COMP_CWORD; i++)); do
-        [[ ${COMP_WORDS[i]} != -* ]] || continue
-        if grep -qE -- "^$command${COMP_WORDS[i]}( |$)" <<< "$known"; then
-            command+="${COMP_WORDS[i]} "
+        for line in "${_keyloader_known[@]}"; do
+            if [[ ${COMP_WORDS[i]} != -* && "$line " == "$command${COMP_WORDS[i]} "* ]]; then
+                command+="${COMP_WORDS[i]} "
+                break
+            fi
+        done
+    done
+    # Options if one is begun, else commands; the shell shows once what several lines begin with.
+    COMPREPLY=()
+    for line in "${_keyloader_known[@]}"; do
+        case $line in
+        "$command"*) next=${line#"$command"} ;;
+        --*) next=$line ;;
+        *) continue ;;
+        esac
+        next=${next%% *}
+        if [[ $next == "$word"* && ($word == -* || $next != -*) ]]; then
+            COMPREPLY+=("$next")
         fi
     done
-    if [[ $word == -* ]]; then
-        mapfile -t COMPREPLY < <(compgen -W "$({
-            sed -n "s/^$command\(--.*\)/\1/p" <<< "$known"
-            grep -E '^--' <<< "$known"
-        } | sort -u)" -- "$word")
-        return
-    fi
-    mapfile -t COMPREPLY < <(compgen -W "$(sed -nE "s/^$command([a-z][a-z-]*).*/\1/p" <<< "$known" |
-        sort -u)" -- "$word")
+    [[ $word != -* ]] || return 0
     case ${program##*/}:$command in
     keyloaderctl:terminal\ *\ | keyloaderctl:tmk\ *\ )
         mapfile -t COMPREPLY < <(compgen -W "$(_keyloader_serials "$word")" -- "$word")
