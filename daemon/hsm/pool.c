@@ -189,8 +189,8 @@ enum kl_rc kl_pool_room(const struct kl_pool *pool, enum kl_job_kind kind, size_
     size_t waiting = kl_pool_waiting(pool), counted = waiting > queue - queue / 4 ? coming : 0;
 
     if (waiting + counted >= room) {
-        return kl_err_set(err, KL_ERR_BUSY, "%zu jobs wait for the HSM already, %zu are coming",
-                          waiting, counted);
+        return kl_err_set(err, KL_ERR_BUSY, "%zu jobs wait for the HSM already%s", waiting,
+                          counted > 0 ? ", others are coming" : "");
     }
     if (comes_too_late(pool)) {
         return kl_err_set(err, KL_ERR_BUSY,

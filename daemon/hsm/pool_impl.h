@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The pool's inside, shared by pool.c (tickets, the queue, the change of keys), pool_hsm.c (which
- * HSM is in what state, and what is started when) and pool_worker.c (slots and their processes).
- * Nobody else but tests of the pool includes this.
+ * HSM is in what state, and what is started when), pool_worker.c (slots and their processes) and
+ * pool_ahead.c (jobs that busy workers are sent ahead). Nobody else but tests of the pool includes
+ * this.
  *
  * A slot is a place for one worker; each HSM has one slot more than its configured number, so that
  * a worker that is to be replaced goes on serving until its replacement is ready.
@@ -145,17 +146,11 @@ int kl_pool_worth_retrying(enum kl_rc rc);
 
 void kl_slot_start(struct kl_slot *slot);
 struct kl_slot *kl_pool_idle(struct kl_pool *pool); /* of an HSM that is up; NULL if none is */
-/* Sends the ticket's job to an idle worker; ahead, to a busy one of kl_pool_busy: 0 if it is in the
- * queue again, since the system leaves no room for it in the worker's socket (net.core.wmem_max),
- * or the worker is lost. */
+/* Sends the ticket's job to an idle worker. */
 void kl_slot_give(struct kl_slot *slot, struct kl_ticket *ticket);
-int kl_slot_give_ahead(struct kl_slot *slot, struct kl_ticket *ticket);
-struct kl_slot *kl_pool_busy(const struct kl_pool *pool); /* to be sent a job; NULL if none is */
-/* Puts the oldest job that was sent ahead, and has not been read, into the queue, where nothing is.
- * 0: there is none. */
-int kl_pool_take_back(struct kl_pool *pool);
-/* Takes back a cancelled job, if it was sent ahead, and ends it. 0: not ahead, or was read. */
-int kl_pool_recall(struct kl_pool *pool, const struct kl_ticket *ticket);
+/* A worker ended without our asking, or had to be killed: its job fails, what was sent ahead is
+ * queued again. */
+void kl_slot_lost(struct kl_slot *slot, const struct kl_err *err);
 /* Lets a worker go; it is killed if it has not ended in time. */
 void kl_slot_leave(struct kl_slot *slot);
 /* Ends every worker and waits for that; the loop is over by now. */
@@ -164,5 +159,24 @@ void kl_pool_end_workers(struct kl_pool *pool);
 enum kl_rc kl_pool_watch(struct kl_pool *pool, struct kl_err *err) KL_MUST_CHECK;
 /* Starts a timer. */
 void kl_pool_after(struct event *timer, int64_t ms);
+
+/* ---- pool_ahead.c ---- */
+
+struct kl_slot *kl_pool_busy(const struct kl_pool *pool); /* to be sent a job; NULL if none is */
+/* Sends the ticket's job to a worker of kl_pool_busy. 0: it is in the queue again, since the system
+ * leaves no room for it in the worker's socket (net.core.wmem_max), or the worker is lost. */
+int kl_slot_give_ahead(struct kl_slot *slot, struct kl_ticket *ticket);
+/* The job that was sent ahead is the worker's job now; none if none was. */
+void kl_slot_take_next(struct kl_slot *slot);
+/* All that a worker has not read, and never will, goes back into the queue. */
+void kl_slot_take_all_back(struct kl_slot *slot);
+/* Puts the oldest job that was sent ahead, and has not been read, into the queue, where nothing is.
+ * 0: there is none. */
+int kl_pool_take_back(struct kl_pool *pool);
+/* What waits for a worker that takes long, and may hang, is taken back for others; also for none,
+ * if its HSM is out by now. */
+void kl_pool_take_back_stuck(struct kl_pool *pool);
+/* Takes back a cancelled job, if it was sent ahead, and ends it. 0: not ahead, or was read. */
+int kl_pool_recall(struct kl_pool *pool, const struct kl_ticket *ticket);
 
 #endif

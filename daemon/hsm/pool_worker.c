@@ -60,139 +60,6 @@ void kl_slot_leave(struct kl_slot *slot)
     kl_pool_after(slot->deadline, KL_POOL_LEAVE_S * 1000);
 }
 
-/* ---- Jobs sent ahead ---- */
-
-static void take_next(struct kl_slot *slot)
-{
-    slot->ticket = slot->next;
-    slot->next = NULL;
-    slot->pool->ahead -= slot->ticket != NULL;
-}
-
-static int is_job(const struct kl_ticket *ticket, uint64_t id)
-{
-    return ticket != NULL && ticket->id == id;
-}
-
-/* Reads from the worker's socket in its stead: the oldest of its jobs that it has not read, which
- * the caller deals with; NULL if there is none. */
-static struct kl_ticket *read_unread(struct kl_slot *slot)
-{
-    uint64_t id;
-
-    while (kl_job_take_back(slot->link.unread, &id)) {
-        if (is_job(slot->ticket, id)) {
-            return slot->ticket;
-        }
-        if (is_job(slot->next, id)) {
-            return slot->next;
-        }
-    }
-    return NULL;
-}
-
-static void give_back(struct kl_slot *slot, struct kl_ticket *ticket)
-{
-    if (ticket == slot->ticket) {
-        take_next(slot);
-    } else {
-        slot->next = NULL;
-        slot->pool->ahead--;
-    }
-    kl_ticket_return(ticket);
-}
-
-/* Takes the job back that was sent ahead. 0: there is none, or the worker has read it. */
-static int take_back(struct kl_slot *slot)
-{
-    struct kl_err err = KL_ERR_INIT;
-    struct kl_ticket *ticket = slot->next != NULL ? read_unread(slot) : NULL;
-
-    if (ticket == NULL) {
-        return 0;
-    }
-    if (ticket == slot->ticket) { /* which is before it, and not begun either */
-        struct kl_ticket *second = read_unread(slot);
-        if (second == NULL) {
-            give_back(slot, ticket); /* the worker was quicker: it does what was behind it */
-            return 0;
-        }
-        if (kl_job_send(slot->link.jobs, ticket->job, &err) != KL_OK) {
-            kl_pool_after(slot->deadline, 0); /* the kernel has no memory; the worker is lost */
-        }
-        ticket = second;
-    }
-    give_back(slot, ticket);
-    return 1;
-}
-
-/* All that a worker has not read, and never will. */
-static void take_all_back(struct kl_slot *slot)
-{
-    struct kl_ticket *ticket;
-
-    while ((ticket = read_unread(slot)) != NULL) {
-        give_back(slot, ticket);
-    }
-}
-
-/* The worker with the oldest job ahead that came after that one. */
-static struct kl_slot *next_ahead(const struct kl_pool *pool, uint64_t id)
-{
-    struct kl_slot *first = NULL;
-
-    for (size_t i = 0; i < pool->slot_count; i++) {
-        struct kl_slot *slot = &pool->slots[i];
-        if (slot->next != NULL && slot->next->id > id &&
-            (first == NULL || slot->next->id < first->next->id)) {
-            first = slot;
-        }
-    }
-    return first;
-}
-
-int kl_pool_take_back(struct kl_pool *pool)
-{
-    struct kl_slot *slot;
-    uint64_t id = 0;
-
-    while (pool->queued == 0 && (slot = next_ahead(pool, id)) != NULL) {
-        id = slot->next->id;
-        (void)take_back(slot);
-    }
-    return pool->queued > 0;
-}
-
-int kl_pool_recall(struct kl_pool *pool, const struct kl_ticket *ticket)
-{
-    for (size_t i = 0; i < pool->slot_count; i++) {
-        if (pool->slots[i].next == ticket) {
-            int recalled = take_back(&pool->slots[i]);
-            kl_pool_dispatch(pool); /* another may be sent in its place */
-            return recalled;
-        }
-    }
-    return 0;
-}
-
-/* What waits for a worker that takes long, and may hang, is taken back for others; also for none,
- * if its HSM is out by now. */
-static void take_back_stuck(struct kl_pool *pool)
-{
-    for (size_t i = 0; i < pool->slot_count; i++) {
-        struct kl_slot *slot = &pool->slots[i];
-        if (kl_clock_ms() - slot->since_ms > KL_POOL_AHEAD_MS) {
-            (void)take_back(slot);
-        }
-    }
-    if (pool->queued > 0) {
-        kl_pool_fail_if_dead(pool);
-        kl_pool_dispatch(pool);
-    }
-}
-
-/* ---- Starts and ends ---- */
-
 /* A worker did not get as far as READY. */
 static void start_failed(struct kl_slot *slot, int with_new_keys, const struct kl_err *err)
 {
@@ -208,8 +75,7 @@ static void start_failed(struct kl_slot *slot, int with_new_keys, const struct k
     }
 }
 
-/* A worker ended without our asking, or had to be killed. */
-static void slot_lost(struct kl_slot *slot, const struct kl_err *err)
+void kl_slot_lost(struct kl_slot *slot, const struct kl_err *err)
 {
     struct kl_pool *pool = slot->pool;
     struct kl_ticket *ticket;
@@ -221,9 +87,9 @@ static void slot_lost(struct kl_slot *slot, const struct kl_err *err)
         kl_log(KL_LOG_WARN, "worker-lost", KL_STR("hsm", kl_config_hsm_name(slot->hsm->index)),
                KL_NUM("pid", slot->pid), KL_NUM("jobs", slot->jobs), KL_LOG_ERR(err));
     }
-    take_all_back(slot);
+    kl_slot_take_all_back(slot);
     ticket = slot->ticket;
-    take_next(slot);
+    kl_slot_take_next(slot);
     kl_slot_leave(slot);
     if (ticket != NULL) {
         /* Not given to another worker: what felled this one may be the peer's bytes. */
@@ -256,7 +122,7 @@ static void on_deadline(evutil_socket_t fd, short what, void *arg)
         return; /* its end is noticed by on_sigchld */
     }
     (void)kl_err_set(&err, KL_ERR_TIMEOUT, "HSM worker did not answer in time and was killed");
-    slot_lost(slot, &err);
+    kl_slot_lost(slot, &err);
 }
 
 /* More are up than should be, since a replacement is: those that are due go as soon as they are
@@ -314,7 +180,7 @@ static void on_ready(struct kl_slot *slot, const struct kl_job_ready *ready)
     }
     if (pool->events.check(ready, pool->events.arg, &err) != KL_OK ||
         check_store_keys(pool, ready, &err) != KL_OK) {
-        slot_lost(slot, &err);
+        kl_slot_lost(slot, &err);
         return;
     }
     evtimer_del(slot->deadline);
@@ -363,7 +229,7 @@ static void on_fatal(struct kl_slot *slot, struct kl_ticket *ticket, struct kl_j
     int again = kl_ticket_again(ticket, &result->err);
 
     slot->hsm->count.retried += (uint64_t)again;
-    slot_lost(slot, &result->err);
+    kl_slot_lost(slot, &result->err);
     if (!again) {
         kl_ticket_done(ticket, result);
     }
@@ -378,7 +244,7 @@ static void on_result(struct kl_slot *slot, struct kl_job_result *result)
 
     took(slot, ticket->job->kind, result->err.rc);
     slot->since_ms = kl_clock_ms();
-    take_next(slot);
+    kl_slot_take_next(slot);
     if (slot->ticket != NULL) {
         kl_pool_after(slot->deadline, (int64_t)pool->config->job_timeout * 1000);
     } else {
@@ -414,7 +280,7 @@ static void on_pong(struct kl_slot *slot, const struct kl_job_pong *pong)
     slot->state = SLOT_IDLE;
     slot->since_ms = kl_clock_ms();
     if (err.rc != KL_OK) {
-        slot_lost(slot, &err);
+        kl_slot_lost(slot, &err);
         return;
     }
     kl_hsm_good(slot->hsm);
@@ -472,7 +338,7 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
         (void)kl_err_set(&err, KL_ERR_PROTOCOL, "HSM worker sent an unexpected message (kind %u)",
                          job->kind);
     }
-    slot_lost(slot, &err);
+    kl_slot_lost(slot, &err);
 }
 
 static enum kl_rc slot_open(struct kl_slot *slot, struct kl_err *err)
@@ -510,7 +376,7 @@ void kl_slot_start(struct kl_slot *slot)
         rc = kl_job_send(slot->link.jobs, pool->buffer, &err);
     }
     if (rc != KL_OK) {
-        slot_lost(slot, &err);
+        kl_slot_lost(slot, &err);
         return;
     }
     kl_pool_after(slot->deadline, KL_POOL_START_TIMEOUT_S * 1000);
@@ -579,30 +445,6 @@ struct kl_slot *kl_pool_idle(struct kl_pool *pool)
     return retiring;
 }
 
-/* When a busy worker will be done, us, if its job takes as long as others of that HSM did. */
-static int64_t done_at(const struct kl_slot *slot)
-{
-    return slot->since_ms * 1000 + slot->hsm->service_us;
-}
-
-/* The one that will be the first to be done. */
-struct kl_slot *kl_pool_busy(const struct kl_pool *pool)
-{
-    int64_t oldest = kl_clock_ms() - KL_POOL_AHEAD_MS;
-    struct kl_slot *first = NULL;
-
-    for (size_t i = 0; i < pool->slot_count && !pool->rolling; i++) {
-        struct kl_slot *slot = &pool->slots[i];
-        if (slot->state == SLOT_BUSY && slot->ticket != NULL && slot->next == NULL &&
-            !slot->retiring && slot->jobs + 1 < pool->config->recycle_after &&
-            slot->hsm->breaker.state == KL_BREAKER_UP && slot->since_ms >= oldest &&
-            (first == NULL || done_at(slot) < done_at(first))) {
-            first = slot;
-        }
-    }
-    return first;
-}
-
 static void begin(struct kl_slot *slot, struct kl_job *job, uint64_t seconds)
 {
     struct kl_err err = KL_ERR_INIT;
@@ -610,7 +452,7 @@ static void begin(struct kl_slot *slot, struct kl_job *job, uint64_t seconds)
     slot->state = SLOT_BUSY;
     slot->since_ms = kl_clock_ms();
     if (kl_job_send(slot->link.jobs, job, &err) != KL_OK) {
-        slot_lost(slot, &err);
+        kl_slot_lost(slot, &err);
         return;
     }
     kl_pool_after(slot->deadline, (int64_t)seconds * 1000);
@@ -621,24 +463,6 @@ void kl_slot_give(struct kl_slot *slot, struct kl_ticket *ticket)
     slot->ticket = ticket;
     ticket->tries++;
     begin(slot, ticket->job, slot->pool->config->job_timeout);
-}
-
-int kl_slot_give_ahead(struct kl_slot *slot, struct kl_ticket *ticket)
-{
-    struct kl_err err = KL_ERR_INIT;
-    enum kl_rc rc = kl_job_send(slot->link.jobs, ticket->job, &err);
-
-    ticket->tries++;
-    if (rc == KL_OK) {
-        slot->next = ticket;
-        slot->pool->ahead++;
-        return 1;
-    }
-    kl_ticket_return(ticket);
-    if (rc != KL_ERR_BUSY) {
-        slot_lost(slot, &err);
-    }
-    return 0;
 }
 
 /* Asks idle workers of which nothing was heard for keep-alive seconds. */
@@ -662,7 +486,7 @@ static void on_alive(evutil_socket_t fd, short what, void *arg)
     (void)fd;
     (void)what;
     ping_idle(arg);
-    take_back_stuck(arg);
+    kl_pool_take_back_stuck(arg);
     kl_pool_start_next(arg); /* beside a start that hangs */
 }
 

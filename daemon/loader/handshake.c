@@ -211,7 +211,8 @@ static enum kl_rc check_proof(const struct kl_exchange *x, const struct kl_rando
     return rc == KL_OK ? rc : kl_err_context(err, "the device key's signature");
 }
 
-static enum kl_rc ask_hsm(struct kl_conn *conn, const uint8_t *der, size_t len, struct kl_err *err)
+static enum kl_rc ask_for_master_key(struct kl_conn *conn, const uint8_t *der, size_t len,
+                                     struct kl_err *err)
 {
     const struct kl_exchange *x = conn->exchange;
     struct kl_job job;
@@ -253,7 +254,7 @@ static enum kl_rc got_randoms(struct kl_conn *conn, const struct kl_randoms *ran
         return err->rc;
     }
     kl_conn_enter(conn, KL_CONN_HSM);
-    return ask_hsm(conn, der, len, err);
+    return ask_for_master_key(conn, der, len, err);
 }
 
 /* ---- Hello, then Certificate ---- */

@@ -142,7 +142,8 @@ static void on_keys(const struct kl_job_result *result, void *arg)
     kl_conn_refuse(conn, &err);
 }
 
-static enum kl_rc ask_hsm(struct kl_conn *conn, const struct kl_tmk *tmk, struct kl_err *err)
+static enum kl_rc ask_for_working_keys(struct kl_conn *conn, const struct kl_tmk *tmk,
+                                       struct kl_err *err)
 {
     const struct kl_conn_signin *signing = conn->signing;
     struct kl_job job;
@@ -172,7 +173,8 @@ static void on_admitted(struct kl_step *step, void *owner)
     struct kl_conn *conn = owner;
     struct kl_err err = KL_ERR_INIT;
 
-    if (!kl_conn_step_refused(conn, step) && ask_hsm(conn, &step->tmk, &err) != KL_OK) {
+    if (!kl_conn_step_refused(conn, step) &&
+        ask_for_working_keys(conn, &step->tmk, &err) != KL_OK) {
         kl_conn_refuse(conn, &err);
     }
 }

@@ -4,6 +4,7 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -23,10 +24,15 @@ struct kl_monitor {
 
 /* ---- Views ---- */
 
+/* With a newline at the end, as people read it in a terminal too. */
 static char *as_text(json_t *object)
 {
-    char *text = object != NULL ? json_dumps(object, JSON_INDENT(1)) : NULL;
+    char *json = object != NULL ? json_dumps(object, JSON_INDENT(1)) : NULL, *text = NULL;
 
+    if (json != NULL && asprintf(&text, "%s\n", json) < 0) {
+        text = NULL;
+    }
+    free(json);
     json_decref(object);
     return text;
 }

@@ -19,6 +19,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
+#include <sysexits.h>
 #include <unistd.h>
 
 #include "pkcs11/module.h"
@@ -290,11 +291,13 @@ int main(int argc, char **argv)
     struct result result, sum = {0};
     double rate = 0;
 
-    if (argc < 8 || argc > 9 || (strcmp(argv[5], SIGN) != 0 && !kl_alg_by_name(argv[5]))) {
-        fputs(
-            "usage: bare MODULE TOKEN PIN-FILE LABEL ALGORITHM PROCESSES MILLISECONDS [THROUGH]\n",
-            stderr);
-        return 64;
+    int help = argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0);
+
+    if (help || argc < 8 || argc > 9 || (strcmp(argv[5], SIGN) != 0 && !kl_alg_by_name(argv[5]))) {
+        fputs("usage: bare MODULE TOKEN PIN-FILE LABEL ALGORITHM PROCESSES MILLISECONDS [THROUGH]\n"
+              "ALGORITHM is a TMK's, or \"sign\"; THROUGH another module that has the same token\n",
+              help ? stdout : stderr);
+        return help ? EX_OK : EX_USAGE;
     }
     order = (struct order){.module = argv[1],
                            .token = argv[2],

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "ca/ca.h"
+#include "ca/profile.h"
 #include "conf/report.h"
 #include "proto/name.h"
 #include "tests/support/hsm.h"
@@ -69,6 +70,18 @@ EVP_PKEY *ca_key(const char *kind)
 
     ck_assert_msg(key != NULL, "%s", kind);
     return key;
+}
+
+X509 *ca_root(EVP_PKEY *key, int days, int64_t now)
+{
+    struct kl_err err = KL_ERR_INIT;
+    X509_NAME *name = ca_name("/O=Bank/CN=Root");
+    X509 *cert = NULL;
+
+    ck_assert_msg(kl_profile_root(name, key, days, now, &cert, &err) == KL_OK, "%s", err.text);
+    ck_assert_int_gt(X509_sign(cert, key, EVP_sha256()), 0);
+    X509_NAME_free(name);
+    return cert;
 }
 
 X509_REQ *ca_request(EVP_PKEY *key, const char *subject)

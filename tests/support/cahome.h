@@ -25,6 +25,9 @@ X509_NAME *ca_name(const char *text);
 /* "RSA-2048", "P-256", ...: of OpenSSL; also kinds that are refused ("RSA-1024", "P-192"). */
 EVP_PKEY *ca_key(const char *kind);
 
+/* A root certificate of kl_profile_root, signed with SHA-256. The caller frees. */
+X509 *ca_root(EVP_PKEY *key, int days, int64_t now);
+
 /* A request, unsigned; and one signed by its own key with SHA-256, in a file. */
 X509_REQ *ca_request(EVP_PKEY *key, const char *subject);
 void ca_sign_pss(X509_REQ *request, EVP_PKEY *key, const EVP_MD *hash, const EVP_MD *mgf);

@@ -109,21 +109,10 @@ END_TEST
 static EVP_PKEY *root_key;
 static X509 *root;
 
-static X509 *make_root(EVP_PKEY *key, int days, int64_t now)
-{
-    struct kl_err err = KL_ERR_INIT;
-    X509_NAME *name = ca_name("/O=Bank/CN=Root");
-    X509 *cert = NULL;
-    OK(kl_profile_root(name, key, days, now, &cert, &err));
-    ck_assert_int_gt(X509_sign(cert, key, EVP_sha256()), 0);
-    X509_NAME_free(name);
-    return cert;
-}
-
 static void once(void)
 {
     root_key = ca_key("RSA-2048");
-    root = make_root(root_key, 100, (int64_t)time(NULL) - 60);
+    root = ca_root(root_key, 100, (int64_t)time(NULL) - 60);
 }
 
 static void forget(void)
@@ -327,7 +316,7 @@ START_TEST(key_file)
     OK(kl_cakey_generate(&conf, ca_top, type, bits, &key, &err));
     OK(kl_pubkey_type(kl_signer_public(kl_cakey_signer(key)), &is_type, &is_bits, &err));
     ck_assert(is_type == type && is_bits == bits);
-    X509 *certified = make_root(root_key, 1, 0);
+    X509 *certified = ca_root(root_key, 1, 0);
     X509_set_pubkey(certified, kl_signer_public(kl_cakey_signer(key)));
     kl_cakey_free(key);
     key = NULL;

@@ -27,24 +27,13 @@ static const struct kl_leaf *loader, *terminal;
 static EVP_PKEY *root_key, *work_key;
 static X509 *root;
 
-static X509 *make_root(EVP_PKEY *key, int days, int64_t now)
-{
-    struct kl_err err = KL_ERR_INIT;
-    X509_NAME *name = ca_name("/O=Bank/CN=Root");
-    X509 *cert = NULL;
-    OK(kl_profile_root(name, key, days, now, &cert, &err));
-    ck_assert_int_gt(X509_sign(cert, key, EVP_sha256()), 0);
-    X509_NAME_free(name);
-    return cert;
-}
-
 static void once(void)
 {
     loader = kl_leaf(KL_LEAF_LOADER);
     terminal = kl_leaf(KL_LEAF_TERMINAL);
     root_key = EVP_RSA_gen(2048);
     work_key = EVP_RSA_gen(2048);
-    root = make_root(root_key, 100, (int64_t)time(NULL) - 60);
+    root = ca_root(root_key, 100, (int64_t)time(NULL) - 60);
 }
 
 static void forget(void)
