@@ -53,7 +53,7 @@ BENCH        ?=
 
 GOALS     := $(or $(MAKECMDGOALS),all)
 NEEDS     := build $(if $(filter check% crash% soak bench instructions% tests demo fuzz% tools vectors coverage modules-table lint,$(GOALS)),test) \
-             $(if $(filter check-page,$(GOALS)),page) $(if $(filter bench,$(GOALS)),bench) $(if $(filter fuzz%,$(GOALS)),fuzz) \
+             $(if $(filter check-page,$(GOALS)),page) $(if $(filter bench,$(GOALS)),bench) $(if $(filter fuzz% check-asan,$(GOALS)),fuzz) \
              $(if $(filter lint format,$(GOALS)),lint) $(if $(filter check-valgrind instructions%,$(GOALS)),valgrind) \
              $(if $(filter deb check-package,$(GOALS)),package) $(if $(filter coverage,$(GOALS)),coverage)
 DRY_RUN   := $(findstring n,$(filter-out --%,$(firstword -$(MAKEFLAGS))))
@@ -91,6 +91,10 @@ LDLIBS   := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lm
 MAINS := daemon/keyloaderd.c daemon/keyloaderctl.c ca/acquire-ca.c terminal-sim/terminal-sim.c
 ROOMS := proto conf pkcs11 daemon ca terminal-sim
 BINS  := $(addprefix $(BUILD)/bin/,$(basename $(notdir $(wildcard $(MAINS)))))
+# ThreadSanitizer looks at what has threads: every daemon, and some unit tests below.
+ifneq (,$(findstring thread,$(SAN)))
+BINS  := $(BUILD)/bin/keyloaderd
+endif
 
 room_src = $(filter-out $(MAINS),$(wildcard $(1)/*.c $(1)/*/*.c))
 objs     = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
@@ -98,9 +102,9 @@ libs     = $(foreach r,$(1),$(BUILD)/lib/libkl-$(r).a)
 
 UNIT  := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/test_*.c))
 INTEG := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/integration/test_*.c))
-# A process under ThreadSanitizer is too large to be looked through, and a look that counts each step
-# too slow. ThreadSanitizer looks at what has threads: every daemon, and these.
-ifneq (,$(findstring thread,$(SAN))$(findstring --coverage,$(OPT)))
+# A process under a sanitizer is too large to be looked through, its malloc is another, and a look that counts
+# each step is too slow.
+ifneq (,$(SAN)$(findstring --coverage,$(OPT)))
 INTEG := $(filter-out %/test_memory,$(INTEG))
 endif
 ifneq (,$(findstring thread,$(SAN)))
@@ -178,12 +182,16 @@ $(BUILD)/bin/%:
 	@mkdir -p $(@D)
 	$(if $(V),,@echo "LD $@")
 	$(Q)$(CC) $(LDFLAGS) $(filter %.o,$^) $(filter %.a,$^) $(LDLIBS) -o $@
-# Only keyloaderd has threads: beside one under ThreadSanitizer the others are those of the build PLAIN,
-# which start and end in a fraction of the time.
+# Beside a keyloaderd under a sanitizer most suites take the other programs from the build PLAIN: they start in
+# a fifth of the time, which is most of what they take.
 ifneq ($(PLAIN),)
-$(filter-out %/keyloaderd,$(BINS)): $(BUILD)/bin/%: $(PLAIN)/bin/%
+MIXED := $(addprefix $(BUILD)/mixed/,bin/keyloaderd bin/keyloaderctl bin/acquire-ca bin/terminal-sim tests)
+$(BUILD)/mixed/bin/keyloaderd: $(BUILD)/bin/keyloaderd
+$(filter-out %/keyloaderd %/tests,$(MIXED)): $(BUILD)/mixed/%: $(PLAIN)/%
+$(BUILD)/mixed/tests: | tools
+$(MIXED):
 	@mkdir -p $(@D)
-	$(Q)cp $< $@
+	$(Q)ln -sfn $(if $(filter %/tests,$@),$(abspath $(BUILD))/tests,$(abspath $<)) $@
 endif
 
 # ---- Tests ----
@@ -228,21 +236,27 @@ $(BENCHES) $(filter %/test_bench %/test_bench_calls,$(UNIT)): $(BENCH_SHARED)
 tests: $(UNIT) $(INTEG) $(REPLAY) tools
 tools: $(TOOLS) $(BENCHES)
 
-RUN_TESTS = SAN=$(SAN) CHECK_JOBS=$(CHECK_JOBS) tests/run.sh $(BUILD)
+# Those that are about the other programs, which take them from BUILD, too.
+WHOLE := operations.sh test_attack test_ca_program test_ceremony test_dual test_fleet_run \
+         test_import_refused test_key_import test_refusals test_secrets test_tmk_import
+RUN_TESTS = SAN=$(SAN) CHECK_JOBS=$(CHECK_JOBS) \
+            $(if $(PLAIN),MIXED=$(BUILD)/mixed WHOLE="$(if $(findstring thread,$(SAN)),,$(WHOLE))") tests/run.sh $(BUILD)
 
 # Man pages against programs and sources, which sanitizers add nothing to; the examples of
 # docs/operations.md; docs/modules.md.
 DOCTESTS := $(if $(SAN),,tests/man.sh) tests/operations.sh tests/modules.sh
 
 # The long ones first, so that no CPU is idle at the end.
-check: all tests man
+check: all tests man $(MIXED)
 	@$(RUN_TESTS) $(DOCTESTS) $(INTEG) $(UNIT) $(REPLAY)
 check-unit: $(UNIT) $(REPLAY) tools
 	@$(RUN_TESTS) $(UNIT) $(REPLAY)
 check-integration: all $(INTEG) tools
 	@$(RUN_TESTS) $(INTEG)
-check-asan:
-	@$(MAKE) --no-print-directory NODEPS=1 BUILD=$(BUILD)/asan SAN=address,undefined check
+# One build for the tests and for the fuzz targets, which take most of its objects.
+ASAN := --no-print-directory NODEPS=1 BUILD=$(BUILD)/fuzz CC=clang SAN=address,undefined,fuzzer-no-link
+check-asan: all
+	@$(MAKE) $(ASAN) PLAIN=$(BUILD) check
 check-tsan: all
 	@$(MAKE) --no-print-directory NODEPS=1 BUILD=$(BUILD)/tsan PLAIN=$(BUILD) SAN=thread check
 
@@ -255,14 +269,12 @@ soak: all $(BUILD)/tests/integration/test_soak tools
 	@grep '^soak:' $(BUILD)/tests/log/test_soak.log; echo "samples: $(BUILD)/soak.csv"
 
 fuzz:
-	@$(MAKE) --no-print-directory NODEPS=1 BUILD=$(BUILD)/fuzz CC=clang \
-	    SAN=address,undefined,fuzzer-no-link FUZZ_SECONDS=$(FUZZ_SECONDS) fuzz-run
+	@$(MAKE) $(ASAN) FUZZ_SECONDS=$(FUZZ_SECONDS) fuzz-run
 fuzzers: $(FUZZ)
 fuzz-run: fuzzers
 	@FUZZ_JOBS=$(FUZZ_JOBS) tests/fuzz.sh $(BUILD) $(FUZZ_SECONDS) $(FUZZ)
 fuzz-seeds: all $(BUILD)/tests/tools/relay
-	@$(MAKE) --no-print-directory NODEPS=1 BUILD=$(BUILD)/fuzz CC=clang \
-	    SAN=address,undefined,fuzzer-no-link fuzzers
+	@$(MAKE) $(ASAN) fuzzers
 	@tests/fuzz/seeds.sh $(BUILD) $(BUILD)/fuzz
 
 # What was killed has said nothing of its lines: the figures are a lower bound.

@@ -5,6 +5,7 @@
 # "N passed, N failed". A script (*.sh) is one check, by its status.
 #
 #   tests/run.sh BUILD PROGRAM...      SAN=thread|address,... says how they were built
+#   MIXED=DIR WHOLE='SUITE ...'        the daemon's and other programs are in DIR/bin, but for these suites
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
 build=$(realpath "$1")
@@ -17,7 +18,6 @@ trap 'rm -rf "$scratch"' EXIT
 trap 'trap - TERM; kill -- $(jobs -p) 2> /dev/null; exit 130' INT TERM
 mkdir -p "$logs"
 
-export KL_BUILD=$build
 export KL_SUPPORT=$here/support
 export CK_TIMEOUT_MULTIPLIER=${CK_TIMEOUT_MULTIPLIER:-1}
 export CK_DEFAULT_TIMEOUT=${CK_DEFAULT_TIMEOUT:-60} # seconds; check's own 4 are too few beside other work
@@ -40,6 +40,8 @@ fi
 
 run_one() { # PROGRAM: runs it; its verdict is in the log and in NAME.rc, its seconds in NAME.time
     local name=${1##*/} TIMEFORMAT='%0R s, %0U + %0S of CPU'
+    export KL_BUILD=$build
+    [[ -z ${MIXED:-} || " ${WHOLE:-} " == *" $name "* ]] || KL_BUILD=$(realpath "$MIXED")
     mkdir "$scratch/$name"
     { time TMPDIR=$scratch/$name timeout --kill-after=10 "$limit" "${under[@]}" "$1" \
         > "$logs/$name.log" 2>&1 < /dev/null; } 2> "$logs/$name.time"

@@ -34,7 +34,7 @@ static uint8_t second_anchor[KL_HASH_LEN];
 static void offer(struct kl_hello *hello, enum kl_suite suite)
 {
     hello->suite_count = 1;
-    hello->suites[0] = suite;
+    hello->suites[0] = (uint8_t)suite;
 }
 
 static void only_classic(struct kl_hello *hello)
@@ -332,12 +332,14 @@ static int edit(struct kl_msg *msg, const uint8_t *der, size_t len, void *arg)
 
 /* ---- The centre ---- */
 
-static void keep(struct der *out, const uint8_t *data, int len)
+/* Takes over data. */
+static void keep(struct der *out, unsigned char *data, int len)
 {
     ck_assert_int_gt(len, 0);
     ck_assert_int_lt(len, DER_MAX);
     memcpy(out->data, data, (size_t)len);
     out->len = (size_t)len;
+    OPENSSL_free(data);
 }
 
 static void keep_cert(const char *label, struct der *out)
@@ -345,12 +347,13 @@ static void keep_cert(const char *label, struct der *out)
     char path[PATH_MAX];
     unsigned char *der = NULL;
     X509 *cert;
+    int len;
 
     ck_assert_int_lt(snprintf(path, sizeof path, "%s/work/%s.pem", lab.dir, label),
                      (int)sizeof path);
     cert = lab_read_cert(path);
-    keep(out, der, i2d_X509(cert, &der));
-    OPENSSL_free(der);
+    len = i2d_X509(cert, &der);
+    keep(out, der, len);
     X509_free(cert);
 }
 
@@ -360,11 +363,12 @@ static void keep_crl(const char *name, struct der *out)
     unsigned char *der = NULL;
     FILE *f = fopen(file_path(path, lab.dir, name), "re");
     X509_CRL *crl = PEM_read_X509_CRL(f, NULL, NULL, NULL);
+    int len;
 
     fclose(f);
     ck_assert_ptr_nonnull(crl);
-    keep(out, der, i2d_X509_CRL(crl, &der));
-    OPENSSL_free(der);
+    len = i2d_X509_CRL(crl, &der);
+    keep(out, der, len);
     X509_CRL_free(crl);
 }
 

@@ -369,16 +369,6 @@ END_TEST
 
 /* ---- HSM workers ---- */
 
-/* Those of tests/tools/scan_p11.c serve malloc, which is the sanitizers' here. */
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define WORKERS 0
-/* A sanitizer's process is some times as large, and not what serves terminals. */
-#define NETWORKS 1
-#else
-#define WORKERS SUITES
-#define NETWORKS SUITES
-#endif
-
 static void add_value(struct scan_values *values, const char *name, const void *data, size_t len)
 {
     struct scan_value *value = &values->all[values->count++];
@@ -524,11 +514,8 @@ int main(void)
     TCase *tcase = tcase_create("scan");
     tcase_add_unchecked_fixture(tcase, found, abandon);
     tcase_set_timeout(tcase, 120);
-    tcase_add_loop_test(tcase, test_network_process, 0, NETWORKS);
-    tcase_add_loop_test(tcase, test_worker, 0, WORKERS);
-    if (WORKERS == 0) {
-        printf("workers: skipped: under a sanitizer, whose malloc this is\n");
-    }
+    tcase_add_loop_test(tcase, test_network_process, 0, SUITES);
+    tcase_add_loop_test(tcase, test_worker, 0, SUITES);
     suite_add_tcase(suite, tcase);
     return test_run(suite);
 }

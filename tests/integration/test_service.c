@@ -19,6 +19,7 @@
 
 #include "tests/support/lab.h"
 #include "tests/support/peer.h"
+#include "tests/support/sanitized.h"
 #include "tests/support/suite.h"
 
 static struct lab lab;
@@ -507,12 +508,6 @@ END_TEST
 /* ---- The clock ---- */
 
 /* A sanitizer's runtime must be the first library, and so must faketime's. */
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED 1
-#else
-#define SANITIZED 0
-#endif
-
 static const char *faketime(void)
 {
     static const char *const paths[] = {"/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1",
