@@ -4,7 +4,8 @@
 #   make                    programs into build/bin (installs missing packages first; NODEPS=1 not);
 #                           V=1 shows the commands
 #   make check              unit, integration and document tests; also check-unit, check-integration
-#   make check-asan         the same under AddressSanitizer and UBSan; check-tsan: ThreadSanitizer
+#   make check-asan         tests under AddressSanitizer and UBSan; check-tsan: ThreadSanitizer;
+#                           docs/reliability.md says which
 #   make crash-matrix KILLS=n   n kills at random instants under load (SEED=s: those of that seed)
 #   make soak SOAK_SECONDS=n   mixed load, attacks, outages, restarts; samples in build/soak.csv
 #   make bench              loads/s and CPU against the bare PKCS#11 loop, and the rest of
@@ -91,8 +92,8 @@ LDLIBS   := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lm
 MAINS := daemon/keyloaderd.c daemon/keyloaderctl.c ca/acquire-ca.c terminal-sim/terminal-sim.c
 ROOMS := proto conf pkcs11 daemon ca terminal-sim
 BINS  := $(addprefix $(BUILD)/bin/,$(basename $(notdir $(wildcard $(MAINS)))))
-# ThreadSanitizer looks at what has threads: every daemon, and some unit tests below.
-ifneq (,$(findstring thread,$(SAN)))
+# Beside the build PLAIN, ThreadSanitizer looks at what has threads: every daemon, and some unit tests below.
+ifneq (,$(and $(PLAIN),$(findstring thread,$(SAN))))
 BINS  := $(BUILD)/bin/keyloaderd
 endif
 
@@ -188,10 +189,10 @@ ifneq ($(PLAIN),)
 MIXED := $(addprefix $(BUILD)/mixed/,bin/keyloaderd bin/keyloaderctl bin/acquire-ca bin/terminal-sim tests)
 $(BUILD)/mixed/bin/keyloaderd: $(BUILD)/bin/keyloaderd
 $(filter-out %/keyloaderd %/tests,$(MIXED)): $(BUILD)/mixed/%: $(PLAIN)/%
-$(BUILD)/mixed/tests: | tools
+$(BUILD)/mixed/tests: | $(TOOLS)
 $(MIXED):
 	@mkdir -p $(@D)
-	$(Q)ln -sfn $(if $(filter %/tests,$@),$(abspath $(BUILD))/tests,$(abspath $<)) $@
+	$(Q)ln -sfnr $(if $(filter %/tests,$@),$(BUILD)/tests,$<) $@
 endif
 
 # ---- Tests ----
@@ -234,29 +235,30 @@ $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(SUPPORT) $(TEST_LIBS)
 $(BENCHES) $(filter %/test_bench %/test_bench_calls,$(UNIT)): $(BENCH_SHARED)
 
 tests: $(UNIT) $(INTEG) $(REPLAY) tools
-tools: $(TOOLS) $(BENCHES)
+tools: $(TOOLS) $(BENCHES) $(MIXED)
 
-# Those that are about the other programs, which take them from BUILD, too.
-WHOLE := operations.sh test_attack test_ca_program test_ceremony test_dual test_fleet_run \
-         test_import_refused test_key_import test_refusals test_secrets test_tmk_import
-RUN_TESTS = SAN=$(SAN) CHECK_JOBS=$(CHECK_JOBS) \
-            $(if $(PLAIN),MIXED=$(BUILD)/mixed WHOLE="$(if $(findstring thread,$(SAN)),,$(WHOLE))") tests/run.sh $(BUILD)
+# Those that are about the other programs, or give them damaged files, take them from BUILD, too.
+WHOLE := operations.sh modules.sh test_attack test_audit test_backup test_ca_program test_ceremony test_dual \
+         test_fleet_run test_import_refused test_key_import test_refusals test_secrets test_tmk_import
+$(foreach s,$(WHOLE),$(if $(wildcard tests/$s tests/integration/$s.c),,$(error there is no $s)))
+RUN_TESTS = SAN=$(SAN) CHECK_JOBS=$(CHECK_JOBS) MIXED=$(if $(PLAIN),$(BUILD)/mixed) \
+            WHOLE="$(if $(findstring thread,$(SAN)),,$(WHOLE))" tests/run.sh $(BUILD)
 
 # Man pages against programs and sources, which sanitizers add nothing to; the examples of
 # docs/operations.md; docs/modules.md.
 DOCTESTS := $(if $(SAN),,tests/man.sh) tests/operations.sh tests/modules.sh
 
 # The long ones first, so that no CPU is idle at the end.
-check: all tests man $(MIXED)
+check: all tests man
 	@$(RUN_TESTS) $(DOCTESTS) $(INTEG) $(UNIT) $(REPLAY)
 check-unit: $(UNIT) $(REPLAY) tools
 	@$(RUN_TESTS) $(UNIT) $(REPLAY)
 check-integration: all $(INTEG) tools
 	@$(RUN_TESTS) $(INTEG)
 # One build for the tests and for the fuzz targets, which take most of its objects.
-ASAN := --no-print-directory NODEPS=1 BUILD=$(BUILD)/fuzz CC=clang SAN=address,undefined,fuzzer-no-link
+FUZZED := --no-print-directory NODEPS=1 BUILD=$(BUILD)/fuzz CC=clang SAN=address,undefined,fuzzer-no-link
 check-asan: all
-	@$(MAKE) $(ASAN) PLAIN=$(BUILD) check
+	@$(MAKE) $(FUZZED) PLAIN=$(BUILD) check
 check-tsan: all
 	@$(MAKE) --no-print-directory NODEPS=1 BUILD=$(BUILD)/tsan PLAIN=$(BUILD) SAN=thread check
 
@@ -268,13 +270,14 @@ soak: all $(BUILD)/tests/integration/test_soak tools
 	    $(RUN_TESTS) $(BUILD)/tests/integration/test_soak
 	@grep '^soak:' $(BUILD)/tests/log/test_soak.log; echo "samples: $(BUILD)/soak.csv"
 
+fuzz fuzz-seeds: | $(filter check-asan,$(GOALS))
 fuzz:
-	@$(MAKE) $(ASAN) FUZZ_SECONDS=$(FUZZ_SECONDS) fuzz-run
+	@$(MAKE) $(FUZZED) FUZZ_SECONDS=$(FUZZ_SECONDS) fuzz-run
 fuzzers: $(FUZZ)
 fuzz-run: fuzzers
 	@FUZZ_JOBS=$(FUZZ_JOBS) tests/fuzz.sh $(BUILD) $(FUZZ_SECONDS) $(FUZZ)
 fuzz-seeds: all $(BUILD)/tests/tools/relay
-	@$(MAKE) $(ASAN) fuzzers
+	@$(MAKE) $(FUZZED) fuzzers
 	@tests/fuzz/seeds.sh $(BUILD) $(BUILD)/fuzz
 
 # What was killed has said nothing of its lines: the figures are a lower bound.

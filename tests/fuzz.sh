@@ -13,7 +13,7 @@ shift 2
 jobs=${FUZZ_JOBS:-1}
 export KL_SUPPORT=$here/support
 export LSAN_OPTIONS="suppressions=$here/support/lsan.supp:print_suppressions=0"
-mkdir -p "$build/findings" "$build/tests/log"
+mkdir -p "$build/findings" "$build/log"
 
 run_one() { # PROGRAM: its verdict is in NAME.rc, what it said in NAME.log
     local name=${1##*/} corpus=$build/corpus/${1##*/} more=() dirs
@@ -26,15 +26,15 @@ run_one() { # PROGRAM: its verdict is in NAME.rc, what it said in NAME.log
     [[ $name == fuzz_hsm ]] && more=(-detect_leaks=0)
     "$1" -max_total_time="$seconds" -timeout=20 -rss_limit_mb=2048 -print_final_stats=1 \
         -artifact_prefix="$build/findings/$name-" "${more[@]}" "${dirs[@]}" \
-        > "$build/tests/log/$name.log" 2>&1
-    echo $? > "$build/tests/log/$name.rc"
+        > "$build/log/$name.log" 2>&1
+    echo $? > "$build/log/$name.rc"
 }
 
 passed=0
 failed=0
 report() { # PROGRAM
-    local name=${1##*/} log=$build/tests/log/${1##*/}.log
-    if [[ $(cat "$build/tests/log/$name.rc" 2> /dev/null) == 0 ]]; then
+    local name=${1##*/} log=$build/log/${1##*/}.log
+    if [[ $(cat "$build/log/$name.rc" 2> /dev/null) == 0 ]]; then
         passed=$((passed + 1))
         echo "$name: ok, $(sed -n 's/^stat::number_of_executed_units: *//p' "$log") runs," \
             "$(sed -nE 's/.*(cov: [0-9]+ ft: [0-9]+).*/\1/p' "$log" | tail -n 1)"
@@ -45,7 +45,7 @@ report() { # PROGRAM
     fi
 }
 
-for program; do rm -f "$build/tests/log/${program##*/}.rc"; done
+for program; do rm -f "$build/log/${program##*/}.rc"; done
 for program; do
     while [[ $(jobs -rp | wc -l) -ge $jobs ]]; do wait -n; done
     run_one "$program" &

@@ -10,6 +10,7 @@ set -u
 here=$(cd "$(dirname "$0")" && pwd)
 build=$(realpath "$1")
 shift
+mixed=${MIXED:+$(realpath -e "$MIXED")} || exit 70
 jobs=${CHECK_JOBS:-2}
 limit=${KL_SUITE_SECONDS:-900} # wall clock of one suite, whatever its own limits are
 logs=$build/tests/log
@@ -41,7 +42,7 @@ fi
 run_one() { # PROGRAM: runs it; its verdict is in the log and in NAME.rc, its seconds in NAME.time
     local name=${1##*/} TIMEFORMAT='%0R s, %0U + %0S of CPU'
     export KL_BUILD=$build
-    [[ -z ${MIXED:-} || " ${WHOLE:-} " == *" $name "* ]] || KL_BUILD=$(realpath "$MIXED")
+    [[ -z $mixed || " ${WHOLE:-} " == *" $name "* ]] || KL_BUILD=$mixed
     mkdir "$scratch/$name"
     { time TMPDIR=$scratch/$name timeout --kill-after=10 "$limit" "${under[@]}" "$1" \
         > "$logs/$name.log" 2>&1 < /dev/null; } 2> "$logs/$name.time"

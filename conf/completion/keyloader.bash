@@ -35,14 +35,15 @@ _keyloader() {
         mapfile -t _keyloader_known < <(_keyloader_words "$program")
     fi
     for ((i = 1; i < COMP_CWORD; i++)); do
+        [[ ${COMP_WORDS[i]} != -* ]] || continue
         for line in "${_keyloader_known[@]}"; do
-            if [[ ${COMP_WORDS[i]} != -* && "$line " == "$command${COMP_WORDS[i]} "* ]]; then
+            if [[ "$line " == "$command${COMP_WORDS[i]} "* ]]; then
                 command+="${COMP_WORDS[i]} "
                 break
             fi
         done
     done
-    # Options if one is begun, else commands; the shell shows once what several lines begin with.
+    # Options if one is begun, else commands. What several lines begin with stands there once.
     COMPREPLY=()
     for line in "${_keyloader_known[@]}"; do
         case $line in
@@ -51,7 +52,8 @@ _keyloader() {
         *) continue ;;
         esac
         next=${next%% *}
-        if [[ $next == "$word"* && ($word == -* || $next != -*) ]]; then
+        if [[ $next == "$word"* && ($word == -* || $next != -*) &&
+            " ${COMPREPLY[*]} " != *" $next "* ]]; then
             COMPREPLY+=("$next")
         fi
     done

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The worker pool: jobs on their way, the queue of those that wait, and the change of keys. The
- * workers themselves are in pool_worker.c.
+ * workers themselves are in pool_worker.c, jobs that busy ones are sent ahead in pool_ahead.c.
  */
 #include "daemon/hsm/pool.h"
 

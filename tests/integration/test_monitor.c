@@ -82,6 +82,15 @@ static int status_of(const char *path)
     return status;
 }
 
+/* So that a shell's prompt begins a line of its own. */
+static void ends_with_a_line(const char *path)
+{
+    char *answer = http_get(port, path);
+
+    ck_assert_str_eq(answer + strlen(answer) - 2, "}\n");
+    free(answer);
+}
+
 /* ---- Numbers ---- */
 
 START_TEST(numbers)
@@ -300,6 +309,8 @@ START_TEST(not_ready_without_room)
     ck_assert_int_eq(lab_load(&lab, "A", lab.port), BUSY_STATUS);
     shows("keyloader_ready", 0);
     ck_assert_int_eq(status_of("/readyz"), 503);
+    ends_with_a_line("/readyz");
+    ends_with_a_line("/status.json");
     ck_assert_int_eq(status_of("/healthz"), 200); /* it lives */
     ck_assert_int_eq(prlimit(lab.daemon.pid, RLIMIT_FSIZE, &room, NULL), 0);
     shows("keyloader_ready", 1);

@@ -507,7 +507,7 @@ END_TEST
 
 /* ---- The clock ---- */
 
-/* A sanitizer's runtime must be the first library, and so must faketime's. */
+/* Not under a sanitizer, whose runtime and faketime's do not start together. */
 static const char *faketime(void)
 {
     static const char *const paths[] = {"/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1",

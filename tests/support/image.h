@@ -23,7 +23,7 @@ struct image {
 };
 
 /* Stops the process (SIGSTOP), copies every mapping that can be read, lets it go on. 0 if the
- * kernel does not permit it; areas of more than 256 MiB (a sanitizer's) are left out. */
+ * kernel does not permit it. A mapping of more than 256 MiB (a sanitizer's) fails the test. */
 int image_take(struct image *image, pid_t pid);
 void image_free(struct image *image);
 /* Writes into the process's memory, as a debugger would; 0 if that is not permitted. */
