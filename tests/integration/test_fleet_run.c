@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "tests/support/lab.h"
+#include "tests/support/lab_keys.h"
 #include "tests/support/lab_trust.h"
 #include "tests/support/suite.h"
 
@@ -319,6 +320,7 @@ START_TEST(test_busy_is_counted_and_retried)
     lab_set(&lab, "limits", "retry-after", "1s");
     lab_set(&lab, "hsm", "job-timeout", "60s");
     lab_start(&lab);
+    lab_wait_checkpoint(&lab);
     ck_assert_int_eq(while_worker_is_stopped(TERMINALS "4 --storm --suite hardened-rsa"), 1);
     is("loads/good", 2);
     is("errors/busy/failed", 2);

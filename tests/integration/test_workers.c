@@ -79,21 +79,6 @@ START_TEST(test_worn_out_workers_are_recycled)
 }
 END_TEST
 
-/* The first checkpoint of the audit trail, which a daemon has signed once it runs, has been: it
- * stands in nobody's way any more. */
-static void wait_checkpoint(void)
-{
-    json_int_t signed_records = 0;
-
-    for (int tries = 0; signed_records == 0 && tries < proc_seconds(20) * 5; tries++) {
-        json_t *report = lab_ctl_json(&lab, "audit", "verify", "--store", lab.store, NULL);
-        signed_records = json_integer_value(json_object_get(report, "checkpoints"));
-        json_decref(report);
-        proc_sleep_ms(200);
-    }
-    ck_assert_int_gt(signed_records, 0);
-}
-
 /* ---- A job that was sent ahead to a worker that hangs ---- */
 
 enum { JOB_TIMEOUT_MAX = 300 }; /* seconds: whoever hangs is there until the test ends that */
@@ -110,7 +95,7 @@ static void begin_hung(const char *name, const char *workers, int job_timeout, s
     lab_set(&lab, "hsm", "job-timeout", seconds);
     lab_terminal(&lab, "T0", "tdes2"); /* so that there is a record to sign */
     lab_start(&lab);
-    wait_checkpoint(); /* else it would be what is sent ahead */
+    lab_wait_checkpoint(&lab); /* else it would be what is sent ahead */
     for (int i = 1; i <= 7; i++) {
         serial[1] = (char)('0' + i);
         lab_terminal(&lab, serial, "tdes2");
@@ -218,7 +203,7 @@ START_TEST(test_full_queue_is_busy_at_once)
     lab_set(&lab, "hsm", "job-timeout", patience); /* longer than the worker stands still */
     lab_terminal(&lab, "T0", "tdes2");             /* so that there is a record to sign */
     lab_start(&lab);
-    wait_checkpoint();
+    lab_wait_checkpoint(&lab);
     for (int i = 0; i < LOADS; i++) {
         serial[1] = (char)('1' + i);
         lab_terminal(&lab, serial, "tdes2");
@@ -276,7 +261,7 @@ START_TEST(test_sign_ins_leave_room_for_loads)
         }
     }
     snprintf(to, sizeof to, "127.0.0.1:%u", lab.port);
-    wait_checkpoint();
+    lab_wait_checkpoint(&lab);
     pid_t worker = only_worker();
     ck_assert_int_eq(kill(worker, SIGSTOP), 0);
     for (int i = 0; i < SIGN_INS; i++) {

@@ -128,6 +128,19 @@ json_t *lab_ctl_json(struct lab *lab, ...)
     return json;
 }
 
+void lab_wait_checkpoint(struct lab *lab)
+{
+    json_int_t checkpoints = 0;
+
+    for (int tries = 0; checkpoints == 0 && tries < proc_seconds(20) * 5; tries++) {
+        json_t *report = lab_ctl_json(lab, "audit", "verify", "--store", lab->store, NULL);
+        checkpoints = json_integer_value(json_object_get(report, "checkpoints"));
+        json_decref(report);
+        proc_sleep_ms(200);
+    }
+    ck_assert_int_gt(checkpoints, 0);
+}
+
 const char *lab_text(const json_t *object, const char *key)
 {
     static char number[24];

@@ -27,6 +27,9 @@ int lab_ctl_run(struct lab *lab, struct proc *proc, ...) __attribute__((sentinel
 void lab_ctl_ends(struct lab *lab, int status, const char *words, ...) __attribute__((sentinel));
 /* The JSON that `keyloaderctl --json ARGS...` prints; the caller releases it. */
 json_t *lab_ctl_json(struct lab *lab, ...) __attribute__((sentinel));
+/* Waits until the first checkpoint of the audit trail, which a daemon has signed once it runs and
+ * there is a record, has been: that job stands in nobody's way any more. */
+void lab_wait_checkpoint(struct lab *lab);
 /* A string or number of an object, as text; fails the test if there is none. Borrowed, or static.
  */
 const char *lab_text(const json_t *object, const char *key);
