@@ -130,8 +130,9 @@ void rig_arm(struct rig *rig)
 }
 
 /* Of so many terminals, after the first `skip`. */
-static void fleet_start(struct rig *rig, struct proc *proc, unsigned skip, unsigned terminals,
-                        const char *line, va_list args)
+__attribute__((format(printf, 5, 0))) static void fleet_start(struct rig *rig, struct proc *proc,
+                                                              unsigned skip, unsigned terminals,
+                                                              const char *line, va_list args)
 {
     char words[1024], address[32], root[PATH_MAX], first[16], count[16];
     const char *argv[PROC_ARGS] = {lab_built("bin/terminal-sim"), "fleet", "--json", "--connect",
@@ -155,8 +156,10 @@ static void fleet_start(struct rig *rig, struct proc *proc, unsigned skip, unsig
     proc_spawn(proc, rig->lab.logs, rig->lab.env, argv);
 }
 
-static void fleet_start_next(struct rig *rig, struct proc *proc, unsigned terminals,
-                             const char *line, va_list args)
+__attribute__((format(printf, 4, 0))) static void fleet_start_next(struct rig *rig,
+                                                                   struct proc *proc,
+                                                                   unsigned terminals,
+                                                                   const char *line, va_list args)
 {
     ck_assert_uint_le(rig->used + terminals, rig->terminals);
     fleet_start(rig, proc, rig->used, terminals, line, args);
