@@ -104,10 +104,12 @@ END_TEST
 /* The same tables, columns, indices and triggers as in one that is made anew. */
 START_TEST(same_as_new)
 {
-    static const char *const shape[] = {
+    static const char columns[] =
         "SELECT m.name, c.cid, c.name, c.type, c.\"notnull\", c.dflt_value, c.pk FROM"
         " sqlite_schema m JOIN pragma_table_xinfo(m.name) c WHERE m.type = 'table'"
-        " AND m.name NOT LIKE 'sqlite_%' ORDER BY 1, 2",
+        " AND m.name NOT LIKE 'sqlite_%' ORDER BY 1, 2";
+    static const char *const shape[] = {
+        columns,
         "SELECT type, name, tbl_name, sql FROM sqlite_schema WHERE type != 'table' ORDER BY 1, 2",
         "SELECT name, f.* FROM sqlite_schema, pragma_foreign_key_list(name) f ORDER BY 1, 2, 3",
         "PRAGMA user_version",
